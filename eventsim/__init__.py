@@ -1,0 +1,1 @@
+"""eventsim: exact event-driven simulation of binary spiking neural networks."""

@@ -1,0 +1,322 @@
+"""Turn a network, an input and run settings into a :class:`Job`: all that an engine needs, in integers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from eventsim.errors import InputError, NetworkError, RunError
+from eventsim.network import POTENTIAL_MAX, Driven, Network, Readout, Source, check_rates, ticks, zero_delay_order
+from eventsim.tables import IntArray
+
+DEFAULT_RESOLUTION = 2**20
+MAX_STEPS = 10**6
+# Ticks up to here are exact as float64 milliseconds in a trace, whatever the resolution.
+MAX_TICKS = 2**50
+_MAX_SOURCE_SPIKES = 2**28
+
+
+@dataclass(frozen=True)
+class ExitRule:
+    """Stop after the first tick at which it holds.
+
+    ``potential``: the largest readout potential is at least ``threshold``. ``margin``: the largest minus the second
+    largest is.
+    """
+
+    kind: Literal["potential", "margin"]
+    threshold: int
+
+    def holds(self, potentials: IntArray) -> bool:
+        """Whether the rule holds for these readout potentials."""
+        if self.kind == "potential":
+            return bool(potentials.max() >= self.threshold)
+        second, first = np.partition(potentials, -2)[-2:]
+        return bool(first - second >= self.threshold)
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One run, ready for an engine.
+
+    Attributes
+    ----------
+    network : Network
+    steps, resolution : int
+        T and R; ticks run 1..T*R.
+    order : list of str
+        Populations in topological order of the zero-delay projections.
+    delay, refractory : dict of str to int
+        Ticks, by projection and by driven or spiking population; a refractory period is at least 1.
+    currents : dict of str to int64 array
+        Current per step of each neuron, by driven population.
+    events : dict of str to (int64 array, int32 array)
+        Ticks (ascending, at most T*R) and neurons (ascending within a tick) of the spikes, by source population.
+    exit_rule : ExitRule or None
+    """
+
+    network: Network
+    steps: int
+    resolution: int
+    order: list[str]
+    delay: dict[str, int]
+    refractory: dict[str, int]
+    currents: dict[str, IntArray]
+    events: dict[str, tuple[IntArray, IntArray]]
+    exit_rule: ExitRule | None
+
+    @property
+    def end(self) -> int:
+        """The last tick, T*R."""
+        return self.steps * self.resolution
+
+
+class Recorder(Protocol):
+    """Takes the spikes of a run as they come."""
+
+    def wants(self, population: str) -> bool:
+        """Whether this population's spikes are to be given."""
+
+    def record(self, population: str, ticks: IntArray, neurons: IntArray, signs: IntArray) -> None:
+        """Take spikes of one population, later than those given before; by tick, then by neuron."""
+
+
+@dataclass(eq=False)
+class Counts:
+    """What an engine returns. Steps that began are rows; populations and projections are columns, in the network's order.
+
+    Attributes
+    ----------
+    end_tick : int
+        Last tick simulated: T*R, or the tick of the early exit.
+    exited : bool
+        Whether the exit rule ended the run.
+    spikes, negative_spikes : int64 (steps, populations)
+        All spikes, and those of sign -1 among them.
+    first_tick : int64 (populations,)
+        Tick of the first spike, 0 if there was none.
+    deliveries : int64 (steps, projections)
+        Spikes delivered through each projection.
+    synaptic_events, additions, toolbox, effective : int64 (steps, projections)
+        Operations by definition (docs/definitions.md).
+    readout : dict of str to int64 (steps, neurons)
+        Potentials of each readout at the end of each step (of the run, for the last row).
+    decision : int or None
+        Argmax of the output at the end.
+    decision_tick : int or None
+        First tick from which the decision never changes again.
+    """
+
+    end_tick: int
+    exited: bool
+    spikes: IntArray
+    negative_spikes: IntArray
+    first_tick: IntArray
+    deliveries: IntArray
+    synaptic_events: IntArray
+    additions: IntArray
+    toolbox: IntArray
+    effective: IntArray
+    readout: dict[str, IntArray]
+    decision: int | None
+    decision_tick: int | None
+
+
+def prepare(
+    network: Network,
+    inputs: Mapping[str, Any] | npt.ArrayLike | None,
+    *,
+    steps: int,
+    resolution: int = DEFAULT_RESOLUTION,
+    exit_rule: ExitRule | None = None,
+    seed: int = 0,
+) -> Job:
+    """Check everything and compute what the run starts from.
+
+    Parameters
+    ----------
+    network : Network
+    inputs : mapping, array or None
+        An image (uint8, in the network's input shape), or by population name: currents per step (integers) for a driven
+        population, ``(times in steps, neurons)`` for a source of events, rates for a Poisson source.
+    steps, resolution : int
+        T and R.
+    exit_rule : ExitRule, optional
+    seed : int
+        Of the Poisson sources.
+
+    Raises
+    ------
+    RunError, InputError, NetworkError
+    """
+    network.check()
+    steps = _whole(steps, "steps", MAX_STEPS)
+    resolution = _whole(resolution, "resolution", MAX_TICKS)
+    if steps * resolution > MAX_TICKS:
+        raise RunError(f"{steps} steps of {resolution} ticks are more than {MAX_TICKS} ticks; lower the steps or the resolution")
+    _whole(seed, "seed", 2**63 - 1, least=0)
+    if exit_rule is not None:
+        _check_exit(network, exit_rule)
+    given: dict[str, Any] = {}
+    image = None
+    if isinstance(inputs, Mapping):
+        given = dict(inputs)
+    elif inputs is not None:
+        image = integer_image(network, np.asarray(inputs))
+    for name in given:
+        if name not in network.populations:
+            raise InputError(f"input for {name!r}, but there is no such population; there are: {', '.join(network.populations)}")
+        if not isinstance(network.populations[name], (Driven, Source)):
+            raise InputError(f"input for {name!r}, but it is a {network.populations[name].kind} population and takes none")
+    currents, events = {}, {}
+    for position, (name, population) in enumerate(network.populations.items()):
+        if isinstance(population, Driven):
+            currents[name] = _currents(name, population, given.get(name), image)
+            largest = int(np.abs(currents[name]).max()) * steps + 2**34
+            if largest * resolution >= 2**62:
+                raise RunError(f"{name}: currents up to {np.abs(currents[name]).max()} need a lower resolution than {resolution}, or fewer steps")
+        elif isinstance(population, Source):
+            events[name] = _source_events(name, population, given.get(name), steps, resolution, [seed, position])
+    return Job(
+        network,
+        steps,
+        resolution,
+        zero_delay_order(network, resolution),
+        {p.name: ticks(p.delay, resolution) for p in network.projections},
+        {
+            name: max(1, ticks(p.refractory, resolution))
+            for name, p in network.populations.items()
+            if not isinstance(p, (Readout, Source))
+        },
+        currents,
+        events,
+        exit_rule,
+    )
+
+
+def integer_image(network: Network, pixels: npt.NDArray[Any]) -> IntArray:
+    """The network's input from an image: ``scale * pixel - offset``, int64, in the input's shape.
+
+    Raises
+    ------
+    InputError
+        The network takes no image, or the image has another shape or type than (height, width, channels) of uint8.
+    """
+    spec = network.input
+    if spec is None:
+        raise InputError("this network takes no image; give its populations' input by name")
+    if pixels.shape == spec.shape[:2] and spec.shape[2] == 1:
+        pixels = pixels[..., None]
+    if pixels.shape != spec.shape:
+        raise InputError(f"the network takes an image of shape {spec.shape} (height, width, channels), found {pixels.shape}")
+    if pixels.dtype.kind not in "iu":
+        raise InputError(f"the network takes pixels as whole numbers 0..255, found {pixels.dtype}; multiply by 255 and round if they are 0..1")
+    if pixels.size and (pixels.min() < 0 or pixels.max() > 255):
+        raise InputError(f"the network takes pixels 0..255, found {pixels.min()}..{pixels.max()}")
+    return pixels.astype(np.int64) * spec.scale - spec.offset
+
+
+def _whole(value: Any, what: str, most: int, least: int = 1) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not least <= value <= most:
+        raise RunError(f"{what} must be a whole number in {least}..{most}, found {value!r}")
+    return int(value)
+
+
+def _check_exit(network: Network, rule: ExitRule) -> None:
+    if network.output is None:
+        raise RunError("early exit needs an output readout, and the network has none")
+    output = network.populations[network.output]
+    start = np.broadcast_to(output.v0, output.shape).ravel()  # type: ignore[union-attr]
+    if rule.kind == "margin" and len(start) < 2:
+        raise RunError("early exit by margin needs at least two output neurons")
+    if isinstance(rule.threshold, bool) or not isinstance(rule.threshold, (int, np.integer)):
+        raise RunError(f"the exit {rule.kind} must be a whole number (readout potentials are), found {rule.threshold!r}")
+    if rule.holds(start):
+        raise RunError(f"an exit {rule.kind} of {rule.threshold} holds before the first spike; choose a larger one")
+
+
+def _currents(name: str, population: Driven, given: Any, image: IntArray | None) -> IntArray:
+    size = int(np.prod(population.shape))
+    if given is not None:
+        array = np.asarray(given)
+        if array.dtype.kind not in "iu" or array.shape not in (population.shape, (size,)):
+            raise InputError(f"{name}: currents must be integers of shape {population.shape}, found {array.dtype} {array.shape}")
+        if array.size and max(-int(array.min()), int(array.max())) > POTENTIAL_MAX:
+            raise InputError(f"{name}: currents must fit 32 bits")
+        return np.ascontiguousarray(array.ravel(), np.int64)
+    if population.encoder is None or image is None:
+        need = "currents" if population.encoder is None else "an image or currents"
+        raise InputError(f"{name}: no input; this driven population needs {need}")
+    currents = population.encoder.apply(image, population.shape).reshape(-1, population.shape[-1]) + population.bias
+    if np.abs(currents).max() > POTENTIAL_MAX:
+        raise InputError(f"{name}: the image makes currents up to {np.abs(currents).max()}, beyond 32 bits")
+    return currents.ravel()
+
+
+def _source_events(
+    name: str, population: Source, given: Any, steps: int, resolution: int, seed: list[int]
+) -> tuple[IntArray, IntArray]:
+    size = int(np.prod(population.shape))
+    if population.emits == "clock":
+        if given is not None:
+            raise InputError(f"{name}: a clock takes no input")
+        expected = steps * size
+    elif population.emits == "poisson":
+        rates = population.rate if given is None else _rates(given, population, name)
+        if rates is None:
+            raise InputError(f"{name}: no input; this Poisson source needs rates")
+        expected = int(steps * rates.sum())
+    else:
+        if given is None:
+            raise InputError(f"{name}: no input; this source needs events: (times in steps, neurons)")
+        return _given_events(name, given, size, steps, resolution)
+    if expected > _MAX_SOURCE_SPIKES:
+        raise RunError(f"{name}: would emit about {expected} spikes, the limit is {_MAX_SOURCE_SPIKES}")
+    if population.emits == "clock":
+        at = np.repeat(np.arange(1, steps + 1, dtype=np.int64) * resolution, size)
+        return at, np.tile(np.arange(size, dtype=np.int32), steps)
+    generator = np.random.default_rng(seed)
+    flat = rates.ravel()
+    at_ticks, neurons = [], []
+    for step in range(steps):
+        firing = np.flatnonzero(generator.random(size) < flat)
+        at_ticks.append(step * resolution + generator.integers(1, resolution, size=len(firing), endpoint=True, dtype=np.int64))
+        neurons.append(firing)
+    return _sorted_events(np.concatenate(at_ticks), np.concatenate(neurons))
+
+
+def _rates(given: Any, population: Source, name: str) -> npt.NDArray[np.float64]:
+    try:
+        return check_rates(given, population.shape, name)
+    except NetworkError as error:
+        raise InputError(str(error)) from None
+
+
+def _given_events(name: str, given: Any, size: int, steps: int, resolution: int) -> tuple[IntArray, IntArray]:
+    try:
+        times, neurons = given
+        times, neurons = np.asarray(times, np.float64), np.asarray(neurons)
+    except (TypeError, ValueError):
+        raise InputError(f"{name}: events must be a pair (times in steps, neurons)") from None
+    if times.ndim != 1 or times.shape != neurons.shape:
+        raise InputError(f"{name}: events need as many times as neurons, found {times.shape} and {neurons.shape}")
+    if len(times) > _MAX_SOURCE_SPIKES:
+        raise InputError(f"{name}: {len(times)} events, the limit is {_MAX_SOURCE_SPIKES}")
+    if len(times) and neurons.dtype.kind not in "iu":
+        raise InputError(f"{name}: neurons must be whole numbers, found {neurons.dtype}")
+    if not np.all(np.isfinite(times)) or np.any(times < 0):
+        raise InputError(f"{name}: event times must be steps from 0 on")
+    if len(neurons) and (neurons.min() < 0 or neurons.max() >= size):
+        raise InputError(f"{name}: neurons must be 0..{size - 1}, found {neurons.min()}..{neurons.max()}")
+    inside = times <= steps
+    at = np.maximum(1, np.ceil(times[inside] * resolution)).astype(np.int64)
+    return _sorted_events(at, neurons[inside])
+
+
+def _sorted_events(at: IntArray, neurons: IntArray) -> tuple[IntArray, IntArray]:
+    order = np.lexsort((neurons, at))
+    return np.ascontiguousarray(at[order]), np.ascontiguousarray(neurons[order], dtype=np.int32)
