@@ -1,1 +1,43 @@
-"""eventsim: exact event-driven simulation of binary spiking neural networks."""
+"""eventsim: exact event-driven simulation of spiking neural networks converted from binary-weight networks."""
+
+from importlib.metadata import version
+
+from eventsim.errors import (
+    DatasetError,
+    EventsimError,
+    InputError,
+    NetworkError,
+    NetworkFileError,
+    PotentialOverflow,
+    RunError,
+    TraceError,
+)
+from eventsim.job import DEFAULT_RESOLUTION
+from eventsim.network import Network
+from eventsim.result import Result, Spikes
+from eventsim.simulate import Simulator, run
+from eventsim.tables import Conv2d, Dense, Sparse, Table
+
+__version__ = version("eventsim")
+
+__all__ = [
+    "DEFAULT_RESOLUTION",
+    "Conv2d",
+    "DatasetError",
+    "Dense",
+    "EventsimError",
+    "InputError",
+    "Network",
+    "NetworkError",
+    "NetworkFileError",
+    "PotentialOverflow",
+    "Result",
+    "RunError",
+    "Simulator",
+    "Sparse",
+    "Spikes",
+    "Table",
+    "TraceError",
+    "__version__",
+    "run",
+]

@@ -56,6 +56,8 @@ class Job:
         Current per step of each neuron, by driven population.
     events : dict of str to (int64 array, int32 array)
         Ticks (ascending, at most T*R) and neurons (ascending within a tick) of the spikes, by source population.
+    encoded : dict of str to int
+        Synapses of each encoder used whose weight and input value are not zero, by driven population.
     exit_rule : ExitRule or None
     """
 
@@ -67,6 +69,7 @@ class Job:
     refractory: dict[str, int]
     currents: dict[str, IntArray]
     events: dict[str, tuple[IntArray, IntArray]]
+    encoded: dict[str, int]
     exit_rule: ExitRule | None
 
     @property
@@ -172,10 +175,13 @@ def prepare(
             raise InputError(f"input for {name!r}, but there is no such population; there are: {', '.join(network.populations)}")
         if not isinstance(network.populations[name], (Driven, Source)):
             raise InputError(f"input for {name!r}, but it is a {network.populations[name].kind} population and takes none")
-    currents, events = {}, {}
+    currents, events, encoded = {}, {}, {}
     for position, (name, population) in enumerate(network.populations.items()):
         if isinstance(population, Driven):
             currents[name] = _currents(name, population, given.get(name), image)
+            if name not in given and population.encoder is not None and image is not None:
+                fan_out = population.encoder.effective_fan_out(image.shape, population.shape)
+                encoded[name] = int(fan_out[image.ravel() != 0].sum())
             largest = int(np.abs(currents[name]).max()) * steps + 2**34
             if largest * resolution >= 2**62:
                 raise RunError(f"{name}: currents up to {np.abs(currents[name]).max()} need a lower resolution than {resolution}, or fewer steps")
@@ -194,6 +200,7 @@ def prepare(
         },
         currents,
         events,
+        encoded,
         exit_rule,
     )
 

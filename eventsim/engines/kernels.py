@@ -31,6 +31,11 @@ PAUSE_AFTER = 1 << 20
     HEAP, LOGGED, STEP, DECISION, DECIDED_AT, EXITED, END, VISITING, PENDING, CHANGED, WHERE, CHUNK, TICK, FLAGS,
 ) = range(14)  # fmt: skip
 
+# No code here allocates, so reference counting of arrays is switched off: it took two thirds of a run. What takes the tuples
+# of arrays below is inlined into its caller: handing 80 array headers to a function took longer than what it does.
+compiled = njit(cache=True, _nrt=False)
+inlined = njit(cache=True, _nrt=False, inline="always")
+
 
 class Plan(NamedTuple):
     """What does not change during a run. ``[q]`` is an entry per population (in topological order), ``[p]`` per projection.
@@ -106,7 +111,7 @@ class Tally(NamedTuple):
     readout: Any  # (steps, all readout neurons)
 
 
-@njit(cache=True)
+@compiled
 def sift_up(heap, place, key):
     """Put ``key`` at ``place`` or above."""
     while place > 0:
@@ -118,7 +123,7 @@ def sift_up(heap, place, key):
     heap[place] = key
 
 
-@njit(cache=True)
+@compiled
 def sift_down(heap, size, key):
     """Put ``key`` at the root or below, the root being free."""
     place = 0
@@ -137,7 +142,7 @@ def sift_down(heap, size, key):
     heap[place] = key
 
 
-@njit(cache=True)
+@compiled
 def heap_check(heap, size):
     """Whether every key is at least its parent's."""
     for place in range(1, size):
@@ -146,7 +151,7 @@ def heap_check(heap, size):
     return True
 
 
-@njit(cache=True)
+@compiled
 def add_run(d, start, weights, at, length, sign):
     """``d[start:start+length] += sign * weights[at:at+length]``; unsigned indices vectorise."""
     i, j = np.uint64(start), np.uint64(at)
@@ -158,7 +163,7 @@ def add_run(d, start, weights, at, length, sign):
             d[i + np.uint64(k)] -= weights[j + np.uint64(k)]
 
 
-@njit(cache=True)
+@compiled
 def scan_run(d, start, length, candidates, n):
     """Append the neurons of a run with d >= 0 to ``candidates``; returns the new number of candidates."""
     for block in range(start, start + length, BLOCK):
@@ -175,7 +180,7 @@ def scan_run(d, start, length, candidates, n):
     return n
 
 
-@njit(cache=True)
+@compiled
 def scan_run_signed(d, low, start, length, candidates, n):
     """As :func:`scan_run`, also with d < low."""
     for block in range(start, start + length, BLOCK):
@@ -192,7 +197,7 @@ def scan_run_signed(d, low, start, length, candidates, n):
     return n
 
 
-@njit(cache=True)
+@compiled
 def out_of_range(d, threshold, start, length):
     """Whether a potential of the run has left int32."""
     bad = False
@@ -202,7 +207,7 @@ def out_of_range(d, threshold, start, length):
     return bad
 
 
-@njit(cache=True)
+@compiled
 def sort_candidates(candidates, n):
     """Shell sort of the first n entries in place."""
     gap = n >> 1
@@ -217,7 +222,7 @@ def sort_candidates(candidates, n):
         gap >>= 1
 
 
-@njit(cache=True)
+@inlined
 def deliver(tables, p, neuron, sign, first_target, d, operations):
     """Add one spike of source neuron ``neuron`` through projection p and count it; returns the additions."""
     operations[0, p] += 1
@@ -265,7 +270,7 @@ def deliver(tables, p, neuron, sign, first_target, d, operations):
     return additions
 
 
-@njit(cache=True)
+@inlined
 def scan_reached(tables, p, neuron, first_target, d, low, signed, candidates, n):
     """Append the due neurons among those that a spike reaches to ``candidates``; returns their new number."""
     if tables.kind[p] == 1:
@@ -292,7 +297,7 @@ def scan_reached(tables, p, neuron, first_target, d, low, signed, candidates, n)
     return n
 
 
-@njit(cache=True)
+@inlined
 def next_driven(plan, neuron, spikes, after):
     """First tick from ``after`` on at which a driven neuron is due, or -1."""
     resolution = plan.scalars[0]
@@ -305,7 +310,7 @@ def next_driven(plan, neuron, spikes, after):
     return -1
 
 
-@njit(cache=True)
+@inlined
 def end_steps(state, plan, tally, tick):
     """Note the readouts at the end of every step that ended before ``tick``."""
     step = state.scalars[STEP]
@@ -316,7 +321,7 @@ def end_steps(state, plan, tally, tick):
     state.scalars[STEP] = step
 
 
-@njit(cache=True)
+@inlined
 def note_readouts(state, plan, tally, step):
     """Copy all readout potentials into a row."""
     for q in range(len(plan.role)):
@@ -326,7 +331,7 @@ def note_readouts(state, plan, tally, step):
                 tally.readout[step, plan.readout_column[q] + i - first] = state.d[i]
 
 
-@njit(cache=True)
+@inlined
 def take_streams(state, plan, q, tick):
     """Move the streams that have spikes for population q at this tick from the heap to ``pending``."""
     s, bits = state.scalars, plan.scalars[1]
@@ -365,7 +370,7 @@ def take_streams(state, plan, q, tick):
             sift_down(state.heap, s[HEAP], state.heap[s[HEAP]])
 
 
-@njit(cache=True)
+@inlined
 def add_pending(state, p, store, start, end):
     """Note spikes that are to be delivered to the population being visited."""
     n = state.scalars[PENDING]
@@ -376,7 +381,7 @@ def add_pending(state, p, store, start, end):
     state.scalars[PENDING] = n + 1
 
 
-@njit(cache=True)
+@inlined
 def room_for(state, plan, tables, q):
     """Whether the pending spikes surely keep d within int32; tightens the bound if it is loose."""
     rise = np.int64(0)
@@ -396,7 +401,7 @@ def room_for(state, plan, tables, q):
     return True
 
 
-@njit(cache=True)
+@inlined
 def emit(state, plan, q, neuron, sign, tick, tally):
     """Log a spike, count it, and hand it to the projections that leave the population."""
     s = state.scalars
@@ -430,7 +435,7 @@ def emit(state, plan, q, neuron, sign, tick, tally):
                 s[HEAP] += 1
 
 
-@njit(cache=True)
+@inlined
 def fire_driven(state, plan, q, tick, tally):
     """Fire the driven neurons that are due at this tick; False if a potential left int32."""
     s, bits, resolution = state.scalars, plan.scalars[1], plan.scalars[0]
@@ -454,7 +459,7 @@ def fire_driven(state, plan, q, tick, tally):
     return True
 
 
-@njit(cache=True)
+@inlined
 def deliver_pending(state, plan, tables, q, tally):
     """Deliver all pending spikes to population q; returns the additions."""
     s = state.scalars
@@ -476,7 +481,7 @@ def deliver_pending(state, plan, tables, q, tally):
     return total
 
 
-@njit(cache=True)
+@inlined
 def scan_pending(state, plan, tables, q):
     """The due neurons among those that the pending spikes reach; returns their number (repeats included)."""
     s = state.scalars
@@ -497,7 +502,7 @@ def scan_pending(state, plan, tables, q):
     return found
 
 
-@njit(cache=True)
+@inlined
 def look_at(state, q, neuron, tick, plan):
     """Queue a look at a neuron unless one is pending."""
     if state.look[neuron] < tick and tick <= state.scalars[END]:
@@ -507,7 +512,7 @@ def look_at(state, q, neuron, tick, plan):
         state.scalars[HEAP] += 1
 
 
-@njit(cache=True)
+@inlined
 def fire_spiking(state, plan, q, tick, found, tally):
     """Fire the due neurons among the first ``found`` candidates, in ascending order."""
     signed = plan.signed[q] != 0
@@ -542,7 +547,7 @@ def fire_spiking(state, plan, q, tick, found, tally):
             look_at(state, q, neuron, tick + plan.refractory[q], plan)
 
 
-@njit(cache=True)
+@inlined
 def decide(state, plan, tick):
     """Note the decision at the end of a tick and apply the exit rule."""
     s = state.scalars
@@ -568,7 +573,7 @@ def decide(state, plan, tick):
         s[END] = tick
 
 
-@njit(cache=True)
+@compiled
 def advance(plan, tables, state, tally, wide):
     """Run until the end or until Python has to do something; returns DONE, FLUSH, GROW, WIDEN, OVERFLOW or PAUSE.
 

@@ -1,0 +1,351 @@
+"""What a run leaves: its description, its counts, and its spikes; the analysis that a result and a trace share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from eventsim.errors import RunError
+from eventsim.job import Counts, Job
+from eventsim.network import Driven, Source
+from eventsim.tables import IntArray, Shape
+
+
+@dataclass(frozen=True)
+class PopulationInfo:
+    """A population as a run saw it. ``emits`` is empty unless it is a source."""
+
+    name: str
+    kind: str
+    shape: Shape
+    signed: bool
+    emits: str
+
+    @property
+    def size(self) -> int:
+        """Number of neurons."""
+        return int(np.prod(self.shape))
+
+
+@dataclass(frozen=True)
+class ProjectionInfo:
+    """A projection as a run saw it.
+
+    Attributes
+    ----------
+    synapses : int
+        Exact borders, before pooling is fused.
+    macs : int
+        Multiply-accumulates of the layer in the dense source network, padding included.
+    binary : bool
+        One magnitude of weight.
+    bias : bool
+        Comes from a bias clock; listed apart in counts.
+    """
+
+    name: str
+    source: str
+    target: str
+    table: str
+    delay: float
+    synapses: int
+    macs: int
+    binary: bool
+    bias: bool
+
+
+@dataclass(frozen=True)
+class EncoderInfo:
+    """The convolution or matrix that made a driven population's currents, once per input.
+
+    Attributes
+    ----------
+    macs : int
+        Padding included.
+    synapses : int
+        Exact borders.
+    effective : int
+        Synapses with a weight and an input value that are not zero.
+    """
+
+    population: str
+    macs: int
+    synapses: int
+    effective: int
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """Settings of a run and the parts of its network.
+
+    Attributes
+    ----------
+    steps, resolution : int
+        T and R as asked for.
+    populations, projections, encoders : list
+    output : str or None
+        The readout that decides.
+    labels : list of str
+        Of the output's neurons, or empty.
+    exit_rule : dict or None
+        ``{"kind": ..., "threshold": ...}``.
+    settings : dict
+        Engine, seed, wall time and what else the caller noted (JSON values).
+    """
+
+    steps: int
+    resolution: int
+    populations: list[PopulationInfo]
+    projections: list[ProjectionInfo]
+    encoders: list[EncoderInfo]
+    output: str | None
+    labels: list[str]
+    exit_rule: dict[str, Any] | None
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+class Spikes(NamedTuple):
+    """Spikes of one population, by tick and then by neuron.
+
+    Attributes
+    ----------
+    ticks : int64 array
+    neurons : int64 array
+    signs : int8 array
+        +1, or -1 for a spike taken back by a signed neuron.
+    """
+
+    ticks: IntArray
+    neurons: IntArray
+    signs: IntArray
+
+
+NO_SPIKES = Spikes(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int8))
+
+
+class MemoryRecorder:
+    """Keeps the spikes of chosen populations in memory."""
+
+    def __init__(self, populations: Iterable[str]):
+        self._parts: dict[str, list[Spikes]] = {name: [] for name in populations}
+
+    def wants(self, population: str) -> bool:
+        """Whether the population is one of the chosen."""
+        return population in self._parts
+
+    def record(self, population: str, ticks: IntArray, neurons: IntArray, signs: IntArray) -> None:
+        """Keep copies of the arrays."""
+        self._parts[population].append(Spikes(np.array(ticks, np.int64), np.array(neurons, np.int64), np.array(signs, np.int8)))
+
+    def collected(self) -> dict[str, Spikes]:
+        """All spikes by population."""
+        return {
+            name: Spikes(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True))) if parts else NO_SPIKES
+            for name, parts in self._parts.items()
+        }
+
+
+class Run:
+    """The description and the counts of a run, and what follows from them. Base of :class:`Result` and ``Trace``.
+
+    Attributes
+    ----------
+    info : RunInfo
+    counts : Counts
+    """
+
+    def __init__(self, info: RunInfo, counts: Counts):
+        self.info = info
+        self.counts = counts
+
+    @property
+    def duration(self) -> float:
+        """Simulated time in steps: T, or the time of the early exit."""
+        return self.counts.end_tick / self.info.resolution
+
+    @property
+    def decision(self) -> int | None:
+        """Index of the largest readout potential at the end (lowest index of a tie), None without a readout."""
+        return self.counts.decision
+
+    @property
+    def label(self) -> str | None:
+        """Name of the decision: its label, or its index as text."""
+        return None if self.decision is None else self.label_of(self.decision)
+
+    def label_of(self, neuron: int) -> str:
+        """Name of an output neuron."""
+        return self.info.labels[neuron] if self.info.labels else str(neuron)
+
+    @property
+    def decision_latency(self) -> float | None:
+        """First time (steps) from which the decision never changes again, None without a readout."""
+        return None if self.counts.decision_tick is None else self.counts.decision_tick / self.info.resolution
+
+    @property
+    def exit_latency(self) -> float | None:
+        """Time (steps) of the early exit, None if the run went to its end."""
+        return self.duration if self.counts.exited else None
+
+    @property
+    def readout(self) -> IntArray | None:
+        """Output potentials at the end of each step: int64 (steps, neurons); the last row is the end of the run."""
+        return None if self.info.output is None else self.counts.readout[self.info.output]
+
+    def top(self, n: int = 5) -> list[tuple[int, str, int]]:
+        """The n largest output potentials at the end: (neuron, label, potential), best first."""
+        if self.readout is None:
+            return []
+        final = self.readout[-1]
+        best = np.argsort(-final, kind="stable")[:n]
+        return [(int(i), self.label_of(int(i)), int(final[i])) for i in best]
+
+    def first_spike_latency(self) -> dict[str, float | None]:
+        """Time (steps) of the first spike of each population, None if it never fired."""
+        return {
+            p.name: tick / self.info.resolution if tick else None
+            for p, tick in zip(self.info.populations, self.counts.first_tick.tolist(), strict=True)
+        }
+
+    def spikes_per_population(self) -> dict[str, int]:
+        """Number of spikes (of either sign) of each population."""
+        return {p.name: int(n) for p, n in zip(self.info.populations, self.counts.spikes.sum(0), strict=True)}
+
+    @property
+    def total_spikes(self) -> int:
+        """Spikes of all populations but the bias clocks."""
+        return sum(n for p, n in zip(self.info.populations, self.counts.spikes.sum(0).tolist(), strict=True) if p.emits != "clock")
+
+    def _without_bias(self, counts: IntArray) -> int:
+        return sum(n for p, n in zip(self.info.projections, counts.sum(0).tolist(), strict=True) if not p.bias)
+
+    @property
+    def total_synaptic_events(self) -> int:
+        """Synaptic events of all projections but the bias clocks'."""
+        return self._without_bias(self.counts.synaptic_events)
+
+    @property
+    def total_additions(self) -> int:
+        """Additions performed in all projections but the bias clocks'."""
+        return self._without_bias(self.counts.additions)
+
+    def population(self, name: str) -> PopulationInfo:
+        """A population's description.
+
+        Raises
+        ------
+        RunError
+            There is none of this name.
+        """
+        for p in self.info.populations:
+            if p.name == name:
+                return p
+        raise RunError(f"no population {name!r}; there are: {', '.join(p.name for p in self.info.populations)}")
+
+    def positions(self, population: str, neurons: IntArray) -> IntArray:
+        """(y, x, channel) of neurons: int64 (neurons, 3). Neurons without a place have y = x = 0.
+
+        Raises
+        ------
+        RunError
+            No such population or neuron.
+        """
+        shape = self.population(population).shape
+        dims = (1, 1, *shape) if len(shape) == 1 else shape
+        neurons = np.asarray(neurons, np.int64)
+        if neurons.size and (neurons.min() < 0 or neurons.max() >= np.prod(dims)):
+            raise RunError(f"{population}: neurons must be 0..{np.prod(dims) - 1}")
+        return np.stack(np.unravel_index(neurons, dims), axis=-1).astype(np.int64)
+
+    def spikes(self, population: str, start: float = 0, stop: float | None = None) -> Spikes:
+        """Spikes of a population with ``start < time <= stop`` (steps).
+
+        Raises
+        ------
+        RunError
+            No such population, or its spikes were not recorded.
+        """
+        raise NotImplementedError
+
+    def spike_counts(self, population: str, start: float = 0, stop: float | None = None) -> IntArray:
+        """Net spikes (positive minus negative) of each neuron in a time window (steps): int64, in the population's shape."""
+        shape = self.population(population).shape
+        spikes = self.spikes(population, start, stop)
+        counts = np.bincount(spikes.neurons, weights=spikes.signs, minlength=int(np.prod(shape)))
+        return counts.astype(np.int64).reshape(shape)
+
+    def window(self, start: float, stop: float | None) -> tuple[int, int]:
+        """Ticks (first, last) of the window ``start < time <= stop`` in steps; stop None is the end of the run."""
+        last = self.counts.end_tick if stop is None else int(np.floor(stop * self.info.resolution))
+        return int(np.floor(start * self.info.resolution)) + 1, last
+
+    def check_recorded(self, population: str, recorded: Iterable[str]) -> None:
+        """Raise RunError unless the population exists and was recorded."""
+        self.population(population)
+        if population not in recorded:
+            raise RunError(f"the spikes of {population!r} were not recorded; recorded: {', '.join(recorded) or 'none'}")
+
+
+class Result(Run):
+    """A run's outcome in memory. See :class:`Run` for the analysis."""
+
+    def __init__(self, info: RunInfo, counts: Counts, spikes: Mapping[str, Spikes]):
+        super().__init__(info, counts)
+        self._spikes = dict(spikes)
+
+    def spikes(self, population: str, start: float = 0, stop: float | None = None) -> Spikes:
+        """Spikes of a population with ``start < time <= stop`` (steps); see :meth:`Run.spikes`."""
+        self.check_recorded(population, self._spikes)
+        spikes = self._spikes[population]
+        first, last = self.window(start, stop)
+        here = slice(np.searchsorted(spikes.ticks, first, "left"), np.searchsorted(spikes.ticks, last, "right"))
+        return Spikes(spikes.ticks[here], spikes.neurons[here], spikes.signs[here])
+
+
+def describe(job: Job, settings: Mapping[str, Any]) -> RunInfo:
+    """The description of a job that goes with its counts."""
+    network = job.network
+    populations = [
+        PopulationInfo(name, p.kind, p.shape, p.signed, p.emits if isinstance(p, Source) else "") for name, p in network.populations.items()
+    ]
+    projections = []
+    for q in network.projections:
+        source, target = network.populations[q.source], network.populations[q.target]
+        projections.append(
+            ProjectionInfo(
+                q.name,
+                q.source,
+                q.target,
+                q.table.kind,
+                q.delay,
+                int(q.table.fan_out(source.shape, target.shape).sum()),
+                q.table.macs(source.shape, target.shape),
+                q.table.magnitude is not None,
+                isinstance(source, Source) and source.emits == "clock",
+            )
+        )
+    encoders = []
+    for name, population in network.populations.items():
+        if isinstance(population, Driven) and population.encoder is not None and name in job.encoded:
+            shape = network.input.shape  # type: ignore[union-attr]
+            table = population.encoder
+            encoders.append(
+                EncoderInfo(
+                    name, table.macs(shape, population.shape), int(table.fan_out(shape, population.shape).sum()), job.encoded[name]
+                )
+            )
+    rule = job.exit_rule
+    return RunInfo(
+        job.steps,
+        job.resolution,
+        populations,
+        projections,
+        encoders,
+        network.output,
+        list(network.labels),
+        None if rule is None else {"kind": rule.kind, "threshold": int(rule.threshold)},
+        dict(settings),
+    )

@@ -1,0 +1,205 @@
+"""Run networks: choose the engine, record spikes, and return a :class:`eventsim.result.Result`."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from eventsim.compile import Tables, compile_tables
+from eventsim.errors import RunError
+from eventsim.job import DEFAULT_RESOLUTION, Counts, ExitRule, Job, Recorder, prepare
+from eventsim.network import Network, Source
+from eventsim.result import MemoryRecorder, Result, describe
+
+EngineName = Literal["auto", "reference", "queue"]
+ENGINES = ("auto", "reference", "queue")
+
+
+class Simulator:
+    """Runs one network many times; its tables are compiled once.
+
+    Parameters
+    ----------
+    network : Network
+        Must not be changed afterwards.
+
+    Raises
+    ------
+    NetworkError
+        The network's parts do not fit together.
+    """
+
+    def __init__(self, network: Network):
+        network.check()
+        self.network = network
+        self._tables: Tables | None = None
+        self._digest: str | None = None
+
+    def run(
+        self,
+        inputs: Mapping[str, Any] | npt.ArrayLike | None = None,
+        *,
+        steps: int = 100,
+        resolution: int = DEFAULT_RESOLUTION,
+        engine: EngineName = "auto",
+        record: Literal["all", "none"] | Iterable[str] = "all",
+        trace: str | os.PathLike[str] | None = None,
+        exit_margin: int | None = None,
+        exit_potential: int | None = None,
+        seed: int = 0,
+        progress: Callable[[int], None] | None = None,
+        about: Mapping[str, Any] | None = None,
+    ) -> Result:
+        """Run the network on one input.
+
+        Parameters
+        ----------
+        inputs : array, mapping or None
+            An image (uint8, in the network's input shape), or by population name: currents per step (int array) for a
+            driven population, ``(times in steps, neurons)`` for a source of events, rates for a Poisson source.
+        steps : int
+            T, the length of the run.
+        resolution : int
+            R, ticks per step: 1 is clocked, the default (2**20) asynchronous.
+        engine : {"auto", "reference", "queue"}
+        record : {"all", "none"} or iterable of str
+            Populations whose spikes are kept: in the result, or in the trace if there is one.
+        trace : path-like, optional
+            Write spikes and counts to this HDF5 file (docs/trace-format.md), whole or not at all.
+        exit_margin, exit_potential : int, optional
+            Stop after the first tick at which the largest readout potential exceeds the second by at least this much, or
+            is at least this large.
+        seed : int
+            Of Poisson sources.
+        progress : callable, optional
+            Called now and then with the current tick.
+        about : mapping, optional
+            JSON values kept with the trace, such as the input's name.
+
+        Returns
+        -------
+        Result
+
+        Raises
+        ------
+        RunError, InputError, NetworkError
+            Settings or inputs that do not make sense.
+        PotentialOverflow
+            A membrane potential would leave the range of int32.
+        TraceError
+            The trace cannot be written.
+        """
+        if engine not in ENGINES:
+            raise RunError(f"unknown engine {engine!r}; there are: {', '.join(ENGINES)}")
+        if exit_margin is not None and exit_potential is not None:
+            raise RunError("give one exit rule: a margin or a potential")
+        rule = None
+        if exit_margin is not None:
+            rule = ExitRule("margin", exit_margin)
+        elif exit_potential is not None:
+            rule = ExitRule("potential", exit_potential)
+        recorded = self._recorded(record)
+        job = prepare(self.network, inputs, steps=steps, resolution=resolution, exit_rule=rule, seed=seed)
+        chosen = "queue" if engine == "auto" else engine
+        settings = {"engine": chosen, "seed": seed, "recorded": sorted(recorded), **(about or {})}
+        with ExitStack() as stack:
+            recorder: Recorder
+            writer = None
+            memory = MemoryRecorder(recorded)
+            if trace is None:
+                recorder = memory
+            else:
+                from eventsim.trace import TraceWriter
+
+                recorder = writer = stack.enter_context(TraceWriter(trace, self.network, job, recorded))
+            start = time.perf_counter()
+            counts = self._execute(chosen, job, recorder, progress)
+            _add_sources(job, counts, recorder)
+            settings["wall_seconds"] = time.perf_counter() - start
+            if writer is not None:
+                settings["network_sha256"] = self.digest()
+            result = Result(describe(job, settings), counts, memory.collected())
+            if writer is not None:
+                writer.finish(result)
+            return result
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of the network, the same for every equal network."""
+        if self._digest is None:
+            from eventsim.digest import network_digest
+
+            self._digest = network_digest(self.network)
+        return self._digest
+
+    def compile(self) -> None:
+        """Compile the network's tables and the engine's code now rather than in the first run."""
+        if self._tables is None:
+            self._tables = compile_tables(self.network)
+
+    def _execute(self, engine: str, job: Job, recorder: Recorder, progress: Callable[[int], None] | None) -> Counts:
+        if engine == "reference":
+            from eventsim.engines import reference
+
+            return reference.run(job, recorder)
+        from eventsim.engines import queue
+
+        self.compile()
+        assert self._tables is not None
+        return queue.run(job, self._tables, recorder, progress)
+
+    def _recorded(self, record: str | Iterable[str]) -> frozenset[str]:
+        if record == "none":
+            return frozenset()
+        firing = [name for name, p in self.network.populations.items() if p.kind != "readout"]
+        if record == "all":
+            return frozenset(firing)
+        names = [record] if isinstance(record, str) else list(record)
+        for name in names:
+            if name not in firing:
+                raise RunError(f"cannot record {name!r}; populations that fire: {', '.join(firing)} (or 'all', 'none')")
+        return frozenset(names)
+
+
+def run(network: Network, inputs: Mapping[str, Any] | npt.ArrayLike | None = None, **settings: Any) -> Result:
+    """Run a network once; see :meth:`Simulator.run` for the settings. For many inputs, keep a :class:`Simulator`."""
+    return Simulator(network).run(inputs, **settings)
+
+
+class notice_if_slow:
+    """Context manager that calls ``notice`` if its body has not ended after so many seconds.
+
+    Compiled code is cached on disk; whether a call has to compile first is best told by waiting.
+    """
+
+    def __init__(self, seconds: float, notice: Callable[[], None]):
+        self._timer = threading.Timer(seconds, notice)
+        self._timer.daemon = True
+
+    def __enter__(self) -> None:
+        self._timer.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+
+def _add_sources(job: Job, counts: Counts, recorder: Recorder) -> None:
+    """Count and record the sources' spikes, which engines only deliver."""
+    for column, (name, population) in enumerate(job.network.populations.items()):
+        if not isinstance(population, Source):
+            continue
+        at, neurons = job.events[name]
+        n = int(np.searchsorted(at, counts.end_tick, side="right"))
+        if not n:
+            continue
+        steps = (at[:n] - 1) // job.resolution
+        counts.spikes[:, column] = np.bincount(steps, minlength=len(counts.spikes))
+        counts.first_tick[column] = at[0]
+        if recorder.wants(name):
+            recorder.record(name, at[:n], neurons[:n], np.ones(n, np.int8))
