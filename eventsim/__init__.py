@@ -13,10 +13,12 @@ from eventsim.errors import (
     TraceError,
 )
 from eventsim.job import DEFAULT_RESOLUTION
+from eventsim.netfile import load, save
 from eventsim.network import Network
 from eventsim.result import Result, Spikes
 from eventsim.simulate import Simulator, run
 from eventsim.tables import Conv2d, Dense, Sparse, Table
+from eventsim.trace import Trace
 
 __version__ = version("eventsim")
 
@@ -37,7 +39,10 @@ __all__ = [
     "Sparse",
     "Spikes",
     "Table",
+    "Trace",
     "TraceError",
     "__version__",
+    "load",
     "run",
+    "save",
 ]

@@ -277,6 +277,25 @@ class Run:
         counts = np.bincount(spikes.neurons, weights=spikes.signs, minlength=int(np.prod(shape)))
         return counts.astype(np.int64).reshape(shape)
 
+    def summary(self) -> dict[str, Any]:
+        """The run in a few JSON values, as ``run --json`` prints."""
+        return {
+            "decision": self.decision,
+            "label": self.label,
+            "top": [{"neuron": i, "label": label, "potential": v} for i, label, v in self.top()],
+            "decision_latency_steps": self.decision_latency,
+            "exited": self.counts.exited,
+            "duration_steps": self.duration,
+            "steps": self.info.steps,
+            "resolution": self.info.resolution,
+            "spikes": self.total_spikes,
+            "synaptic_events": self.total_synaptic_events,
+            "additions": self.total_additions,
+            "spikes_per_population": self.spikes_per_population(),
+            "first_spike_latency_steps": self.first_spike_latency(),
+            **self.info.settings,
+        }
+
     def window(self, start: float, stop: float | None) -> tuple[int, int]:
         """Ticks (first, last) of the window ``start < time <= stop`` in steps; stop None is the end of the run."""
         last = self.counts.end_tick if stop is None else int(np.floor(stop * self.info.resolution))

@@ -140,8 +140,11 @@ class Simulator:
 
     def compile(self) -> None:
         """Compile the network's tables and the engine's code now rather than in the first run."""
+        from eventsim.engines import queue
+
         if self._tables is None:
             self._tables = compile_tables(self.network)
+        queue.warm_up()
 
     def _execute(self, engine: str, job: Job, recorder: Recorder, progress: Callable[[int], None] | None) -> Counts:
         if engine == "reference":

@@ -18,9 +18,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from rich import progress
+from rich.console import Console
 from torch import Tensor, nn
-from tqdm import tqdm
 
+import eventsim as es
 from eventsim import datasets
 
 HERE = Path(__file__).resolve().parent
@@ -85,7 +87,7 @@ def lenet() -> nn.Sequential:
 
 def to_input(images: np.ndarray, device: torch.device) -> Tensor:
     """uint8 (n, 28, 28, 1) -> float32 (n, 1, 28, 28) in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).to(device).float() / 255
+    return torch.from_numpy(images.transpose(0, 3, 1, 2).astype(np.float32)).to(device) / 255
 
 
 @torch.no_grad()
@@ -142,8 +144,7 @@ def train(data: Path | None, work: Path, full_epochs: int, binary_epochs: int, s
             model.train()
             order = torch.randperm(len(x), generator=generator)
             total = 0.0
-            bar = tqdm(range(0, len(x) - batch + 1, batch), f"{name} {epoch + 1}/{epochs}", unit="batch", disable=None)
-            for i in bar:
+            for i in track(range(0, len(x) - batch + 1, batch), f"{name} {epoch + 1}/{epochs}"):
                 pick = order[i : i + batch].to(device)
                 loss = F.cross_entropy(model(shift(x[pick], generator)), y[pick], label_smoothing=0.05)
                 optimiser.zero_grad()
@@ -172,13 +173,123 @@ def train(data: Path | None, work: Path, full_epochs: int, binary_epochs: int, s
     return model, accuracy(model, x_test, y_test)
 
 
-if __name__ == "__main__":
+@torch.no_grad()
+def activation_scales(model: nn.Sequential, images: Tensor, percentile: float) -> list[float]:
+    """The percentile of every hidden layer's ReLU activations, over all elements, zeros included (paper, section 2.4)."""
+    model.eval()
+    scales = []
+    x = images
+    for layer in model:
+        x = layer(x)
+        if layer.relu:
+            scales.append(float(np.percentile(x.numpy(force=True), percentile)))
+    return scales
+
+
+def convert(model: nn.Sequential, calibration: Tensor, percentile: float, fraction_bits: int) -> es.Network:
+    """The spiking network of a trained one: thresholds from activation scales, weights as they are.
+
+    A hidden neuron with weights alpha*sign, pooled over P*P, and activation scales a (before) and b (behind) gets the
+    threshold ``P*P * b / (a * alpha)`` in units of one sign; binary weights are stored as +-2**fraction_bits, so thresholds
+    are rounded to that fraction of a unit. The first and last layers are rounded to 8 bits with one scale a layer.
+    """
+    scales = activation_scales(model, calibration, percentile)
+    net = es.Network(labels=[str(digit) for digit in range(10)])
+    net.image_input((28, 28, 1))
+    unit = 2**fraction_bits
+    shape: tuple[int, ...] = (28, 28, 1)
+    previous, rounding = "", 0.0
+    for i, layer in enumerate(model):
+        weight = layer.weight.detach().cpu()
+        alpha = None
+        if layer.binary:
+            signs, alpha = (t.detach().numpy() for t in binarise(weight))
+            integer = signs.astype(np.int64) * unit
+        else:
+            step = float(weight.abs().max()) / 127
+            integer = np.round(weight.numpy() / step).astype(np.int64)
+        table: es.Table
+        if layer.kernel:
+            table = es.Conv2d(integer.transpose(2, 3, 1, 0), padding=layer.kernel // 2, pool_after=layer.pool)
+        else:
+            # PyTorch flattens channel first, populations are numbered channel last.
+            rows = integer.reshape(len(integer), *(shape[2], shape[0], shape[1])) if len(shape) == 3 else integer
+            rows = rows.transpose(2, 3, 1, 0).reshape(-1, len(integer)) if len(shape) == 3 else integer.T
+            table = es.Dense(rows)
+        shape = table.output_shape(shape)
+        name = f"conv{i + 1}" if layer.kernel else f"fc{i + 1}"
+        if not layer.relu:
+            net.readout(name, shape)
+        else:
+            exact = scales[0] * 255 / step if i == 0 else layer.pool**2 * unit * scales[i] / (scales[i - 1] * alpha)
+            threshold = np.maximum(1, np.round(exact)).astype(np.int64)
+            rounding = max(rounding, float(np.max(np.abs(threshold / exact - 1))))
+            if i == 0:
+                net.driven(name, shape, threshold, v0=threshold // 2, encoder=table)
+            else:
+                net.spiking(name, shape, threshold, v0=threshold // 2)
+        if i:
+            net.connect(previous, name, table)
+        previous = name
+    net.provenance = {"percentile": percentile, "largest relative rounding of a threshold": round(rounding, 6)}
+    return net
+
+
+def evaluate(net: es.Network, images: np.ndarray, labels: np.ndarray, steps: int, resolution: int) -> dict[str, float]:
+    """Accuracy after ``steps``, and mean spikes and synaptic events per image."""
+    simulator = es.Simulator(net)
+    hits = spikes = events = 0
+    for image, label in zip(track(images, f"evaluating, {resolution} ticks a step"), labels, strict=True):
+        result = simulator.run(image, steps=steps, resolution=resolution, record="none")
+        hits += int(result.decision == label)
+        spikes += result.total_spikes
+        events += result.total_synaptic_events
+    n = len(images)
+    return {"accuracy": round(int(hits) / n, 4), "spikes": round(spikes / n), "synaptic events": round(events / n)}
+
+
+def track(items, what: str):
+    """The items, with a progress bar on a terminal."""
+    console = Console(stderr=True)
+    return progress.track(items, what, console=console, disable=not console.is_terminal)
+
+
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder that holds mnist/ (default: EVENTSIM_DATA)")
     parser.add_argument("--work", type=Path, default=HERE / "work", help="checkpoints go here")
     parser.add_argument("--full-epochs", type=int, default=3)
     parser.add_argument("--binary-epochs", type=int, default=12)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--percentile", type=float, default=99.9)
+    parser.add_argument("--fraction-bits", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=32)
+    parser.add_argument("-o", "--output", type=Path, default=HERE / "lenet-mnist.h5")
     options = parser.parse_args()
-    model, accuracy_ann = train(options.data, options.work, options.full_epochs, options.binary_epochs, options.seed)
-    print(accuracy_ann)
+    try:
+        model, ann = train(options.data, options.work, options.full_epochs, options.binary_epochs, options.seed)
+        model = model.cpu()
+        images, _ = datasets.load("mnist", "train", options.data)
+        net = convert(model, to_input(images[:3500], torch.device("cpu")), options.percentile, options.fraction_bits)
+        test_images, test_labels = datasets.load("mnist", "test", options.data)
+        net.provenance |= {
+            "source": "networks/lenet_mnist.py",
+            "command": "python networks/lenet_mnist.py",
+            "data set": "MNIST",
+            "ANN test accuracy": ann,
+            "steps": options.steps,
+            "clocked": evaluate(net, test_images, test_labels, options.steps, 1),
+            "asynchronous": evaluate(net, test_images, test_labels, options.steps, es.DEFAULT_RESOLUTION),
+        }
+    except KeyboardInterrupt:
+        raise SystemExit("interrupted; the same command goes on from the last checkpoint") from None
+    except es.EventsimError as error:
+        raise SystemExit(f"error: {error}") from None
+    es.save(net, options.output)
+    for key, value in net.provenance.items():
+        print(f"{key}: {value}")
+    print(f"{options.output}: {options.output.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main()

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from eventsim.compile import Tables
+from eventsim.compile import Tables, compile_tables
 from eventsim.engines import kernels as k
 from eventsim.engines.reference import overflow_message
 from eventsim.errors import PotentialOverflow, RunError
-from eventsim.job import Counts, Job, Recorder
-from eventsim.network import Driven, Readout, Source, Spiking
-from eventsim.tables import IntArray
+from eventsim.job import Counts, Job, Recorder, prepare
+from eventsim.network import Driven, Network, Readout, Source, Spiking
+from eventsim.tables import Dense, IntArray
 
 # Spikes kept between two visits of the recorder, beside those of the running tick.
 _LOG = 2**18
@@ -57,6 +58,24 @@ def run(job: Job, tables: Tables, recorder: Recorder, progress: Callable[[int], 
                 progress(int(scalars[k.TICK]))
             if status == k.DONE:
                 return _counts(job, plan, state, tally)
+
+
+@cache
+def warm_up() -> None:
+    """Compile the kernels, or load them from the disk cache, by a run of two neurons."""
+    network = Network()
+    network.driven("input", 1, threshold=1)
+    network.readout("output", 1)
+    network.connect("input", "output", Dense(np.ones((1, 1), np.int8)))
+    run(prepare(network, {"input": [1]}, steps=1), compile_tables(network), _NoRecorder())
+
+
+class _NoRecorder:
+    def wants(self, population: str) -> bool:
+        return False
+
+    def record(self, population: str, ticks: IntArray, neurons: IntArray, signs: IntArray) -> None:
+        """Nothing."""
 
 
 def _plan(job: Job) -> k.Plan:

@@ -1,0 +1,221 @@
+"""The command line: ``python -m eventsim run|info``."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+import eventsim
+from eventsim.errors import EventsimError
+
+_COMPILE_NOTICE_AFTER = 1.0
+_PROGRESS_AFTER = 1.0
+
+
+class _Group(click.Group):
+    """Turns the errors that a user can cause into one line and a non-zero exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EventsimError as error:
+            click.echo(f"eventsim: error: {error}", err=True)
+            ctx.exit(1)
+        except KeyboardInterrupt:
+            click.echo("eventsim: interrupted", err=True)
+            ctx.exit(130)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(eventsim.__version__, prog_name="eventsim")
+def main() -> None:
+    """Exact event-driven simulation of binary spiking neural networks."""
+
+
+@main.command()
+@click.argument("network", type=click.Path(path_type=Path))
+@click.option("--input", "-i", "source", required=True, help="Image, .npy array, folder of them, or - for standard input.")
+@click.option("--steps", type=int, help="Length of the run, T. Default: what the network file recommends, else 100.")
+@click.option("--resolution", type=int, help=f"Ticks per step, R. Default: {eventsim.DEFAULT_RESOLUTION} (asynchronous).")
+@click.option("--clocked", is_flag=True, help="One tick per step: the usual time-stepped loop, spike for spike.")
+@click.option("--engine", type=click.Choice(["auto", "reference", "queue"]), default="auto", show_default=True)
+@click.option("--encoding", type=click.Choice(["current", "poisson"]), default="current", show_default=True, help="How pixels drive the network.")
+@click.option("--trace", type=click.Path(path_type=Path), help="Trace file to write (for several inputs: a folder). Default: run.h5 (runs/).")
+@click.option("--no-trace", is_flag=True, help="Write no trace.")
+@click.option("--record", default="all", show_default=True, help="Populations whose spikes go to the trace: all, none, or names with commas.")
+@click.option("--exit-margin", type=int, help="Stop once the best readout potential leads by this much.")
+@click.option("--exit-potential", type=int, help="Stop once a readout potential is at least this.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of random input (Poisson).")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: an object, or for several inputs one object a line.")
+def run(
+    network: Path,
+    source: str,
+    steps: int | None,
+    resolution: int | None,
+    clocked: bool,
+    engine: str,
+    encoding: str,
+    trace: Path | None,
+    no_trace: bool,
+    record: str,
+    exit_margin: int | None,
+    exit_potential: int | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Run NETWORK on an input: the answer, when it came, and what it cost.
+
+    \b
+    Examples:
+      eventsim run networks/lenet-mnist.h5 --input digit.png
+      eventsim run net.h5 --input images/ --clocked --no-trace --json
+    """
+    if clocked and resolution not in (None, 1):
+        raise click.UsageError("--clocked means --resolution 1; give one of them")
+    if trace is not None and no_trace:
+        raise click.UsageError("give --trace or --no-trace, not both")
+    from eventsim.encoding import poisson_network, poisson_rates
+    from eventsim.images import find_inputs, read_input
+    from eventsim.netfile import load
+
+    described = load(network)
+    paths = find_inputs(source)
+    several = Path(source).is_dir() if source != "-" else False
+    traced = poisson_network(described) if encoding == "poisson" else described
+    simulator = eventsim.Simulator(traced)
+    if steps is None:
+        recommended = described.provenance.get("steps")
+        steps = recommended if isinstance(recommended, int) and recommended > 0 else 100
+    ticks_per_step = 1 if clocked else eventsim.DEFAULT_RESOLUTION if resolution is None else resolution
+    folder = None
+    if several and not no_trace:
+        folder = trace or Path("runs")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise eventsim.TraceError(f"{folder}: cannot be made ({error.strerror})") from None
+    if engine != "reference":
+        from eventsim.simulate import notice_if_slow
+
+        with notice_if_slow(_COMPILE_NOTICE_AFTER, _say_compiling):
+            simulator.compile()
+    failures = 0
+    for path in _each(paths):
+        try:
+            values, remarks = read_input(described, path)
+            for remark in remarks:
+                click.echo(f"note: {remark}", err=True)
+            if folder is not None:
+                target: Path | None = folder / f"{Path(path).name}.h5"
+            else:
+                target = None if no_trace else trace or Path("run.h5")
+            with _tick_progress(steps * ticks_per_step, not several) as progress:
+                result = simulator.run(
+                    poisson_rates(values, described) if encoding == "poisson" else values,  # type: ignore[arg-type]
+                    steps=steps,
+                    resolution=ticks_per_step,
+                    engine=engine,  # type: ignore[arg-type]
+                    record=record if record in ("all", "none") else [name.strip() for name in record.split(",")],  # type: ignore[arg-type]
+                    trace=target,
+                    exit_margin=exit_margin,
+                    exit_potential=exit_potential,
+                    seed=seed,
+                    progress=progress,
+                    about={"network": str(network), "input": path, "encoding": encoding},
+                )
+        except eventsim.InputError as error:
+            # One bad file does not stop a folder.
+            if not several:
+                raise
+            failures += 1
+            click.echo(f"eventsim: error: {error}", err=True)
+            continue
+        summary = result.summary() | {"trace": None if target is None else str(target)}
+        if as_json:
+            click.echo(json.dumps(summary, indent=None if several else 2))
+        elif several:
+            answer = "" if result.label is None else f"{result.label}, decided at {result.decision_latency:.3f} steps, "
+            click.echo(f"{path}: {answer}{result.total_spikes:,} spikes, {result.total_synaptic_events:,} synaptic events")
+        else:
+            _print_result(result, summary)
+    if failures:
+        raise eventsim.InputError(f"{failures} of {len(paths)} inputs could not be run")
+
+
+def _print_result(result: eventsim.Result, summary: dict[str, Any]) -> None:
+    steps = result.info.steps
+    mode = "clocked" if result.info.resolution == 1 else f"{result.info.resolution:,} ticks a step"
+    rows = []
+    if result.label is not None:
+        rows.append(("answer", result.label))
+        rows.append(("top answers", "  ".join(f"{label} ({potential:,})" for _, label, potential in result.top())))
+        rows.append(("decided at", f"{result.decision_latency:.3f} of {steps} steps"))
+    if result.exit_latency is not None:
+        rows.append(("stopped at", f"{result.exit_latency:.3f} of {steps} steps (early exit)"))
+    rows.append(("spikes", f"{result.total_spikes:,}"))
+    rows.append(("synaptic events", f"{result.total_synaptic_events:,}"))
+    rows.append(("simulated", f"{result.duration:g} steps ({mode}) in {summary['wall_seconds']:.3f} s by the {summary['engine']} engine"))
+    if summary["trace"]:
+        rows.append(("trace", summary["trace"]))
+    for name, value in rows:
+        click.echo(f"{name:16} {value}")
+
+
+def _say_compiling() -> None:
+    click.echo("compiling the simulator for this machine, once (up to half a minute) ...", err=True)
+
+
+def _each(paths: list[str]) -> Iterator[str]:
+    """The paths, with a progress bar on a terminal if there are several."""
+    if len(paths) == 1 or not sys.stderr.isatty():
+        yield from paths
+        return
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(paths, "running", console=Console(stderr=True), transient=True)
+
+
+@contextlib.contextmanager
+def _tick_progress(total: int, wanted: bool) -> Iterator[Callable[[int], None] | None]:
+    """A progress bar over ticks on a terminal, once a run has taken a while."""
+    if not wanted or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    start = time.monotonic()
+    bar = Progress(console=Console(stderr=True), transient=True)
+    task = bar.add_task("simulating", total=total)
+    try:
+
+        def show(tick: int) -> None:
+            if time.monotonic() - start > _PROGRESS_AFTER:
+                bar.start()
+                bar.update(task, completed=tick)
+
+        yield show
+    finally:
+        bar.stop()
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def info(file: Path, as_json: bool) -> None:
+    """Describe a network file or a trace."""
+    from eventsim import inspect
+
+    facts = inspect.describe_file(file)
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+    else:
+        inspect.print_facts(facts)

@@ -1,0 +1,366 @@
+"""Traces: the spikes and counts of a run in HDF5, in the SONATA layout with groups of our own (docs/trace-format.md).
+
+Spikes go to disk as they come, so memory stays bounded; the file has a temporary name until it is whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import h5py
+import numpy as np
+
+from eventsim.errors import TraceError
+from eventsim.job import Counts, Job
+from eventsim.network import Network
+from eventsim.result import NO_SPIKES, EncoderInfo, PopulationInfo, ProjectionInfo, Run, RunInfo, Spikes
+from eventsim.tables import IntArray
+
+if TYPE_CHECKING:
+    import neo
+    import pandas as pd
+
+FORMAT, VERSION = "eventsim-trace", 1
+_SONATA_MAGIC = 0x0A7A
+_CHUNK = 2**14
+# A SONATA file's own enumeration of how spikes are ordered.
+_SORTING = h5py.enum_dtype({"none": 0, "by_id": 1, "by_time": 2}, basetype="u1")
+_PER_PROJECTION = ("deliveries", "synaptic_events", "additions", "toolbox", "effective")
+# Spikes of a population that are kept before they are written.
+_BUFFER = 2**16
+_MAX_JSON = 2**24
+
+
+class TraceWriter:
+    """Writes a run's trace; a context manager and a :class:`eventsim.job.Recorder`.
+
+    Parameters
+    ----------
+    path : path-like
+        Replaced when :meth:`finish` has been called and the context ends without an error; untouched otherwise.
+    network : Network
+    job : Job
+    recorded : iterable of str
+        Populations whose spikes are written.
+
+    Raises
+    ------
+    TraceError
+        The file cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], network: Network, job: Job, recorded: Iterable[str]):
+        self._path = Path(path)
+        self._resolution = job.resolution
+        self._signed = {name for name, p in network.populations.items() if p.signed}
+        self._recorded = [name for name in network.populations if name in set(recorded)]
+        self._buffers: dict[str, list[Spikes]] = {name: [] for name in self._recorded}
+        self._finished = False
+
+    def __enter__(self) -> TraceWriter:
+        if self._path.is_dir():
+            raise TraceError(f"{self._path}: is a folder; name a file for the trace")
+        try:
+            handle, name = tempfile.mkstemp(prefix=f".{self._path.name}.", suffix=".part", dir=self._path.parent)
+        except OSError as error:
+            raise TraceError(f"{self._path}: cannot be written ({error.strerror})") from error
+        os.close(handle)
+        self._temporary = Path(name)
+        try:
+            self._file = h5py.File(self._temporary, "w")
+            self._file.attrs.create("magic", _SONATA_MAGIC, dtype="u4")
+            self._file.attrs.create("version", np.array([0, 1], "u4"))
+            self._file.create_group("spikes")
+            for population in self._recorded:
+                self._create_population(population)
+        except BaseException:
+            self._discard()
+            raise
+        return self
+
+    def _create_population(self, name: str) -> None:
+        group = self._file["spikes"].create_group(name)
+        group.attrs.create("sorting", 2, dtype=_SORTING)
+        columns = {"timestamps": "f8", "node_ids": "u8"} | ({"signs": "i1"} if name in self._signed else {})
+        for column, dtype in columns.items():
+            # Contiguous would need the number of spikes beforehand. No filter: libsonata's wheel reads none.
+            group.create_dataset(column, (0,), dtype, maxshape=(None,), chunks=(_CHUNK,))
+        group["timestamps"].attrs["units"] = np.bytes_("ms")
+
+    def wants(self, population: str) -> bool:
+        """Whether the population's spikes are written."""
+        return population in self._recorded
+
+    def record(self, population: str, ticks: IntArray, neurons: IntArray, signs: IntArray) -> None:
+        """Append spikes of one population."""
+        buffer = self._buffers[population]
+        buffer.append(Spikes(np.array(ticks), np.array(neurons), np.array(signs)))
+        if sum(len(part.ticks) for part in buffer) >= _BUFFER or len(buffer) >= _BUFFER // 16:
+            self._flush(population)
+
+    def _flush(self, population: str) -> None:
+        buffer = self._buffers[population]
+        if not buffer:
+            return
+        ticks, neurons, signs = (np.concatenate(arrays) for arrays in zip(*buffer, strict=True))
+        buffer.clear()
+        group = self._file["spikes"][population]
+        columns = {"timestamps": ticks / self._resolution, "node_ids": neurons, "signs": signs}
+        try:
+            for name, dataset in group.items():
+                n = len(dataset)
+                dataset.resize(n + len(ticks), axis=0)
+                dataset[n:] = columns[name]
+        except OSError as error:
+            raise TraceError(f"{self._path}: cannot be written ({error})") from error
+
+    def finish(self, run: Run) -> None:
+        """Add the run's description and counts. The file gets its name when the context ends."""
+        for population in self._recorded:
+            self._flush(population)
+        try:
+            group = self._file.create_group("eventsim")
+            group.attrs["format"] = np.bytes_(FORMAT)
+            group.attrs.create("version", VERSION, dtype="u4")
+            group.create_dataset("info", data=np.bytes_(json.dumps(dataclasses.asdict(run.info)).encode()))
+            counts = run.counts
+            for name in ("end_tick", "exited", "decision", "decision_tick"):
+                value = getattr(counts, name)
+                group.attrs.create(name, -1 if value is None else int(value), dtype="i8")
+            for name in ("spikes", "negative_spikes", "first_tick", *_PER_PROJECTION):
+                _store(group, f"counts/{name}", getattr(counts, name))
+            readouts = group.create_group("readout")
+            for name, values in counts.readout.items():
+                _store(readouts, name, values)
+        except OSError as error:
+            raise TraceError(f"{self._path}: cannot be written ({error})") from error
+        self._finished = True
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is not None or not self._finished:
+            self._discard()
+            return
+        try:
+            self._file.close()
+            with open(self._temporary, "rb") as whole:
+                os.fsync(whole.fileno())
+            # mkstemp makes private files; a trace gets the permissions that any new file would get.
+            umask = os.umask(0)
+            os.umask(umask)
+            os.chmod(self._temporary, 0o666 & ~umask)
+            os.replace(self._temporary, self._path)
+        except OSError as failure:
+            self._discard()
+            raise TraceError(f"{self._path}: cannot be written ({failure})") from failure
+        except BaseException:
+            self._discard()
+            raise
+
+    def _discard(self) -> None:
+        with contextlib.suppress(Exception):
+            self._file.close()
+        self._temporary.unlink(missing_ok=True)
+
+
+def _store(group: h5py.Group, name: str, values: IntArray) -> None:
+    group.create_dataset(name, data=values, **({"compression": "gzip", "shuffle": True} if values.size else {}))
+
+
+class Trace(Run):
+    """A trace file, opened for analysis; a context manager. See :class:`eventsim.result.Run` for what it offers.
+
+    Parameters
+    ----------
+    path : path-like
+        Written by ``run --trace`` or :meth:`eventsim.Simulator.run`.
+
+    Raises
+    ------
+    TraceError
+        Not a whole trace of a version that this eventsim reads.
+
+    Examples
+    --------
+    >>> from eventsim import Trace
+    >>> with Trace("run.h5") as trace:                          # doctest: +SKIP
+    ...     print(trace.label, trace.decision_latency, trace.total_synaptic_events)
+    ...     ticks, neurons, signs = trace.spikes("conv2", start=0, stop=10)
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = Path(path)
+        try:
+            self._file = h5py.File(self.path, "r")
+        except FileNotFoundError:
+            raise TraceError(f"{self.path}: no such file") from None
+        except OSError as error:
+            raise TraceError(f"{self.path}: not a readable HDF5 file ({error})") from None
+        try:
+            info, counts = self._read()
+        except TraceError:
+            self._file.close()
+            raise
+        except (KeyError, ValueError, TypeError, AttributeError, OSError, RuntimeError, OverflowError) as error:
+            self._file.close()
+            raise TraceError(f"{self.path}: a damaged trace ({error})") from error
+        super().__init__(info, counts)
+
+    def _read(self) -> tuple[RunInfo, Counts]:
+        group = self._file.get("eventsim")
+        if not isinstance(group, h5py.Group) or bytes(group.attrs.get("format", b"")) != FORMAT.encode():
+            raise TraceError(f"{self.path}: not a trace of eventsim; expected the group /eventsim with format {FORMAT!r}")
+        version = int(group.attrs["version"])
+        if version != VERSION:
+            raise TraceError(f"{self.path}: a trace of version {version}; this eventsim reads version {VERSION}")
+        if group["info"].dtype.itemsize > _MAX_JSON or group["info"].dtype.kind != "S":
+            raise TraceError(f"{self.path}: a damaged trace (its description is no text of reasonable size)")
+        raw = json.loads(bytes(group["info"][()]).decode())
+        info = RunInfo(
+            **raw
+            | {
+                "populations": [PopulationInfo(**p | {"shape": tuple(p["shape"])}) for p in raw["populations"]],
+                "projections": [ProjectionInfo(**p) for p in raw["projections"]],
+                "encoders": [EncoderInfo(**e) for e in raw["encoders"]],
+            }
+        )
+        end_tick, decision, decision_tick = (int(group.attrs[name]) for name in ("end_tick", "decision", "decision_tick"))
+        steps = -(-end_tick // info.resolution)
+        expected = {"spikes": (steps, len(info.populations)), "negative_spikes": (steps, len(info.populations))}
+        expected |= {"first_tick": (len(info.populations),)} | {name: (steps, len(info.projections)) for name in _PER_PROJECTION}
+        arrays = {name: self._array(group["counts"][name], shape) for name, shape in expected.items()}
+        sizes = {p.name: p.size for p in info.populations}
+        readout = {name: self._array(group["readout"][name], (steps, sizes[name])) for name in group["readout"]}
+        return info, Counts(
+            end_tick=end_tick,
+            exited=bool(group.attrs["exited"]),
+            readout=readout,
+            decision=None if decision < 0 else decision,
+            decision_tick=None if decision_tick < 0 else decision_tick,
+            **arrays,
+        )
+
+    def _array(self, dataset: h5py.Dataset, shape: tuple[int, ...]) -> IntArray:
+        if dataset.shape != shape or dataset.dtype.kind != "i":
+            raise TraceError(f"{self.path}: a damaged trace ({dataset.name} is {dataset.dtype} {dataset.shape}, expected integers {shape})")
+        return dataset[()].astype(np.int64)
+
+    def __enter__(self) -> Trace:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; counts stay usable, spikes do not."""
+        self._file.close()
+
+    @property
+    def recorded(self) -> list[str]:
+        """Populations whose spikes are in the file."""
+        return [p.name for p in self.info.populations if p.name in self._file["spikes"]]
+
+    def spikes(self, population: str, start: float = 0, stop: float | None = None) -> Spikes:
+        """Spikes of a population with ``start < time <= stop`` (steps), the only part of the file that is read.
+
+        Raises
+        ------
+        RunError
+            No such population, or its spikes were not recorded.
+        TraceError
+            The file is closed or damaged.
+        """
+        if not self._file:
+            raise TraceError(f"{self.path}: the trace is closed")
+        self.check_recorded(population, self.recorded)
+        group = self._file["spikes"][population]
+        try:
+            timestamps = group["timestamps"]
+            n = len(timestamps)
+            if len(group["node_ids"]) != n or ("signs" in group and len(group["signs"]) != n):
+                raise TraceError(f"{self.path}: a damaged trace (columns of different length for {population})")
+            first, last = self.window(start, stop)
+            low, high = self._place(timestamps, first), self._place(timestamps, last + 1)
+            if low >= high:
+                return NO_SPIKES
+            here = slice(low, high)
+            ticks = np.rint(timestamps[here] * self.info.resolution).astype(np.int64)
+            signs = group["signs"][here] if "signs" in group else np.ones(high - low, np.int8)
+            return Spikes(ticks, group["node_ids"][here].astype(np.int64), signs)
+        except (KeyError, OSError) as error:
+            raise TraceError(f"{self.path}: a damaged trace ({error})") from error
+
+    def _place(self, timestamps: h5py.Dataset, tick: int) -> int:
+        """Index of the first spike at or after a tick, by bisection over the file's chunks."""
+        low, high = 0, len(timestamps)
+        # Half a tick below, so that rounding of tick / R to float64 cannot matter.
+        limit = (tick - 0.5) / self.info.resolution
+        while high - low > _CHUNK:
+            middle = (low + high) // 2
+            low, high = (middle + 1, high) if timestamps[middle] < limit else (low, middle)
+        return low + int(np.searchsorted(timestamps[low:high], limit))
+
+    def to_pandas(self, population: str, start: float = 0, stop: float | None = None) -> pd.DataFrame:
+        """Spikes as a table with columns time (steps), tick, neuron, y, x, channel, sign; needs pandas.
+
+        Raises
+        ------
+        TraceError
+            pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError:
+            raise TraceError("to_pandas needs pandas; install eventsim[analysis]") from None
+        spikes = self.spikes(population, start, stop)
+        y, x, channel = self.positions(population, spikes.neurons).T
+        return pd.DataFrame(
+            {
+                "time": spikes.ticks / self.info.resolution,
+                "tick": spikes.ticks,
+                "neuron": spikes.neurons,
+                "y": y,
+                "x": x,
+                "channel": channel,
+                "sign": spikes.signs,
+            }
+        )
+
+    def to_neo(self, population: str, start: float = 0, stop: float | None = None) -> neo.Segment:
+        """Spikes as a Neo segment with one spike train per neuron that fired, 1 step as 1 ms; needs neo.
+
+        Signs are in each train's ``array_annotations["sign"]``.
+
+        Raises
+        ------
+        TraceError
+            Neo is not installed.
+        """
+        try:
+            import neo
+            import quantities as pq
+        except ImportError:
+            raise TraceError("to_neo needs neo; install eventsim[analysis]") from None
+        spikes = self.spikes(population, start, stop)
+        end = self.duration if stop is None else min(stop, self.duration)
+        segment = neo.Segment(name=population)
+        order = np.argsort(spikes.neurons, kind="stable")
+        neurons, first = np.unique(spikes.neurons[order], return_index=True)
+        for neuron, part in zip(neurons.tolist(), np.split(order, first[1:]), strict=True):
+            train = neo.SpikeTrain(
+                spikes.ticks[part] / self.info.resolution * pq.ms,
+                t_start=start * pq.ms,
+                t_stop=end * pq.ms,
+                name=f"{population}[{neuron}]",
+                array_annotations={"sign": spikes.signs[part]},
+                neuron=neuron,
+            )
+            segment.spiketrains.append(train)
+        return segment
