@@ -188,7 +188,9 @@ def main() -> None:
     if options.json:
         print(json.dumps({"runs": rows, "peak_rss_mib_before_loop": peak, "thresholds": thresholds}, indent=2))
         return
-    print(f"VGG-15, T = {options.steps}, {options.rate} spikes per neuron and step, one thread, median of {options.repeats} interleaved runs")
+    print(
+        f"VGG-15, T = {options.steps}, {options.rate} spikes per neuron and step, one thread, median of {options.repeats} interleaved runs"
+    )
     print(f"{'run':14} {'spikes':>10} {'synaptic events':>16} {'seconds':>9} {'M spikes/s':>11} {'G events/s':>11} {'x loop':>7}")
     for r in rows:
         print(

@@ -46,10 +46,16 @@ def main() -> None:
 @click.option("--resolution", type=int, help=f"Ticks per step, R. Default: {eventsim.DEFAULT_RESOLUTION} (asynchronous).")
 @click.option("--clocked", is_flag=True, help="One tick per step: the usual time-stepped loop, spike for spike.")
 @click.option("--engine", type=click.Choice(["auto", "reference", "queue"]), default="auto", show_default=True)
-@click.option("--encoding", type=click.Choice(["current", "poisson"]), default="current", show_default=True, help="How pixels drive the network.")
-@click.option("--trace", type=click.Path(path_type=Path), help="Trace file to write (for several inputs: a folder). Default: run.h5 (runs/).")
+@click.option(
+    "--encoding", type=click.Choice(["current", "poisson"]), default="current", show_default=True, help="How pixels drive the network."
+)
+@click.option(
+    "--trace", type=click.Path(path_type=Path), help="Trace file to write (for several inputs: a folder). Default: run.h5 (runs/)."
+)
 @click.option("--no-trace", is_flag=True, help="Write no trace.")
-@click.option("--record", default="all", show_default=True, help="Populations whose spikes go to the trace: all, none, or names with commas.")
+@click.option(
+    "--record", default="all", show_default=True, help="Populations whose spikes go to the trace: all, none, or names with commas."
+)
 @click.option("--exit-margin", type=int, help="Stop once the best readout potential leads by this much.")
 @click.option("--exit-potential", type=int, help="Stop once a readout potential is at least this.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of random input (Poisson).")
@@ -122,7 +128,7 @@ def run(
                     steps=steps,
                     resolution=ticks_per_step,
                     engine=engine,  # type: ignore[arg-type]
-                    record=record if record in ("all", "none") else [name.strip() for name in record.split(",")],  # type: ignore[arg-type]
+                    record=record if record in ("all", "none") else [name.strip() for name in record.split(",")],
                     trace=target,
                     exit_margin=exit_margin,
                     exit_potential=exit_potential,

@@ -204,9 +204,7 @@ def _rows(run: Run) -> list[OperationCount]:
         )
         for e in info.encoders
     ]
-    sums = {
-        key: getattr(counts, key).sum(0).tolist() for key in ("deliveries", "synaptic_events", "additions", "toolbox", "effective")
-    }
+    sums = {key: getattr(counts, key).sum(0).tolist() for key in ("deliveries", "synaptic_events", "additions", "toolbox", "effective")}
     for i, p in enumerate(info.projections):
         size = run.population(p.source).size
         rows.append(

@@ -137,12 +137,14 @@ def _read_image(network: Network, stream: IO[bytes], name: str) -> tuple[npt.NDA
             warnings.simplefilter("ignore")
             image: Image.Image = Image.open(stream)
             if image.width * image.height > MAX_PIXELS:
-                raise InputError(f"{name}: {image.width}x{image.height} pixels are more than {MAX_PIXELS // 10**6} million; resize it first")
+                raise Image.DecompressionBombError
             if getattr(image, "n_frames", 1) > 1:
                 remarks.append(f"{name}: took the first of {image.n_frames} frames")  # type: ignore[attr-defined]
             image.load()
             image = ImageOps.exif_transpose(image)
-    except (UnidentifiedImageError, Image.DecompressionBombError):
+    except Image.DecompressionBombError:
+        raise InputError(f"{name}: more than {MAX_PIXELS // 10**6} million pixels; resize it first") from None
+    except UnidentifiedImageError:
         raise InputError(f"{name}: not an image that can be read; expected PNG, JPEG or another kind that Pillow opens, or .npy") from None
     except InputError:
         raise

@@ -52,7 +52,7 @@ def network_facts(network: Network) -> dict[str, Any]:
         if isinstance(p, Source):
             facts["emits"] = p.emits
         populations.append(facts)
-    projections = []
+    projections: list[dict[str, Any]] = []
     encoders = [
         (f"input->{name}", network.input.shape, p.shape, p.encoder, 0.0, False)
         for name, p in network.populations.items()
@@ -187,7 +187,18 @@ def _print_network(console: Any, facts: dict[str, Any]) -> None:
 def _print_trace(console: Any, facts: dict[str, Any]) -> None:
     summary = facts["summary"]
     console.print(f"{facts['file']}: trace, {facts['bytes']:,} bytes")
-    for key in ("network", "input", "label", "decision_latency_steps", "duration_steps", "steps", "resolution", "engine", "encoding", "seed"):
+    for key in (
+        "network",
+        "input",
+        "label",
+        "decision_latency_steps",
+        "duration_steps",
+        "steps",
+        "resolution",
+        "engine",
+        "encoding",
+        "seed",
+    ):
         if summary.get(key) is not None:
             console.print(f"{key.replace('_', ' ')}: {summary[key]}")
     console.print()

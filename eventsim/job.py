@@ -20,6 +20,10 @@ MAX_TICKS = 2**50
 _MAX_SOURCE_SPIKES = 2**28
 
 
+# What is counted per projection and step, in the order in which compiled code keeps it.
+OPERATIONS = ("deliveries", "synaptic_events", "additions", "toolbox", "effective")
+
+
 @dataclass(frozen=True)
 class ExitRule:
     """Stop after the first tick at which it holds.
@@ -184,7 +188,9 @@ def prepare(
                 encoded[name] = int(fan_out[image.ravel() != 0].sum())
             largest = int(np.abs(currents[name]).max()) * steps + 2**34
             if largest * resolution >= 2**62:
-                raise RunError(f"{name}: currents up to {np.abs(currents[name]).max()} need a lower resolution than {resolution}, or fewer steps")
+                raise RunError(
+                    f"{name}: currents up to {np.abs(currents[name]).max()} need a lower resolution than {resolution}, or fewer steps"
+                )
         elif isinstance(population, Source):
             events[name] = _source_events(name, population, given.get(name), steps, resolution, [seed, position])
     return Job(
@@ -193,11 +199,7 @@ def prepare(
         resolution,
         zero_delay_order(network, resolution),
         {p.name: ticks(p.delay, resolution) for p in network.projections},
-        {
-            name: max(1, ticks(p.refractory, resolution))
-            for name, p in network.populations.items()
-            if not isinstance(p, (Readout, Source))
-        },
+        {name: max(1, ticks(p.refractory, resolution)) for name, p in network.populations.items() if not isinstance(p, (Readout, Source))},
         currents,
         events,
         encoded,
@@ -221,7 +223,9 @@ def integer_image(network: Network, pixels: npt.NDArray[Any]) -> IntArray:
     if pixels.shape != spec.shape:
         raise InputError(f"the network takes an image of shape {spec.shape} (height, width, channels), found {pixels.shape}")
     if pixels.dtype.kind not in "iu":
-        raise InputError(f"the network takes pixels as whole numbers 0..255, found {pixels.dtype}; multiply by 255 and round if they are 0..1")
+        raise InputError(
+            f"the network takes pixels as whole numbers 0..255, found {pixels.dtype}; multiply by 255 and round if they are 0..1"
+        )
     if pixels.size and (pixels.min() < 0 or pixels.max() > 255):
         raise InputError(f"the network takes pixels 0..255, found {pixels.min()}..{pixels.max()}")
     return pixels.astype(np.int64) * spec.scale - spec.offset
@@ -264,9 +268,7 @@ def _currents(name: str, population: Driven, given: Any, image: IntArray | None)
     return currents.ravel()
 
 
-def _source_events(
-    name: str, population: Source, given: Any, steps: int, resolution: int, seed: list[int]
-) -> tuple[IntArray, IntArray]:
+def _source_events(name: str, population: Source, given: Any, steps: int, resolution: int, seed: list[int]) -> tuple[IntArray, IntArray]:
     size = int(np.prod(population.shape))
     if population.emits == "clock":
         if given is not None:
@@ -277,6 +279,7 @@ def _source_events(
         if rates is None:
             raise InputError(f"{name}: no input; this Poisson source needs rates")
         expected = int(steps * rates.sum())
+        flat = rates.ravel()
     else:
         if given is None:
             raise InputError(f"{name}: no input; this source needs events: (times in steps, neurons)")
@@ -287,7 +290,6 @@ def _source_events(
         at = np.repeat(np.arange(1, steps + 1, dtype=np.int64) * resolution, size)
         return at, np.tile(np.arange(size, dtype=np.int32), steps)
     generator = np.random.default_rng(seed)
-    flat = rates.ravel()
     at_ticks, neurons = [], []
     for step in range(steps):
         firing = np.flatnonzero(generator.random(size) < flat)

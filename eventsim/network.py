@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, Literal
 
 import numpy as np
@@ -489,24 +490,14 @@ def zero_delay_order(network: Network, resolution: int) -> list[str]:
     NetworkError
         The zero-delay projections have a cycle.
     """
-    waiting = {name: 0 for name in network.populations}
-    follows: dict[str, list[str]] = {name: [] for name in network.populations}
+    sorter = TopologicalSorter({name: [] for name in network.populations})
     for projection in network.projections:
         if ticks(projection.delay, resolution) == 0:
-            follows[projection.source].append(projection.target)
-            waiting[projection.target] += 1
-    ready = [name for name, n in waiting.items() if n == 0]
-    order = []
-    while ready:
-        name = ready.pop(0)
-        order.append(name)
-        for target in follows[name]:
-            waiting[target] -= 1
-            if waiting[target] == 0:
-                ready.append(target)
-    if len(order) < len(waiting):
-        stuck = ", ".join(sorted(name for name, n in waiting.items() if n))
+            sorter.add(projection.target, projection.source)
+    try:
+        return list(sorter.static_order())
+    except CycleError as error:
         raise NetworkError(
-            f"projections without delay form a cycle among: {stuck}; give one of them a delay of at least {0.5 / resolution:g} steps"
-        )
-    return order
+            f"projections without delay form a cycle: {' -> '.join(error.args[1])}; "
+            f"give one of them a delay of at least {0.5 / resolution:g} steps (half a tick at resolution {resolution})"
+        ) from None

@@ -352,9 +352,7 @@ def describe(job: Job, settings: Mapping[str, Any]) -> RunInfo:
             shape = network.input.shape  # type: ignore[union-attr]
             table = population.encoder
             encoders.append(
-                EncoderInfo(
-                    name, table.macs(shape, population.shape), int(table.fan_out(shape, population.shape).sum()), job.encoded[name]
-                )
+                EncoderInfo(name, table.macs(shape, population.shape), int(table.fan_out(shape, population.shape).sum()), job.encoded[name])
             )
     rule = job.exit_rule
     return RunInfo(

@@ -96,19 +96,20 @@ class Axis:
     stride: int
 
 
-def _axis(n_source: int, n_target: int, kernel: int, stride: int, pad: int, before: int, after: int) -> Axis:
+def _axis(n_source: int, n_target: int, kernel: int, stride: int, pad: int, before: int, after: int, unit_strides: bool) -> Axis:
     fused_kernel, fused_stride = kernel + stride * (after - 1), stride * after
     position = np.arange(n_source, dtype=np.int64) // before
     exists = position < n_source // before
     reach = position + pad
     first = np.maximum(0, -((fused_kernel - 1 - reach) // fused_stride))
     last = np.minimum(n_target - 1, reach // fused_stride)
-    count = np.where(exists, np.maximum(0, last - first + 1), 0)
     conv_target = np.arange(n_target * after)
     tap = reach[:, None] - stride * conv_target[None, :]
     synapses = np.where(exists, ((tap >= 0) & (tap < kernel)).sum(1), 0)
-    if stride == 1:
-        # The toolbox gives every neuron the whole kernel, at the border too.
+    # A stride beyond the kernel leaves holes in the fused stencil: a position that falls into one reaches nothing.
+    count = np.where(synapses > 0, np.maximum(0, last - first + 1), 0)
+    if unit_strides:
+        # The toolbox gives every neuron the whole kernel, at the border too, but only if both strides are 1.
         toolbox = np.full(n_source, kernel, dtype=np.int64)
     else:
         # _get_fanout_array_2D: the nearest output always counts, further ones only inside the layer.
@@ -209,14 +210,19 @@ class Conv2d:
         expected = self.output_shape(source_shape)
         if spatial(expected) != spatial(target_shape) and expected != target_shape:
             raise NetworkError(f"conv2d: makes {expected} from {source_shape}, but the target has shape {target_shape}")
+        largest = int(np.abs(self.weights.astype(np.int64)).max())
+        # After the shapes, which bound the fused stencil; only weights this large need the look at it.
+        if largest * self.pool_after[0] * self.pool_after[1] > WEIGHT_LIMIT:
+            largest = int(np.abs(self.fused()).max())
+            if largest > WEIGHT_LIMIT:
+                raise NetworkError(f"conv2d: weights summed by pool_after reach {largest}, the limit is {WEIGHT_LIMIT}")
 
     def axes(self, source_shape: Shape, target_shape: Shape) -> tuple[Axis, Axis]:
         """The reach of source rows and of source columns (see :class:`Axis`)."""
         source, target = spatial(source_shape), spatial(target_shape)
+        kernel, unit = self.weights.shape, self.stride == (1, 1)
         rows, columns = (
-            _axis(
-                source[i], target[i], self.weights.shape[i], self.stride[i], self.padding[i], self.pool_before[i], self.pool_after[i]
-            )
+            _axis(source[i], target[i], kernel[i], self.stride[i], self.padding[i], self.pool_before[i], self.pool_after[i], unit)
             for i in (0, 1)
         )
         return rows, columns

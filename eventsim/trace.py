@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 
 from eventsim.errors import TraceError
-from eventsim.job import Counts, Job
+from eventsim.job import OPERATIONS, Counts, Job
 from eventsim.network import Network
 from eventsim.result import NO_SPIKES, EncoderInfo, PopulationInfo, ProjectionInfo, Run, RunInfo, Spikes
 from eventsim.tables import IntArray
@@ -33,7 +33,6 @@ _SONATA_MAGIC = 0x0A7A
 _CHUNK = 2**14
 # A SONATA file's own enumeration of how spikes are ordered.
 _SORTING = h5py.enum_dtype({"none": 0, "by_id": 1, "by_time": 2}, basetype="u1")
-_PER_PROJECTION = ("deliveries", "synaptic_events", "additions", "toolbox", "effective")
 # Spikes of a population that are kept before they are written.
 _BUFFER = 2**16
 _MAX_JSON = 2**24
@@ -135,7 +134,7 @@ class TraceWriter:
             for name in ("end_tick", "exited", "decision", "decision_tick"):
                 value = getattr(counts, name)
                 group.attrs.create(name, -1 if value is None else int(value), dtype="i8")
-            for name in ("spikes", "negative_spikes", "first_tick", *_PER_PROJECTION):
+            for name in ("spikes", "negative_spikes", "first_tick", *OPERATIONS):
                 _store(group, f"counts/{name}", getattr(counts, name))
             readouts = group.create_group("readout")
             for name, values in counts.readout.items():
@@ -233,8 +232,8 @@ class Trace(Run):
         )
         end_tick, decision, decision_tick = (int(group.attrs[name]) for name in ("end_tick", "decision", "decision_tick"))
         steps = -(-end_tick // info.resolution)
-        expected = {"spikes": (steps, len(info.populations)), "negative_spikes": (steps, len(info.populations))}
-        expected |= {"first_tick": (len(info.populations),)} | {name: (steps, len(info.projections)) for name in _PER_PROJECTION}
+        expected: dict[str, tuple[int, ...]] = {"spikes": (steps, len(info.populations)), "negative_spikes": (steps, len(info.populations))}
+        expected |= {"first_tick": (len(info.populations),)} | {name: (steps, len(info.projections)) for name in OPERATIONS}
         arrays = {name: self._array(group["counts"][name], shape) for name, shape in expected.items()}
         sizes = {p.name: p.size for p in info.populations}
         readout = {name: self._array(group["readout"][name], (steps, sizes[name])) for name in group["readout"]}

@@ -152,7 +152,10 @@ def train(data: Path | None, work: Path, full_epochs: int, binary_epochs: int, s
                 optimiser.step()
                 schedule.step()
                 total += loss.item()
-            print(f"{name} {epoch + 1}/{epochs}: loss {total / (len(x) // batch):.4f}, test accuracy {accuracy(model, x_test, y_test):.2%}", flush=True)
+            print(
+                f"{name} {epoch + 1}/{epochs}: loss {total / (len(x) // batch):.4f}, test accuracy {accuracy(model, x_test, y_test):.2%}",
+                flush=True,
+            )
             done = epoch + 1 == epochs
             work.mkdir(parents=True, exist_ok=True)
             partial = checkpoint_path.with_suffix(".part")

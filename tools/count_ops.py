@@ -47,13 +47,20 @@ def main(traces: tuple[Path, ...], as_json: bool, as_csv: bool, costs_file: Path
 
 
 def print_csv(report: OperationReport, costs: Costs) -> None:
-    columns = list(OperationCount.__dataclass_fields__) + ["rate", "events_per_mac", "energy_int8_pj", "energy_float32_pj", "energy_dense_pj"]
+    columns = [
+        *OperationCount.__dataclass_fields__,
+        "rate",
+        "events_per_mac",
+        "energy_int8_pj",
+        "energy_float32_pj",
+        "energy_dense_pj",
+    ]
     writer = csv.writer(sys.stdout)
     writer.writerow(columns)
     for row in report.rows:
         energy = row.energy(costs)
         values = [getattr(row, c) for c in columns[:-3]]
-        writer.writerow(values + [energy["int8"], energy["float32"], energy["dense"]])
+        writer.writerow([*values, energy["int8"], energy["float32"], energy["dense"]])
 
 
 def print_table(report: OperationReport, costs: Costs, traces: tuple[Path, ...]) -> None:
@@ -84,7 +91,7 @@ def print_table(report: OperationReport, costs: Costs, traces: tuple[Path, ...])
     console.print()
     i, b, s = report.input, report.bias, report.synapses
     console.print("Apart from these:")
-    console.print(f"  input layer   {number(i.macs)} MACs, once per run (NeuroBench, every step: {number(i.neurobench_macs)} effective MACs)")
+    console.print(f"  input layer   {number(i.macs)} MACs, once per run (NeuroBench: {number(i.neurobench_macs)} effective MACs)")
     console.print(f"  biases        {number(b.spikes)} clock spikes, {number(b.synaptic_events)} additions")
     console.print(f"  NeuroBench    dense operations {number(s.neurobench_dense + i.neurobench_dense)}")
     console.print(f"  source network {number(s.macs + i.macs)} MACs a pass")
@@ -92,7 +99,7 @@ def print_table(report: OperationReport, costs: Costs, traces: tuple[Path, ...])
     console.print(
         f"Energy, {costs.name}: {energy['int8'] / n / 1e6:,.3f} µJ with int8 additions ({costs.int8_add:g} pJ), "
         f"{energy['float32'] / n / 1e6:,.3f} µJ with float32 additions ({costs.float32_add:g} pJ); "
-        f"dense source network {energy['dense'] / n / 1e6:,.3f} µJ ({costs.float32_mac:g} pJ a MAC; the input layer's MACs are in all three)"
+        f"dense source network {energy['dense'] / n / 1e6:,.3f} µJ ({costs.float32_mac:g} pJ a MAC; input layer in all)"
     )
 
 

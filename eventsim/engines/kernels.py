@@ -33,8 +33,8 @@ PAUSE_AFTER = 1 << 20
 
 # No code here allocates, so reference counting of arrays is switched off: it took two thirds of a run. What takes the tuples
 # of arrays below is inlined into its caller: handing 80 array headers to a function took longer than what it does.
-compiled = njit(cache=True, _nrt=False)
-inlined = njit(cache=True, _nrt=False, inline="always")
+compiled = njit(cache=True, _nrt=False)  # type: ignore[call-overload]
+inlined = njit(cache=True, _nrt=False, inline="always")  # type: ignore[call-overload]
 
 
 class Plan(NamedTuple):
@@ -145,10 +145,10 @@ def sift_down(heap, size, key):
 @compiled
 def heap_check(heap, size):
     """Whether every key is at least its parent's."""
+    fine = True
     for place in range(1, size):
-        if heap[(place - 1) >> 2] > heap[place]:
-            return False
-    return True
+        fine &= heap[(place - 1) >> 2] <= heap[place]
+    return fine
 
 
 @compiled
@@ -289,10 +289,7 @@ def scan_reached(tables, p, neuron, first_target, d, low, signed, candidates, n)
     length = tables.reach[x, 1] * out
     target = first_target + (tables.reach[y, 0] * tables.out_width[p] + tables.reach[x, 0]) * out
     for _ in range(tables.reach[y, 1]):
-        if signed:
-            n = scan_run_signed(d, low, target, length, candidates, n)
-        else:
-            n = scan_run(d, target, length, candidates, n)
+        n = scan_run_signed(d, low, target, length, candidates, n) if signed else scan_run(d, target, length, candidates, n)
         target += tables.out_width[p] * out
     return n
 

@@ -12,7 +12,7 @@ from eventsim.compile import Tables, compile_tables
 from eventsim.engines import kernels as k
 from eventsim.engines.reference import overflow_message
 from eventsim.errors import PotentialOverflow, RunError
-from eventsim.job import Counts, Job, Recorder, prepare
+from eventsim.job import OPERATIONS, Counts, Job, Recorder, prepare
 from eventsim.network import Driven, Network, Readout, Source, Spiking
 from eventsim.tables import Dense, IntArray
 
@@ -101,7 +101,7 @@ def _plan(job: Job) -> k.Plan:
     bits = max(1, int(first_entity[-1]).bit_length())
     if job.end.bit_length() + bits + 1 > 62:
         raise RunError(
-            f"{job.steps} steps of {job.resolution} ticks for {first_neuron[-1]} neurons exceed the queue's 64-bit keys; lower the resolution"
+            f"{job.steps} steps at resolution {job.resolution} for {first_neuron[-1]} neurons exceed the queue's 64-bit keys; lower it"
         )
     incoming, incoming_start = _grouped([p for p in range(len(projections)) if not delay[p] and not from_source[p]], target, len(order))
     outgoing, outgoing_start = _grouped([p for p in range(len(projections)) if not from_source[p]], source, len(order))
@@ -185,7 +185,7 @@ def _start(job: Job, plan: k.Plan) -> tuple[k.State, bool]:
     keys = []
     look = np.zeros(neurons, np.int64)
     bound = np.zeros(len(sizes), np.int64)
-    for q, name in enumerate(job.order):
+    for q in range(len(job.order)):
         here = slice(plan.first_neuron[q], plan.first_neuron[q + 1])
         entity = np.arange(sizes[q], dtype=np.int64) + plan.first_neuron_entity[q]
         if plan.role[q] == k.DRIVEN:
@@ -254,7 +254,7 @@ def _tally(job: Job, plan: k.Plan) -> k.Tally:
     return k.Tally(
         np.zeros((job.steps, populations), np.int64),
         np.zeros((job.steps, populations), np.int64),
-        np.zeros((5, job.steps, projections), np.int64),
+        np.zeros((len(OPERATIONS), job.steps, projections), np.int64),
         np.zeros((job.steps, columns), np.int64),
     )
 
@@ -315,8 +315,8 @@ def _counts(job: Job, plan: k.Plan, state: k.State, tally: k.Tally) -> Counts:
         tally.spikes[:steps][:, columns],
         tally.negative[:steps][:, columns],
         state.first_tick[columns],
-        *(tally.operations[i, :steps].copy() for i in range(5)),
-        readout,
-        int(scalars[k.DECISION]) if decided else None,
-        int(scalars[k.DECIDED_AT]) if decided else None,
+        **{name: tally.operations[i, :steps].copy() for i, name in enumerate(OPERATIONS)},
+        readout=readout,
+        decision=int(scalars[k.DECISION]) if decided else None,
+        decision_tick=int(scalars[k.DECIDED_AT]) if decided else None,
     )

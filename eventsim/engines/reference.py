@@ -15,7 +15,7 @@ import numpy as np
 from sortedcontainers import SortedList
 
 from eventsim.errors import PotentialOverflow
-from eventsim.job import Counts, Job, Recorder
+from eventsim.job import OPERATIONS, Counts, Job, Recorder
 from eventsim.network import POTENTIAL_MAX, POTENTIAL_MIN, Driven, Population, Projection, Readout, Source, Spiking
 
 _NEVER = -(2**62)
@@ -28,9 +28,7 @@ class _State:
         size, channels = int(np.prod(population.shape)), population.shape[-1]
         self.v0 = [int(population.v0[i % channels]) for i in range(size)] if not isinstance(population, Source) else []
         self.v = list(self.v0)  # membrane potential
-        self.threshold = (
-            [int(population.threshold[i % channels]) for i in range(size)] if isinstance(population, (Driven, Spiking)) else []
-        )
+        self.threshold = [int(population.threshold[i % channels]) for i in range(size)] if isinstance(population, (Driven, Spiking)) else []
         self.net = [0] * size  # positive minus negative spikes so far
         self.last = [_NEVER] * size  # tick of the last spike
 
@@ -150,7 +148,7 @@ def run(job: Job, recorder: Recorder) -> Counts:
             # 2. fire
             fired = []
             for neuron in sorted(looked_at):
-                if isinstance(population, Readout):
+                if not isinstance(population, (Driven, Spiking)):
                     break
                 if isinstance(population, Driven):
                     check_range(name, driven_potential(name, neuron, tick), tick)
@@ -212,10 +210,10 @@ def run(job: Job, recorder: Recorder) -> Counts:
         table("spikes", populations),
         table("negative_spikes", populations),
         np.array([first_tick.get(name, 0) for name in populations], np.int64),
-        *(table(kind, list(projections)) for kind in ("deliveries", "synaptic_events", "additions", "toolbox", "effective")),
-        {name: np.array(rows, np.int64) for name, rows in readout.items()},
-        decision,
-        decided_at,
+        **{kind: table(kind, list(projections)) for kind in OPERATIONS},
+        readout={name: np.array(rows, np.int64) for name, rows in readout.items()},
+        decision=decision,
+        decision_tick=decided_at,
     )
 
 

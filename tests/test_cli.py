@@ -1,0 +1,205 @@
+"""The command line as a user meets it: what it prints, what it writes, and how it fails."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+import eventsim as es
+from eventsim.cli import main
+
+ROOT = Path(__file__).resolve().parents[1]
+LENET = ROOT / "networks" / "lenet-mnist.h5"
+DIGITS = ROOT / "datasets" / "samples"
+
+
+@pytest.fixture
+def cli(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def call(*args, **kwargs):
+        return CliRunner().invoke(main, [str(a) for a in args], catch_exceptions=False, **kwargs)
+
+    return call
+
+
+def one_line_error(outcome, *words):
+    assert outcome.exit_code != 0
+    lines = [line for line in outcome.stderr.splitlines() if not line.startswith("note:")]
+    assert len(lines) == 1, outcome.stderr
+    assert lines[0].startswith("eventsim: error: ")
+    for word in words:
+        assert word in lines[0]
+
+
+@pytest.mark.parametrize("digit", range(10))
+def test_the_shipped_network_reads_the_sample_digits(cli, digit):
+    for mode in ([], ["--clocked"]):
+        outcome = cli("run", LENET, "--input", DIGITS / f"digit-{digit}.png", "--json", *mode)
+        assert outcome.exit_code == 0, outcome.output
+        found = json.loads(outcome.stdout)
+        assert found["label"] == str(digit)
+        assert found["steps"] == 32
+        assert 0 < found["decision_latency_steps"] <= 32
+
+
+def test_run_prints_and_writes(cli, tmp_path):
+    outcome = cli("run", LENET, "--input", DIGITS / "digit-7.png", "--steps", "8")
+    assert outcome.exit_code == 0
+    for word in ("answer", "7", "top answers", "decided at", "spikes", "synaptic events", "8 steps", "run.h5"):
+        assert word in outcome.stdout
+    with es.Trace(tmp_path / "run.h5") as trace:
+        assert trace.label == "7"
+        assert f"{trace.total_spikes:,}" in outcome.stdout
+        assert f"{trace.total_synaptic_events:,}" in outcome.stdout
+
+
+def test_engines_agree_on_the_shipped_network(cli):
+    found = []
+    for engine in ("queue", "reference"):
+        outcome = cli("run", LENET, "-i", DIGITS / "digit-1.png", "--steps", "1", "--engine", engine, "--json", "--no-trace")
+        values = json.loads(outcome.stdout)
+        found.append({k: v for k, v in values.items() if k not in ("engine", "wall_seconds")})
+    assert found[0] == found[1]
+    assert found[0]["spikes"] > 0
+
+
+def test_standard_input_arrays_and_folders_agree(cli, tmp_path):
+    image = DIGITS / "digit-4.png"
+    np.save(tmp_path / "four.npy", np.asarray(Image.open(image)))
+    settings = ["--steps", "6", "--json", "--no-trace"]
+    by_file = json.loads(cli("run", LENET, "-i", image, *settings).stdout)
+    by_pipe = json.loads(cli("run", LENET, "-i", "-", *settings, input=image.read_bytes()).stdout)
+    by_array = json.loads(cli("run", LENET, "-i", tmp_path / "four.npy", *settings).stdout)
+    lines = cli("run", LENET, "-i", DIGITS, *settings).stdout.splitlines()
+    assert len(lines) == 10
+    for other in (by_pipe, by_array, json.loads(lines[4])):
+        assert (other["spikes"], other["top"]) == (by_file["spikes"], by_file["top"])
+
+
+def test_a_folder_writes_a_trace_per_input(cli, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for digit in (2, 3):
+        (folder / f"{digit}.png").write_bytes((DIGITS / f"digit-{digit}.png").read_bytes())
+    (folder / "notes.txt").write_text("no image")
+    outcome = cli("run", LENET, "-i", folder, "--steps", "4", "--record", "fc5")
+    assert outcome.exit_code == 1
+    assert "notes.txt" in outcome.stderr
+    assert "1 of 3 inputs" in outcome.stderr
+    assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == ["2.png.h5", "3.png.h5"]
+    with es.Trace(tmp_path / "runs" / "2.png.h5") as trace:
+        assert trace.recorded == ["fc5"]
+
+
+def test_resizing_and_converting_is_said(cli, tmp_path):
+    Image.open(DIGITS / "digit-7.png").convert("RGB").resize((100, 90)).save(tmp_path / "big.png")
+    outcome = cli("run", LENET, "-i", tmp_path / "big.png", "--json", "--no-trace")
+    assert json.loads(outcome.stdout)["label"] == "7"
+    assert "converted from RGB to L" in outcome.stderr
+    assert "resized from 100x90 to 28x28" in outcome.stderr
+
+
+def test_early_exit(cli):
+    full = json.loads(cli("run", LENET, "-i", DIGITS / "digit-7.png", "--json", "--no-trace").stdout)
+    early = json.loads(cli("run", LENET, "-i", DIGITS / "digit-7.png", "--json", "--no-trace", "--exit-margin", "1000").stdout)
+    assert early["label"] == "7"
+    assert early["exited"]
+    assert early["duration_steps"] < full["duration_steps"]
+    assert early["synaptic_events"] < full["synaptic_events"]
+
+
+def test_poisson_is_seeded(cli):
+    def spikes(seed):
+        out = cli("run", LENET, "-i", DIGITS / "digit-7.png", "--encoding", "poisson", "--seed", seed, "--json", "--no-trace")
+        return json.loads(out.stdout)
+
+    first, again, other = spikes(1), spikes(1), spikes(2)
+    assert first["label"] == "7"
+    assert first["spikes"] == again["spikes"] != other["spikes"]
+
+
+def test_info_of_a_network_and_of_a_trace(cli):
+    outcome = cli("info", LENET)
+    assert outcome.exit_code == 0
+    for word in ("conv1", "binary x8", "100,352", "870,176 weights (99.7% binary)", "ANN test accuracy"):
+        assert word in outcome.stdout
+    facts = json.loads(cli("info", LENET, "--json").stdout)
+    assert facts["neurons"] == 28 * 28 * 32 + 14 * 14 * 32 + 14 * 14 * 64 + 7 * 7 * 64 + 256 + 10
+    assert facts["macs"] == 28 * 28 * 9 * 32 * 33 + 14 * 14 * 9 * 64 * 96 + 3136 * 256 + 2560
+    cli("run", LENET, "-i", DIGITS / "digit-7.png", "--steps", "4")
+    outcome = cli("info", "run.h5")
+    assert outcome.exit_code == 0
+    for word in ("label: 7", "conv4->fc5", "synaptic events"):
+        assert word in outcome.stdout
+
+
+def test_bad_files_end_in_one_line(cli, tmp_path):
+    (tmp_path / "text.h5").write_text("no network")
+    digit = DIGITS / "digit-7.png"
+    one_line_error(cli("run", "missing.h5", "-i", digit), "missing.h5")
+    one_line_error(cli("run", "text.h5", "-i", digit), "text.h5")
+    one_line_error(cli("info", "text.h5"), "text.h5", "neither")
+    one_line_error(cli("info", "missing.h5"), "missing.h5")
+    one_line_error(cli("run", LENET, "-i", "missing.png"), "missing.png", "no such")
+    one_line_error(cli("run", LENET, "-i", tmp_path / "text.h5"), "text.h5", "not an image")
+    one_line_error(cli("run", LENET, "-i", "-", input=b""), "standard input", "empty")
+    (tmp_path / "empty").mkdir()
+    one_line_error(cli("run", LENET, "-i", "empty"), "without files")
+    cut = digit.read_bytes()
+    (tmp_path / "cut.png").write_bytes(cut[: len(cut) // 2])
+    one_line_error(cli("run", LENET, "-i", "cut.png"), "cut.png")
+    np.save(tmp_path / "wrong.npy", np.zeros((5, 5), np.uint8))
+    one_line_error(cli("run", LENET, "-i", "wrong.npy"), "(28, 28, 1)", "(5, 5)")
+    np.save(tmp_path / "float.npy", np.zeros((28, 28)))
+    one_line_error(cli("run", LENET, "-i", "float.npy"), "float64", "0..255")
+    np.save(tmp_path / "object.npy", np.array([{}, []], dtype=object))
+    one_line_error(cli("run", LENET, "-i", "object.npy"), "object.npy")
+    huge = io.BytesIO()
+    np.lib.format.write_array_header_1_0(huge, {"descr": "|u1", "fortran_order": False, "shape": (2**20, 2**20)})
+    (tmp_path / "huge.npy").write_bytes(huge.getvalue())
+    one_line_error(cli("run", LENET, "-i", "huge.npy"), "huge.npy")
+    for side in (9_000, 20_000):  # beyond our limit, and beyond Pillow's own
+        Image.new("1", (side, side)).save(tmp_path / "huge.png")
+        one_line_error(cli("run", LENET, "-i", "huge.png"), "huge.png", "64 million pixels")
+    assert not (tmp_path / "run.h5").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--steps", "0"], "steps"),
+        (["--resolution", "0"], "resolution"),
+        (["--steps", "1000000", "--resolution", str(2**40)], "ticks"),
+        (["--record", "nowhere"], "nowhere"),
+        (["--exit-margin", "0"], "holds before"),
+        (["--exit-margin", "5", "--exit-potential", "5"], "one exit rule"),
+        (["--seed", "-1"], "seed"),
+        (["--trace", "no/such/folder/run.h5"], "run.h5"),
+    ],
+)
+def test_bad_settings_end_in_one_line(cli, arguments, word):
+    one_line_error(cli("run", LENET, "-i", DIGITS / "digit-7.png", *arguments), word)
+
+
+def test_usage_errors(cli):
+    assert cli("run", LENET, "-i", "x", "--clocked", "--resolution", "5").exit_code == 2
+    assert cli("run", LENET, "-i", "x", "--trace", "a", "--no-trace").exit_code == 2
+    assert cli("--version").stdout.strip().endswith(es.__version__)
+    for command in ("run", "info"):
+        assert "Usage" in cli(command, "--help").stdout
+
+
+def test_as_a_module(tmp_path):
+    out = subprocess.run([sys.executable, "-m", "eventsim", "info", "nothing"], capture_output=True, text=True, cwd=tmp_path)
+    assert out.returncode == 1
+    assert out.stderr.count("\n") == 1
+    assert "Traceback" not in out.stderr
