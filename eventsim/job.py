@@ -168,6 +168,7 @@ def prepare(
     _whole(seed, "seed", 2**63 - 1, least=0)
     if exit_rule is not None:
         _check_exit(network, exit_rule)
+    end = steps * resolution
     given: dict[str, Any] = {}
     image = None
     if isinstance(inputs, Mapping):
@@ -198,8 +199,13 @@ def prepare(
         steps,
         resolution,
         zero_delay_order(network, resolution),
-        {p.name: ticks(p.delay, resolution) for p in network.projections},
-        {name: max(1, ticks(p.refractory, resolution)) for name, p in network.populations.items() if not isinstance(p, (Readout, Source))},
+        # What lies beyond the end of the run needs no exact place, but must fit 64 bits.
+        {p.name: min(ticks(p.delay, resolution), end + 1) for p in network.projections},
+        {
+            name: min(max(1, ticks(p.refractory, resolution)), end + 1)
+            for name, p in network.populations.items()
+            if not isinstance(p, (Readout, Source))
+        },
         currents,
         events,
         encoded,
@@ -322,8 +328,14 @@ def _given_events(name: str, given: Any, size: int, steps: int, resolution: int)
     if len(neurons) and (neurons.min() < 0 or neurons.max() >= size):
         raise InputError(f"{name}: neurons must be 0..{size - 1}, found {neurons.min()}..{neurons.max()}")
     inside = times <= steps
-    at = np.maximum(1, np.ceil(times[inside] * resolution)).astype(np.int64)
+    at = np.maximum(1, _ceil(times[inside] * resolution)).astype(np.int64)
     return _sorted_events(at, neurons[inside])
+
+
+def _ceil(products: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Round up, but not from a hair above a whole number: 0.07 * 100 is 7.000000000000001 in float64, and means tick 7."""
+    nearest = np.rint(products)
+    return np.where(np.abs(products - nearest) <= 2 * np.spacing(products), nearest, np.ceil(products))
 
 
 def _sorted_events(at: IntArray, neurons: IntArray) -> tuple[IntArray, IntArray]:

@@ -48,7 +48,8 @@ def _per_channel(values: PerChannel, shape: Shape, name: str, what: str, low: in
         raise NetworkError(f"{name}: {what} must be one number or one per channel ({shape[-1]}), found shape {array.shape}")
     if array.min() < low or array.max() > high:
         raise NetworkError(f"{name}: {what} must be in {low}..{high}, found {array.min()}..{array.max()}")
-    return np.ascontiguousarray(np.broadcast_to(array, (shape[-1],)), dtype=np.int64)
+    # A view where all channels are alike: a file may declare many.
+    return np.broadcast_to(array.astype(np.int64), (shape[-1],))
 
 
 def _period(value: float, name: str, what: str) -> float:
@@ -469,7 +470,7 @@ def check_rates(rate: npt.ArrayLike, shape: Shape, name: str) -> npt.NDArray[np.
         raise NetworkError(f"{name}: rates must be one number or have the shape {shape}, found {rates.shape}")
     if not np.all((rates >= 0) & (rates <= 1)):
         raise NetworkError(f"{name}: rates are probabilities per step and must be in 0..1")
-    return np.ascontiguousarray(np.broadcast_to(rates, shape))
+    return np.broadcast_to(rates, shape)
 
 
 def _check_name(name: str) -> None:

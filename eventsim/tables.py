@@ -25,6 +25,8 @@ Shape = tuple[int, ...]
 IntArray = npt.NDArray[Any]
 
 WEIGHT_LIMIT = 2**31 - 1
+# Pooling after a convolution enlarges its stencil; more than this is surely a mistake.
+MAX_FUSED_WEIGHTS = 2**26
 # Sums of integer products below this are exact in float64, so BLAS may do them.
 _EXACT_IN_FLOAT64 = 2**53
 
@@ -35,7 +37,7 @@ def spatial(shape: Shape) -> tuple[int, int, int]:
 
 
 def integer_weights(weights: npt.ArrayLike, what: str) -> IntArray:
-    """A contiguous copy in the smallest of int8, int16 and int32 that holds every value.
+    """Contiguous, in the smallest of int8, int16 and int32 that holds every value; not copied if it already is.
 
     Raises
     ------
@@ -103,9 +105,10 @@ def _axis(n_source: int, n_target: int, kernel: int, stride: int, pad: int, befo
     reach = position + pad
     first = np.maximum(0, -((fused_kernel - 1 - reach) // fused_stride))
     last = np.minimum(n_target - 1, reach // fused_stride)
-    conv_target = np.arange(n_target * after)
-    tap = reach[:, None] - stride * conv_target[None, :]
-    synapses = np.where(exists, ((tap >= 0) & (tap < kernel)).sum(1), 0)
+    # Outputs of the convolution c with 0 <= reach - stride * c < kernel, before pooling.
+    first_output = np.maximum(0, -((kernel - 1 - reach) // stride))
+    last_output = np.minimum(n_target * after - 1, reach // stride)
+    synapses = np.where(exists, np.maximum(0, last_output - first_output + 1), 0)
     # A stride beyond the kernel leaves holes in the fused stencil: a position that falls into one reaches nothing.
     count = np.where(synapses > 0, np.maximum(0, last - first + 1), 0)
     if unit_strides:
@@ -210,12 +213,18 @@ class Conv2d:
         expected = self.output_shape(source_shape)
         if spatial(expected) != spatial(target_shape) and expected != target_shape:
             raise NetworkError(f"conv2d: makes {expected} from {source_shape}, but the target has shape {target_shape}")
-        largest = int(np.abs(self.weights.astype(np.int64)).max())
-        # After the shapes, which bound the fused stencil; only weights this large need the look at it.
-        if largest * self.pool_after[0] * self.pool_after[1] > WEIGHT_LIMIT:
-            largest = int(np.abs(self.fused()).max())
-            if largest > WEIGHT_LIMIT:
-                raise NetworkError(f"conv2d: weights summed by pool_after reach {largest}, the limit is {WEIGHT_LIMIT}")
+        if self.pool_after == (1, 1):
+            return
+        (py, px), (sy, sx), (kh, kw, c_in, c_out) = self.pool_after, self.stride, self.weights.shape
+        largest = max(-int(self.weights.min()), int(self.weights.max())) * py * px
+        if largest > WEIGHT_LIMIT:
+            raise NetworkError(f"conv2d: weights summed by pool_after could reach {largest}, the limit is {WEIGHT_LIMIT}")
+        size = (kh + sy * (py - 1)) * (kw + sx * (px - 1)) * c_in * c_out
+        if size > MAX_FUSED_WEIGHTS:
+            raise NetworkError(
+                f"conv2d: pooling by {self.pool_after} after it makes a stencil of {size} weights, the limit is {MAX_FUSED_WEIGHTS}; "
+                "let the neurons fire before they are pooled (pool_before of the next table)"
+            )
 
     def axes(self, source_shape: Shape, target_shape: Shape) -> tuple[Axis, Axis]:
         """The reach of source rows and of source columns (see :class:`Axis`)."""
@@ -280,9 +289,8 @@ class Conv2d:
         reached = []
         for i in (0, 1):
             position = np.arange(source[i]) // self.pool_before[i]
-            outputs = np.arange(target[i] * self.pool_after[i])
-            tap = position[:, None] + self.padding[i] - self.stride[i] * outputs[None, :]
-            hits = (tap[:, :, None] == np.arange(self.weights.shape[i])).sum(1)
+            step = position[:, None] + self.padding[i] - np.arange(self.weights.shape[i])
+            hits = (step % self.stride[i] == 0) & (step >= 0) & (step // self.stride[i] < target[i] * self.pool_after[i])
             reached.append(hits * (position < source[i] // self.pool_before[i])[:, None])
         return np.einsum("yk,xl,klc->yxc", reached[0], reached[1], taps).astype(np.int64).ravel()
 
@@ -448,8 +456,13 @@ class Sparse:
     targets: int
 
     def __post_init__(self) -> None:
-        weights = integer_weights(self.weights, "sparse")
-        indptr, indices = np.asarray(self.indptr), np.asarray(self.indices)
+        arrays = [np.asarray(a) for a in (self.indptr, self.indices, self.weights)]
+        # NumPy takes an empty list for floats.
+        indptr, indices, weights = (a if a.size else a.astype(np.int32) for a in arrays)
+        weights = integer_weights(weights, "sparse")
+        if isinstance(self.targets, bool) or not isinstance(self.targets, (int, np.integer)) or not 1 <= self.targets < 2**31:
+            raise NetworkError(f"sparse: the number of targets must be a whole number from 1 on, found {self.targets!r}")
+        object.__setattr__(self, "targets", int(self.targets))
         if any(a.ndim != 1 for a in (indptr, indices, weights)) or any(a.dtype.kind not in "iu" for a in (indptr, indices)):
             raise NetworkError("sparse: indptr, indices and weights must be one-dimensional integer arrays")
         if len(indptr) < 2 or indptr[0] != 0 or indptr[-1] != len(indices) or np.any(indptr[1:] < indptr[:-1]):

@@ -28,8 +28,9 @@ PAUSE_AFTER = 1 << 20
 
 # Places in State.scalars.
 (
-    HEAP, LOGGED, STEP, DECISION, DECIDED_AT, EXITED, END, VISITING, PENDING, CHANGED, WHERE, CHUNK, TICK, FLAGS,
-) = range(14)  # fmt: skip
+    HEAP, LOGGED, STEP, DECISION, DECIDED_AT, EXITED, END, VISITING, PENDING, CHANGED, WHERE, CHUNK, TICK, FLAGS, LOWEST,
+) = range(15)  # fmt: skip
+SCALARS = 15
 
 # No code here allocates, so reference counting of arrays is switched off: it took two thirds of a run. What takes the tuples
 # of arrays below is inlined into its caller: handing 80 array headers to a function took longer than what it does.
@@ -80,8 +81,8 @@ class State(NamedTuple):
     last: Any  # tick of the last spike
     look: Any  # tick of the pending look
     net: Any  # positive minus negative spikes
-    low: Any  # signed neurons are due below this distance
-    bound: Any  # [q] no |d| is above this
+    low: Any  # signed neurons are due below this distance; like d
+    bound: Any  # [q] neither |d| nor |V| is above this
     log_tick: Any
     log_neuron: Any
     log_sign: Any
@@ -380,17 +381,16 @@ def add_pending(state, p, store, start, end):
 
 @inlined
 def room_for(state, plan, tables, q):
-    """Whether the pending spikes surely keep d within int32; tightens the bound if it is loose."""
+    """Whether the pending spikes surely keep d and V within int32; tightens the bound if it is loose."""
     rise = np.int64(0)
     for n in range(state.scalars[PENDING]):
         rise += (state.pending[n, 3] - state.pending[n, 2]) * tables.largest[state.pending[n, 0]]
     if state.bound[q] + rise > INT32_MAX:
         largest = np.int64(0)
         for i in range(plan.first_neuron[q], plan.first_neuron[q + 1]):
-            largest = max(largest, abs(np.int64(state.d[i])))
-        # A reset to zero or by a signed spike may leave |d| at up to the threshold.
-        for i in range(plan.first_neuron[q], plan.first_neuron[q + 1]):
-            largest = max(largest, np.int64(plan.threshold[i]))
+            # Of d and of V = d + threshold; and a reset may leave |d| at up to the threshold.
+            d, threshold = np.int64(state.d[i]), np.int64(plan.threshold[i])
+            largest = max(largest, abs(d), abs(d + threshold), threshold)
         state.bound[q] = largest
         if largest + rise > INT32_MAX:
             return False
@@ -512,6 +512,7 @@ def look_at(state, q, neuron, tick, plan):
 @inlined
 def fire_spiking(state, plan, q, tick, found, tally):
     """Fire the due neurons among the first ``found`` candidates, in ascending order."""
+    s = state.scalars
     signed = plan.signed[q] != 0
     previous = np.int64(-1)
     for c in range(found):
@@ -538,7 +539,7 @@ def fire_spiking(state, plan, q, tick, found, tally):
         state.last[neuron] = tick
         if signed:
             state.net[neuron] += sign
-            state.low[neuron] = -threshold if state.net[neuron] > 0 else INT32_MIN
+            state.low[neuron] = -threshold if state.net[neuron] > 0 else s[LOWEST]
         emit(state, plan, q, neuron, sign, tick, tally)
         if state.d[neuron] >= 0 or (signed and state.d[neuron] < state.low[neuron]):
             look_at(state, q, neuron, tick + plan.refractory[q], plan)

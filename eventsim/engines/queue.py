@@ -49,7 +49,9 @@ def run(job: Job, tables: Tables, recorder: Recorder, progress: Callable[[int], 
         if status == k.OVERFLOW:
             raise PotentialOverflow(overflow_message(job.order[scalars[k.WHERE]], int(scalars[k.TICK]), job.resolution))
         if status == k.WIDEN:
-            state, wide = state._replace(d=state.d.astype(np.int64)), True
+            scalars[k.LOWEST] = k.NEVER
+            low = np.where(state.low == k.INT32_MIN, k.NEVER, state.low.astype(np.int64))
+            state, wide = state._replace(d=state.d.astype(np.int64), low=low), True
         elif status == k.GROW:
             state = _grow(state, plan, int(scalars[k.WHERE]))
         else:
@@ -176,8 +178,9 @@ def _start(job: Job, plan: k.Plan) -> tuple[k.State, bool]:
     rank = {name: q for q, name in enumerate(job.order)}
     d = plan.v0 - plan.threshold
     wide = bool(np.abs(d).max(initial=0) > k.INT32_MAX)
-    scalars = np.zeros(14, np.int64)
-    scalars[[k.DECIDED_AT, k.END, k.VISITING]] = 1, job.end, -1
+    lowest = k.NEVER if wide else k.INT32_MIN
+    scalars = np.zeros(k.SCALARS, np.int64)
+    scalars[[k.DECIDED_AT, k.END, k.VISITING, k.LOWEST]] = 1, job.end, -1, lowest
     if job.network.output is not None:
         q = rank[job.network.output]
         scalars[k.DECISION] = np.argmax(d[plan.first_neuron[q] : plan.first_neuron[q + 1]])
@@ -198,7 +201,7 @@ def _start(job: Job, plan: k.Plan) -> tuple[k.State, bool]:
             due = d[here] >= 0
             look[here] = due
             keys.append((np.int64(1) << bits) | entity[due])
-        bound[q] = max(np.abs(d[here]).max(), plan.threshold[here].max())
+        bound[q] = max(np.abs(d[here]).max(), np.abs(plan.v0[here]).max(), plan.threshold[here].max())
     event_at = np.zeros(len(plan.delay), np.int64)
     fifo_size = np.zeros(len(plan.delay), np.int64)
     for p, projection in enumerate(job.network.projections):
@@ -223,7 +226,7 @@ def _start(job: Job, plan: k.Plan) -> tuple[k.State, bool]:
         last=np.full(neurons, k.NEVER, np.int64),
         look=look,
         net=np.zeros(neurons, np.int32),
-        low=np.full(neurons if signed_neurons.any() else 0, k.INT32_MIN, np.int32),
+        low=np.full(neurons if signed_neurons.any() else 0, lowest, np.int64 if wide else np.int32),
         bound=bound,
         log_tick=np.empty(log, np.int64),
         log_neuron=np.empty(log, np.int32),
