@@ -132,24 +132,6 @@ def load(path: str | os.PathLike[str]) -> Network:
         raise NetworkFileError(f"{_printable(name)}: {error}") from error.__cause__
 
 
-def digest(path: str | os.PathLike[str]) -> str:
-    """The SHA-256 of a network file's body (all that follows the seal), verified: 64 hexadecimal digits.
-
-    Raises
-    ------
-    NetworkFileError
-        As for :func:`load`, but only the seal and the checksum are checked.
-    """
-    name = os.fsdecode(path)
-    try:
-        with _open(name) as file:
-            return _verify(file)[0]
-    except NetworkFileError as error:
-        raise NetworkFileError(f"{_printable(name)}: {error}") from None
-    except OSError as error:
-        raise NetworkFileError(f"{_printable(name)}: cannot be read: {_reason(error)}") from None
-
-
 # --- the seal ---------------------------------------------------------------------------------------------------------
 
 
@@ -174,8 +156,8 @@ def _open(path: str) -> FileIO:
         raise NetworkFileError(f"cannot be opened: {_reason(error)}; check the path and its permissions") from None
 
 
-def _verify(file: FileIO) -> tuple[str, int]:
-    """Check the seal of an open file: (SHA-256 of its body in hexadecimal, bytes in its body)."""
+def _verify(file: FileIO) -> int:
+    """Check the seal of an open file; returns the bytes in its body."""
     size = os.fstat(file.fileno()).st_size
     block = file.read(USER_BLOCK)
     if not block.startswith(f"{FORMAT} ".encode()):
@@ -202,7 +184,7 @@ def _verify(file: FileIO) -> tuple[str, int]:
     checksum = hashlib.file_digest(file, "sha256").hexdigest()
     if checksum != seal[1].decode():
         raise NetworkFileError("damaged: checksum differs; copy the file again")
-    return checksum, body
+    return body
 
 
 def _sync_folder(folder: str) -> None:
@@ -353,7 +335,7 @@ def _read(path: str) -> Network:
     """The network in a file; NetworkFileError without the path if anything is wrong with it."""
     try:
         with _open(path) as file:
-            _, body = _verify(file)
+            body = _verify(file)
             before = os.fstat(file.fileno())
             try:
                 hdf5 = h5py.File(path, "r", locking=False)

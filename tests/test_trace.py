@@ -184,7 +184,8 @@ def test_a_failed_run_leaves_the_old_trace_and_nothing_else(network, image, tmp_
 
 
 _LONG_RUN = """
-import numpy as np, eventsim as es, sys
+import numpy as np, eventsim as es, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job may have inherited that it is ignored
 net = es.Network()
 net.driven("in", 2000, 1)
 net.readout("out", 1)
