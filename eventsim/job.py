@@ -103,7 +103,8 @@ class Counts:
     exited : bool
         Whether the exit rule ended the run.
     spikes, negative_spikes : int64 (steps, populations)
-        All spikes, and those of sign -1 among them.
+        All spikes, and those of sign -1 among them. An engine leaves the columns of sources (and their ``first_tick``) at 0;
+        :mod:`eventsim.simulate` fills them in, since sources only repeat the job's events.
     first_tick : int64 (populations,)
         Tick of the first spike, 0 if there was none.
     deliveries : int64 (steps, projections)
@@ -187,11 +188,10 @@ def prepare(
             if name not in given and population.encoder is not None and image is not None:
                 fan_out = population.encoder.effective_fan_out(image.shape, population.shape)
                 encoded[name] = int(fan_out[image.ravel() != 0].sum())
-            largest = int(np.abs(currents[name]).max()) * steps + 2**34
+            # Twice the range of a potential, and what the current brings: more than V + threshold * spikes ever is.
+            largest = int(np.abs(currents[name]).max()) * steps + 2**32
             if largest * resolution >= 2**62:
-                raise RunError(
-                    f"{name}: currents up to {np.abs(currents[name]).max()} need a lower resolution than {resolution}, or fewer steps"
-                )
+                raise RunError(f"{name}: {steps} steps of these currents exceed 64 bits at resolution {resolution}; lower it")
         elif isinstance(population, Source):
             events[name] = _source_events(name, population, given.get(name), steps, resolution, [seed, position])
     return Job(

@@ -505,6 +505,17 @@ def test_event_times_become_ticks():
     assert list(zip(at.tolist(), neurons.tolist(), strict=True)) == [(1, 0), (1, 1), (1, 2), (2, 0), (4, 1), (4, 2), (8, 0)]
 
 
+@pytest.mark.parametrize("resolution", [3, 10, 100, 1000])
+def test_event_times_on_a_tick_stay_there(resolution):
+    # k / R is rarely exact in float64, and 0.07 * 100 comes out above 7: tick k all the same; a thousandth of a tick later is k + 1.
+    net = Network()
+    net.source("src", 1)
+    k = np.arange(1, 5 * resolution)
+    for later, expected in ((0, k), (1e-3, k + 1)):
+        job = prepare(net, {"src": ((k + later) / resolution, np.zeros(len(k), int))}, steps=5, resolution=resolution)
+        assert job.events["src"][0].tolist() == expected.tolist()
+
+
 def test_poisson_is_seeded_and_bernoulli_per_step():
     net = Network()
     rates = np.linspace(0, 1, 500).reshape(10, 10, 5)
@@ -870,8 +881,9 @@ def test_settings_that_need_more_of_the_network():
     net.driven("in", 1, 1)
     with pytest.raises(RunError, match="output"):
         prepare(net, {"in": [1]}, steps=1, exit_rule=ExitRule("potential", 1))
-    with pytest.raises(RunError, match="lower resolution"):
+    with pytest.raises(RunError, match="exceed 64 bits at resolution 1099511627776; lower it"):
         prepare(driven_and_readout(), {"in": [INT32_MAX]}, steps=2, resolution=2**40)
+    prepare(driven_and_readout(), {"in": [1000]}, steps=100, resolution=2**29)
 
 
 @pytest.mark.parametrize(
