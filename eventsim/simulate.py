@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from eventsim.compile import Tables, compile_tables
 from eventsim.errors import RunError
+from eventsim.interrupt import DeferredInterrupt, InterruptibleRecorder
 from eventsim.job import DEFAULT_RESOLUTION, Counts, ExitRule, Job, Recorder, prepare
 from eventsim.network import Network, Source
 from eventsim.result import MemoryRecorder, Result, describe
@@ -110,6 +111,7 @@ class Simulator:
         chosen = "queue" if engine == "auto" else engine
         settings = {"engine": chosen, "seed": seed, "recorded": sorted(recorded), **(about or {})}
         with ExitStack() as stack:
+            interrupt = stack.enter_context(DeferredInterrupt())
             recorder: Recorder
             writer = None
             memory = MemoryRecorder(recorded)
@@ -120,7 +122,7 @@ class Simulator:
 
                 recorder = writer = stack.enter_context(TraceWriter(trace, self.network, job, recorded))
             start = time.perf_counter()
-            counts = self._execute(chosen, job, recorder, progress)
+            counts = self._execute(chosen, job, InterruptibleRecorder(recorder, interrupt), progress)
             _add_sources(job, counts, recorder)
             settings["wall_seconds"] = time.perf_counter() - start
             if writer is not None:

@@ -1,0 +1,75 @@
+"""Ctrl-C: noticed at the next check, never lost, at once the second time."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+import eventsim as es
+from eventsim.interrupt import DeferredInterrupt
+
+
+@pytest.fixture(autouse=True)
+def _usual_handler():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def ctrl_c() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+def test_waits_for_a_check():
+    reached = []
+    with pytest.raises(KeyboardInterrupt), DeferredInterrupt() as interrupt:
+        interrupt.check()
+        ctrl_c()
+        reached.append("after the signal")
+        interrupt.check()
+        reached.append("after the check")
+    assert reached == ["after the signal"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_is_not_lost_without_a_check():
+    with pytest.raises(KeyboardInterrupt), DeferredInterrupt():
+        ctrl_c()
+
+
+def test_strikes_at_once_the_second_time():
+    reached = []
+    with pytest.raises(KeyboardInterrupt), DeferredInterrupt():
+        ctrl_c()
+        reached.append("once")
+        ctrl_c()
+        reached.append("twice")
+    assert reached == ["once"]
+
+
+def test_leaves_a_handler_of_the_program_alone():
+    seen = []
+    signal.signal(signal.SIGINT, lambda *_: seen.append(1))
+    with DeferredInterrupt() as interrupt:
+        ctrl_c()
+        interrupt.check()
+    assert seen == [1]
+
+
+@pytest.mark.parametrize("engine", ["queue", "reference"])
+def test_stops_a_run(engine, monkeypatch):
+    """The first spikes that are recorded press Ctrl-C; the run stops there and its handler is gone."""
+    recorded = []
+
+    def record(self, population, ticks, neurons, signs):
+        recorded.append(len(ticks))
+        ctrl_c()
+
+    monkeypatch.setattr("eventsim.simulate.MemoryRecorder.record", record)
+    net = es.Network()
+    net.driven("in", 1, 1)
+    with pytest.raises(KeyboardInterrupt):
+        es.run(net, {"in": [1]}, steps=10, engine=engine)
+    assert len(recorded) == 1
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
