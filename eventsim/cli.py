@@ -28,6 +28,12 @@ class _Group(click.Group):
         except EventsimError as error:
             click.echo(f"eventsim: error: {error}", err=True)
             ctx.exit(1)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            # Output that cannot be written: a full disk behind a redirection.
+            click.echo(f"eventsim: error: {error.strerror or error}", err=True)
+            ctx.exit(1)
         except KeyboardInterrupt:
             click.echo("eventsim: interrupted", err=True)
             ctx.exit(130)

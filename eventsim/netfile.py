@@ -81,6 +81,8 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
         raise NetworkFileError(f"{_printable(name)}: is no usable file name: {_reason(error)}") from None
     if os.path.isdir(final):
         raise NetworkFileError(f"{name}: is a folder; give the name of a file to write")
+    if os.path.exists(final) and not os.path.isfile(final):
+        raise NetworkFileError(f"{name}: is no regular file; give another name")
     folder = os.path.dirname(final)
     temporary = os.path.join(folder, f".eventsim-{secrets.token_hex(8)}.tmp")
     try:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 FORMAT, VERSION = "eventsim-trace", 1
 _SONATA_MAGIC = 0x0A7A
-_CHUNK = 2**14
+_CHUNK = 2**12
 # A SONATA file's own enumeration of how spikes are ordered.
 _SORTING = h5py.enum_dtype({"none": 0, "by_id": 1, "by_time": 2}, basetype="u1")
 # Spikes of a population that are kept before they are written.
@@ -65,8 +65,7 @@ class TraceWriter:
         self._finished = False
 
     def __enter__(self) -> TraceWriter:
-        if self._path.is_dir():
-            raise TraceError(f"{self._path}: is a folder; name a file for the trace")
+        self._check_replaceable()
         try:
             handle, name = tempfile.mkstemp(prefix=f".{self._path.name}.", suffix=".part", dir=self._path.parent)
         except OSError as error:
@@ -84,6 +83,22 @@ class TraceWriter:
             self._discard()
             raise
         return self
+
+    def _check_replaceable(self) -> None:
+        """A trace may replace an older trace, and nothing else: no network, no image, no device."""
+        if self._path.is_dir():
+            raise TraceError(f"{self._path}: is a folder; name a file for the trace")
+        if not self._path.exists() or (self._path.is_file() and self._path.stat().st_size == 0):
+            return
+        if not self._path.is_file():
+            raise TraceError(f"{self._path}: is no regular file; name another for the trace, or write none (--no-trace)")
+        try:
+            with h5py.File(self._path, "r") as file:
+                is_trace = bytes(file["eventsim"].attrs["format"]) == FORMAT.encode()
+        except Exception:  # whatever h5py finds wrong with it, it is no trace
+            is_trace = False
+        if not is_trace:
+            raise TraceError(f"{self._path}: exists and is no trace of eventsim; remove it or name another file for the trace")
 
     def _create_population(self, name: str) -> None:
         group = self._file["spikes"].create_group(name)

@@ -168,19 +168,39 @@ def test_pandas_and_neo(network, image, tmp_path):
 
 def test_a_failed_run_leaves_the_old_trace_and_nothing_else(network, image, tmp_path):
     path = tmp_path / "run.h5"
-    path.write_bytes(b"precious")
+    es.run(network, image, steps=2, trace=path)
+    precious = path.read_bytes()
     huge = es.Network()
     huge.driven("in", 1, 1)
     huge.readout("out", 1)
     huge.connect("in", "out", [[2**31 - 1]])
     with pytest.raises(es.PotentialOverflow):
         es.run(huge, {"in": [1]}, steps=10, trace=path)
-    assert path.read_bytes() == b"precious"
+    assert path.read_bytes() == precious
     assert os.listdir(tmp_path) == ["run.h5"]
     with pytest.raises(es.TraceError, match="cannot be written"):
         es.run(network, image, steps=2, trace=tmp_path / "missing" / "run.h5")
     with pytest.raises(es.TraceError, match="is a folder"):
         es.run(network, image, steps=2, trace=tmp_path)
+
+
+def test_a_trace_replaces_traces_only(network, image, tmp_path):
+    es.run(network, image, steps=2, trace=tmp_path / "run.h5")
+    es.run(network, image, steps=3, trace=tmp_path / "run.h5")
+    with es.Trace(tmp_path / "run.h5") as trace:
+        assert trace.info.steps == 3
+    es.save(network, tmp_path / "net.h5")
+    (tmp_path / "notes.txt").write_text("precious")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["data"] = [1]
+    os.mkfifo(tmp_path / "pipe")
+    before = {f: f.read_bytes() for f in tmp_path.iterdir() if f.is_file()}
+    for name in ("net.h5", "notes.txt", "other.h5", "pipe"):
+        with pytest.raises(es.TraceError, match=name):
+            es.run(network, image, steps=2, trace=tmp_path / name)
+    assert {f: f.read_bytes() for f in tmp_path.iterdir() if f.is_file()} == before
+    with pytest.raises(es.NetworkFileError, match="regular"):
+        es.save(network, tmp_path / "pipe")
 
 
 _LONG_RUN = """

@@ -20,7 +20,7 @@ from eventsim import EventsimError, Trace
 from eventsim.counting import Costs, OperationCount, OperationReport, count_operations
 
 
-@click.command(help=__doc__.split("\n\n")[0])
+@click.command(help=__doc__.split("\n\n")[0], context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("traces", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print sums over the traces as JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print sums over the traces as CSV, one row a projection.")
@@ -97,9 +97,9 @@ def print_table(report: OperationReport, costs: Costs, traces: tuple[Path, ...])
     console.print(f"  source network {number(s.macs + i.macs)} MACs a pass")
     energy = report.to_dict(costs)["energy_pj"]
     console.print(
-        f"Energy, {costs.name}: {energy['int8'] / n / 1e6:,.3f} µJ with int8 additions ({costs.int8_add:g} pJ), "
-        f"{energy['float32'] / n / 1e6:,.3f} µJ with float32 additions ({costs.float32_add:g} pJ); "
-        f"dense source network {energy['dense'] / n / 1e6:,.3f} µJ ({costs.float32_mac:g} pJ a MAC; input layer in all)"
+        f"Energy, {costs.name}: {energy['int8'] / n / 1e6:,.3f} uJ with int8 additions ({costs.int8_add:g} pJ), "
+        f"{energy['float32'] / n / 1e6:,.3f} uJ with float32 additions ({costs.float32_add:g} pJ); "
+        f"dense source network {energy['dense'] / n / 1e6:,.3f} uJ ({costs.float32_mac:g} pJ a MAC; all three with the input layer)"
     )
 
 
