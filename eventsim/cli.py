@@ -181,7 +181,7 @@ def _print_result(result: eventsim.Result, summary: dict[str, Any]) -> None:
 
 
 def _say_compiling() -> None:
-    click.echo("compiling the simulator for this machine, once (up to half a minute) ...", err=True)
+    click.echo("compiling the simulator, once per installation (up to half a minute) ...", err=True)
 
 
 def _each(paths: list[str]) -> Iterator[str]:

@@ -25,7 +25,7 @@ class Tables(NamedTuple):
     ----------
     kind : int64 [p]
         STENCIL or CSR.
-    wide : bool [p]
+    wide : int64 [p], 0 or 1
         Whether the weights are in ``weights32`` rather than ``weights8``.
     weights : int64 [p]
         Where the projection's weights start.
@@ -105,6 +105,7 @@ def compile_tables(network: Network) -> Tables:
             row_start.append(table.indptr + n_targets)
             targets.append(table.indices)
         else:
+            column["kind"][p] = STENCIL
             conv = table.as_conv(source) if isinstance(table, Dense) else table
             out_shape = (table.weights.shape[1],) if isinstance(table, Dense) else target
             rows, columns = conv.axes(source, out_shape)

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from eventsim.compile import CSR
+
 DONE, FLUSH, GROW, WIDEN, OVERFLOW, PAUSE = range(6)
 SPIKING, DRIVEN, READOUT, SOURCE = range(4)
 LOG, FIFO, EVENTS = range(3)
@@ -227,7 +229,7 @@ def sort_candidates(candidates, n):
 def deliver(tables, p, neuron, sign, first_target, d, operations):
     """Add one spike of source neuron ``neuron`` through projection p and count it; returns the additions."""
     operations[0, p] += 1
-    if tables.kind[p] == 1:
+    if tables.kind[p] == CSR:
         begin = tables.row_start[tables.indptr[p] + neuron]
         end = tables.row_start[tables.indptr[p] + neuron + 1]
         shift = tables.csr_weights[p]
@@ -274,7 +276,7 @@ def deliver(tables, p, neuron, sign, first_target, d, operations):
 @inlined
 def scan_reached(tables, p, neuron, first_target, d, low, signed, candidates, n):
     """Append the due neurons among those that a spike reaches to ``candidates``; returns their new number."""
-    if tables.kind[p] == 1:
+    if tables.kind[p] == CSR:
         row = tables.indptr[p] + neuron
         for e in range(tables.row_start[row], tables.row_start[row + 1]):
             k = first_target + tables.targets[e]
