@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 import eventsim
+from eventsim.cli_data import data
 from eventsim.errors import EventsimError
 
 _COMPILE_NOTICE_AFTER = 1.0
@@ -43,6 +44,9 @@ class _Group(click.Group):
 @click.version_option(eventsim.__version__, prog_name="eventsim")
 def main() -> None:
     """Exact event-driven simulation of binary spiking neural networks."""
+
+
+main.add_command(data)
 
 
 @main.command()

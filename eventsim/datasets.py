@@ -1,81 +1,56 @@
-"""Read labelled image sets from the files their authors publish.
+"""Image sets for users: known ones by name, from the files that their authors publish, and folders of images.
 
-One function per file format; :func:`load` finds a set by name below a data folder.
+:func:`open_dataset` is the one interface; :func:`load` gives the arrays of a known set. What is known of each set (addresses,
+check sums, licences) is in ``datasets.toml``; ``python -m eventsim data get NAME`` fetches one.
 """
 
 from __future__ import annotations
 
-import gzip
 import os
-import zlib
 from pathlib import Path
 
 import numpy as np
 
+from eventsim import dataset_manifest
+from eventsim.dataset_classes import ArrayDataset, Dataset, FolderDataset, open_folder
+from eventsim.dataset_files import (
+    Labelled,
+    parse_cifar_binary,
+    parse_cifar_python,
+    read_cifar_binary,
+    read_cifar_python,
+    read_idx,
+    read_members,
+)
+from eventsim.dataset_manifest import KnownSet, PublishedFile
 from eventsim.errors import DatasetError
 
-_IDX_SETS = ("mnist", "fashion-mnist")
-_IDX_SPLITS = {"train": "train", "test": "t10k"}
-# Larger than any idx file of this family (EMNIST: 0.6 GB); a damaged header must not decide how much memory is taken.
-_MAX_IDX_BYTES = 2**31
+__all__ = ["Dataset", "data_folder", "find", "load", "open_dataset", "read_cifar_binary", "read_cifar_python", "read_idx"]
+
+_PARSERS = {"binary": parse_cifar_binary, "python": parse_cifar_python}
 
 
-def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
-    """Read an idx file of unsigned bytes, plain or gzip-compressed.
+def data_folder(folder: str | os.PathLike[str] | None = None) -> Path:
+    """The folder that holds the data sets: the one given, else ``EVENTSIM_DATA``, else a folder in the user's cache."""
+    named = folder if folder is not None else os.environ.get("EVENTSIM_DATA")
+    if named:
+        return Path(named).expanduser()
+    import pooch  # type: ignore[import-untyped]
 
-    Parameters
-    ----------
-    path : path-like
-        For example ``train-images-idx3-ubyte.gz``.
-
-    Returns
-    -------
-    numpy.ndarray
-        uint8, in the shape that the header declares.
-
-    Raises
-    ------
-    DatasetError
-        The file is missing, damaged, partial, or not an idx file of bytes.
-    """
-    path = Path(path)
-    try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as stream:
-            magic = stream.read(4)
-            if len(magic) < 4 or magic[:3] != b"\x00\x00\x08" or not 1 <= magic[3] <= 4:
-                raise DatasetError(f"{path}: not an idx file of unsigned bytes (starts with {magic.hex() or 'nothing'})")
-            header = stream.read(4 * magic[3])
-            if len(header) < 4 * magic[3]:
-                raise DatasetError(f"{path}: the idx header is cut short")
-            shape = tuple(int(n) for n in np.frombuffer(header, ">u4"))
-            declared = int(np.prod(shape, dtype=object))
-            if declared > _MAX_IDX_BYTES:
-                raise DatasetError(f"{path}: declares {declared} bytes, more than any idx set has ({_MAX_IDX_BYTES})")
-            body = stream.read(declared + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DatasetError(f"{path}: cannot be read ({error})") from error
-    if len(body) != declared:
-        raise DatasetError(f"{path}: declares {declared} bytes of data but holds {'more' if len(body) > declared else len(body)}")
-    return np.frombuffer(body, np.uint8).reshape(shape)
+    return Path(pooch.os_cache("eventsim"))
 
 
-def data_folder() -> Path | None:
-    """The folder that the environment variable ``EVENTSIM_DATA`` names, if it is set."""
-    named = os.environ.get("EVENTSIM_DATA")
-    return Path(named) if named else None
-
-
-def load(name: str, split: str = "test", folder: str | os.PathLike[str] | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Load a data set's images and labels.
+def load(name: str, split: str = "test", folder: str | os.PathLike[str] | None = None) -> Labelled:
+    """Load the images and labels of a known set.
 
     Parameters
     ----------
     name : str
-        ``"mnist"`` or ``"fashion-mnist"``.
+        ``"mnist"``, ``"fashion-mnist"``, ``"kmnist"``, ``"cifar-10"`` or ``"cifar-100"`` (fine labels).
     split : str
         ``"train"`` or ``"test"``.
     folder : path-like, optional
-        Holds a folder ``name`` with the published idx files, plain or ``.gz``. Default: ``EVENTSIM_DATA``.
+        Holds the set's files as published, in the layout of ``datasets/README.md``. Default: see :func:`data_folder`.
 
     Returns
     -------
@@ -87,25 +62,151 @@ def load(name: str, split: str = "test", folder: str | os.PathLike[str] | None =
     Raises
     ------
     DatasetError
-        Unknown set or split, a file that is missing or damaged, or images and labels that do not match.
+        Unknown set or split, a file that is missing, damaged or partial, or images and labels that do not match.
     """
-    if name not in _IDX_SETS:
-        raise DatasetError(f"unknown data set {name!r}; known: {', '.join(_IDX_SETS)}")
-    if split not in _IDX_SPLITS:
-        raise DatasetError(f"unknown split {split!r}; known: {', '.join(_IDX_SPLITS)}")
-    root = Path(folder) if folder is not None else data_folder()
-    if root is None:
-        raise DatasetError(f"no folder given for {name}: name one, or set EVENTSIM_DATA to the folder that holds {name}/")
+    known = dataset_manifest.known_set(name)
+    if known.format == "folder":
+        raise DatasetError(f"{name}: has images of many sizes, which one array does not hold; use eventsim.datasets.open_dataset")
+    _check_split(known, split)
+    root = data_folder(folder)
+    return _load_idx(known, split, root) if known.format == "idx" else _load_cifar(known, split, root)
 
-    def find(stem: str) -> Path:
-        for candidate in (root / name / stem, root / name / f"{stem}.gz"):
-            if candidate.is_file():
-                return candidate
-        raise DatasetError(f"{root / name}: has neither {stem} nor {stem}.gz")
 
-    prefix = _IDX_SPLITS[split]
-    images = read_idx(find(f"{prefix}-images-idx3-ubyte"))
-    labels = read_idx(find(f"{prefix}-labels-idx1-ubyte"))
+def open_dataset(name_or_folder: str | os.PathLike[str], split: str = "test", folder: str | os.PathLike[str] | None = None) -> Dataset:
+    """Open a known set or a folder of images.
+
+    Parameters
+    ----------
+    name_or_folder : str or path-like
+        A name that ``python -m eventsim data list`` shows, else a folder with one subfolder of images per class (as ImageNet) or
+        with images only, with or without subfolders ``train``, ``val`` and ``test`` above them. Names win over folders.
+    split : str
+        ``"train"``, ``"test"``; for folders also ``"val"``, which is taken for ``"test"`` where there is no ``test``.
+    folder : path-like, optional
+        Where known sets are looked for. Default: see :func:`data_folder`.
+
+    Returns
+    -------
+    Dataset
+        Known sets are read into memory; images in folders are decoded when asked for.
+
+    Raises
+    ------
+    DatasetError
+        Neither a known name nor a folder, no such split, or a file that is missing, damaged or partial.
+    """
+    name = os.fspath(name_or_folder)
+    known = dataset_manifest.known_sets().get(name)
+    if known is None:
+        if not Path(name).is_dir():
+            raise DatasetError(f"{name}: neither a folder nor a known data set; known: {', '.join(dataset_manifest.known_sets())}")
+        return open_folder(Path(name), split)
+    if known.format == "folder":
+        return _open_known_folder(known, split, data_folder(folder))
+    images, labels = load(name, split, folder)
+    return ArrayDataset(name, split, known.classes, images, labels)
+
+
+def find(name: str, split: str, folder: str | os.PathLike[str] | None = None) -> Path:
+    """Where the files of a known set's split are: a folder or an archive. Reads none of them.
+
+    Raises
+    ------
+    DatasetError
+        Unknown name, or a file is missing.
+    """
+    known = dataset_manifest.known_set(name)
+    root = data_folder(folder)
+    if known.format == "folder":
+        place = root / name / split
+        if not place.is_dir():
+            raise _absent(known, root)
+        return place
+    _check_split(known, split)
+    if known.format == "idx":
+        images, _ = (_find_idx(known, split, role, root) for role in ("images", "labels"))
+        return images.parent
+    return _find_cifar(known, split, root)[1]
+
+
+def _check_split(known: KnownSet, split: str) -> None:
+    if split not in known.images:
+        raise DatasetError(f"unknown split {split!r} of {known.name}; known: {', '.join(known.images)}")
+
+
+def _absent(known: KnownSet, root: Path) -> DatasetError:
+    if known.by_hand:
+        return DatasetError(f"{known.name} is not in {root}: {known.by_hand}; or set EVENTSIM_DATA to the folder that holds imagenet/")
+    return DatasetError(
+        f"{known.name} is not in {root}; get it by `python -m eventsim data get {known.name}`, "
+        "or set EVENTSIM_DATA to the folder that has it"
+    )
+
+
+def _find_idx(known: KnownSet, split: str, role: str, root: Path) -> Path:
+    file = known.idx_file(split, role)
+    folder = root / known.name
+    for candidate in (folder / file.plain_name, folder / file.name):
+        if candidate.is_file():
+            return candidate
+    if not folder.is_dir():
+        raise _absent(known, root)
+    raise DatasetError(f"{folder}: has neither {file.plain_name} nor {file.name}; get it by `python -m eventsim data get {known.name}`")
+
+
+def _load_idx(known: KnownSet, split: str, root: Path) -> Labelled:
+    paths = [_find_idx(known, split, role, root) for role in ("images", "labels")]
+    images, labels = (read_idx(path) for path in paths)
     if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
-        raise DatasetError(f"{root / name}: images {images.shape} and labels {labels.shape} do not match")
+        raise DatasetError(f"{paths[0]} and {paths[1].name}: images {images.shape} and labels {labels.shape} do not match")
+    if labels.size and int(labels.max()) >= len(known.classes):
+        raise DatasetError(f"{paths[1]}: has a label {labels.max()}, expected 0..{len(known.classes) - 1}; a damaged file or another set")
     return images[..., None], labels.astype(np.int64)
+
+
+def _find_cifar(known: KnownSet, split: str, root: Path) -> tuple[PublishedFile, Path]:
+    """The published archive, and the folder that it was unpacked to or itself: unpacked ones first, since they are read faster."""
+    incomplete = None
+    for file in known.files:
+        for place in (root / file.folder, root / known.name / file.folder):
+            missing = [name for name in file.split_members(split) if not (place / name).is_file()]
+            if not missing:
+                return file, place
+            if place.is_dir():
+                incomplete = incomplete or DatasetError(
+                    f"{place}: has no {missing[0]}; get it by `python -m eventsim data get {known.name}`"
+                )
+    for file in known.files:
+        for place in (root / file.name, root / known.name / file.name):
+            if place.is_file():
+                return file, place
+    raise incomplete or _absent(known, root)
+
+
+def _load_cifar(known: KnownSet, split: str, root: Path) -> Labelled:
+    file, place = _find_cifar(known, split, root)
+    names = file.split_members(split)
+    expected = known.images[split] // len(names)
+    packed = read_members(place, file.folder, names) if place.is_file() else None
+    parts: list[Labelled] = []
+    for name in names:
+        where = str(place / name) if packed is None else f"{place}: {file.folder}/{name}"
+        if packed is not None:
+            images, labels = _PARSERS[file.form](packed.pop(name), where, known.label_bytes)
+        else:
+            reader = read_cifar_binary if file.form == "binary" else read_cifar_python
+            images, labels = reader(place / name, known.label_bytes)
+        if len(images) != expected:
+            raise DatasetError(
+                f"{where}: a partial file: {len(images)} images, expected {expected}; get it by `python -m eventsim data get {known.name}`"
+            )
+        parts.append((images, labels))
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate([images for images, _ in parts]), np.concatenate([labels for _, labels in parts])
+
+
+def _open_known_folder(known: KnownSet, split: str, root: Path) -> FolderDataset:
+    if not (root / known.name).is_dir():
+        raise _absent(known, root)
+    return open_folder(root / known.name, split, known.name)
