@@ -2,7 +2,9 @@
 
 from importlib.metadata import version
 
+from eventsim.conversion import Conversion, convert
 from eventsim.errors import (
+    ConversionError,
     DatasetError,
     EventsimError,
     InputError,
@@ -25,6 +27,8 @@ __version__ = version("eventsim")
 __all__ = [
     "DEFAULT_RESOLUTION",
     "Conv2d",
+    "Conversion",
+    "ConversionError",
     "DatasetError",
     "Dense",
     "EventsimError",
@@ -42,6 +46,7 @@ __all__ = [
     "Trace",
     "TraceError",
     "__version__",
+    "convert",
     "load",
     "run",
     "save",

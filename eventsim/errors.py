@@ -31,3 +31,7 @@ class TraceError(EventsimError):
 
 class DatasetError(EventsimError):
     """A data set file that is missing, damaged or of an unknown kind."""
+
+
+class ConversionError(EventsimError):
+    """A source network that cannot be converted: an operator that is not supported, weights or settings that do not fit."""

@@ -1,0 +1,186 @@
+"""Convert trained networks into spiking ones.
+
+Importers make a :class:`~eventsim.conversion.graph.Graph`; :func:`~eventsim.conversion.lowering.lower` makes layers of it;
+:func:`~eventsim.conversion.build.build` rounds them to integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from eventsim.conversion.build import ConversionReport, Settings, build
+from eventsim.conversion.graph import Graph
+from eventsim.conversion.lowering import Array, Layer, SourceNetwork, lower
+from eventsim.errors import ConversionError
+from eventsim.network import Network
+
+# Images evaluated at a time: bounds memory.
+_BATCH = 32
+# Activations kept per layer for a percentile; more are thinned out evenly.
+_MAX_SAMPLES = 50_000_000
+
+
+@dataclass
+class Conversion:
+    """A converted network and what is known of its making.
+
+    Attributes
+    ----------
+    network : Network
+    report : ConversionReport
+        Rounding and binarity, per layer.
+    source : SourceNetwork
+        The dense source network, which can be evaluated.
+    pixel_factor, pixel_shift : float64, () or (channels,)
+        ``value = factor * pixel + shift`` makes the source network's input values of pixels 0..255.
+    ranges : dict of str to float64
+        Activation range of every hidden layer.
+    """
+
+    network: Network
+    report: ConversionReport
+    source: SourceNetwork
+    pixel_factor: Array
+    pixel_shift: Array
+    ranges: dict[str, Array]
+
+    def evaluate(self, images: npt.ArrayLike) -> npt.NDArray[np.floating]:
+        """Outputs of the dense source network for images, uint8 (n, height, width, channels): float32 (n, outputs)."""
+        pixels = np.asarray(images)
+        parts = []
+        for i in range(0, len(pixels), _BATCH):
+            values = pixels[i : i + _BATCH].astype(np.float32) * self.pixel_factor + self.pixel_shift
+            parts.append(self.source.evaluate(values, dtype=np.float32).reshape(len(values), -1))
+        return np.concatenate(parts)
+
+
+def convert(
+    model: Any,
+    calibration: npt.ArrayLike | None = None,
+    *,
+    input_shape: Sequence[int] | None = None,
+    percentile: float = 99.9,
+    per_channel: bool = False,
+    initial: Literal["half", "zero"] = "half",
+    signed: bool | None = None,
+    refractory: float | None = None,
+    fraction_bits: int | None = None,
+    weight_bits: int = 8,
+    mean: Sequence[float] | float = 0.0,
+    std: Sequence[float] | float = 1.0,
+    labels: Sequence[str] = (),
+) -> Conversion:
+    """Convert a trained network into a spiking one.
+
+    Parameters
+    ----------
+    model : torch.nn.Module or eventsim.conversion.graph.Graph
+        Takes pixels in 0..1, normalised by ``mean`` and ``std``.
+    calibration : array_like of uint8, shape (n, height, width, channels), optional
+        Images whose activations set the ranges of ReLU layers. Networks whose activations all have bounds of their own
+        (quantised ones) need none.
+    input_shape : sequence of int, optional
+        (channels, height, width) or (features,) of a module's input. Default: that of the calibration images.
+    percentile : float
+        Of the activations of a layer, zeros included, that becomes one spike per step; 100 is the maximum.
+    per_channel : bool
+        One range per channel rather than per layer. Binary weights do not stay binary behind such a layer.
+    initial : {"half", "zero"}
+        Initial membrane potential: half a threshold, or 0 (the paper's).
+    signed : bool, optional
+        Neurons can take back a spike. Default: in quantised layers.
+    refractory : float, optional
+        Refractory period in steps. Default: 1 in quantised layers, else 0.
+    fraction_bits : int, optional
+        Binary weights become +-2**fraction_bits, so thresholds are rounded to that fraction of one weight. Default: as few
+        per layer as keep every threshold within 0.2 %, 8 at most.
+    weight_bits : int
+        Of weights that are not binary.
+    mean, std : float or sequence of float
+        The source network's input is ``(pixel / 255 - mean) / std``.
+    labels : sequence of str
+        Names of the outputs.
+
+    Returns
+    -------
+    Conversion
+
+    Raises
+    ------
+    ConversionError
+        An operator that is not supported, ranges that cannot be determined, or settings out of range.
+    """
+    images = None if calibration is None else np.asarray(calibration)
+    if images is not None and (images.ndim != 4 or images.dtype != np.uint8 or not len(images)):
+        raise ConversionError(f"calibration images must be uint8 (n, height, width, channels), found {images.dtype} {images.shape}")
+    if not 0 < percentile <= 100:
+        raise ConversionError(f"the percentile must be above 0 and at most 100, found {percentile}")
+    if isinstance(model, Graph):
+        graph = model
+    else:
+        from eventsim.conversion.from_torch import from_torch
+
+        if input_shape is None:
+            if images is None:
+                raise ConversionError("give calibration images or the shape of the input")
+            input_shape = (images.shape[3], images.shape[1], images.shape[2])
+        graph = from_torch(model, input_shape)
+    source = lower(graph)
+    deviation = np.asarray(std, np.float64)
+    if np.any(deviation <= 0):
+        raise ConversionError("the standard deviation must be positive")
+    factor, shift = 1 / (255 * deviation), -np.asarray(mean, np.float64) / deviation
+    ranges = activation_ranges(source, images, factor, shift, percentile, per_channel)
+    settings = Settings(initial, signed, refractory, fraction_bits, weight_bits)
+    network, report = build(source, ranges, (factor, shift), settings)
+    report.settings |= {"percentile": percentile, "per channel": per_channel}
+    network.labels = [str(label) for label in labels]
+    network.check()
+    return Conversion(network, report, source, factor, shift, ranges)
+
+
+def activation_ranges(
+    source: SourceNetwork, images: npt.NDArray[np.uint8] | None, factor: Array, shift: Array, percentile: float, per_channel: bool
+) -> dict[str, Array]:
+    """The activation that one spike per step stands for, per hidden layer without bounds of its own.
+
+    Raises
+    ------
+    ConversionError
+        Such a layer exists, and there are no images, or it is silent on all of them.
+    """
+    wanted = {layer.name for layer in source.layers if layer.activation is not None and layer.activation.kind in ("relu", "sign")}
+    if not wanted:
+        return {}
+    if images is None:
+        raise ConversionError(f"{', '.join(sorted(wanted))}: activations without bounds; give images for calibration")
+    if images.shape[1:] != source.input_shape:
+        raise ConversionError(f"the network takes images of shape {source.input_shape}, the calibration images have {images.shape[1:]}")
+    samples: dict[str, list[npt.NDArray[np.float32]]] = {name: [] for name in wanted}
+
+    def watch(layer: Layer, z: npt.NDArray[np.floating]) -> None:
+        if layer.name in wanted and layer.activation is not None:
+            a = np.abs(z) if layer.activation.kind == "sign" else layer.activation(z)
+            size = a[0].size // layer.shape[-1]
+            keep = max(1, -(-len(images) * a[0].size // _MAX_SAMPLES))
+            samples[layer.name].append(a.reshape(-1, layer.shape[-1])[:: min(keep, size)].astype(np.float32))
+
+    for i in range(0, len(images), _BATCH):
+        source.evaluate(images[i : i + _BATCH].astype(np.float32) * factor + shift, watch, np.float32)
+    ranges = {}
+    for name, parts in samples.items():
+        values = np.concatenate(parts)
+        whole = float(np.percentile(values, percentile))
+        if whole <= 0:
+            whole = float(values.max())
+        if whole <= 0:
+            raise ConversionError(f"{name}: silent on all calibration images; give others, or check the network")
+        found = np.percentile(values, percentile, axis=0).astype(np.float64) if per_channel else np.asarray(whole)
+        # A channel that is silent on the calibration images fires as the layer does.
+        ranges[name] = np.where(found > 0, found, whole)
+    return ranges

@@ -1,0 +1,393 @@
+"""From layers to integers: thresholds, weights and biases of the spiking network, and how much rounding changed them.
+
+A population's membrane potential is counted in *quanta*, one size per output channel. With activation range ``r`` (the
+pre-activation at which a neuron fires once per step), quantum ``u`` and source range ``g`` (what one spike per step of the
+source stands for), a weight w becomes ``w * g / u``, a threshold ``r / u`` and a bias ``b / u`` (Lu & Sengupta 2020, section 2.4,
+written for weights that stay binary). Binary weights choose the quantum, so that they become +-2**bits exactly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from eventsim.conversion.lowering import IMAGE, Array, Kernel, Layer, Matrix, SourceNetwork, Term
+from eventsim.errors import ConversionError
+from eventsim.network import Network
+from eventsim.tables import Conv2d, Dense, Sparse, Table
+
+# A channel whose scale is (nearly) zero would need a threshold beyond any potential; at this one its weights no longer count.
+_LARGEST_THRESHOLD = 2**24
+_LARGEST_FRACTION_BITS = 8
+# Fraction bits are added until no threshold is off by more than this share.
+_THRESHOLD_TOLERANCE = 1 / 512
+# The steps into which a pixel value is divided where its offset is no whole number.
+_PIXEL_FRACTION = 4
+# Magnitudes of weights computed in float32 differ in the last digits.
+_SAME_MAGNITUDE = 1e-5
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a network is made (see :func:`eventsim.convert`)."""
+
+    initial: Literal["half", "zero"] = "half"
+    signed: bool | None = None
+    refractory: float | None = None
+    fraction_bits: int | None = None
+    weight_bits: int = 8
+
+
+@dataclass
+class LayerReport:
+    """What conversion did to one layer's weights and thresholds.
+
+    Attributes
+    ----------
+    name : str
+        Of the population.
+    source : str
+        Of the source network's node.
+    weights : int
+    binary : bool
+        The source's weights are +-alpha, one alpha per filter or for all.
+    binary_table : bool
+        The spiking network stores them as signs with one magnitude.
+    signs_changed : int
+        Weights whose sign is not the source's, negative batch-norm scales taken into account. Of non-binary layers,
+        weights rounded to zero do not count.
+    flipped_filters : int
+        Output channels whose weights changed sign because the source scales them by a negative number.
+    range : (float, float)
+        Smallest and largest activation range over the channels, in the source network's units.
+    threshold : (int, int) or None
+        Smallest and largest threshold.
+    threshold_error : float
+        Largest relative rounding error of a threshold.
+    weight_error : float
+        Largest rounding error of a weight, relative to the layer's largest.
+    bias_error : float
+        Largest rounding error of a bias, relative to the threshold (of the readout: to its largest weight).
+    """
+
+    name: str
+    source: str
+    weights: int
+    binary: bool
+    binary_table: bool
+    signs_changed: int
+    flipped_filters: int
+    range: tuple[float, float]
+    threshold: tuple[int, int] | None
+    threshold_error: float
+    weight_error: float
+    bias_error: float
+
+
+@dataclass
+class ConversionReport:
+    """Rounding and binarity of a conversion, per layer.
+
+    Attributes
+    ----------
+    layers : list of LayerReport
+    settings : dict
+    remarks : list of str
+    """
+
+    layers: list[LayerReport] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+
+    @property
+    def binary_layers(self) -> int:
+        """Number of layers whose weights are binary in the source network."""
+        return sum(layer.binary for layer in self.layers)
+
+    @property
+    def signs_changed(self) -> int:
+        """Number of weights whose sign differs from the source's: 0 proves that binary stayed binary."""
+        return sum(layer.signs_changed for layer in self.layers)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "binary layers": self.binary_layers,
+            "layers": [asdict(layer) for layer in self.layers],
+            "settings": self.settings,
+            "signs changed": self.signs_changed,
+            "remarks": self.remarks,
+        }
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.binary_layers} of {len(self.layers)} layers are binary; {self.signs_changed} weights changed sign",
+            f"{'layer':12} {'weights':>11}  {'binary':7} {'threshold':>19}  {'rounding of threshold':>21} {'weights':>9} {'bias':>9}",
+        ]
+        for layer in self.layers:
+            threshold = "readout" if layer.threshold is None else f"{layer.threshold[0]:,}..{layer.threshold[1]:,}"
+            lines.append(
+                f"{layer.name:12} {layer.weights:>11,}  {('yes' if layer.binary_table else 'signs') if layer.binary else 'no':7} "
+                f"{threshold:>19}  {layer.threshold_error:>21.2e} {layer.weight_error:>9.2e} {layer.bias_error:>9.2e}"
+            )
+        return "\n".join(lines + [f"note: {remark}" for remark in self.remarks])
+
+
+@dataclass(frozen=True, eq=False)
+class _Weights:
+    """One term's weights with everything that scales them, per output channel in the last axis.
+
+    Attributes
+    ----------
+    real : float64 (..., outputs)
+        What one spike adds to the pre-activation.
+    magnitude : float64 (outputs,) or None
+        If the weights are binary: what each filter's are worth.
+    """
+
+    term: Term
+    real: Array
+    magnitude: Array | None
+
+
+def build(
+    source: SourceNetwork, ranges: dict[str, Array], pixel: tuple[Array, Array], settings: Settings
+) -> tuple[Network, ConversionReport]:
+    """Make the spiking network.
+
+    Parameters
+    ----------
+    source : SourceNetwork
+    ranges : dict of str to float64, () or (channels,)
+        Activation range of every hidden layer: the activation that one spike per step stands for.
+    pixel : (factor, shift)
+        ``value = factor * pixel + shift`` per channel, pixels in 0..255: the network's input values.
+    settings : Settings
+
+    Raises
+    ------
+    ConversionError
+        A layer that has no spiking counterpart here, or settings out of range.
+    """
+    _check(settings)
+    net = Network()
+    report = ConversionReport(settings=asdict(settings), remarks=list(source.remarks))
+    scale, offset, unit = _image(source, pixel)
+    net.image_input(source.input_shape, scale, offset)
+    for layer in source.layers:
+        try:
+            _add(net, report, source, layer, ranges, unit, settings)
+        except ConversionError as error:
+            raise ConversionError(f"{layer.name}: {error}") from None
+    return net, report
+
+
+def _check(settings: Settings) -> None:
+    if settings.initial not in ("half", "zero"):
+        raise ConversionError(f"the initial potential is 'half' a threshold or 'zero', found {settings.initial!r}")
+    if not 2 <= settings.weight_bits <= 16:
+        raise ConversionError(f"weight bits must be 2..16, found {settings.weight_bits}")
+    if settings.fraction_bits is not None and not 0 <= settings.fraction_bits <= 12:
+        raise ConversionError(f"fraction bits must be 0..12, found {settings.fraction_bits}")
+
+
+def _image(source: SourceNetwork, pixel: tuple[Array, Array]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Array]:
+    """Integer scale and offset of the image, and what one unit of the integer input stands for, per channel."""
+    factor = np.broadcast_to(pixel[0] * source.input_factor, (source.input_shape[-1],))
+    shift = np.broadcast_to(pixel[1] * source.input_factor + source.input_shift, (source.input_shape[-1],))
+    if np.any(factor == 0):
+        raise ConversionError("an input channel is multiplied by zero")
+    offset = -shift / factor
+    fraction = 1 if np.allclose(offset, np.round(offset), rtol=0, atol=1e-6) else _PIXEL_FRACTION
+    return np.full(len(factor), fraction), np.round(offset * fraction).astype(np.int64), factor / fraction
+
+
+def _range(layer: Layer, ranges: dict[str, Array]) -> Array:
+    """Pre-activation per channel at which a neuron fires once per step."""
+    assert layer.activation is not None
+    if layer.activation.kind in ("steps", "clip"):
+        return np.full(layer.shape[-1], layer.activation.high - layer.activation.low)
+    return np.broadcast_to(np.asarray(ranges[layer.name], np.float64), (layer.shape[-1],))
+
+
+def _gain(layer: Layer, ranges: dict[str, Array]) -> Array:
+    """What one spike per step of a layer stands for, per channel."""
+    assert layer.activation is not None
+    return np.ones(layer.shape[-1]) if layer.activation.kind == "sign" else _range(layer, ranges)
+
+
+def _zero(layer: Layer, full: Array) -> Array:
+    """Pre-activation at which the rate is 0: rounding down becomes rounding to nearest with half a threshold to begin with."""
+    assert layer.activation is not None
+    kind = layer.activation.kind
+    if kind == "steps":
+        return np.full(len(full), layer.activation.low + 0.5)
+    return -full / 2 if kind == "sign" else np.full(len(full), layer.activation.low)
+
+
+def _weights(term: Term, gain: Array) -> _Weights:
+    """The term's weights, scaled by what a spike of its source stands for."""
+    uniform = bool(np.all(gain == gain[0]))
+    if term.operator is None:
+        real = (term.scale * gain)[None, :]
+        return _Weights(term, real, np.abs(real[0]) if np.all(real) else None)
+    weights = term.operator.weights
+    flat = weights.reshape(-1, weights.shape[-1])
+    magnitude = np.abs(flat).mean(0)
+    binary = bool(np.all(np.abs(np.abs(flat) - magnitude) <= _SAME_MAGNITUDE * magnitude)) and bool(np.all(magnitude > 0))
+    if uniform:
+        real = weights * (term.scale * gain[0])
+        return _Weights(term, real, magnitude * np.abs(term.scale) * gain[0] if binary else None)
+    per_input = gain[:, None] if isinstance(term.operator, Kernel) else np.tile(gain, len(flat) // len(gain))[:, None]
+    return _Weights(term, weights * per_input * term.scale, None)
+
+
+def _source_binary(term: Term) -> bool:
+    alone = Term("", (1, 1), term.operator, (1, 1), np.ones_like(term.scale))
+    return term.operator is not None and _weights(alone, np.ones(1)).magnitude is not None
+
+
+def _add(
+    net: Network, report: ConversionReport, source: SourceNetwork, layer: Layer, ranges: dict[str, Array], unit: Array, settings: Settings
+) -> None:
+    known = {other.name: other for other in source.layers}
+    from_image = [term.source == IMAGE for term in layer.terms]
+    if any(from_image) and (len(layer.terms) > 1 or layer.activation is None):
+        raise ConversionError("the image is added to spikes, or goes straight to the output; put an activation behind its first layer")
+    terms = [_weights(term, unit if term.source == IMAGE else _gain(known[term.source], ranges)) for term in layer.terms]
+    outputs = layer.shape[-1]
+    full = _range(layer, ranges) if layer.activation is not None else None
+    quantum, bits, exact = _quantum(terms, full, settings)
+    bias = np.asarray(layer.bias, np.float64)
+    threshold = None
+    if full is not None:
+        threshold = np.clip(np.round(full / quantum), 1, _LARGEST_THRESHOLD).astype(np.int64)
+        bias = bias - _zero(layer, full)
+    # Where the threshold was capped, the quantum that the bias is counted in follows it.
+    bias_quantum = quantum if full is None else np.maximum(quantum, full / _LARGEST_THRESHOLD)
+    integer_bias = np.round(bias / bias_quantum)
+    if np.abs(integer_bias).max(initial=0) >= 2**30:
+        raise ConversionError("a bias that is more than 2**30 times a weight; the layer cannot be represented")
+    integer_bias = integer_bias.astype(np.int64)
+
+    tables = []
+    for weights in terms:
+        integers = _integers(weights, quantum, bits, exact)
+        source_shape = source.input_shape if weights.term.source == IMAGE else known[weights.term.source].shape
+        tables.append(_table(weights, integers, layer.shape, source_shape))
+    half = settings.initial == "half"
+    steps = layer.activation is not None and layer.activation.kind != "relu"
+    refractory = settings.refractory if settings.refractory is not None else float(steps)
+    v0: Any = 0 if threshold is None or not half else threshold // 2
+    if threshold is None:
+        net.readout(layer.name, layer.shape)
+    elif any(from_image):
+        if integer_bias.ndim > 1:
+            raise ConversionError("a bias that differs between positions in the first layer")
+        net.driven(layer.name, layer.shape, threshold, v0=v0, refractory=refractory, encoder=tables[0], bias=integer_bias)
+    else:
+        signed = settings.signed if settings.signed is not None else steps
+        net.spiking(layer.name, layer.shape, threshold, v0=v0, signed=signed, refractory=refractory)
+    if not any(from_image):
+        for term, table in zip(layer.terms, tables, strict=True):
+            net.connect(term.source, layer.name, table)
+        if np.any(integer_bias):
+            net.bias(layer.name, integer_bias)
+
+    reference = float(np.abs(quantum).max()) * 2.0**bits if threshold is None else 1.0
+    bias_error = np.abs(integer_bias * bias_quantum - bias) / (reference if full is None else full)
+    for weights, table in zip(terms, tables, strict=True):
+        changed, flipped = _signs(weights, table)
+        report.layers.append(
+            LayerReport(
+                name=layer.name,
+                source=weights.term.name,
+                weights=int(table.weights.size),
+                binary=_source_binary(weights.term),
+                binary_table=weights.term.operator is not None and table.magnitude is not None and _source_binary(weights.term),
+                signs_changed=changed,
+                flipped_filters=flipped,
+                range=(0.0, 0.0) if full is None else (float(full.min()), float(full.max())),
+                threshold=None if threshold is None else (int(threshold.min()), int(threshold.max())),
+                threshold_error=0.0
+                if threshold is None or full is None
+                else float(np.max(np.abs(threshold * np.maximum(quantum, bias_quantum) / full - 1))),
+                weight_error=_weight_error(weights, table, quantum, outputs),
+                bias_error=float(bias_error.max(initial=0)),
+            )
+        )
+
+
+def _quantum(terms: list[_Weights], full: Array | None, settings: Settings) -> tuple[Array, int, int | None]:
+    """Quantum per output channel, bits of the largest weights, and which term is represented exactly (None: none is)."""
+    outputs = terms[0].real.shape[-1]
+    for i, weights in enumerate(terms):
+        magnitude = weights.magnitude
+        if magnitude is None or (full is None and np.ptp(magnitude) > _SAME_MAGNITUDE * magnitude.max()):
+            continue
+        if weights.term.operator is None and len(terms) > 1:
+            continue
+        magnitude = np.full(outputs, magnitude.mean()) if full is None else magnitude
+        # A channel that is scaled by zero still needs a quantum; its threshold is capped.
+        magnitude = np.maximum(magnitude, 1e-30)
+        if settings.fraction_bits is not None:
+            return magnitude / 2.0**settings.fraction_bits, settings.fraction_bits, i
+        bits = 6 if full is None else 0
+        while full is not None and bits < _LARGEST_FRACTION_BITS:
+            exact = np.minimum(full / magnitude * 2.0**bits, _LARGEST_THRESHOLD)
+            if np.all(np.abs(np.maximum(1, np.round(exact)) / exact - 1) <= _THRESHOLD_TOLERANCE):
+                break
+            bits += 1
+        return magnitude / 2.0**bits, bits, i
+    largest = np.max([np.abs(w.real).reshape(-1, outputs).max(0) for w in terms], axis=0)
+    if full is None:
+        largest = np.full(outputs, largest.max())
+    top = 2.0 ** (settings.weight_bits - 1) - 1
+    return np.maximum(largest, 1e-30) / top, settings.weight_bits - 1, None
+
+
+def _integers(weights: _Weights, quantum: Array, bits: int, exact: int | None) -> npt.NDArray[np.int64]:
+    if exact is not None and weights.magnitude is not None and np.allclose(weights.magnitude, quantum * 2.0**bits, rtol=1e-4):
+        return np.where(weights.real < 0, -1, 1).astype(np.int64) * 2**bits
+    scaled = weights.real / quantum
+    if np.abs(scaled).max(initial=0) > 2**30:
+        raise ConversionError("weights of the layer's projections differ by more than 2**30 in size")
+    return np.round(scaled).astype(np.int64)
+
+
+def _table(weights: _Weights, integers: npt.NDArray[np.int64], shape: tuple[int, ...], source_shape: tuple[int, ...]) -> Table:
+    term = weights.term
+    if isinstance(term.operator, Kernel):
+        return Conv2d(integers, term.operator.stride, term.operator.padding, term.before, term.after)
+    if isinstance(term.operator, Matrix):
+        return Dense(integers, term.before)
+    height, width, channels = source_shape if len(source_shape) == 3 else (1, 1, source_shape[0])
+    rows, cols = height // term.before[0], width // term.before[1]
+    y, x, c = np.indices((height, width, channels)).reshape(3, -1)
+    y, x = y // term.before[0], x // term.before[1]
+    inside = (y < rows) & (x < cols)
+    indptr = np.concatenate(([0], np.cumsum(inside)))
+    return Sparse(indptr, ((y * cols + x) * channels + c)[inside], integers[0][c[inside]], int(np.prod(shape)))
+
+
+def _signs(weights: _Weights, table: Table) -> tuple[int, int]:
+    """(weights whose sign is wrong, output channels that the source scales by a negative number)."""
+    flipped = int(np.count_nonzero(weights.term.scale < 0))
+    if weights.term.operator is None:
+        return 0, flipped
+    expected = np.sign(weights.term.operator.weights) * np.where(weights.term.scale < 0, -1, 1)
+    made = np.sign(table.weights)
+    wrong = (made != expected) & (np.abs(weights.term.scale) > 0)
+    if weights.magnitude is None:
+        wrong &= made != 0
+    return int(np.count_nonzero(wrong)), flipped
+
+
+def _weight_error(weights: _Weights, table: Table, quantum: Array, outputs: int) -> float:
+    if isinstance(table, Sparse):
+        return 0.0
+    difference = np.abs(table.weights * quantum - weights.real)
+    return float(difference.max() / max(float(np.abs(weights.real).max()), 1e-30))

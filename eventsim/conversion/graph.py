@@ -1,0 +1,206 @@
+"""A trained network as every importer describes it: a graph of a few operators on arrays, channel first, without a batch.
+
+Importers (PyTorch, ONNX, NIR) reduce what they read to these operators; :mod:`eventsim.conversion.lowering` turns the graph into
+layers of neurons. Activations are not an operator of their own: ReLU is ``Clip(0, inf)``, and a quantised activation is the
+sequence of scaling, rounding down and clipping that computes it, however a framework writes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from eventsim.errors import ConversionError
+
+Array = npt.NDArray[np.float64]
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Input:
+    """The image, (channels, height, width), or a vector (features,)."""
+
+    shape: Shape
+
+
+@dataclass(frozen=True, eq=False)
+class Convolution:
+    """``y[o] = bias[o] + sum over i, u, v of weight[o, i, u, v] * x[i, ...]``, zero-padded (top, left, bottom, right)."""
+
+    weight: Array
+    bias: Array | None = None
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """``y = weight @ x + bias``; weight is (outputs, inputs), inputs numbered channel first."""
+
+    weight: Array
+    bias: Array | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """``y = factor * x + shift``; each a number or one per channel. Batch norm, normalisation, multiplication by constants."""
+
+    factor: Array
+    shift: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """``y = min(max(x, low), high)``; ReLU is ``Clip(0, inf)``."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, eq=False)
+class Floor:
+    """``y = floor(x)``. Rounding to nearest is the same after adding 1/2 (it differs on ties alone)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sign:
+    """``y = 1 if x >= 0 else -1``."""
+
+
+@dataclass(frozen=True, eq=False)
+class AveragePool:
+    """Mean over windows that do not overlap; an incomplete window at the end is dropped."""
+
+    window: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Flatten:
+    """(channels, height, width) -> (features,), channel first."""
+
+
+@dataclass(frozen=True, eq=False)
+class Add:
+    """``y = x1 + x2`` of the same shape."""
+
+
+Operator = Input | Convolution | Linear | Scale | Clip | Floor | Sign | AveragePool | Flatten | Add
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One operator applied.
+
+    Attributes
+    ----------
+    name : str
+        As the source calls it, for messages.
+    operator : Operator
+    inputs : tuple of int
+        Numbers of the nodes whose values it takes.
+    shape : tuple of int
+        Of its value.
+    """
+
+    name: str
+    operator: Operator
+    inputs: tuple[int, ...]
+    shape: Shape
+
+
+@dataclass
+class Graph:
+    """Nodes in an order in which every node follows those that it takes values from; the last value named is the output.
+
+    Attributes
+    ----------
+    nodes : list of Node
+    output : int
+        Number of the node whose value is the network's answer.
+    remarks : list of str
+        What an importer left out or changed without effect on the answer.
+    """
+
+    nodes: list[Node] = field(default_factory=list)
+    output: int = -1
+    remarks: list[str] = field(default_factory=list)
+
+    def add(self, operator: Operator, inputs: Sequence[int] = (), name: str = "") -> int:
+        """Append a node and return its number; the output so far.
+
+        Raises
+        ------
+        ConversionError
+            Shapes that do not fit, weights that are not finite. The message names the node.
+        """
+        try:
+            shape = _output_shape(operator, [self.nodes[i].shape for i in inputs])
+        except ConversionError as error:
+            raise ConversionError(f"{name or type(operator).__name__}: {error}") from None
+        self.nodes.append(Node(name, operator, tuple(inputs), shape))
+        self.output = len(self.nodes) - 1
+        return self.output
+
+    def scale(self, source: int, factor: npt.ArrayLike, shift: npt.ArrayLike, name: str = "") -> int:
+        """Append a :class:`Scale`; factor and shift may have any shape that holds one value or one per channel."""
+        channels = self.nodes[source].shape[0]
+        return self.add(Scale(_per_channel(factor, channels, name), _per_channel(shift, channels, name)), (source,), name)
+
+    def shape(self, number: int) -> Shape:
+        """Shape of a node's value."""
+        return self.nodes[number].shape
+
+
+def _per_channel(values: npt.ArrayLike, channels: int, name: str) -> Array:
+    array = np.asarray(values, np.float64)
+    if not np.all(np.isfinite(array)):
+        raise ConversionError(f"{name}: a constant that is not finite")
+    if array.size not in (1, channels) or (array.size > 1 and max(array.shape) != array.size):
+        raise ConversionError(f"{name}: expected one constant or one per channel ({channels}), found shape {array.shape}")
+    return array.reshape(()) if array.size == 1 else array.reshape(channels)
+
+
+def _output_shape(operator: Operator, inputs: list[Shape]) -> Shape:
+    """Shape of an operator's value; raises ConversionError for what does not fit."""
+    if isinstance(operator, Input):
+        if len(operator.shape) not in (1, 3) or any(n < 1 for n in operator.shape):
+            raise ConversionError(f"the input must be (channels, height, width) or (features,), found {operator.shape}")
+        return operator.shape
+    shape = inputs[0]
+    if isinstance(operator, (Convolution, Linear)):
+        for what, values in (("weights", operator.weight), ("a bias", operator.bias)):
+            if values is not None and not np.all(np.isfinite(values)):
+                raise ConversionError(f"{what} that are not finite")
+        outputs = operator.weight.shape[0]
+        if operator.bias is not None and operator.bias.shape != (outputs,):
+            raise ConversionError(f"a bias of shape {operator.bias.shape} for {outputs} outputs")
+    if isinstance(operator, Convolution):
+        if operator.weight.ndim != 4 or len(shape) != 3 or operator.weight.shape[1] != shape[0]:
+            raise ConversionError(
+                f"a convolution with weights {operator.weight.shape} on {shape}; expected (outputs, {shape[0]}, rows, columns)"
+            )
+        top, left, bottom, right = operator.padding
+        rows = (shape[1] + top + bottom - operator.weight.shape[2]) // operator.stride[0] + 1
+        cols = (shape[2] + left + right - operator.weight.shape[3]) // operator.stride[1] + 1
+        if rows < 1 or cols < 1:
+            raise ConversionError(f"a kernel {operator.weight.shape[2:]} that is larger than its input {shape}")
+        return operator.weight.shape[0], rows, cols
+    if isinstance(operator, Linear):
+        if operator.weight.ndim != 2 or len(shape) != 1 or operator.weight.shape[1] != shape[0]:
+            raise ConversionError(f"a linear layer with weights {operator.weight.shape} on {shape}; flatten its input first")
+        return (operator.weight.shape[0],)
+    if isinstance(operator, AveragePool):
+        if len(shape) != 3:
+            raise ConversionError(f"pooling of a value of shape {shape}; expected (channels, height, width)")
+        rows, cols = shape[1] // operator.window[0], shape[2] // operator.window[1]
+        if min(operator.window) < 1 or rows < 1 or cols < 1:
+            raise ConversionError(f"a pooling window {operator.window} that does not fit {shape}")
+        return shape[0], rows, cols
+    if isinstance(operator, Flatten):
+        return (int(np.prod(shape)),)
+    if isinstance(operator, Add) and inputs[0] != inputs[1]:
+        raise ConversionError(f"an addition of values of shapes {inputs[0]} and {inputs[1]}; they must be equal")
+    return shape

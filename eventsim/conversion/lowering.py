@@ -1,0 +1,463 @@
+"""From a graph of operators to layers of neurons.
+
+Every activation of the source network becomes a population. What lies between activations is linear, so each population's
+input is a sum of *terms*, one per activation that it takes values from: pooling, at most one convolution or matrix, pooling,
+and a scale per channel; plus a bias. Batch norm and every other scaling end up in the scales and biases, exactly.
+
+Arrays are channel last here, as in :mod:`eventsim.tables`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from eventsim.conversion import graph as g
+from eventsim.errors import ConversionError
+
+Array = npt.NDArray[np.float64]
+Shape = tuple[int, ...]
+
+IMAGE = ""  # The name under which terms refer to the network's input.
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """A convolution: float64 weights (rows, columns, inputs, outputs), stride, zero padding (top, left, bottom, right)."""
+
+    weights: Array
+    stride: tuple[int, int]
+    padding: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Matrix:
+    """All-to-all weights: float64 (inputs, outputs), inputs numbered row by row, channel last."""
+
+    weights: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """What one source contributes to a population: ``scale * after(operator(before(values)))``.
+
+    Attributes
+    ----------
+    source : str
+        A layer's name, or ``IMAGE``.
+    before, after : (int, int)
+        Windows whose *sums* are taken (the division is in the scale); (1, 1) is no pooling.
+    operator : Kernel, Matrix or None
+        None passes the values on, each neuron to its counterpart.
+    scale : float64 (outputs,)
+    name : str
+        Of the source network's node, for messages and reports.
+    """
+
+    source: str
+    before: tuple[int, int]
+    operator: Kernel | Matrix | None
+    after: tuple[int, int]
+    scale: Array
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Activation:
+    """``a(z) = clip(z, low, high) - low``, or for ``steps`` ``clip(floor(z), low, high) - low``, or for ``sign`` ``z >= 0``.
+
+    Every activation starts at 0, so that a silent neuron says 0; what is missing from the source's activation (offset, scale)
+    is in the terms and biases that use it.
+    """
+
+    kind: Literal["relu", "clip", "steps", "sign"]
+    low: float = 0.0
+    high: float = np.inf
+
+    def __call__(self, z: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+        if self.kind == "sign":
+            return (z >= 0).astype(z.dtype)
+        values = np.floor(z) if self.kind == "steps" else z
+        return np.clip(values, self.low, self.high) - self.low
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A population to be: its input and its activation (None for the output).
+
+    Attributes
+    ----------
+    name : str
+    shape : tuple of int
+        (height, width, channels) or (neurons,).
+    terms : tuple of Term
+    bias : float64, () or (channels,) or the full shape
+    activation : Activation or None
+    """
+
+    name: str
+    shape: Shape
+    terms: tuple[Term, ...]
+    bias: Array
+    activation: Activation | None
+
+
+@dataclass
+class SourceNetwork:
+    """The source network as layers, in an order in which every layer follows those that it takes values from.
+
+    Attributes
+    ----------
+    input_shape : tuple of int
+        (height, width, channels); a vector of N features is (1, 1, N).
+    input_factor, input_shift : float64 (channels,)
+        ``x = factor * value + shift`` is what the first layers see of the network's input value.
+    layers : list of Layer
+        The last one is the output.
+    remarks : list of str
+    """
+
+    input_shape: Shape
+    input_factor: Array
+    input_shift: Array
+    layers: list[Layer]
+    remarks: list[str] = field(default_factory=list)
+
+    def evaluate(
+        self, values: npt.ArrayLike, watch: Callable[[Layer, npt.NDArray[np.floating]], None] | None = None, dtype: type = np.float64
+    ) -> npt.NDArray[np.floating]:
+        """The dense source network's outputs.
+
+        Parameters
+        ----------
+        values : array_like, shape (batch, height, width, channels)
+            The network's input values (not pixels).
+        watch : callable, optional
+            Called with each layer and its pre-activations, (batch, *layer.shape).
+        dtype : type
+            float32 is faster, float64 exact enough to serve as a reference.
+
+        Returns
+        -------
+        numpy.ndarray
+            (batch, *shape of the output layer)
+        """
+        x: npt.NDArray[np.floating] = np.asarray(values, dtype) * self.input_factor.astype(dtype) + self.input_shift.astype(dtype)
+        if x.shape[1:] != self.input_shape:
+            raise ConversionError(f"the network takes inputs of shape {self.input_shape}, found {x.shape[1:]}")
+        known = {IMAGE: x}
+        last_use = {term.source: i for i, layer in enumerate(self.layers) for term in layer.terms}
+        z = x
+        for i, layer in enumerate(self.layers):
+            z = np.broadcast_to(layer.bias.astype(dtype), (len(x), *layer.shape)).copy()
+            for term in layer.terms:
+                z += apply(term, known[term.source]).reshape(z.shape)
+            if watch is not None:
+                watch(layer, z)
+            if layer.activation is not None:
+                known[layer.name] = layer.activation(z)
+            for name in [name for name, use in last_use.items() if use == i]:
+                del known[name]
+        return z
+
+
+def _pool(x: npt.NDArray[np.floating], window: tuple[int, int]) -> npt.NDArray[np.floating]:
+    """Sums over windows of (batch, height, width, channels)."""
+    if window == (1, 1):
+        return x
+    n, height, width, channels = x.shape
+    rows, cols = height // window[0], width // window[1]
+    x = x[:, : rows * window[0], : cols * window[1]]
+    return x.reshape(n, rows, window[0], cols, window[1], channels).sum((2, 4))
+
+
+def convolve(x: npt.NDArray[np.floating], kernel: Kernel) -> npt.NDArray[np.floating]:
+    """The convolution of (batch, height, width, channels), in x's floating-point type."""
+    top, left, bottom, right = kernel.padding
+    weights = kernel.weights.astype(x.dtype)
+    kh, kw, inputs, outputs = weights.shape
+    padded = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
+    rows = (padded.shape[1] - kh) // kernel.stride[0] + 1
+    cols = (padded.shape[2] - kw) // kernel.stride[1] + 1
+    out = np.zeros((len(x) * rows * cols, outputs), x.dtype)
+    for u in range(kh):
+        for v in range(kw):
+            window = padded[
+                :,
+                u : u + (rows - 1) * kernel.stride[0] + 1 : kernel.stride[0],
+                v : v + (cols - 1) * kernel.stride[1] + 1 : kernel.stride[1],
+            ]
+            out += window.reshape(-1, inputs) @ weights[u, v]
+    return out.reshape(len(x), rows, cols, outputs)
+
+
+def apply(term: Term, values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """What a term makes of its source's values (batch, *source shape)."""
+    x = values if values.ndim == 4 else values[:, None, None, :]
+    x = _pool(x, term.before)
+    if isinstance(term.operator, Kernel):
+        x = convolve(x, term.operator)
+    elif isinstance(term.operator, Matrix):
+        x = (x.reshape(len(x), -1) @ term.operator.weights.astype(x.dtype))[:, None, None, :]
+    return _pool(x, term.after) * term.scale.astype(x.dtype)
+
+
+@dataclass(frozen=True)
+class _Form:
+    """An activation under construction: ``y = factor * core(z) + shift`` with ``core = clip([floor] z, low, high)``."""
+
+    low: float = -np.inf
+    high: float = np.inf
+    floor: bool = False
+    sign: bool = False
+    factor: Array | float = 1.0
+    shift: Array | float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class _Signal:
+    """A value of the graph: a sum of terms and a bias, perhaps under an activation that is not yet a population."""
+
+    shape: Shape  # channel last; of the spatial value where it has been flattened
+    flat: bool
+    terms: tuple[Term, ...]
+    bias: Array
+    form: _Form | None = None
+
+
+def _whole(value: float) -> bool:
+    return np.isinf(value) or abs(value - round(value)) < 1e-4
+
+
+class _Lowering:
+    def __init__(self, source: g.Graph):
+        self.graph = source
+        self.layers: list[Layer] = []
+        self.input_shape: Shape = (1, 1, 1)
+        self.input_affine: tuple[Array, Array] | None = None
+        self.populations: dict[int, _Signal] = {}  # by number of the graph's node
+        self.numbers = 0
+
+    def run(self) -> SourceNetwork:
+        nodes = self.graph.nodes
+        if not nodes:
+            raise ConversionError("the network is empty")
+        needed = {self.graph.output}
+        for number in range(len(nodes) - 1, -1, -1):
+            if number in needed:
+                needed.update(nodes[number].inputs)
+        signals: dict[int, _Signal] = {}
+        for number, node in enumerate(nodes):
+            if number in needed:
+                try:
+                    signals[number] = self._apply(node, number, signals)
+                except ConversionError as error:
+                    raise ConversionError(f"{node.name}: {error}" if node.name else str(error)) from None
+        self._finish(signals[self.graph.output])
+        channels = self.input_shape[-1]
+        factor, shift = self.input_affine or (np.ones(channels), np.zeros(channels))
+        return SourceNetwork(self.input_shape, factor, shift, self.layers, list(self.graph.remarks))
+
+    def _apply(self, node: g.Node, number: int, signals: dict[int, _Signal]) -> _Signal:
+        op = node.operator
+        if isinstance(op, g.Input):
+            shape = (1, 1, op.shape[0]) if len(op.shape) == 1 else (op.shape[1], op.shape[2], op.shape[0])
+            self.input_shape = shape
+            term = Term(IMAGE, (1, 1), None, (1, 1), np.ones(shape[-1]))
+            return _Signal(shape, len(op.shape) == 1, (term,), np.zeros(()))
+        source = node.inputs[0]
+        signal = signals[source]
+        if isinstance(op, g.Scale):
+            return self._scale(signal, op.factor, op.shift)
+        if isinstance(op, (g.Clip, g.Floor, g.Sign)):
+            return self._elementwise(signal, op, source)
+        if isinstance(op, g.Flatten):
+            return replace(signal, flat=True)
+        signal = self._materialise(signal, source)
+        if isinstance(op, g.Add):
+            other = self._materialise(signals[node.inputs[1]], node.inputs[1])
+            return replace(signal, terms=signal.terms + other.terms, bias=signal.bias + other.bias)
+        if isinstance(op, g.AveragePool):
+            return self._average(signal, op.window)
+        assert isinstance(op, (g.Convolution, g.Linear))
+        return self._weights(signal, op, node.name)
+
+    def _scale(self, signal: _Signal, factor: Array, shift: Array) -> _Signal:
+        if (factor.ndim or shift.ndim) and signal.flat and signal.shape[:2] != (1, 1):
+            raise ConversionError("a scale per feature of a flattened image is not supported; scale channels before flattening")
+        if signal.form is not None:
+            form = replace(signal.form, factor=signal.form.factor * factor, shift=signal.form.shift * factor + shift)
+            return replace(signal, form=form)
+        terms = tuple(replace(term, scale=term.scale * factor) for term in signal.terms)
+        return replace(signal, terms=terms, bias=signal.bias * factor + shift)
+
+    def _elementwise(self, signal: _Signal, op: g.Clip | g.Floor | g.Sign, source: int) -> _Signal:
+        form = signal.form
+        if form is None:
+            if isinstance(op, g.Sign):
+                return replace(signal, form=_Form(low=0, high=1, sign=True, factor=2.0, shift=-1.0))
+            if isinstance(op, g.Floor):
+                return replace(signal, form=_Form(floor=True))
+            return replace(signal, form=_Form(low=op.low, high=op.high))
+        uniform = np.ndim(form.factor) == 0 and np.ndim(form.shift) == 0 and float(form.factor) > 0
+        if isinstance(op, g.Clip) and uniform and not form.sign:
+            low, high = (bound - float(form.shift) for bound in (op.low, op.high))
+            low, high = max(form.low, low / float(form.factor)), min(form.high, high / float(form.factor))
+            if not form.floor or (_whole(low) and _whole(high)):
+                if form.floor:
+                    low, high = (bound if np.isinf(bound) else round(bound) for bound in (low, high))
+                return replace(signal, form=replace(form, low=low, high=high))
+        if isinstance(op, g.Floor) and not form.floor and not form.sign:
+            positive = bool(np.all(np.asarray(form.factor) > 0))
+            bounds = [np.asarray(form.factor) * bound + form.shift for bound in (form.low, form.high)]
+            if positive and all(
+                np.ptp(np.floor(b + 1e-9)) == 0 if np.all(np.isfinite(b)) else bool(np.all(b == b.flat[0])) for b in bounds
+            ):
+                low, high = (float(np.floor(b.flat[0] + 1e-9)) for b in bounds)
+                inner = self._scale(replace(signal, form=None), np.asarray(form.factor), np.asarray(form.shift))
+                return replace(inner, form=_Form(low=low, high=high, floor=True))
+        # Two activations in a row: the first one becomes a population of its own.
+        return self._elementwise(self._materialise(signal, source), op, source)
+
+    def _materialise(self, signal: _Signal, number: int) -> _Signal:
+        """The signal as terms: an activation that is still pending becomes a population."""
+        form = signal.form
+        if form is None:
+            return signal
+        if number in self.populations:
+            return self.populations[number]
+        if form.high <= form.low or np.isinf(form.low) or (form.floor and np.isinf(form.high)):
+            raise ConversionError(
+                f"an activation that is limited to {form.low:g}..{form.high:g}{' after rounding' if form.floor else ''} cannot become "
+                "a spiking neuron; expected ReLU, a clip with two bounds, or rounding within two bounds"
+            )
+        kind: Literal["relu", "clip", "steps", "sign"]
+        kind = "sign" if form.sign else "steps" if form.floor else "relu" if np.isinf(form.high) else "clip"
+        layer = self._layer(signal, Activation(kind, form.low, form.high))
+        shape = signal.shape
+        factor = np.broadcast_to(np.asarray(form.factor, np.float64), (shape[-1],))
+        term = Term(layer.name, (1, 1), None, (1, 1), factor.copy(), layer.name)
+        # The activation starts at 0 where the source's starts at low.
+        bias = np.asarray(form.shift, np.float64) + np.asarray(form.factor, np.float64) * form.low
+        made = _Signal(shape, signal.flat, (term,), bias)
+        self.populations[number] = made
+        return made
+
+    def _image_terms(self, signal: _Signal) -> _Signal:
+        """Fix how the input's values are scaled by its first use; later uses are relative to that."""
+        if len(signal.terms) != 1 or signal.terms[0].source != IMAGE or signal.terms[0].operator is not None or signal.bias.ndim > 1:
+            return signal
+        term = signal.terms[0]
+        channels = self.input_shape[-1]
+        shift = np.broadcast_to(signal.bias, (channels,))
+        if self.input_affine is None and np.all(term.scale != 0) and term.before == (1, 1):
+            self.input_affine = term.scale.copy(), shift.copy()
+        if self.input_affine is None:
+            return signal
+        relative = term.scale / self.input_affine[0]
+        return replace(signal, terms=(replace(term, scale=relative),), bias=shift - relative * self.input_affine[1])
+
+    def _average(self, signal: _Signal, window: tuple[int, int]) -> _Signal:
+        terms = []
+        for term in signal.terms:
+            scale = term.scale / (window[0] * window[1])
+            if term.operator is None:
+                terms.append(replace(term, before=(term.before[0] * window[0], term.before[1] * window[1]), scale=scale))
+            else:
+                terms.append(replace(term, after=(term.after[0] * window[0], term.after[1] * window[1]), scale=scale))
+        bias = signal.bias
+        if bias.ndim == 3:
+            bias = _pool(bias[None], window)[0] / (window[0] * window[1])
+        shape = (signal.shape[0] // window[0], signal.shape[1] // window[1], signal.shape[2])
+        return replace(signal, shape=shape, terms=tuple(terms), bias=bias)
+
+    def _weights(self, signal: _Signal, op: g.Convolution | g.Linear, name: str) -> _Signal:
+        signal = self._image_terms(signal)
+        if any(term.operator is not None for term in signal.terms):
+            raise ConversionError("two layers with weights without an activation between them; put a ReLU between them or merge them")
+        height, width, channels = signal.shape
+        operator: Kernel | Matrix
+        if isinstance(op, g.Convolution):
+            operator = Kernel(op.weight.transpose(2, 3, 1, 0), op.stride, op.padding)
+            bias = signal.bias
+            if np.any(bias != 0):
+                # A constant input makes a constant output, except at padded borders.
+                made = convolve(np.broadcast_to(bias, signal.shape)[None].astype(np.float64), operator)[0]
+                flat = made.reshape(-1, made.shape[-1])
+                bias = flat[0] if np.all(flat == flat[0]) else made
+            else:
+                bias = np.zeros(())
+            rows = (height + op.padding[0] + op.padding[2] - op.weight.shape[2]) // op.stride[0] + 1
+            cols = (width + op.padding[1] + op.padding[3] - op.weight.shape[3]) // op.stride[1] + 1
+            shape: Shape = (rows, cols, op.weight.shape[0])
+        else:
+            outputs = op.weight.shape[0]
+            matrix = op.weight.reshape(outputs, channels, height, width).transpose(2, 3, 1, 0).reshape(-1, outputs)
+            operator = Matrix(matrix)
+            bias = np.broadcast_to(signal.bias, signal.shape).reshape(-1) @ matrix if np.any(signal.bias != 0) else np.zeros(())
+            shape = (1, 1, outputs)
+        terms = []
+        for term in signal.terms:
+            used, scale = operator, np.ones(shape[-1])
+            if np.all(term.scale == term.scale[0]):
+                # One scale for all inputs: binary weights stay binary.
+                scale = scale * term.scale[0]
+            elif isinstance(operator, Kernel):
+                used = replace(operator, weights=operator.weights * term.scale[:, None])
+            else:
+                used = Matrix(operator.weights * np.tile(term.scale, height * width)[:, None])
+            terms.append(replace(term, operator=used, scale=scale, name=name))
+        if op.bias is not None:
+            bias = bias + op.bias
+        return _Signal(shape, isinstance(op, g.Linear), tuple(terms), bias)
+
+    def _layer(self, signal: _Signal, activation: Activation | None) -> Layer:
+        signal = self._image_terms(signal)
+        self.numbers += 1
+        operators = [term.operator for term in signal.terms]
+        if any(isinstance(op, Kernel) for op in operators):
+            kind = "conv"
+        elif any(isinstance(op, Matrix) for op in operators):
+            kind = "fc"
+        else:
+            kind = "input" if any(term.source == IMAGE for term in signal.terms) else "act"
+        shape = (signal.shape[2],) if signal.shape[:2] == (1, 1) and (signal.flat or kind == "fc") else signal.shape
+        bias = signal.bias
+        if bias.ndim == 3:
+            bias = bias.reshape(shape)
+        terms = tuple(_merged(signal.terms))
+        layer = Layer(f"{kind}{self.numbers}", shape, terms, bias, activation)
+        self.layers.append(layer)
+        return layer
+
+    def _finish(self, signal: _Signal) -> None:
+        signal = self._materialise(signal, self.graph.output)
+        self._layer(signal, None)
+
+
+def _merged(terms: tuple[Term, ...]) -> list[Term]:
+    """Terms with the same source and no operator are one (``x + x``)."""
+    merged: list[Term] = []
+    for term in terms:
+        for i, other in enumerate(merged):
+            if term.operator is None and other.operator is None and (term.source, term.before) == (other.source, other.before):
+                merged[i] = replace(other, scale=other.scale + term.scale)
+                break
+        else:
+            merged.append(term)
+    return merged
+
+
+def lower(source: g.Graph) -> SourceNetwork:
+    """Turn a graph into layers.
+
+    Raises
+    ------
+    ConversionError
+        Something that has no spiking counterpart. The message names the node.
+    """
+    return _Lowering(source).run()

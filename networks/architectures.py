@@ -1,0 +1,69 @@
+"""The architectures of the recipes. All take pixels in [0, 1], shape (batch, channels, height, width).
+
+Hidden layers are binary, the first and the last are not. ``levels`` > 0 makes networks with batch norm and QCFS activations
+of that many levels; ``levels`` = 0 makes the paper's: no batch norm, no bias, ReLU, dropout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from layers import QCFS, BinaryConv2d, BinaryLinear, Normalise
+from torch import nn
+
+CIFAR10 = Normalise((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
+CIFAR100 = Normalise((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
+IMAGENET = Normalise((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+# VGG-15 of Lu & Sengupta (2020), after the first layer: P is 2x2 average pooling between convolution and activation.
+VGG15 = (64, 64, "P", 128, 128, "P", 256, 256, 256, "P", 512, 512, 512, "P", 512, 512, 512, "P")
+
+
+def _activation(levels: int, dropout: float) -> list[nn.Module]:
+    return [QCFS(levels)] if levels else [nn.ReLU(), *([nn.Dropout(dropout)] if dropout else [])]
+
+
+def mlp(sizes: Sequence[int], levels: int, dropout: float = 0.0) -> nn.Sequential:
+    """Fully connected network; ``sizes`` from input to output."""
+    layers: list[nn.Module] = [nn.Flatten()]
+    for i, (inputs, outputs) in enumerate(pairwise(sizes)):
+        last = i == len(sizes) - 2
+        kind = nn.Linear if i == 0 or last else BinaryLinear
+        layers.append(kind(inputs, outputs, bias=bool(levels) and last))
+        if not last:
+            layers += ([nn.BatchNorm1d(outputs)] if levels else []) + _activation(levels, dropout)
+    return nn.Sequential(*layers)
+
+
+def vgg(
+    plan: Sequence[int | str],
+    hidden: Sequence[int],
+    classes: int,
+    *,
+    image: tuple[int, int, int],
+    levels: int,
+    normalise: nn.Module | None = None,
+    dropout: float = 0.0,
+) -> nn.Sequential:
+    """Convolutions 3x3 by ``plan`` ("P": average pooling 2x2 between the convolution before it and its activation), then
+    fully connected layers of ``hidden`` neurons, then ``classes``. ``image`` is (channels, height, width)."""
+    channels, height, width = image
+    layers: list[nn.Module] = [normalise] if normalise is not None else []
+    for i, item in enumerate(plan):
+        if item == "P":
+            continue
+        outputs = int(item)
+        layers.append((nn.Conv2d if i == 0 else BinaryConv2d)(channels, outputs, 3, padding=1, bias=False))
+        if plan[i + 1 : i + 2] == type(plan)(["P"]):
+            layers.append(nn.AvgPool2d(2))
+            height, width = height // 2, width // 2
+        layers += ([nn.BatchNorm2d(outputs)] if levels else []) + _activation(levels, dropout)
+        channels = outputs
+    layers.append(nn.Flatten())
+    features = channels * height * width
+    for outputs in hidden:
+        layers.append(BinaryLinear(features, outputs, bias=False))
+        layers += ([nn.BatchNorm1d(outputs)] if levels else []) + _activation(levels, dropout)
+        features = outputs
+    layers.append(nn.Linear(features, classes, bias=bool(levels)))
+    return nn.Sequential(*layers)

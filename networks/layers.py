@@ -1,0 +1,112 @@
+"""Layers of the networks in this folder, for training: binary weights and a quantised activation.
+
+They are ordinary PyTorch modules; ``eventsim.convert`` recognises both from what they compute, not from their names.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class _Sign(torch.autograd.Function):
+    """sign(w) with sign(0) = 1 forward; straight-through where |w| <= 1 backward."""
+
+    @staticmethod
+    def forward(ctx, w: Tensor) -> Tensor:
+        ctx.save_for_backward(w)
+        return torch.where(w < 0, -1.0, 1.0)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        (w,) = ctx.saved_tensors
+        return grad * (w.abs() <= 1)
+
+
+def binarise(latent: Tensor) -> Tensor:
+    """alpha * sign(W) per output filter of a latent weight (output, input, ...).
+
+    As in Lu & Sengupta's training code: the mean over the input channels of a convolution is subtracted, the result clamped to
+    [-1, 1], and alpha is the mean magnitude of each filter.
+    """
+    centred = latent - latent.mean(dim=1, keepdim=True) if latent.ndim == 4 else latent
+    centred = centred.clamp(-1, 1)
+    alpha = centred.abs().flatten(1).mean(1).reshape(-1, *[1] * (latent.ndim - 1))
+    return _Sign.apply(centred) * alpha
+
+
+class BinaryConv2d(nn.Conv2d):
+    """Convolution whose weights are alpha*sign(W) once ``binarised`` is set (the first phase of training may leave it off)."""
+
+    binarised = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._conv_forward(x, binarise(self.weight) if self.binarised else self.weight, self.bias)
+
+
+class BinaryLinear(nn.Linear):
+    """Linear layer whose weights are alpha*sign(W) once ``binarised`` is set."""
+
+    binarised = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, binarise(self.weight) if self.binarised else self.weight, self.bias)
+
+
+class _ClipFloorShift(torch.autograd.Function):
+    """threshold / levels * clip(floor(x * levels / threshold + 1/2 + noise), 0, levels); straight-through gradient."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, threshold: Tensor, levels: int, noise: float) -> Tensor:
+        u = x / threshold
+        shifted = u * levels + 0.5
+        if noise:
+            shifted += (torch.rand_like(u) - 0.5) * noise
+        q = shifted.floor_().clamp_(0, levels).div_(levels)
+        ctx.save_for_backward(u, q, threshold)
+        return (q * threshold).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        u, q, threshold = ctx.saved_tensors
+        passed = torch.ops.aten.hardtanh_backward(grad, u, 0.0, 1.0)
+        slope = (grad * q).sum() - (passed * u).sum()
+        return passed, slope.reshape(threshold.shape).to(threshold.dtype), None, None
+
+
+class QCFS(nn.Module):
+    """Quantised clip-floor-shift activation with a learned threshold (Bu et al., ICLR 2022, equation 14).
+
+    Parameters
+    ----------
+    levels : int
+        L; a spiking neuron with initial potential theta/2 makes the same values in L steps.
+    threshold : float
+        Initial value of the learned threshold.
+    """
+
+    def __init__(self, levels: int, threshold: float = 2.0):
+        super().__init__()
+        self.levels = levels
+        self.threshold = nn.Parameter(torch.tensor(threshold))
+        # Uniform noise of this many levels before rounding, in training only: 1 is stochastic rounding. It makes a network
+        # robust against the one spike more or less that a spiking neuron may have fired.
+        self.noise = 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            return _ClipFloorShift.apply(x, self.threshold, self.levels, self.noise if self.training else 0.0)
+        return (x * (self.levels / self.threshold) + 0.5).floor().clamp(0, self.levels) * (self.threshold / self.levels)
+
+
+class Normalise(nn.Module):
+    """(x - mean) / std per channel of pixels in [0, 1]."""
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).reshape(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).reshape(1, -1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.std

@@ -1,0 +1,202 @@
+"""Train a recipe's network in phases, with a checkpoint after every epoch, on whatever device there is."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from layers import QCFS, BinaryConv2d, BinaryLinear
+from rich import progress
+from rich.console import Console
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One run over the training images with one optimiser.
+
+    Parameters
+    ----------
+    name : str
+    epochs, batch : int
+    optimiser : "adam" or "sgd" (momentum 0.9)
+    rate : float
+        Initial learning rate.
+    schedule : "cosine", or a tuple of (epochs, factor)
+        ``("81 122", 0.1)`` multiplies the rate at these epochs, ``("every 30", 0.5)`` every 30 epochs.
+    weight_decay : float
+    decay_epochs : int or None
+        Weight decay ends after so many epochs.
+    binarised : bool
+        Whether the hidden layers are binary in this phase.
+    noise : float
+        Of the QCFS activations, in levels (see :class:`layers.QCFS`).
+    smoothing : float
+        Label smoothing.
+    """
+
+    name: str
+    epochs: int
+    batch: int = 128
+    optimiser: str = "adam"
+    rate: float = 1e-3
+    schedule: str | tuple[str, float] = "cosine"
+    weight_decay: float = 0.0
+    decay_epochs: int | None = None
+    binarised: bool = True
+    noise: float = 0.0
+    smoothing: float = 0.0
+
+
+def to_input(images: np.ndarray) -> Tensor:
+    """uint8 (n, height, width, channels) -> uint8 tensor (n, channels, height, width)."""
+    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+
+
+def track(items, what: str):
+    """The items, with a progress bar and an estimate on a terminal."""
+    console = Console(stderr=True)
+    return progress.track(items, what, console=console, disable=not console.is_terminal)
+
+
+def augment(x: Tensor, shift: int, flip: bool, generator: torch.Generator) -> Tensor:
+    """Move every image by up to ``shift`` pixels each way, zeros beyond the border, and mirror half of them."""
+    n, c, h, w = x.shape
+    padded = F.pad(x, (shift,) * 4)
+    rows = torch.randint(0, 2 * shift + 1, (n, 1), generator=generator) + torch.arange(h)
+    cols = torch.randint(0, 2 * shift + 1, (n, 1), generator=generator) + torch.arange(w)
+    if flip:
+        mirrored = torch.rand(n, 1, generator=generator) < 0.5
+        cols = torch.where(mirrored, cols.flip(1), cols)
+    index = torch.arange(n)[:, None, None, None], torch.arange(c)[None, :, None, None], rows[:, None, :, None], cols[:, None, None, :]
+    return padded[tuple(i.to(x.device) for i in index)]
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, images: Tensor, labels: Tensor, batch: int = 250) -> float:
+    """Share of the images (uint8) that the model gets right, in float32."""
+    model.eval()
+    device = next(model.parameters()).device
+    hits = 0
+    for i in range(0, len(images), batch):
+        x = images[i : i + batch].to(device).float().div_(255)
+        hits += int((model(x).argmax(1).cpu() == labels[i : i + batch]).sum())
+    return hits / len(images)
+
+
+def _optimiser(model: nn.Module, phase: Phase) -> torch.optim.Optimizer:
+    # Thresholds of activations and batch-norm parameters are not decayed: only weights have a scale that nothing else sets.
+    weights = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": weights, "weight_decay": phase.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    if phase.optimiser == "sgd":
+        return torch.optim.SGD(groups, lr=phase.rate, momentum=0.9)
+    return torch.optim.Adam(groups, lr=phase.rate)
+
+
+def _factor(phase: Phase, epoch: float) -> float:
+    """What the learning rate is multiplied by at this (fractional) epoch."""
+    if phase.schedule == "cosine":
+        return 0.5 * (1 + float(np.cos(np.pi * epoch / phase.epochs)))
+    when, factor = phase.schedule
+    if when.startswith("every "):
+        return float(factor) ** (int(epoch) // int(when.split()[1]))
+    return float(factor) ** sum(epoch >= int(at) for at in when.split())
+
+
+def train(
+    model: nn.Module,
+    phases: tuple[Phase, ...],
+    train_set: tuple[np.ndarray, np.ndarray],
+    test_set: tuple[np.ndarray, np.ndarray],
+    checkpoint: Path,
+    *,
+    shift: int,
+    flip: bool,
+    seed: int,
+) -> float:
+    """Train from the last checkpoint (if any) and return the accuracy on the test images.
+
+    The checkpoint is used only by the same phases and seed. An interrupted training loses the epoch that it is in.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    half = device.type == "cuda" or torch.backends.cpu.get_cpu_capability() in ("AVX512", "AMX")
+    images, labels = to_input(train_set[0]), torch.from_numpy(train_set[1])
+    test_images, test_labels = to_input(test_set[0]), torch.from_numpy(test_set[1])
+    if device.type == "cuda":
+        images, labels = images.to(device), labels.to(device)
+    model.to(device, memory_format=torch.channels_last)
+    plan = [repr(sorted(asdict(phase).items())) for phase in phases] + [f"seed {seed}"]
+    start_phase, start_epoch, state = 0, 0, None
+    if checkpoint.exists():
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        done = state["phase"]
+        if state["plan"][:done] != plan[:done] or (state["epoch"] and state["plan"][done] != plan[done]) or state["plan"][-1] != plan[-1]:
+            raise SystemExit(f"{checkpoint}: made with other epochs, settings or seed; use those or remove it")
+        model.load_state_dict(state["model"])
+        start_phase, start_epoch = done, state["epoch"]
+
+    for number in range(start_phase, len(phases)):
+        phase = phases[number]
+        for module in model.modules():
+            if isinstance(module, (BinaryConv2d, BinaryLinear)):
+                module.binarised = phase.binarised
+            if isinstance(module, QCFS):
+                module.noise = phase.noise
+        optimiser = _optimiser(model, phase)
+        first = start_epoch if number == start_phase else 0
+        if first and state is not None:
+            optimiser.load_state_dict(state["optimiser"])
+        batches = len(images) // phase.batch
+        for epoch in range(first, phase.epochs):
+            began = time.monotonic()
+            # One generator an epoch: a resumed run sees the batches that an uninterrupted one sees.
+            generator = torch.Generator().manual_seed(seed * 100_000 + number * 10_000 + epoch)
+            torch.manual_seed(seed * 100_000 + number * 10_000 + epoch)
+            if phase.decay_epochs is not None and epoch >= phase.decay_epochs:
+                optimiser.param_groups[0]["weight_decay"] = 0.0
+            model.train()
+            order = torch.randperm(len(images), generator=generator).to(images.device)
+            total = 0.0
+            for i in track(range(batches), f"{phase.name} {epoch + 1}/{phase.epochs}"):
+                for group in optimiser.param_groups:
+                    group["lr"] = phase.rate * _factor(phase, epoch + i / batches)
+                pick = order[i * phase.batch : (i + 1) * phase.batch]
+                x = augment(images[pick], shift, flip, generator).float().div_(255)
+                x = x.contiguous(memory_format=torch.channels_last)
+                with torch.autocast(device.type, torch.bfloat16, enabled=half):
+                    outputs = model(x)
+                loss = F.cross_entropy(outputs.float(), labels[pick], label_smoothing=phase.smoothing)
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                optimiser.step()
+                total += loss.item()
+            scored = accuracy(model, test_images, test_labels)
+            print(
+                f"{phase.name} {epoch + 1}/{phase.epochs}: loss {total / batches:.4f}, test accuracy {scored:.2%}, "
+                f"{time.monotonic() - began:.0f} s",
+                flush=True,
+            )
+            last = epoch + 1 == phase.epochs
+            checkpoint.parent.mkdir(parents=True, exist_ok=True)
+            partial = checkpoint.with_suffix(".part")
+            torch.save(
+                {
+                    "plan": plan,
+                    "model": model.state_dict(),
+                    "phase": number + 1 if last else number,
+                    "epoch": 0 if last else epoch + 1,
+                    "optimiser": None if last else optimiser.state_dict(),
+                },
+                partial,
+            )
+            os.replace(partial, checkpoint)
+    for module in model.modules():
+        if isinstance(module, (BinaryConv2d, BinaryLinear)):
+            module.binarised = True
+    return accuracy(model, test_images, test_labels)
