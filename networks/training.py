@@ -55,7 +55,7 @@ class Phase:
 
 def to_input(images: np.ndarray) -> Tensor:
     """uint8 (n, height, width, channels) -> uint8 tensor (n, channels, height, width)."""
-    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+    return torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
 
 
 def track(items, what: str):

@@ -1,0 +1,160 @@
+"""Train, convert and evaluate one of the networks: ``python networks/make.py NAME``.
+
+    pip install -e '.[train]'
+    python -m eventsim data get mnist                 # or set EVENTSIM_DATA to a folder that has the data
+    python networks/make.py mlp-mnist
+
+Training checkpoints after every epoch and the evaluation keeps what is done; the same command goes on from there. A GPU is used
+if there is one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from architectures import CIFAR10, CIFAR100, IMAGENET, VGG15, mlp, vgg
+from evaluation import evaluate
+from torch import nn
+from training import Phase, train
+
+import eventsim as es
+from eventsim import datasets
+
+HERE = Path(__file__).resolve().parent
+SEED = 1
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one network is made.
+
+    Attributes
+    ----------
+    dataset : str or None
+        None: untrained.
+    build : callable
+        Makes the module, in its own random state.
+    phases : tuple of Phase
+    shift : int
+        Augmentation: pixels by which training images are moved at most.
+    flip : bool
+        Augmentation: whether they are mirrored.
+    steps : int
+        Length of a run that the network file recommends.
+    percentile : float
+        For activations without bounds of their own.
+    """
+
+    dataset: str | None
+    build: Callable[[], nn.Module]
+    phases: tuple[Phase, ...]
+    shift: int = 0
+    flip: bool = False
+    steps: int = 8
+    percentile: float = 99.9
+
+
+_BINARY = Phase("binary", 10, rate=3e-3, smoothing=0.05)
+_PAPER_CIFAR100 = (
+    Phase("full precision", 200, 256, "sgd", 5e-2, ("81 122", 0.1), 1e-4, binarised=False),
+    Phase("binary", 200, 256, "adam", 5e-4, ("every 30", 0.5), 5e-4, decay_epochs=30),
+)
+
+RECIPES = {
+    "mlp-mnist": Recipe("mnist", lambda: mlp((784, 512, 512, 10), levels=4), (_BINARY,), shift=2),
+    "lenet-qcfs-mnist": Recipe(
+        "mnist", lambda: vgg((32, 32, "P", 64, 64, "P"), (256,), 10, image=(1, 28, 28), levels=4), (_BINARY,), shift=2
+    ),
+    "vgg-small-fashion": Recipe(
+        "fashion-mnist",
+        lambda: vgg((32, 32, "P", 64, 64, "P", 128, 128), (), 10, image=(1, 28, 28), levels=4),
+        (replace(_BINARY, epochs=16),),
+        shift=2,
+        flip=True,
+    ),
+    "vgg-small-cifar10": Recipe(
+        "cifar-10",
+        lambda: vgg((64, 64, "P", 128, 128, "P", 256, 256, "P"), (), 10, image=(3, 32, 32), levels=4, normalise=CIFAR10),
+        (replace(_BINARY, epochs=30), Phase("again", 14, rate=2e-3)),
+        shift=4,
+        flip=True,
+    ),
+    # Lu & Sengupta (2020): no batch norm, no bias, ReLU; binary from full precision.
+    "vgg15-cifar100": Recipe(
+        "cifar-100",
+        lambda: vgg(VGG15, (4096,), 100, image=(3, 32, 32), levels=0, normalise=CIFAR100, dropout=0.1),
+        _PAPER_CIFAR100,
+        shift=4,
+        flip=True,
+        steps=100,
+    ),
+    "vgg15-cifar100-qcfs": Recipe(
+        "cifar-100",
+        lambda: vgg(VGG15, (4096,), 100, image=(3, 32, 32), levels=4, normalise=CIFAR100),
+        (replace(_BINARY, epochs=100, weight_decay=0.0),),
+        shift=4,
+        flip=True,
+    ),
+    # The architecture at full size with random weights: its data set cannot be shipped.
+    "vgg15-imagenet": Recipe(
+        None, lambda: vgg(VGG15, (4096,), 1000, image=(3, 224, 224), levels=0, normalise=IMAGENET, dropout=0.1), (), steps=100
+    ),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=[name for name, recipe in RECIPES.items() if recipe.dataset])
+    parser.add_argument("--data", type=Path, help="folder that holds the data set (default: EVENTSIM_DATA, then the cache of `data get`)")
+    parser.add_argument("--work", type=Path, default=HERE / "work", help="checkpoints and partial results go here")
+    parser.add_argument("--epochs", type=int, help="epochs of every phase, to try a recipe out")
+    parser.add_argument("--steps", type=int, default=100, help="length of the evaluation's runs")
+    parser.add_argument("--images", type=int, help="evaluate on so many test images only")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("-o", "--output", type=Path, help="default: networks/NAME.h5")
+    options = parser.parse_args()
+    recipe = RECIPES[options.name]
+    assert recipe.dataset is not None
+    phases = tuple(replace(phase, epochs=options.epochs) for phase in recipe.phases) if options.epochs else recipe.phases
+    output = options.output or HERE / f"{options.name}.h5"
+    try:
+        test_set = datasets.load(recipe.dataset, "test", options.data)
+        train_set = datasets.load(recipe.dataset, "train", options.data)
+        torch.manual_seed(SEED)
+        model = recipe.build()
+        checkpoint = options.work / f"{options.name}.ckpt"
+        ann = train(model, phases, train_set, test_set, checkpoint, shift=recipe.shift, flip=recipe.flip, seed=SEED)
+        made = es.convert(model.cpu().float(), train_set[0][:1000], percentile=recipe.percentile)
+        print(made.report)
+        made.network.labels = datasets.open_dataset(recipe.dataset, "test", options.data).classes
+        made.network.provenance = {
+            "source": "networks/make.py",
+            "command": f"python networks/make.py {options.name}" + (f" --epochs {options.epochs}" if options.epochs else ""),
+            "data set": recipe.dataset,
+            "ANN test accuracy": round(ann, 4),
+            "steps": recipe.steps,
+            "binary layers": made.report.binary_layers,
+            "largest relative rounding of a threshold": max(layer.threshold_error for layer in made.report.layers),
+        }
+        es.save(made.network, output)
+        print(f"{output}: {output.stat().st_size} bytes, ANN {ann:.2%}", flush=True)
+        count = options.images or len(test_set[0])
+        for mode, resolution in (("clocked", 1), ("asynchronous", es.DEFAULT_RESOLUTION)):
+            images, labels = test_set[0][:count], test_set[1][:count]
+            scores = evaluate(output, images, labels, options.steps, resolution, options.work, options.workers)
+            for steps in (2, 4, 8, 16, 32, 64, 100):
+                if steps <= options.steps:
+                    print(f"{mode}, T = {steps}, {count} images: {scores.at(steps)}", flush=True)
+    except KeyboardInterrupt:
+        raise SystemExit("interrupted; the same command goes on from the last checkpoint") from None
+    except es.EventsimError as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+if __name__ == "__main__":
+    main()
