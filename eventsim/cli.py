@@ -1,4 +1,4 @@
-"""The command line: ``python -m eventsim run|info``."""
+"""The command line: ``python -m eventsim run|info|convert|data``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 import eventsim
+from eventsim.cli_convert import convert
 from eventsim.cli_data import data
 from eventsim.errors import EventsimError
 
@@ -46,6 +47,7 @@ def main() -> None:
     """Exact event-driven simulation of binary spiking neural networks."""
 
 
+main.add_command(convert)
 main.add_command(data)
 
 

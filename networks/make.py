@@ -60,6 +60,8 @@ class Recipe:
 
 
 _BINARY = Phase("binary", 10, rate=3e-3, smoothing=0.05)
+# Stochastic rounding: without it a network fits its few levels so well that it loses accuracy when spikes resolve more of them.
+_ROBUST = Phase("stochastic rounding", 6, rate=1e-3, smoothing=0.05, noise=1.0)
 _PAPER_CIFAR100 = (
     Phase("full precision", 200, 256, "sgd", 5e-2, ("81 122", 0.1), 1e-4, binarised=False),
     Phase("binary", 200, 256, "adam", 5e-4, ("every 30", 0.5), 5e-4, decay_epochs=30),
@@ -68,7 +70,7 @@ _PAPER_CIFAR100 = (
 RECIPES = {
     "mlp-mnist": Recipe("mnist", lambda: mlp((784, 512, 512, 10), levels=4), (_BINARY,), shift=2),
     "lenet-qcfs-mnist": Recipe(
-        "mnist", lambda: vgg((32, 32, "P", 64, 64, "P"), (256,), 10, image=(1, 28, 28), levels=4), (_BINARY,), shift=2
+        "mnist", lambda: vgg((32, 32, "P", 64, 64, "P"), (256,), 10, image=(1, 28, 28), levels=4), (_BINARY, _ROBUST), shift=2
     ),
     "vgg-small-fashion": Recipe(
         "fashion-mnist",

@@ -1,0 +1,120 @@
+"""``python -m eventsim convert``: from a trained network to net.h5."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from eventsim.errors import ConversionError, DatasetError
+
+
+def _numbers(text: str | None, default: float) -> list[float]:
+    if text is None:
+        return [default]
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise click.UsageError(f"{text!r}: expected a number, or one per channel with commas") from None
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--output", "-o", type=click.Path(path_type=Path), default="net.h5", show_default=True)
+@click.option("--calibrate", help="Data set (its training images) or folder of images whose activations set the ranges of ReLU layers.")
+@click.option("--images", type=click.IntRange(1), default=1000, show_default=True, help="How many of them.")
+@click.option("--architecture", help="FILE.py:FUNCTION that makes the module of a state dict. The file is run.")
+@click.option("--input-shape", help="Channels,height,width where the model leaves it open.")
+@click.option("--percentile", type=float, default=99.9, show_default=True, help="Of a layer's activations: one spike per step.")
+@click.option("--per-channel", is_flag=True, help="One range per channel (binary layers become multi-bit).")
+@click.option("--initial", type=click.Choice(["half", "zero"]), default="half", show_default=True, help="Initial potential, in thresholds.")
+@click.option("--signed/--unsigned", default=None, help="Neurons can take back spikes. Default: in quantised layers.")
+@click.option("--refractory", type=float, help="Refractory period in steps. Default: 1 in quantised layers, else 0.")
+@click.option("--fraction-bits", type=int, help="Of thresholds, in binary weights. Default: chosen per layer.")
+@click.option("--weight-bits", type=int, default=8, show_default=True, help="Of weights that are not binary.")
+@click.option("--mean", help="The model takes (pixel / 255 - mean) / std: numbers with commas.")
+@click.option("--std", help="See --mean.")
+@click.option("--steps", type=click.IntRange(1), help="Length of a run that the file recommends.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def convert(
+    model: Path,
+    output: Path,
+    calibrate: str | None,
+    images: int,
+    architecture: str | None,
+    input_shape: str | None,
+    percentile: float,
+    per_channel: bool,
+    initial: Any,
+    signed: bool | None,
+    refractory: float | None,
+    fraction_bits: int | None,
+    weight_bits: int,
+    mean: str | None,
+    std: str | None,
+    steps: int | None,
+    as_json: bool,
+) -> None:
+    """Convert MODEL (.onnx, or a state dict with --architecture) into a spiking network.
+
+    \b
+    Examples:
+      eventsim convert tfc.onnx --calibrate mnist -o tfc.h5
+      eventsim convert weights.pt --architecture nets.py:lenet --calibrate mnist -o lenet.h5
+    """
+    import eventsim as es
+    from eventsim.conversion.read import read_model
+
+    shape = None
+    if input_shape is not None:
+        try:
+            shape = tuple(int(part) for part in input_shape.split(","))
+        except ValueError:
+            raise click.UsageError(f"{input_shape!r}: expected whole numbers with commas") from None
+    source = read_model(model, architecture, shape)
+    calibration, labels = _calibration(calibrate, images)
+    made = es.convert(
+        source,
+        calibration,
+        input_shape=shape,
+        percentile=percentile,
+        per_channel=per_channel,
+        initial=initial,
+        signed=signed,
+        refractory=refractory,
+        fraction_bits=fraction_bits,
+        weight_bits=weight_bits,
+        mean=_numbers(mean, 0.0),
+        std=_numbers(std, 1.0),
+    )
+    outputs = int(np.prod(made.source.layers[-1].shape))
+    if len(labels) == outputs:
+        made.network.labels = labels
+    made.network.provenance = {"source": os.fspath(model), "conversion": made.report.to_dict()} | ({"steps": steps} if steps else {})
+    es.save(made.network, output)
+    if as_json:
+        click.echo(json.dumps(made.report.to_dict() | {"network": str(output)}, indent=2))
+        return
+    click.echo(made.report)
+    click.echo(f"{output}: {output.stat().st_size:,} bytes")
+
+
+def _calibration(name: str | None, count: int) -> tuple[np.ndarray | None, list[str]]:
+    """Images spread evenly over the set, and its class names."""
+    if name is None:
+        return None, []
+    from eventsim import datasets
+
+    try:
+        images = datasets.open_dataset(name, "train")
+    except DatasetError as error:
+        raise ConversionError(f"--calibrate: {error}") from None
+    chosen = np.linspace(0, len(images) - 1, min(count, len(images))).astype(int)
+    parts = [images[int(i)] for i in chosen]
+    if len({part.shape for part in parts}) != 1:
+        raise ConversionError(f"--calibrate {name}: its images differ in size; resize them to what the network takes")
+    return np.stack(parts), list(images.classes)

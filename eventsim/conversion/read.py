@@ -1,0 +1,100 @@
+"""Read a model file for conversion, without ever unpickling code."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from eventsim.errors import ConversionError
+
+
+def read_model(path: str | os.PathLike[str], architecture: str | None = None, input_shape: Sequence[int] | None = None) -> Any:
+    """What :func:`eventsim.convert` takes, from a file.
+
+    Parameters
+    ----------
+    path : path-like
+        ``.onnx``: a (Q)ONNX file. ``.pt``, ``.pth``, ``.ckpt`` or ``.safetensors``: a state dict for ``architecture``.
+    architecture : str, optional
+        ``FILE.py:FUNCTION``: Python code of the user's that makes the module which the state dict belongs to. It is run.
+    input_shape : sequence of int, optional
+        Where an ONNX file leaves it open.
+
+    Raises
+    ------
+    ConversionError
+        A file of another kind, unreadable, or with other weights than the module has.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ConversionError(f"{path}: no such file")
+    if path.suffix == ".onnx":
+        from eventsim.conversion.from_onnx import from_onnx
+
+        return from_onnx(path, input_shape)
+    if path.suffix not in (".pt", ".pth", ".ckpt", ".safetensors"):
+        raise ConversionError(f"{path}: expected .onnx, or a state dict in .pt, .pth, .ckpt or .safetensors")
+    if architecture is None:
+        raise ConversionError(f"{path}: a state dict holds weights alone; name what makes its module: --architecture FILE.py:FUNCTION")
+    model = _build(architecture)
+    state = _state(path)
+    try:
+        model.load_state_dict(state)
+    except (RuntimeError, AttributeError, TypeError) as error:
+        first = str(error).strip().splitlines()
+        raise ConversionError(
+            f"{path}: does not fit the module of {architecture}: {' '.join(line.strip() for line in first[:3])}"
+        ) from None
+    return model
+
+
+def _state(path: Path) -> Any:
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        import torch
+
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except ImportError as error:
+        raise ConversionError(f"{path}: needs the package {error.name}; install it with pip") from None
+    except Exception as error:  # whatever a damaged or hostile file provokes
+        raise ConversionError(f"{path}: not a file of weights alone ({str(error).strip().splitlines()[0]})") from None
+    # Training checkpoints keep the weights beside other things.
+    for key in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            return state[key]
+    return state
+
+
+def _build(architecture: str) -> Any:
+    file, _, function = architecture.rpartition(":")
+    if not file or not function.isidentifier():
+        raise ConversionError(f"{architecture!r}: expected FILE.py:FUNCTION")
+    location = Path(file)
+    if not location.is_file():
+        raise ConversionError(f"{file}: no such file")
+    spec = importlib.util.spec_from_file_location(location.stem, location)
+    if spec is None or spec.loader is None:
+        raise ConversionError(f"{file}: not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    # Its imports of files beside it work as if it were run as a script.
+    sys.path.insert(0, str(location.resolve().parent))
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+        make = getattr(module, function, None)
+        if not callable(make):
+            raise ConversionError(f"{file}: has no function {function!r}")
+        return make()
+    except ConversionError:
+        raise
+    except Exception as error:  # the user's code
+        raise ConversionError(f"{architecture}: {type(error).__name__}: {error}") from None
+    finally:
+        sys.path.remove(str(location.resolve().parent))
