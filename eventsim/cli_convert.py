@@ -38,7 +38,8 @@ def _numbers(text: str | None, default: float) -> list[float]:
 @click.option("--weight-bits", type=int, default=8, show_default=True, help="Of weights that are not binary.")
 @click.option("--mean", help="The model takes (pixel / 255 - mean) / std: numbers with commas.")
 @click.option("--std", help="See --mean.")
-@click.option("--steps", type=click.IntRange(1), help="Length of a run that the file recommends.")
+@click.option("--steps", type=click.IntRange(1), help="Length of a run that the file recommends, and of the report's runs (else 100).")
+@click.option("--report", type=click.IntRange(1), help="Compare layer by layer on so many test images of the --calibrate set.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def convert(
     model: Path,
@@ -57,6 +58,7 @@ def convert(
     mean: str | None,
     std: str | None,
     steps: int | None,
+    report: int | None,
     as_json: bool,
 ) -> None:
     """Convert MODEL (.onnx, or a state dict with --architecture) into a spiking network.
@@ -69,6 +71,8 @@ def convert(
     import eventsim as es
     from eventsim.conversion.read import read_model
 
+    if report is not None and calibrate is None:
+        raise click.UsageError("--report takes its images from the --calibrate set; name one")
     shape = None
     if input_shape is not None:
         try:
@@ -76,7 +80,7 @@ def convert(
         except ValueError:
             raise click.UsageError(f"{input_shape!r}: expected whole numbers with commas") from None
     source = read_model(model, architecture, shape)
-    calibration, labels = _calibration(calibrate, images)
+    calibration, _, labels = _images(calibrate, "train", images)
     made = es.convert(
         source,
         calibration,
@@ -96,25 +100,35 @@ def convert(
         made.network.labels = labels
     made.network.provenance = {"source": os.fspath(model), "conversion": made.report.to_dict()} | ({"steps": steps} if steps else {})
     es.save(made.network, output)
+    compared = None
+    if report is not None:
+        from eventsim.conversion.faithfulness import faithfulness
+
+        test, truth, _ = _images(calibrate, "test", report)
+        assert test is not None
+        compared = faithfulness(made, test, truth, steps=steps or 100)
     if as_json:
-        click.echo(json.dumps(made.report.to_dict() | {"network": str(output)}, indent=2))
+        extra = {"network": str(output)} | ({} if compared is None else {"faithfulness": compared.to_dict()})
+        click.echo(json.dumps(made.report.to_dict() | extra, indent=2))
         return
     click.echo(made.report)
+    if compared is not None:
+        click.echo(compared)
     click.echo(f"{output}: {output.stat().st_size:,} bytes")
 
 
-def _calibration(name: str | None, count: int) -> tuple[np.ndarray | None, list[str]]:
-    """Images spread evenly over the set, and its class names."""
+def _images(name: str | None, split: str, count: int) -> tuple[np.ndarray | None, np.ndarray | None, list[str]]:
+    """Images spread evenly over a set, their labels if there are any, and its class names."""
     if name is None:
-        return None, []
+        return None, None, []
     from eventsim import datasets
 
     try:
-        images = datasets.open_dataset(name, "train")
+        images = datasets.open_dataset(name, split)
     except DatasetError as error:
         raise ConversionError(f"--calibrate: {error}") from None
     chosen = np.linspace(0, len(images) - 1, min(count, len(images))).astype(int)
     parts = [images[int(i)] for i in chosen]
     if len({part.shape for part in parts}) != 1:
         raise ConversionError(f"--calibrate {name}: its images differ in size; resize them to what the network takes")
-    return np.stack(parts), list(images.classes)
+    return np.stack(parts), None if images.labels is None else images.labels[chosen], list(images.classes)

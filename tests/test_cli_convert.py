@@ -60,7 +60,10 @@ def test_state_dict(folder):
         path, "--architecture", f"{folder / 'nets.py'}:net", "--calibrate", folder / "images", "-o", out, "--json", "--steps", 5
     )
     assert result.exit_code == 0, result.output
-    assert json.loads(result.output)["signs changed"] == 0
+    report = json.loads(result.output)
+    assert report["signs changed"] == 0
+    assert report["faithfulness"]["images"] == 4
+    assert [layer["name"] for layer in report["faithfulness"]["layers"]["clocked"]] == ["conv1"]
     network = es.load(out)
     assert network.labels == ["ant", "bee", "cat"]
     assert network.provenance["steps"] == 5

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from eventsim.conversion.build import ConversionReport, Settings, build
+from eventsim.conversion.build import ConversionReport, Settings, build, gain
 from eventsim.conversion.graph import Graph
 from eventsim.conversion.lowering import Array, Layer, SourceNetwork, lower
 from eventsim.errors import ConversionError
@@ -57,6 +57,10 @@ class Conversion:
             values = pixels[i : i + _BATCH].astype(np.float32) * self.pixel_factor + self.pixel_shift
             parts.append(self.source.evaluate(values, dtype=np.float32).reshape(len(values), -1))
         return np.concatenate(parts)
+
+    def gain(self, layer: Layer) -> Array:
+        """The activation of a hidden layer that one spike per step stands for: float64 (channels,)."""
+        return gain(layer, self.ranges)
 
 
 def convert(

@@ -213,7 +213,7 @@ def _range(layer: Layer, ranges: dict[str, Array]) -> Array:
     return np.broadcast_to(np.asarray(ranges[layer.name], np.float64), (layer.shape[-1],))
 
 
-def _gain(layer: Layer, ranges: dict[str, Array]) -> Array:
+def gain(layer: Layer, ranges: dict[str, Array]) -> Array:
     """What one spike per step of a layer stands for, per channel."""
     assert layer.activation is not None
     return np.ones(layer.shape[-1]) if layer.activation.kind == "sign" else _range(layer, ranges)
@@ -257,7 +257,7 @@ def _add(
     from_image = [term.source == IMAGE for term in layer.terms]
     if any(from_image) and (len(layer.terms) > 1 or layer.activation is None):
         raise ConversionError("the image is added to spikes, or goes straight to the output; put an activation behind its first layer")
-    terms = [_weights(term, unit if term.source == IMAGE else _gain(known[term.source], ranges)) for term in layer.terms]
+    terms = [_weights(term, unit if term.source == IMAGE else gain(known[term.source], ranges)) for term in layer.terms]
     outputs = layer.shape[-1]
     full = _range(layer, ranges) if layer.activation is not None else None
     quantum, bits, exact = _quantum(terms, full, settings)

@@ -1,0 +1,174 @@
+"""How faithful a conversion is: layer by layer, what the source network computes against what the spikes say."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from eventsim.conversion import Conversion
+from eventsim.errors import ConversionError
+from eventsim.job import DEFAULT_RESOLUTION
+from eventsim.simulate import Simulator
+
+
+@dataclass
+class LayerFaithfulness:
+    """One hidden layer, over all neurons and images.
+
+    Attributes
+    ----------
+    name : str
+    correlation : float
+        Of source activations and net spike rates (nan where one of them does not vary).
+    error : float
+        Root mean square difference of rate and activation, in units of one spike per step.
+    bias : float
+        Mean of that difference: above 0, the layer fires too much.
+    saturated : float
+        Share of activations that are above one spike per step (ReLU layers: cut off by the percentile).
+    silent : float
+        Share of neurons that never fired in any run.
+    rate : float
+        Mean spikes (of either sign) per neuron and step.
+    """
+
+    name: str
+    correlation: float
+    error: float
+    bias: float
+    saturated: float
+    silent: float
+    rate: float
+
+
+@dataclass
+class Faithfulness:
+    """A conversion's faithfulness on a sample of images.
+
+    Attributes
+    ----------
+    steps, images : int
+    source_accuracy : float or None
+        Of the dense source network; None without labels.
+    accuracy : dict of str to float
+        Of the spiking network, ``clocked`` and ``asynchronous``.
+    agreement : dict of str to float
+        Share of images on which the spiking network answers as the source does.
+    layers : dict of str to list of LayerFaithfulness
+        By mode, in the network's order: the first layer whose error jumps is where accuracy is lost.
+    """
+
+    steps: int
+    images: int
+    source_accuracy: float | None
+    accuracy: dict[str, float]
+    agreement: dict[str, float]
+    layers: dict[str, list[LayerFaithfulness]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        lines = [f"{self.images} images, {self.steps} steps"]
+        if self.source_accuracy is not None:
+            scores = ", ".join(f"{mode} {share:.2%}" for mode, share in self.accuracy.items())
+            lines.append(f"accuracy: source {self.source_accuracy:.2%}, {scores}")
+        lines.append("same answer as the source: " + ", ".join(f"{mode} {share:.2%}" for mode, share in self.agreement.items()))
+        for mode, layers in self.layers.items():
+            lines.append(f"{mode:14} {'correlation':>11} {'error':>8} {'bias':>8} {'saturated':>9} {'silent':>7} {'rate':>7}")
+            lines += [
+                f"  {x.name:12} {x.correlation:>11.4f} {x.error:>8.4f} {x.bias:>+8.4f} {x.saturated:>9.2%} {x.silent:>7.2%} {x.rate:>7.4f}"
+                for x in layers
+            ]
+        return "\n".join(lines)
+
+
+class _Sums:
+    """Running sums of one layer's activations and rates: bounded memory for any number of images."""
+
+    def __init__(self, neurons: int):
+        self.fired = np.zeros(neurons, bool)
+        self.sums = np.zeros(5)  # a, r, aa, rr, ar
+        self.count = 0
+        self.saturated = 0
+        self.spikes = 0
+
+    def add(self, activation: npt.NDArray[np.floating], rate: npt.NDArray[np.floating], spikes: int) -> None:
+        a = np.minimum(activation, 1.0)
+        self.sums += [a.sum(), rate.sum(), (a * a).sum(), (rate * rate).sum(), (a * rate).sum()]
+        self.count += a.size
+        self.saturated += int(np.count_nonzero(activation > 1.0 + 1e-6))
+        self.spikes += spikes
+
+    def result(self, name: str, steps: int) -> LayerFaithfulness:
+        a, r, aa, rr, ar = self.sums / self.count
+        spread = np.sqrt(max(aa - a * a, 0.0) * max(rr - r * r, 0.0))
+        return LayerFaithfulness(
+            name=name,
+            correlation=float((ar - a * r) / spread) if spread > 1e-12 else float("nan"),
+            error=float(np.sqrt(max(aa + rr - 2 * ar, 0.0))),
+            bias=float(r - a),
+            saturated=self.saturated / self.count,
+            silent=float(1 - self.fired.mean()),
+            rate=self.spikes / self.count / steps,
+        )
+
+
+def faithfulness(made: Conversion, images: npt.ArrayLike, labels: npt.ArrayLike | None = None, *, steps: int = 100) -> Faithfulness:
+    """Compare a converted network with its source.
+
+    Parameters
+    ----------
+    made : Conversion
+    images : array_like of uint8, shape (n, height, width, channels)
+    labels : array_like of int, shape (n,), optional
+    steps : int
+
+    Raises
+    ------
+    ConversionError
+        No images, or labels that do not match them.
+    """
+    pixels = np.asarray(images)
+    if pixels.ndim != 4 or not len(pixels):
+        raise ConversionError(f"expected images (n, height, width, channels), found {pixels.shape}")
+    truth = None if labels is None else np.asarray(labels)
+    if truth is not None and truth.shape != (len(pixels),):
+        raise ConversionError(f"{len(pixels)} images but labels of shape {truth.shape}")
+    simulator = Simulator(made.network)
+    hidden = [layer for layer in made.source.layers if layer.activation is not None]
+    modes = {"clocked": 1, "asynchronous": DEFAULT_RESOLUTION}
+    sums = {mode: {layer.name: _Sums(int(np.prod(layer.shape))) for layer in hidden} for mode in modes}
+    answers = {mode: np.zeros(len(pixels), np.int64) for mode in modes}
+    source_answers = np.zeros(len(pixels), np.int64)
+    for i, image in enumerate(pixels):
+        activations: dict[str, npt.NDArray[np.floating]] = {}
+
+        def watch(layer: Any, z: npt.NDArray[np.floating], into: dict[str, npt.NDArray[np.floating]] = activations) -> None:
+            if layer.activation is not None:
+                into[layer.name] = layer.activation(z)[0] / made.gain(layer)
+
+        values = image[None].astype(np.float32) * made.pixel_factor + made.pixel_shift
+        source_answers[i] = int(made.source.evaluate(values, watch, np.float32).argmax())
+        for mode, resolution in modes.items():
+            result = simulator.run(image, steps=steps, resolution=resolution)
+            assert result.decision is not None
+            answers[mode][i] = result.decision
+            for layer in hidden:
+                spikes = result.spikes(layer.name)
+                net = np.bincount(spikes.neurons, weights=spikes.signs, minlength=int(np.prod(layer.shape)))
+                entry = sums[mode][layer.name]
+                entry.fired[spikes.neurons] = True
+                entry.add(activations[layer.name].ravel(), net / steps, len(spikes.neurons))
+    return Faithfulness(
+        steps=steps,
+        images=len(pixels),
+        source_accuracy=None if truth is None else float((source_answers == truth).mean()),
+        accuracy={} if truth is None else {mode: float((found == truth).mean()) for mode, found in answers.items()},
+        agreement={mode: float((found == source_answers).mean()) for mode, found in answers.items()},
+        layers={mode: [entry.result(name, steps) for name, entry in by_layer.items()] for mode, by_layer in sums.items()},
+    )
