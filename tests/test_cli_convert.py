@@ -57,7 +57,18 @@ def test_state_dict(folder):
     path = weights(folder)
     out = folder / "net.h5"
     result = convert(
-        path, "--architecture", f"{folder / 'nets.py'}:net", "--calibrate", folder / "images", "-o", out, "--json", "--steps", 5
+        path,
+        "--architecture",
+        f"{folder / 'nets.py'}:net",
+        "--calibrate",
+        folder / "images",
+        "-o",
+        out,
+        "--json",
+        "--steps",
+        5,
+        "--report",
+        4,
     )
     assert result.exit_code == 0, result.output
     report = json.loads(result.output)
