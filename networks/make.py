@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from architectures import CIFAR10, CIFAR100, IMAGENET, VGG15, mlp, vgg
+from architectures import CIFAR10, CIFAR100, VGG15, mlp, vgg
 from evaluation import evaluate
 from torch import nn
 from training import Phase, train
@@ -35,8 +35,7 @@ class Recipe:
 
     Attributes
     ----------
-    dataset : str or None
-        None: untrained.
+    dataset : str
     build : callable
         Makes the module, in its own random state.
     phases : tuple of Phase
@@ -50,7 +49,7 @@ class Recipe:
         For activations without bounds of their own.
     """
 
-    dataset: str | None
+    dataset: str
     build: Callable[[], nn.Module]
     phases: tuple[Phase, ...]
     shift: int = 0
@@ -82,7 +81,7 @@ RECIPES = {
     "vgg-small-cifar10": Recipe(
         "cifar-10",
         lambda: vgg((64, 64, "P", 128, 128, "P", 256, 256, "P"), (), 10, image=(3, 32, 32), levels=4, normalise=CIFAR10),
-        (replace(_BINARY, epochs=30), Phase("again", 14, rate=2e-3)),
+        (replace(_BINARY, epochs=30), Phase("again", 14, rate=2e-3), _ROBUST),
         shift=4,
         flip=True,
     ),
@@ -102,16 +101,12 @@ RECIPES = {
         shift=4,
         flip=True,
     ),
-    # The architecture at full size with random weights: its data set cannot be shipped.
-    "vgg15-imagenet": Recipe(
-        None, lambda: vgg(VGG15, (4096,), 1000, image=(3, 224, 224), levels=0, normalise=IMAGENET, dropout=0.1), (), steps=100
-    ),
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=[name for name, recipe in RECIPES.items() if recipe.dataset])
+    parser.add_argument("name", choices=list(RECIPES))
     parser.add_argument("--data", type=Path, help="folder that holds the data set (default: EVENTSIM_DATA, then the cache of `data get`)")
     parser.add_argument("--work", type=Path, default=HERE / "work", help="checkpoints and partial results go here")
     parser.add_argument("--epochs", type=int, help="epochs of every phase, to try a recipe out")
@@ -121,7 +116,6 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, help="default: networks/NAME.h5")
     options = parser.parse_args()
     recipe = RECIPES[options.name]
-    assert recipe.dataset is not None
     phases = tuple(replace(phase, epochs=options.epochs) for phase in recipe.phases) if options.epochs else recipe.phases
     output = options.output or HERE / f"{options.name}.h5"
     try:

@@ -258,7 +258,6 @@ def _add(
     if any(from_image) and (len(layer.terms) > 1 or layer.activation is None):
         raise ConversionError("the image is added to spikes, or goes straight to the output; put an activation behind its first layer")
     terms = [_weights(term, unit if term.source == IMAGE else gain(known[term.source], ranges)) for term in layer.terms]
-    outputs = layer.shape[-1]
     full = _range(layer, ranges) if layer.activation is not None else None
     quantum, bits, exact = _quantum(terms, full, settings)
     bias = np.asarray(layer.bias, np.float64)
@@ -312,10 +311,8 @@ def _add(
                 flipped_filters=flipped,
                 range=(0.0, 0.0) if full is None else (float(full.min()), float(full.max())),
                 threshold=None if threshold is None else (int(threshold.min()), int(threshold.max())),
-                threshold_error=0.0
-                if threshold is None or full is None
-                else float(np.max(np.abs(threshold * np.maximum(quantum, bias_quantum) / full - 1))),
-                weight_error=_weight_error(weights, table, quantum, outputs),
+                threshold_error=0.0 if threshold is None or full is None else float(np.max(np.abs(threshold * bias_quantum / full - 1))),
+                weight_error=_weight_error(weights, table, quantum),
                 bias_error=float(bias_error.max(initial=0)),
             )
         )
@@ -386,7 +383,7 @@ def _signs(weights: _Weights, table: Table) -> tuple[int, int]:
     return int(np.count_nonzero(wrong)), flipped
 
 
-def _weight_error(weights: _Weights, table: Table, quantum: Array, outputs: int) -> float:
+def _weight_error(weights: _Weights, table: Table, quantum: Array) -> float:
     if isinstance(table, Sparse):
         return 0.0
     difference = np.abs(table.weights * quantum - weights.real)

@@ -55,7 +55,7 @@ def from_torch(model: Any, input_shape: Sequence[int]) -> Graph:
     try:
         with torch.no_grad():
             tracer = Tracer()
-            traced = fx.GraphModule(tracer.root if hasattr(tracer, "root") else model, tracer.trace(model))
+            traced = fx.GraphModule(model, tracer.trace(model))
         return _Reader(traced, tuple(int(n) for n in input_shape)).run()
     except ConversionError:
         raise
