@@ -74,7 +74,7 @@ RECIPES = {
     "vgg-small-fashion": Recipe(
         "fashion-mnist",
         lambda: vgg((32, 32, "P", 64, 64, "P", 128, 128), (), 10, image=(1, 28, 28), levels=4),
-        (replace(_BINARY, epochs=16),),
+        (replace(_BINARY, epochs=16), _ROBUST),
         shift=2,
         flip=True,
     ),
@@ -82,6 +82,13 @@ RECIPES = {
         "cifar-10",
         lambda: vgg((64, 64, "P", 128, 128, "P", 256, 256, "P"), (), 10, image=(3, 32, 32), levels=4, normalise=CIFAR10),
         (replace(_BINARY, epochs=30), Phase("again", 14, rate=2e-3), _ROBUST),
+        shift=4,
+        flip=True,
+    ),
+    "vgg-small-cifar100": Recipe(
+        "cifar-100",
+        lambda: vgg((64, 64, "P", 128, 128, "P", 256, 256, "P"), (), 100, image=(3, 32, 32), levels=4, normalise=CIFAR100),
+        (replace(_BINARY, epochs=24), _ROBUST),
         shift=4,
         flip=True,
     ),
