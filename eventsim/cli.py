@@ -57,7 +57,7 @@ main.add_command(data)
 @click.option("--steps", type=int, help="Length of the run, T. Default: what the network file recommends, else 100.")
 @click.option("--resolution", type=int, help=f"Ticks per step, R. Default: {eventsim.DEFAULT_RESOLUTION} (asynchronous).")
 @click.option("--clocked", is_flag=True, help="One tick per step: the usual time-stepped loop, spike for spike.")
-@click.option("--engine", type=click.Choice(["auto", "reference", "queue"]), default="auto", show_default=True)
+@click.option("--engine", type=click.Choice(["auto", "layered", "queue", "reference"]), default="auto", show_default=True)
 @click.option(
     "--encoding", type=click.Choice(["current", "poisson"]), default="current", show_default=True, help="How pixels drive the network."
 )
@@ -123,7 +123,7 @@ def run(
         from eventsim.simulate import notice_if_slow
 
         with notice_if_slow(_COMPILE_NOTICE_AFTER, _say_compiling):
-            simulator.compile()
+            simulator.compile(engine)  # type: ignore[arg-type]
     failures = 0
     for path in _each(paths):
         try:

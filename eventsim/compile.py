@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eventsim.network import Network
-from eventsim.tables import Axis, Dense, IntArray, Sparse, spatial
+from eventsim.tables import Axis, Conv2d, Dense, IntArray, Shape, Sparse, spatial
 
 STENCIL, CSR = 0, 1
 
@@ -106,17 +106,10 @@ def compile_tables(network: Network) -> Tables:
             targets.append(table.indices)
         else:
             column["kind"][p] = STENCIL
-            conv = table.as_conv(source) if isinstance(table, Dense) else table
-            out_shape = (table.weights.shape[1],) if isinstance(table, Dense) else target
-            rows, columns = conv.axes(source, out_shape)
-            stencil = conv.weights if conv.pool_after == (1, 1) else conv.fused()
-            order, place = _column_order(columns)
-            weights = stencil.transpose(2, 0, 1, 3)
-            if len(order) > 1:
-                weights = weights[:, :, order]
+            weights, rows, columns, place, out_shape = stencil(table, source, target)
             column["kernel_rows"][p] = rows.kernel
-            column["out_channels"][p] = stencil.shape[3]
-            column["row_weights"][p] = columns.kernel * stencil.shape[3]
+            column["out_channels"][p] = weights.shape[3]
+            column["row_weights"][p] = columns.kernel * weights.shape[3]
             column["out_width"][p] = spatial(out_shape)[1]
             column["stride"][p] = rows.stride
             column["rows"][p], column["columns"][p] = n_reach, n_reach + len(rows.first)
@@ -157,6 +150,27 @@ def compile_tables(network: Network) -> Tables:
         targets=_joined(targets, np.int32),
         effective=_joined(effective, np.int32),
     )
+
+
+def stencil(table: Conv2d | Dense, source: Shape, target: Shape) -> tuple[IntArray, Axis, Axis, IntArray, Shape]:
+    """A table as one convolution with its pooling fused in.
+
+    Returns
+    -------
+    weights : integer array, shape (input channels, kernel rows, kernel columns in storage order, output channels)
+    rows, columns : Axis
+    place : int array
+        Of each kernel column in the storage order.
+    out_shape : tuple of int
+        Shape of the target as this convolution sees it.
+    """
+    conv = table.as_conv(source) if isinstance(table, Dense) else table
+    out_shape = (table.weights.shape[1],) if isinstance(table, Dense) else target
+    rows, columns = conv.axes(source, out_shape)
+    fused = conv.weights if conv.pool_after == (1, 1) else conv.fused()
+    order, place = _column_order(columns)
+    weights = fused.transpose(2, 0, 1, 3)
+    return weights[:, :, order] if len(order) > 1 else weights, rows, columns, place, out_shape
 
 
 def _column_order(columns: Axis) -> tuple[IntArray, IntArray]:

@@ -502,3 +502,14 @@ def zero_delay_order(network: Network, resolution: int) -> list[str]:
             f"projections without delay form a cycle: {' -> '.join(error.args[1])}; "
             f"give one of them a delay of at least {0.5 / resolution:g} steps (half a tick at resolution {resolution})"
         ) from None
+
+
+def feed_forward_order(network: Network) -> list[str] | None:
+    """Populations in topological order of all projections, None if they have a cycle."""
+    sorter = TopologicalSorter({name: [] for name in network.populations})
+    for projection in network.projections:
+        sorter.add(projection.target, projection.source)
+    try:
+        return list(sorter.static_order())
+    except CycleError:
+        return None

@@ -69,10 +69,12 @@ def warm_up() -> None:
     network.driven("input", 1, threshold=1)
     network.readout("output", 1)
     network.connect("input", "output", Dense(np.ones((1, 1), np.int8)))
-    run(prepare(network, {"input": [1]}, steps=1), compile_tables(network), _NoRecorder())
+    run(prepare(network, {"input": [1]}, steps=1), compile_tables(network), NoRecorder())
 
 
-class _NoRecorder:
+class NoRecorder:
+    """Takes no spikes."""
+
     def wants(self, population: str) -> bool:
         return False
 

@@ -105,7 +105,7 @@ def _summer(block: int) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = signature.args
-        d, i, w, spikes, ranges, rows, scale = args
+        d, i, _, _, _, rows, scale = args
         i8, i32, i64 = (ir.IntType(bits) for bits in (8, 32, 64))
         element = context.get_data_type(kind[0].dtype)
         narrow, wide = ir.VectorType(i8, lanes), ir.VectorType(element, lanes)
@@ -183,10 +183,11 @@ def _numpy_summer(block: int) -> Callable[..., None]:
 
 
 def _numpy_lowest(mask: int) -> int:
-    return (mask & -mask).bit_length() - 1
+    return (int(mask) & -int(mask)).bit_length() - 1
 
 
-if config.DISABLE_JIT:
+lowest: Callable[..., Any]
+if config.DISABLE_JIT:  # type: ignore[attr-defined]
     add = add_signed = _numpy_adder(1)
     subtract = subtract_signed = _numpy_adder(-1)
     test = test_signed = _numpy_test

@@ -1,0 +1,618 @@
+"""The layered engine: feed-forward networks, a window of time and a population at a time.
+
+The spikes of a population depend only on those of the populations before it, so a window can be run population by population: its
+incoming spikes in time order, its potentials and its weights in the cache. The result is that of the queue engine, spike for spike.
+Layout and kernels: :mod:`eventsim.engines.layer_kernels`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from eventsim.compile import compile_tables, stencil
+from eventsim.engines import layer_kernels as k
+from eventsim.engines import queue
+from eventsim.engines.reference import overflow_message
+from eventsim.engines.simd import LANES
+from eventsim.errors import PotentialOverflow, RunError
+from eventsim.job import OPERATIONS, Counts, Job, Recorder, prepare
+from eventsim.network import Driven, Network, Projection, Readout, Spiking, feed_forward_order
+from eventsim.tables import Dense, IntArray, Sparse, spatial
+
+# Spikes of driven neurons that a window is meant to have: enough to be worth its overhead, few enough for the cache.
+_WINDOW = 2**16
+_MAX_TALLY = 2**26
+_DIGIT = 2**11
+# From this resolution on so few spikes share a tick that gathering them is not worth its tables.
+_SPARSE = 2**10
+_NO_SIGNS, _NO_PROJECTIONS = np.zeros(0, np.int8), np.zeros(0, np.int16)
+
+
+class Layout(NamedTuple):
+    """The compiled tables of one population."""
+
+    layer: k.Layer
+    incoming: list[Projection]
+    room: dict[str, int]
+
+
+class Layouts:
+    """A network, compiled for this engine.
+
+    Raises
+    ------
+    RunError
+        The network has a cycle.
+    """
+
+    def __init__(self, network: Network):
+        order = feed_forward_order(network)
+        if order is None:
+            raise RunError("the layered engine runs feed-forward networks, and this one has a cycle; use engine 'queue' or 'auto'")
+        self.network, self.order = network, order
+        self.sparse = {name: _layout(network, name) for name, p in network.populations.items() if isinstance(p, (Spiking, Readout))}
+        self._dense: dict[str, Layout] | None = None
+
+    @property
+    def dense(self) -> dict[str, Layout]:
+        """With the tables that gathering takes."""
+        if self._dense is None:
+            self._dense = {name: _with_gathers(self.network, name, layout) for name, layout in self.sparse.items()}
+        return self._dense
+
+
+def _layout(network: Network, name: str) -> Layout:
+    population = network.populations[name]
+    assert isinstance(population, (Spiking, Readout))
+    incoming = [p for p in network.projections if p.target == name]
+    height, width, channels = spatial(population.shape)
+    padded = -(-channels // LANES) * LANES
+    size = height * width * padded
+    columns = np.zeros((len(incoming), k.PROJECTION), np.int64)
+    weights: list[list[IntArray]] = [[], [], []]
+    filled = [0, 0, 0]
+    records: list[IntArray] = []
+    effective: list[IntArray] = []
+    row_start: list[IntArray] = []
+    lanes: list[IntArray] = []
+    room = {"locations": 1, "rows": 1, "source": 1}
+    for row, projection in zip(columns, incoming, strict=True):
+        source, table = network.populations[projection.source].shape, projection.table
+        row[k.GATHER_FROM] = k.FOREVER
+        if isinstance(table, Sparse):
+            row[k.KIND] = k.CSR
+            row[k.RECORDS] = sum(map(len, row_start))
+            begin = sum(map(len, lanes))
+            row_start.append(table.indptr + begin)
+            lanes.append(table.indices // channels * padded + table.indices % channels)
+            values = table.weights
+        else:
+            values, rows, cols, place, out_shape = stencil(table, source, population.shape)
+            outputs = values.shape[3]
+            # A dense table reaches all locations of its target in one run.
+            copies = 1 if table.kind == "conv2d" else height * width
+            values = values.reshape(*values.shape[:3], copies, outputs // copies)
+            values = np.pad(values, [(0, 0)] * 4 + [(0, padded - outputs // copies)])
+            run = copies * padded
+            step = values.shape[2] * run
+            out_width = spatial(out_shape)[1]
+            row[k.KIND] = k.STENCIL
+            row[k.SOURCE_CHANNELS] = spatial(source)[2]
+            row[k.RECORDS] = sum(map(len, records))
+            row[k.ROW_STEP], row[k.TAP_STEP], row[k.CHANNEL_STEP] = out_width * run, rows.stride * step, values.shape[1] * step
+            toolbox = [a.synapses if table.kind == "dense" else a.toolbox for a in (rows, cols)]
+            record = np.zeros((len(rows.first), len(cols.first), 8), np.int64)
+            record[..., k.FIRST_LANE] = (rows.first[:, None].astype(np.int64) * out_width + cols.first) * run
+            record[..., k.ROWS] = rows.count[:, None] * (cols.count > 0)
+            record[..., k.RUN] = cols.count * run
+            record[..., k.TAP] = rows.tap[:, None].astype(np.int64) * step + place[cols.tap] * run
+            record[..., k.SYNAPSES] = np.outer(rows.synapses, cols.synapses) * outputs
+            record[..., k.ADDITIONS] = np.outer(rows.count, cols.count) * outputs
+            record[..., k.TOOLBOX] = np.outer(toolbox[0], toolbox[1]) * outputs
+            records.append(record.reshape(-1, 8))
+        low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
+        wide = next(i for i, most in enumerate((2**7, 2**15, 2**31)) if -most <= low and high < most)
+        row[k.LARGEST], row[k.WIDE], row[k.WEIGHTS] = max(-low, high), wide, filled[wide]
+        if isinstance(table, Sparse):
+            row[k.WEIGHTS] -= begin
+        weights[wide].append(values.ravel())
+        filled[wide] += values.size
+        row[k.NONZERO] = -1
+        if table.magnitude is None and not np.all(table.weights):
+            row[k.NONZERO] = sum(map(len, effective))
+            effective.append(table.effective_fan_out(source, population.shape))
+    spiking = isinstance(population, Spiking)
+    scalars = np.zeros(k.CONSTANTS, np.int64)
+    scalars[[k.SIZE, k.CHANNELS, k.PADDED]] = size, channels, padded
+    scalars[k.SIGNED] = population.signed
+    scalars[k.ZERO_RESET] = isinstance(population, Spiking) and population.reset == "zero"
+    scalars[k.ROLE] = k.NEURONS if spiking else k.OUTPUT if name == network.output else k.READOUT
+    threshold = np.array(population.threshold if isinstance(population, Spiking) else np.zeros(channels), np.int64)
+    scalars[k.HIGHEST] = threshold.max()
+    layer = k.Layer(
+        scalars,
+        columns,
+        _joined(records, np.int64).reshape(-1, 8),
+        _joined(weights[0], np.int8),
+        _joined(weights[1], np.int16),
+        _joined(weights[2], np.int32),
+        _joined(effective, np.int32),
+        _joined(row_start, np.int64),
+        _joined(lanes, np.int32),
+        np.zeros((len(incoming), k.GATHER), np.int64),
+        np.zeros(0, np.int8),
+        threshold,
+    )
+    return Layout(layer, incoming, room)
+
+
+def _with_gathers(network: Network, name: str, layout: Layout) -> Layout:
+    """Add the tables by which the spikes of a tick are summed target by target (see :func:`layer_kernels.gather`)."""
+    target = network.populations[name].shape
+    padded, size = (int(layout.layer.scalars[i]) for i in (k.PADDED, k.SIZE))
+    columns, gathers = layout.layer.projections.copy(), layout.layer.gathers.copy()
+    parts: list[IntArray] = []
+    room = dict(layout.room)
+    for row, g, projection in zip(columns, gathers, layout.incoming, strict=True):
+        source, table = network.populations[projection.source].shape, projection.table
+        if isinstance(table, Sparse) or table.pool_before != (1, 1):
+            continue  # their spikes go to their targets one by one
+        neurons = int(np.prod(source))
+        if neurons < 2:
+            continue
+        if isinstance(table, Dense):
+            values, lanes = table.weights.reshape(1, 1, neurons, -1), size
+            copies = spatial(target)[0] * spatial(target)[1]
+            height = width = out_height = out_width = 1
+            stride, padding, channels = (1, 1), (0, 0, 0, 0), neurons
+            values = values.reshape(1, 1, neurons, copies, -1)
+            values = np.pad(values, [(0, 0)] * 4 + [(0, padded - values.shape[-1])]).reshape(1, 1, neurons, size)
+        else:
+            height, width, channels = spatial(source)
+            out_height, out_width, _ = spatial(target)
+            values, lanes = table.fused(), padded
+            stride = tuple(table.stride[i] * table.pool_after[i] for i in (0, 1))
+            padding = table.padding
+            values = np.pad(values, [(0, 0)] * 3 + [(0, padded - values.shape[-1])])
+        unit = max(1, int(np.gcd.reduce(np.abs(values.ravel().astype(np.int64)))))
+        most = 127 // max(1, int(np.abs(values.astype(np.int64)).max()) // unit)
+        if most < 4:
+            continue
+        block = next(b for b in (128, 64, 32) if lanes % b == 0)
+        small = (values // unit).astype(np.int8)
+        small = small.reshape(*small.shape[:3], lanes // block, block).transpose(3, 0, 1, 2, 4)
+        g[k.G_WEIGHTS] = sum(part.size for part in parts)
+        parts.append(small.ravel())
+        g[[k.G_UNIT, k.G_MOST, k.G_HEIGHT, k.G_WIDTH, k.G_CHANNELS]] = unit, most, height, width, channels
+        g[[k.G_OUT_HEIGHT, k.G_OUT_WIDTH, k.G_ROWS, k.G_COLUMNS]] = out_height, out_width, values.shape[0], values.shape[1]
+        g[[k.G_STRIDE_Y, k.G_STRIDE_X, k.G_TOP, k.G_LEFT, k.G_LANES]] = *stride, padding[0], padding[1], lanes
+        row[k.BLOCK] = block
+        row[k.GATHER_FROM] = _worth_gathering(layout.layer, row, g)
+        room["locations"] = max(room["locations"], height * width)
+        room["rows"] = max(room["rows"], int(values.shape[0]))
+        room["source"] = max(room["source"], neurons)
+    layer = layout.layer._replace(projections=columns, gathers=gathers, gather_weights=_joined(parts, np.int8))
+    return Layout(layer, layout.incoming, room)
+
+
+def _worth_gathering(layer: k.Layer, row: IntArray, g: IntArray) -> int:
+    """From how many spikes in a tick on it is faster to gather than to scatter them; results do not depend on it.
+
+    The constants (nanoseconds a row, a location, an addition) are rough measurements of the two kernels.
+    """
+    locations = int(g[k.G_HEIGHT] * g[k.G_WIDTH]) if row[k.ROW_STEP] else 1
+    records = layer.records[row[k.RECORDS] :][:locations]
+    rows = float(records[:, k.ROWS].mean())
+    additions = float((records[:, k.ROWS] * records[:, k.RUN]).mean())
+    blocks = float(g[k.G_OUT_HEIGHT] * g[k.G_OUT_WIDTH] * (g[k.G_LANES] // row[k.BLOCK]))
+    saved = 2.5 * rows + additions / 38 - additions / 130 - 2
+    if saved <= 0:
+        return int(k.FOREVER)
+    return max(4, int((10 * blocks + locations) / saved))
+
+
+def _joined(parts: list[IntArray], dtype: type) -> IntArray:
+    return np.concatenate(parts).astype(dtype, copy=False) if parts else np.zeros(0, dtype)
+
+
+# Potentials: the type of d, the largest |d| that it may hold, what parking takes off it.
+_TYPES = (np.int16, np.int32, np.int64)
+
+
+def _limits(dtype: Any, parks: bool, highest: int) -> tuple[int, int]:
+    """(largest |d|, PARK) of a type; V = d + threshold has to stay within int32 too, unless it is checked."""
+    if dtype is np.int64:
+        return 2**60, 2**61
+    top = int(np.iinfo(dtype).max)
+    park = (top + 1) // 2 if parks else 0
+    return min(top - 1 - park, 2**31 - 2 - highest), park
+
+
+class _Layer:
+    """A spiking or readout population during a run."""
+
+    def __init__(self, job: Job, name: str, layout: Layout, scratch: k.Scratch):
+        population = job.network.populations[name]
+        assert isinstance(population, (Spiking, Readout))
+        self.name, self.incoming, self.scratch = name, layout.incoming, scratch
+        scalars = layout.layer.scalars.copy()
+        scalars[[k.REFRACTORY, k.RESOLUTION, k.END]] = job.refractory.get(name, 1), job.resolution, job.end
+        if job.exit_rule is not None and name == job.network.output:
+            scalars[k.EXIT_KIND] = {"potential": 1, "margin": 2}[job.exit_rule.kind]
+            scalars[k.EXIT_LIMIT] = job.exit_rule.threshold
+        self.layer = layout.layer._replace(scalars=scalars)
+        size, channels, padded = (int(scalars[i]) for i in (k.SIZE, k.CHANNELS, k.PADDED))
+        self.neurons = size // padded * channels
+        self.spiking = isinstance(population, Spiking)
+        self.signed = population.signed
+        self.parks = self.spiking and scalars[k.REFRACTORY] > 1
+        highest = int(scalars[k.HIGHEST])
+        start = np.full((size // padded, padded), -1, np.int64)
+        start[:, :channels] = population.v0 - self.layer.threshold
+        bound = max(int(np.abs(start).max()), highest)
+        # Readouts are few; they start where they will not have to be widened soon.
+        dtype = next(t for t in _TYPES[0 if self.spiking else 1 :] if bound <= _limits(t, self.parks, highest)[0])
+        state = np.zeros(k.SCALARS, np.int64)
+        state[k.BOUND] = bound
+        state[k.DECIDED_AT] = 1
+        lanes = size if self.spiking else 0
+        low = np.full(size if self.signed else 0, np.iinfo(dtype).min, dtype)
+        self.state = k.State(
+            state, start.ravel().astype(dtype), low, np.zeros(len(low), np.int32), np.zeros(lanes, np.int64), np.zeros(lanes, np.int32)
+        )
+        self._set_limits(dtype)
+        if name == job.network.output:
+            state[k.DECISION] = int(np.argmax(start[:, :channels]))
+        if self.spiking:
+            due = np.flatnonzero(start.ravel() >= 0)
+            self.state.ring_tick[: len(due)] = 1
+            self.state.ring_lane[: len(due)] = due
+            state[k.WAITING] = len(due)
+            if self.parks:
+                self.state.d[due] -= state[k.PARK]
+        rows = 0 if self.spiking else self.neurons
+        self.tally = k.Tally(
+            np.zeros((job.steps, 2), np.int64),
+            np.zeros((job.steps, len(self.incoming), len(OPERATIONS)), np.int64),
+            np.zeros((job.steps if rows else 0, rows), np.int64),
+        )
+        self.out = _empty(size + 1024 if self.spiking else 0, self.signed)
+
+    def _set_limits(self, dtype: Any) -> None:
+        limit, park = _limits(dtype, self.parks, int(self.layer.scalars[k.HIGHEST]))
+        self.state.scalars[[k.LIMIT, k.PARK, k.CHECKED]] = limit, park, dtype is np.int64
+        self.state.scalars[k.LOWEST] = np.iinfo(dtype).min
+
+    def _widen(self) -> None:
+        """Give d the next wider type."""
+        old = self.state
+        dtype = _TYPES[_TYPES.index(old.d.dtype.type) + 1]
+        scalars = old.scalars
+        d, low = old.d.astype(dtype), old.low.astype(dtype)
+        low[old.low == np.iinfo(old.d.dtype).min] = np.iinfo(dtype).min
+        park, waiting = int(scalars[k.PARK]), int(scalars[k.WAITING])
+        self._set_limits(dtype)
+        if self.parks:
+            parked = old.ring_lane[(int(scalars[k.HEAD]) + np.arange(waiting)) % len(old.ring_lane)]
+            d[parked] += park - int(scalars[k.PARK])
+        self.state = old._replace(d=d, low=low)
+
+    def run(self, train: k.Train, until: int) -> k.Train | None:
+        """Run to the end of a tick; returns the spikes, or None if a potential left int32."""
+        scalars = self.state.scalars
+        scalars[[k.AT, k.FIRED]] = 0
+        while True:
+            status = k.advance(self.layer, self.state, self.scratch, train, self.out, self.tally, until)
+            if status == k.DONE:
+                n = int(scalars[k.FIRED])
+                return k.Train(self.out.tick[:n], self.out.neuron[:n], self.out.sign[:n], _NO_PROJECTIONS)
+            if status == k.OVERFLOW:
+                return None
+            if status == k.WIDEN:
+                self._widen()
+            else:
+                self.out = _grown(self.out, self.signed)
+
+    def snapshot(self) -> Any:
+        """Everything that :meth:`restore` needs to run on from here again."""
+        return k.State(*(a.copy() for a in self.state)), k.Tally(*(a.copy() for a in self.tally))
+
+    def restore(self, snapshot: Any) -> None:
+        """Go back to a snapshot."""
+        self.state, self.tally = snapshot
+
+
+class _Driven:
+    """A driven population during a run."""
+
+    def __init__(self, job: Job, name: str):
+        population = job.network.populations[name]
+        assert isinstance(population, Driven)
+        self.name, self.resolution, self.refractory = name, job.resolution, job.refractory[name]
+        self.threshold = np.array(population.threshold, np.int64)
+        self.v0 = np.array(population.v0, np.int64)
+        self.current = np.array(job.currents[name], np.int64)
+        copies = len(self.current) // len(self.threshold)
+        self.per_neuron = np.tile(self.threshold, copies), np.tile(self.v0, copies)
+        need = self.per_neuron[0] - self.per_neuron[1]
+        rising = self.current > 0
+        first = np.where(rising, np.maximum(1, -(-need * job.resolution // np.where(rising, self.current, 1))), 1)
+        due = rising | (self.current // job.resolution >= need)
+        self.following = np.where(due, first, k.FOREVER)
+        self.count = np.zeros(len(self.current), np.int64)
+        self.spikes = np.zeros(job.steps, np.int64)
+        self.first_tick = 0
+        self.buffers = [_empty(2**14, False), _empty(2**14, False)]
+
+    def rate(self) -> float:
+        """About how many spikes a tick to expect."""
+        per_tick = np.maximum(self.current, 0) / (self.per_neuron[0] * float(self.resolution))
+        return float(np.minimum(per_tick, 1 / self.refractory).sum())
+
+    def run(self, since: int, until: int) -> k.Train | None:
+        """The spikes of a window, sorted; None if a potential left int32."""
+        n = start = 0
+        while True:
+            spikes = self.buffers[0]
+            status, n, start = k.drive(
+                self.threshold, self.v0, self.current, self.count, self.following, self.refractory, self.resolution, until,
+                spikes.tick, spikes.neuron, n, start,
+            )  # fmt: skip
+            if status == k.OVERFLOW:
+                return None
+            if status == k.DONE:
+                break
+            self.buffers[0] = _grown(spikes, False)
+        if len(self.buffers[1].tick) < n:
+            self.buffers[1] = _empty(len(self.buffers[0].tick), False)
+        starts = np.empty(_DIGIT + 1, np.int64)
+        shift = 0
+        while shift == 0 or (until - since - 1) >> shift:
+            a, b = self.buffers
+            k.sort_pass(a.tick, a.neuron, n, since, shift, starts, b.tick, b.neuron)
+            self.buffers = [b, a]
+            shift += _DIGIT.bit_length() - 1
+        ticks = self.buffers[0].tick[:n]
+        if n:
+            self.first_tick = self.first_tick or int(ticks[0])
+            steps = np.arange(since // self.resolution, (until - 1) // self.resolution + 1)
+            inside = np.searchsorted(ticks, (steps + 1) * self.resolution, side="right")
+            self.spikes[steps] += np.diff(inside, prepend=0)
+        return k.Train(ticks, self.buffers[0].neuron[:n], _NO_SIGNS, _NO_PROJECTIONS)
+
+    def overflows_at(self, end: int) -> bool:
+        """Whether a potential is beyond int32 at the end of the run."""
+        threshold, v0 = self.per_neuron
+        v = v0 + self.current * end // self.resolution - threshold * self.count
+        return bool(v.max() > 2**31 - 1 or v.min() < -(2**31))
+
+    def snapshot(self) -> Any:
+        """Everything that :meth:`restore` needs to run on from here again."""
+        return self.following.copy(), self.count.copy(), self.spikes.copy(), self.first_tick
+
+    def restore(self, snapshot: Any) -> None:
+        """Go back to a snapshot."""
+        self.following, self.count, self.spikes, self.first_tick = snapshot
+
+
+def _empty(room: int, signed: bool) -> k.Train:
+    return k.Train(np.empty(room, np.int64), np.empty(room, np.int32), np.empty(room if signed else 0, np.int8), _NO_PROJECTIONS)
+
+
+def _grown(train: k.Train, signed: bool) -> k.Train:
+    bigger = _empty(2 * len(train.tick), signed)
+    for old, new in zip(train[:3], bigger[:3], strict=True):
+        new[: len(old)] = old
+    return bigger
+
+
+@dataclass
+class _Run:
+    """All populations of a run, and the spikes that are still on their way through delayed projections."""
+
+    job: Job
+    order: list[str]
+    layers: dict[str, _Layer]
+    driven: dict[str, _Driven]
+    late: dict[str, k.Train] = field(default_factory=dict)
+
+    def window(self, since: int, until: int) -> dict[str, k.Train] | None:
+        """Run all populations from after ``since`` to the end of ``until``; returns their spikes, None after an overflow."""
+        trains: dict[str, k.Train] = {}
+        arriving: dict[str, k.Train] = {}
+        for name in self.order:
+            train: k.Train | None
+            if name in self.driven:
+                train = self.driven[name].run(since, until)
+            elif name in self.layers:
+                train = self.layers[name].run(self._arrivals(self.layers[name].incoming, trains, arriving, until), until)
+            else:
+                ticks, neurons = self.job.events[name]
+                here = slice(*np.searchsorted(ticks, (since, until), side="right"))
+                train = k.Train(ticks[here], neurons[here], _NO_SIGNS, _NO_PROJECTIONS)
+            if train is None:
+                return None
+            trains[name] = train
+        self.late = arriving
+        return trains
+
+    def _arrivals(self, incoming: list[Projection], trains: Mapping[str, k.Train], late: dict[str, k.Train], until: int) -> k.Train:
+        """What reaches a population in the window, by tick of arrival; what arrives later is kept in ``late``."""
+        parts = []
+        for number, projection in enumerate(incoming):
+            train, delay = trains[projection.source], self.job.delay[projection.name]
+            if delay:
+                train = train._replace(tick=train.tick + delay)
+                before = self.late.get(projection.name)
+                if before is not None:
+                    train = k.Train(*(np.concatenate(pair) for pair in zip(before, train, strict=True)))
+                n = int(np.searchsorted(train.tick, until, side="right"))
+                late[projection.name] = k.Train(*(a[n:].copy() for a in train))
+                train = k.Train(*(a[:n] for a in train))
+            if len(incoming) > 1:
+                train = train._replace(projection=np.full(len(train.tick), number, np.int16))
+            parts.append(train)
+        if not parts:
+            return _empty(0, False)
+        merged = parts[0]
+        for part in parts[1:]:
+            n = len(merged.tick) + len(part.tick)
+            both = _empty(n, bool(len(merged.sign) or len(part.sign)))._replace(projection=np.empty(n, np.int16))
+            k.merge(merged, part, both)
+            merged = both
+        return merged
+
+    def snapshot(self) -> Any:
+        """Everything that :meth:`restore` needs to run a window again."""
+        layers = [(layer, layer.snapshot()) for layer in self.layers.values()]
+        return layers, [(driven, driven.snapshot()) for driven in self.driven.values()], self.late
+
+    def restore(self, snapshot: Any) -> None:
+        """Go back to a snapshot."""
+        layers, driven, self.late = snapshot
+        for population, state in (*layers, *driven):
+            population.restore(state)
+
+
+def warm_up() -> None:
+    """Compile, or load from the cache, the kernels for plain neurons."""
+    network = Network()
+    network.driven("input", 1, threshold=1)
+    network.spiking("hidden", 1, threshold=1)
+    network.readout("output", 1)
+    for source, target in (("input", "hidden"), ("hidden", "output")):
+        network.connect(source, target, Dense(np.ones((1, 1), np.int8)))
+    run(prepare(network, {"input": [1]}, steps=1), Layouts(network), queue.NoRecorder())
+
+
+def run(job: Job, layouts: Layouts, recorder: Recorder, progress: Callable[[int], None] | None = None) -> Counts:
+    """Run a job on a feed-forward network.
+
+    Parameters
+    ----------
+    job : Job
+    layouts : Layouts
+        The job's network, compiled.
+    recorder : Recorder
+    progress : callable, optional
+        Called now and then with the current tick.
+
+    Raises
+    ------
+    PotentialOverflow
+        A membrane potential would leave the range of int32.
+    RunError
+        More steps than the counts have room for.
+    """
+    network = job.network
+    compiled = layouts.sparse if job.resolution >= _SPARSE else layouts.dense
+    _check_room(job)
+    room = {key: max([1, *(layout.room[key] for layout in compiled.values())]) for key in ("locations", "rows", "source")}
+    largest = max([1, *(int(layout.layer.scalars[k.SIZE]) for layout in compiled.values())])
+    scratch = k.Scratch(
+        np.empty(2 * largest + LANES, np.int32),
+        np.empty(room["locations"] + 2, np.int64),
+        np.empty(3 * (room["rows"] + 2), np.int64),
+        np.empty(room["source"], np.int32),
+    )
+    state = _Run(
+        job,
+        layouts.order,
+        {name: _Layer(job, name, layout, scratch) for name, layout in compiled.items()},
+        {name: _Driven(job, name) for name, p in network.populations.items() if isinstance(p, Driven)},
+    )
+    rate = sum(population.rate() for population in state.driven.values())
+    rate += sum(len(ticks) / job.end for ticks, _ in job.events.values())
+    length = job.end if rate * job.end <= _WINDOW else max(1, int(_WINDOW / rate))
+    if job.exit_rule is not None:
+        length = min(length, job.resolution)
+    elif length > job.resolution:
+        length -= length % job.resolution
+    output = state.layers[network.output] if network.output is not None else None
+    since = 0
+    while since < job.end:
+        until = min(since + length, job.end)
+        before = state.snapshot() if job.exit_rule is not None else None
+        trains = state.window(since, until)
+        if trains is None:
+            raise _overflow(job)
+        exited = int(output.state.scalars[k.EXITED]) if output is not None else 0
+        if exited and exited < until:
+            # What the populations did after the exit has to be undone: run the window again, up to there.
+            until = exited
+            state.restore(before)
+            trains = state.window(since, until)
+            assert trains is not None
+        for name, train in trains.items():
+            if name not in job.events and name not in _readouts(network) and len(train.tick) and recorder.wants(name):
+                signs = train.sign if len(train.sign) else np.ones(len(train.tick), np.int8)
+                recorder.record(name, train.tick, train.neuron, signs)
+        since = until
+        if progress is not None:
+            progress(since)
+        if exited:
+            break
+    if any(population.overflows_at(since) for population in state.driven.values()):
+        raise _overflow(job)
+    return _counts(job, state, since)
+
+
+def _readouts(network: Network) -> set[str]:
+    return {name for name, p in network.populations.items() if isinstance(p, Readout)}
+
+
+def _check_room(job: Job) -> None:
+    widest = max([1, len(job.network.populations), len(job.network.projections)])
+    widest = max([widest, *(int(np.prod(p.shape)) for p in job.network.populations.values() if isinstance(p, Readout))])
+    if job.steps * widest > _MAX_TALLY:
+        raise RunError(f"{job.steps} steps are too many for the counts per step of this network; run fewer")
+
+
+def _overflow(job: Job) -> PotentialOverflow:
+    """The error with the tick and population that come first in time: populations are not run in that order here."""
+    try:
+        queue.run(job, compile_tables(job.network), queue.NoRecorder())
+    except PotentialOverflow as error:
+        return error
+    raise AssertionError(overflow_message("a population", job.end, job.resolution))
+
+
+def _counts(job: Job, state: _Run, end: int) -> Counts:
+    network = job.network
+    steps = -(-end // job.resolution)
+    populations, projections = list(network.populations), {p.name: i for i, p in enumerate(network.projections)}
+    spikes, negative = (np.zeros((steps, len(populations)), np.int64) for _ in range(2))
+    first_tick = np.zeros(len(populations), np.int64)
+    operations = np.zeros((len(OPERATIONS), steps, len(projections)), np.int64)
+    readout = {}
+    for column, name in enumerate(populations):
+        if name in state.driven:
+            spikes[:, column] = state.driven[name].spikes[:steps]
+            first_tick[column] = state.driven[name].first_tick
+        elif name in state.layers:
+            layer = state.layers[name]
+            spikes[:, column], negative[:, column] = layer.tally.spikes[:steps].T
+            first_tick[column] = layer.state.scalars[k.FIRST_TICK]
+            for i, projection in enumerate(layer.incoming):
+                operations[:, :, projections[projection.name]] = layer.tally.operations[:steps, i].T
+            if not layer.spiking:
+                rows = layer.tally.readout[:steps]
+                channels, padded = (int(layer.layer.scalars[i]) for i in (k.CHANNELS, k.PADDED))
+                rows[int(layer.state.scalars[k.STEP]) :] = layer.state.d.reshape(-1, padded)[:, :channels].ravel()
+                readout[name] = rows.copy()
+    output = state.layers[network.output].state.scalars if network.output is not None else None
+    return Counts(
+        end,
+        output is not None and bool(output[k.EXITED]),
+        spikes,
+        negative,
+        first_tick,
+        **dict(zip(OPERATIONS, operations, strict=True)),
+        readout=readout,
+        decision=None if output is None else int(output[k.DECISION]),
+        decision_tick=None if output is None else int(output[k.DECIDED_AT]),
+    )
