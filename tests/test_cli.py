@@ -64,7 +64,7 @@ def test_run_prints_and_writes(cli, tmp_path):
 
 def test_engines_agree_on_the_shipped_network(cli):
     found = []
-    for engine in ("queue", "reference"):
+    for engine in ("layered", "queue", "reference"):
         outcome = cli("run", LENET, "-i", DIGITS / "digit-1.png", "--steps", "1", "--engine", engine, "--json", "--no-trace")
         values = json.loads(outcome.stdout)
         found.append({k: v for k, v in values.items() if k not in ("engine", "wall_seconds")})

@@ -39,7 +39,7 @@ def fixture_network():
     return net, {"in": ([0.5, 0.7, 1, 2, 3], neurons)}
 
 
-@pytest.mark.parametrize("engine", ["queue", "reference"])
+@pytest.mark.parametrize("engine", ["layered", "queue", "reference"])
 def test_the_worked_fixture(fixture_network, engine):
     net, inputs = fixture_network
     report = count_operations([es.run(net, inputs, steps=4, engine=engine)])

@@ -691,14 +691,14 @@ def test_exit_completes_its_tick(engine):
 
 
 def both_overflow(net, inputs=None, *, tick, name, steps=1, resolution=8):
-    """Both engines raise, with the same message, about this population at this tick."""
+    """The engines raise, with the same message, about this population at this tick."""
     job = prepare(net, inputs, steps=steps, resolution=resolution)
     messages = []
     for run in ENGINES.values():
         with pytest.raises(PotentialOverflow) as caught:
             run(job, Spikes())
         messages.append(str(caught.value))
-    assert messages[0] == messages[1]
+    assert len(set(messages)) == 1
     assert messages[0].startswith(f"{name}: ")
     assert f"(tick {tick})" in messages[0]
     assert f"in step {-(-tick // resolution)} " in messages[0]
@@ -830,24 +830,27 @@ def test_networks_at_the_edge_of_int32(salt):
         net.readout("out", 3)
         net.connect("src", "a", Dense(rng.integers(-top, top, (6, 4))))
         net.connect("a", "b", Dense(rng.integers(-top, top, (4, 4))))
-        net.connect("b", "a", Dense(rng.integers(-top, top, (4, 4))), delay=0.25)
+        loop = salt % 2 == 0
+        if loop:
+            net.connect("b", "a", Dense(rng.integers(-top, top, (4, 4))), delay=0.25)
         net.connect("b", "out", Dense(rng.integers(-top // 2, top // 2, (4, 3))))
         n = int(rng.integers(1, 30))
         job = prepare(net, {"src": (rng.integers(1, 16, n) / 8, rng.integers(0, 6, n))}, steps=2, resolution=8)
         outcome = []
-        for run in ENGINES.values():
+        for run in (run_reference, run_queue, *([] if loop else [run_layered])):
             spikes = Spikes()
             try:
                 outcome.append((run(job, spikes), spikes.all()))
             except PotentialOverflow as error:
                 outcome.append(str(error))
         where = f"network {[77, salt, i]}"
-        if isinstance(outcome[0], str) or isinstance(outcome[1], str):
-            assert outcome[0] == outcome[1], where
-            overflows += 1
-        else:
-            assert_same(outcome[0][0], outcome[1][0])
-            assert outcome[0][1] == outcome[1][1], where
+        overflows += isinstance(outcome[0], str)
+        for other in outcome[1:]:
+            if isinstance(outcome[0], str) or isinstance(other, str):
+                assert outcome[0] == other, where
+            else:
+                assert_same(outcome[0][0], other[0])
+                assert outcome[0][1] == other[1], where
     assert 4 < overflows < 36  # both outcomes are tested
 
 

@@ -57,7 +57,7 @@ def test_leaves_a_handler_of_the_program_alone():
     assert seen == [1]
 
 
-@pytest.mark.parametrize("engine", ["queue", "reference"])
+@pytest.mark.parametrize("engine", ["layered", "queue", "reference"])
 def test_stops_a_run(engine, monkeypatch):
     """The first spikes that are recorded press Ctrl-C; the run stops there and its handler is gone."""
     recorded = []

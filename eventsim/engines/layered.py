@@ -548,7 +548,8 @@ def run(job: Job, layouts: Layouts, recorder: Recorder, progress: Callable[[int]
             trains = state.window(since, until)
             assert trains is not None
         for name, train in trains.items():
-            if name not in job.events and name not in _readouts(network) and len(train.tick) and recorder.wants(name):
+            # Asked every time: the recorder may want to stop the run.
+            if recorder.wants(name) and len(train.tick) and name not in job.events and name not in _readouts(network):
                 signs = train.sign if len(train.sign) else np.ones(len(train.tick), np.int8)
                 recorder.record(name, train.tick, train.neuron, signs)
         since = until
