@@ -68,7 +68,7 @@ _PAPER_CIFAR100 = (
 
 RECIPES = {
     "mlp-mnist": Recipe("mnist", lambda: mlp((784, 512, 512, 10), levels=4), (_BINARY,), shift=2),
-    "lenet-qcfs-mnist": Recipe(
+    "lenet-mnist": Recipe(
         "mnist", lambda: vgg((32, 32, "P", 64, 64, "P"), (256,), 10, image=(1, 28, 28), levels=4), (_BINARY, _ROBUST), shift=2
     ),
     "vgg-small-fashion": Recipe(
