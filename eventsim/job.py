@@ -17,6 +17,7 @@ DEFAULT_RESOLUTION = 2**20
 MAX_STEPS = 10**6
 # Ticks up to here are exact as float64 milliseconds in a trace, whatever the resolution.
 MAX_TICKS = 2**50
+_MAX_TALLY = 2**26
 _MAX_SOURCE_SPIKES = 2**28
 
 
@@ -90,6 +91,16 @@ class Recorder(Protocol):
 
     def record(self, population: str, ticks: IntArray, neurons: IntArray, signs: IntArray) -> None:
         """Take spikes of one population, later than those given before; by tick, then by neuron."""
+
+
+class NoRecorder:
+    """Takes no spikes."""
+
+    def wants(self, population: str) -> bool:
+        return False
+
+    def record(self, population: str, ticks: IntArray, neurons: IntArray, signs: IntArray) -> None:
+        """Nothing."""
 
 
 @dataclass(eq=False)
@@ -341,3 +352,17 @@ def _ceil(products: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def _sorted_events(at: IntArray, neurons: IntArray) -> tuple[IntArray, IntArray]:
     order = np.lexsort((neurons, at))
     return np.ascontiguousarray(at[order]), np.ascontiguousarray(neurons[order], dtype=np.int32)
+
+
+def check_room(job: Job) -> None:
+    """Refuse a run whose counts per step would take gigabytes.
+
+    Raises
+    ------
+    RunError
+        Too many steps for a network of so many populations, projections and readout neurons.
+    """
+    network = job.network
+    readouts = sum(int(np.prod(p.shape)) for p in network.populations.values() if isinstance(p, Readout))
+    if job.steps * max(len(network.populations), len(network.projections), readouts) > _MAX_TALLY:
+        raise RunError(f"{job.steps} steps are too many for the counts per step of this network; run fewer")

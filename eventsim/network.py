@@ -7,7 +7,7 @@ Nothing here runs. The semantics of time, delivery and firing are in docs/semant
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Literal
@@ -491,12 +491,8 @@ def zero_delay_order(network: Network, resolution: int) -> list[str]:
     NetworkError
         The zero-delay projections have a cycle.
     """
-    sorter = TopologicalSorter({name: [] for name in network.populations})
-    for projection in network.projections:
-        if ticks(projection.delay, resolution) == 0:
-            sorter.add(projection.target, projection.source)
     try:
-        return list(sorter.static_order())
+        return _topological(network, [p for p in network.projections if ticks(p.delay, resolution) == 0])
     except CycleError as error:
         raise NetworkError(
             f"projections without delay form a cycle: {' -> '.join(error.args[1])}; "
@@ -506,10 +502,14 @@ def zero_delay_order(network: Network, resolution: int) -> list[str]:
 
 def feed_forward_order(network: Network) -> list[str] | None:
     """Populations in topological order of all projections, None if they have a cycle."""
-    sorter = TopologicalSorter({name: [] for name in network.populations})
-    for projection in network.projections:
-        sorter.add(projection.target, projection.source)
     try:
-        return list(sorter.static_order())
+        return _topological(network, network.projections)
     except CycleError:
         return None
+
+
+def _topological(network: Network, projections: Iterable[Projection]) -> list[str]:
+    sorter = TopologicalSorter({name: [] for name in network.populations})
+    for projection in projections:
+        sorter.add(projection.target, projection.source)
+    return list(sorter.static_order())

@@ -13,6 +13,8 @@ from training import track
 
 import eventsim as es
 
+STEPS = (2, 4, 8, 16, 32, 64, 100)
+MODES = {"clocked": 1, "asynchronous": es.DEFAULT_RESOLUTION}
 _CHUNK = 50
 _simulator: es.Simulator | None = None
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 from architectures import CIFAR10, CIFAR100, VGG15, mlp, vgg
-from evaluation import evaluate
+from evaluation import MODES, STEPS, evaluate
 from torch import nn
 from training import Phase, train
 
@@ -147,10 +147,10 @@ def main() -> None:
         es.save(made.network, output)
         print(f"{output}: {output.stat().st_size} bytes, ANN {ann:.2%}", flush=True)
         count = options.images or len(test_set[0])
-        for mode, resolution in (("clocked", 1), ("asynchronous", es.DEFAULT_RESOLUTION)):
+        for mode, resolution in MODES.items():
             images, labels = test_set[0][:count], test_set[1][:count]
             scores = evaluate(output, images, labels, options.steps, resolution, options.work, options.workers)
-            for steps in (2, 4, 8, 16, 32, 64, 100):
+            for steps in STEPS:
                 if steps <= options.steps:
                     print(f"{mode}, T = {steps}, {count} images: {scores.at(steps)}", flush=True)
     except KeyboardInterrupt:

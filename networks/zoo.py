@@ -17,14 +17,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from evaluation import evaluate
+from evaluation import MODES, STEPS, evaluate
 
 import eventsim as es
 from eventsim import datasets
 
 HERE = Path(__file__).resolve().parent
-STEPS = (2, 4, 8, 16, 32, 64, 100)
-MODES = {"clocked": 1, "asynchronous": es.DEFAULT_RESOLUTION}
 TABLE = "<!-- table by zoo.py -->"
 
 

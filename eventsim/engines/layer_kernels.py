@@ -569,16 +569,13 @@ def merge(a, b, out):
     i = j = 0
     for k in range(len(out.tick)):
         if j == len(b.tick) or (i < len(a.tick) and a.tick[i] <= b.tick[j]):
-            out.tick[k] = a.tick[i]
-            out.neuron[k] = a.neuron[i]
-            out.projection[k] = a.projection[i]
-            if len(out.sign):
-                out.sign[k] = a.sign[i] if len(a.sign) else 1
+            part, at = a, i
             i += 1
         else:
-            out.tick[k] = b.tick[j]
-            out.neuron[k] = b.neuron[j]
-            out.projection[k] = b.projection[j]
-            if len(out.sign):
-                out.sign[k] = b.sign[j] if len(b.sign) else 1
+            part, at = b, j
             j += 1
+        out.tick[k] = part.tick[at]
+        out.neuron[k] = part.neuron[at]
+        out.projection[k] = part.projection[at]
+        if len(out.sign):
+            out.sign[k] = part.sign[at] if len(part.sign) else 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,13 +20,12 @@ from eventsim.engines import queue
 from eventsim.engines.reference import overflow_message
 from eventsim.engines.simd import LANES
 from eventsim.errors import PotentialOverflow, RunError
-from eventsim.job import OPERATIONS, Counts, Job, Recorder, prepare
+from eventsim.job import OPERATIONS, Counts, Job, NoRecorder, Recorder, check_room, prepare
 from eventsim.network import Driven, Network, Projection, Readout, Spiking, feed_forward_order
 from eventsim.tables import Dense, IntArray, Sparse, spatial
 
 # Spikes of driven neurons that a window is meant to have: enough to be worth its overhead, few enough for the cache.
 _WINDOW = 2**16
-_MAX_TALLY = 2**26
 _DIGIT = 2**11
 # From this resolution on so few spikes share a tick that gathering them is not worth its tables.
 _SPARSE = 2**10
@@ -478,6 +478,7 @@ class _Run:
             population.restore(state)
 
 
+@cache
 def warm_up() -> None:
     """Compile, or load from the cache, the kernels for plain neurons."""
     network = Network()
@@ -486,7 +487,7 @@ def warm_up() -> None:
     network.readout("output", 1)
     for source, target in (("input", "hidden"), ("hidden", "output")):
         network.connect(source, target, Dense(np.ones((1, 1), np.int8)))
-    run(prepare(network, {"input": [1]}, steps=1), Layouts(network), queue.NoRecorder())
+    run(prepare(network, {"input": [1]}, steps=1), Layouts(network), NoRecorder())
 
 
 def run(job: Job, layouts: Layouts, recorder: Recorder, progress: Callable[[int], None] | None = None) -> Counts:
@@ -510,7 +511,7 @@ def run(job: Job, layouts: Layouts, recorder: Recorder, progress: Callable[[int]
     """
     network = job.network
     compiled = layouts.sparse if job.resolution >= _SPARSE else layouts.dense
-    _check_room(job)
+    check_room(job)
     room = {key: max([1, *(layout.room[key] for layout in compiled.values())]) for key in ("locations", "rows", "source")}
     largest = max([1, *(int(layout.layer.scalars[k.SIZE]) for layout in compiled.values())])
     scratch = k.Scratch(
@@ -549,7 +550,7 @@ def run(job: Job, layouts: Layouts, recorder: Recorder, progress: Callable[[int]
             assert trains is not None
         for name, train in trains.items():
             # Asked every time: the recorder may want to stop the run.
-            if recorder.wants(name) and len(train.tick) and name not in job.events and name not in _readouts(network):
+            if recorder.wants(name) and len(train.tick) and isinstance(network.populations[name], (Driven, Spiking)):
                 signs = train.sign if len(train.sign) else np.ones(len(train.tick), np.int8)
                 recorder.record(name, train.tick, train.neuron, signs)
         since = until
@@ -562,21 +563,10 @@ def run(job: Job, layouts: Layouts, recorder: Recorder, progress: Callable[[int]
     return _counts(job, state, since)
 
 
-def _readouts(network: Network) -> set[str]:
-    return {name for name, p in network.populations.items() if isinstance(p, Readout)}
-
-
-def _check_room(job: Job) -> None:
-    widest = max([1, len(job.network.populations), len(job.network.projections)])
-    widest = max([widest, *(int(np.prod(p.shape)) for p in job.network.populations.values() if isinstance(p, Readout))])
-    if job.steps * widest > _MAX_TALLY:
-        raise RunError(f"{job.steps} steps are too many for the counts per step of this network; run fewer")
-
-
 def _overflow(job: Job) -> PotentialOverflow:
     """The error with the tick and population that come first in time: populations are not run in that order here."""
     try:
-        queue.run(job, compile_tables(job.network), queue.NoRecorder())
+        queue.run(job, compile_tables(job.network), NoRecorder())
     except PotentialOverflow as error:
         return error
     raise AssertionError(overflow_message("a population", job.end, job.resolution))

@@ -12,13 +12,12 @@ from eventsim.compile import Tables, compile_tables
 from eventsim.engines import kernels as k
 from eventsim.engines.reference import overflow_message
 from eventsim.errors import PotentialOverflow, RunError
-from eventsim.job import OPERATIONS, Counts, Job, Recorder, prepare
+from eventsim.job import OPERATIONS, Counts, Job, NoRecorder, Recorder, check_room, prepare
 from eventsim.network import Driven, Network, Readout, Source, Spiking
 from eventsim.tables import Dense, IntArray
 
 # Spikes kept between two visits of the recorder, beside those of the running tick.
 _LOG = 2**18
-_MAX_TALLY = 2**26
 
 
 def run(job: Job, tables: Tables, recorder: Recorder, progress: Callable[[int], None] | None = None) -> Counts:
@@ -70,16 +69,6 @@ def warm_up() -> None:
     network.readout("output", 1)
     network.connect("input", "output", Dense(np.ones((1, 1), np.int8)))
     run(prepare(network, {"input": [1]}, steps=1), compile_tables(network), NoRecorder())
-
-
-class NoRecorder:
-    """Takes no spikes."""
-
-    def wants(self, population: str) -> bool:
-        return False
-
-    def record(self, population: str, ticks: IntArray, neurons: IntArray, signs: IntArray) -> None:
-        """Nothing."""
 
 
 def _plan(job: Job) -> k.Plan:
@@ -254,8 +243,7 @@ def _start(job: Job, plan: k.Plan) -> tuple[k.State, bool]:
 def _tally(job: Job, plan: k.Plan) -> k.Tally:
     populations, projections = len(plan.role), len(plan.delay)
     columns = int(np.diff(plan.first_neuron)[plan.role == k.READOUT].sum())
-    if job.steps * max(populations, projections, columns) > _MAX_TALLY:
-        raise RunError(f"{job.steps} steps are too many for the counts per step of this network; run fewer")
+    check_room(job)
     return k.Tally(
         np.zeros((job.steps, populations), np.int64),
         np.zeros((job.steps, populations), np.int64),
