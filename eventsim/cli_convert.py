@@ -40,6 +40,7 @@ def _numbers(text: str | None, default: float) -> list[float]:
 @click.option("--std", help="See --mean.")
 @click.option("--steps", type=click.IntRange(1), help="Length of a run that the file recommends, and of the report's runs (else 100).")
 @click.option("--report", type=click.IntRange(1), help="Compare layer by layer on so many test images of the --calibrate set.")
+@click.option("--nir", type=click.Path(path_type=Path), help="Write the network as NIR too, for other tools.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def convert(
     model: Path,
@@ -59,9 +60,10 @@ def convert(
     std: str | None,
     steps: int | None,
     report: int | None,
+    nir: Path | None,
     as_json: bool,
 ) -> None:
-    """Convert MODEL (.onnx, or a state dict with --architecture) into a spiking network.
+    """Convert MODEL (.onnx, .nir, or a state dict with --architecture) into a spiking network.
 
     \b
     Examples:
@@ -100,6 +102,11 @@ def convert(
         made.network.labels = labels
     made.network.provenance = {"source": os.fspath(model), "conversion": made.report.to_dict()} | ({"steps": steps} if steps else {})
     es.save(made.network, output)
+    if nir is not None:
+        from eventsim.conversion.to_nir import write_nir
+
+        for lost in write_nir(made, nir):
+            click.echo(f"warning: {nir} does not say: {lost}", err=True)
     compared = None
     if report is not None:
         from eventsim.conversion.faithfulness import faithfulness

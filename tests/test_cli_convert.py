@@ -86,7 +86,7 @@ def test_state_dict(folder):
     ("arguments", "message"),
     [
         (["nothing.onnx"], "no such file"),
-        (["nets.py"], "expected .onnx, or a state dict"),
+        (["nets.py"], "expected .onnx or .nir, or a state dict"),
         (["net.pt"], "--architecture FILE.py:FUNCTION"),
         (["net.pt", "--architecture", "nets.py"], "expected FILE.py:FUNCTION"),
         (["net.pt", "--architecture", "nets.py:other"], "has no function 'other'"),

@@ -267,3 +267,16 @@ def test_settings_are_checked(settings, message):
         return
     with pytest.raises(es.ConversionError, match=message):
         es.convert(random_graph(0), **{"calibration": images} | settings)
+
+
+def test_an_activation_that_is_scaled_for_one_of_its_uses_is_one_population():
+    rng = np.random.default_rng(4)
+    net = g.Graph()
+    x = net.add(RELU, (net.add(g.Linear(rng.normal(size=(6, 5))), (net.add(g.Input((5,))),)),))
+    a = net.add(g.Linear(rng.normal(size=(6, 6))), (x,))
+    b = net.add(RELU, (net.add(g.Add(), (a, net.scale(x, 3.0, 0.5))),))
+    net.add(g.Linear(rng.normal(size=(2, 6))), (b,))
+    source = lower(net)
+    assert [layer.shape for layer in source.layers] == [(6,), (6,), (2,)]
+    values = rng.normal(size=5)
+    np.testing.assert_allclose(source.evaluate(values[None, None, None]).ravel(), evaluate(net, values)[-1], rtol=1e-9)

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 import eventsim as es
+from eventsim.conversion.from_nir import from_nir
 from eventsim.conversion.from_onnx import from_onnx
 from eventsim.conversion.from_torch import from_torch
 from eventsim.conversion.lowering import lower
+from eventsim.conversion.to_nir import write_nir
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -107,7 +109,7 @@ def spikes(made, image, resolution):
 
 @pytest.mark.parametrize("resolution", [1, es.DEFAULT_RESOLUTION])
 @pytest.mark.parametrize("name", ["own binary", "recipe QCFS", "recipe ReLU", "residual"])
-def test_onnx_export_makes_the_same_spikes(name, resolution, tmp_path):
+def test_onnx_and_nir_exports_make_the_same_spikes(name, resolution, tmp_path):
     pytest.importorskip("onnx")
     pytest.importorskip("onnxscript")
     model = module(MODELS[name], 2)
@@ -115,13 +117,15 @@ def test_onnx_export_makes_the_same_spikes(name, resolution, tmp_path):
     torch.onnx.export(model, (torch.rand(1, 3, 8, 8),), path, dynamo=True, external_data=False, optimize=True)
     images = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 3), dtype=np.uint8)
     ours, theirs = es.convert(model, images), es.convert(from_onnx(path), images)
-    assert list(ours.network.populations) == list(theirs.network.populations)
-    for image in images[:3]:
-        expected, found = spikes(ours, image, resolution), spikes(theirs, image, resolution)
-        assert sum(len(s.ticks) for s in expected.values()) > 0
-        for population in expected:
-            for a, b in zip(expected[population], found[population], strict=True):
-                np.testing.assert_array_equal(a, b)
+    write_nir(ours, tmp_path / "model.nir")
+    for other in (theirs, es.convert(from_nir(tmp_path / "model.nir"))):
+        assert list(ours.network.populations) == list(other.network.populations)
+        for image in images[:3]:
+            expected, found = spikes(ours, image, resolution), spikes(other, image, resolution)
+            assert sum(len(s.ticks) for s in expected.values()) > 0
+            for population in expected:
+                for a, b in zip(expected[population], found[population], strict=True):
+                    np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def convert(
 
     Parameters
     ----------
-    model : torch.nn.Module or eventsim.conversion.graph.Graph
+    model : torch.nn.Module, nir.NIRGraph or eventsim.conversion.graph.Graph
         Takes pixels in 0..1, normalised by ``mean`` and ``std``.
     calibration : array_like of uint8, shape (n, height, width, channels), optional
         Images whose activations set the ranges of ReLU layers. Networks whose activations all have bounds of their own
@@ -126,6 +126,10 @@ def convert(
         raise ConversionError(f"the percentile must be above 0 and at most 100, found {percentile}")
     if isinstance(model, Graph):
         graph = model
+    elif type(model).__module__.partition(".")[0] == "nir":
+        from eventsim.conversion.from_nir import from_nir
+
+        graph = from_nir(model)
     else:
         from eventsim.conversion.from_torch import from_torch
 

@@ -208,7 +208,7 @@ def _image(source: SourceNetwork, pixel: tuple[Array, Array]) -> tuple[npt.NDArr
 def _range(layer: Layer, ranges: dict[str, Array]) -> Array:
     """Pre-activation per channel at which a neuron fires once per step."""
     assert layer.activation is not None
-    if layer.activation.kind in ("steps", "clip"):
+    if layer.activation.kind in ("steps", "clip", "rate"):
         return np.full(layer.shape[-1], layer.activation.high - layer.activation.low)
     return np.broadcast_to(np.asarray(ranges[layer.name], np.float64), (layer.shape[-1],))
 
@@ -278,7 +278,7 @@ def _add(
         source_shape = source.input_shape if weights.term.source == IMAGE else known[weights.term.source].shape
         tables.append(_table(weights, integers, layer.shape, source_shape))
     half = settings.initial == "half"
-    steps = layer.activation is not None and layer.activation.kind != "relu"
+    steps = layer.activation is not None and layer.activation.kind not in ("relu", "rate")
     refractory = settings.refractory if settings.refractory is not None else float(steps)
     v0: Any = 0 if threshold is None or not half else threshold // 2
     if threshold is None:

@@ -54,10 +54,14 @@ class Scale:
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """``y = min(max(x, low), high)``; ReLU is ``Clip(0, inf)``."""
+    """``y = min(max(x, low), high)``; ReLU is ``Clip(0, inf)``.
+
+    ``rate`` marks the firing rate of a spiking neuron: the layer made of it is that neuron, neither signed nor refractory by default.
+    """
 
     low: float
     high: float
+    rate: bool = False
 
 
 @dataclass(frozen=True, eq=False)

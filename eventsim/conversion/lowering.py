@@ -70,11 +70,13 @@ class Term:
 class Activation:
     """``a(z) = clip(z, low, high) - low``, or for ``steps`` ``clip(floor(z), low, high) - low``, or for ``sign`` ``z >= 0``.
 
+    ``rate`` is a clip that was a spiking neuron's rate in the source network already.
+
     Every activation starts at 0, so that a silent neuron says 0; what is missing from the source's activation (offset, scale)
     is in the terms and biases that use it.
     """
 
-    kind: Literal["relu", "clip", "steps", "sign"]
+    kind: Literal["relu", "clip", "rate", "steps", "sign"]
     low: float = 0.0
     high: float = np.inf
 
@@ -208,12 +210,17 @@ def apply(term: Term, values: npt.NDArray[np.floating]) -> npt.NDArray[np.floati
 
 @dataclass(frozen=True)
 class _Form:
-    """An activation under construction: ``y = factor * core(z) + shift`` with ``core = clip([floor] z, low, high)``."""
+    """An activation under construction: ``y = factor * core(z) + shift`` with ``core = clip([floor] z, low, high)``.
 
+    ``origin`` is the number of the node that made the core: uses that scale it differently share one population.
+    """
+
+    origin: int
     low: float = -np.inf
     high: float = np.inf
     floor: bool = False
     sign: bool = False
+    rate: bool = False
     factor: Array | float = 1.0
     shift: Array | float = 0.0
 
@@ -239,7 +246,7 @@ class _Lowering:
         self.layers: list[Layer] = []
         self.input_shape: Shape = (1, 1, 1)
         self.input_affine: tuple[Array, Array] | None = None
-        self.populations: dict[int, _Signal] = {}  # by number of the graph's node
+        self.populations: dict[int, Layer] = {}  # by their forms' origin
         self.numbers = 0
 
     def run(self) -> SourceNetwork:
@@ -274,12 +281,12 @@ class _Lowering:
         if isinstance(op, g.Scale):
             return self._scale(signal, op.factor, op.shift)
         if isinstance(op, (g.Clip, g.Floor, g.Sign)):
-            return self._elementwise(signal, op, source)
+            return self._elementwise(signal, op, number)
         if isinstance(op, g.Flatten):
             return replace(signal, flat=True)
-        signal = self._materialise(signal, source)
+        signal = self._materialise(signal)
         if isinstance(op, g.Add):
-            other = self._materialise(signals[node.inputs[1]], node.inputs[1])
+            other = self._materialise(signals[node.inputs[1]])
             return replace(signal, terms=signal.terms + other.terms, bias=signal.bias + other.bias)
         if isinstance(op, g.AveragePool):
             return self._average(signal, op.window)
@@ -295,14 +302,14 @@ class _Lowering:
         terms = tuple(replace(term, scale=term.scale * factor) for term in signal.terms)
         return replace(signal, terms=terms, bias=signal.bias * factor + shift)
 
-    def _elementwise(self, signal: _Signal, op: g.Clip | g.Floor | g.Sign, source: int) -> _Signal:
+    def _elementwise(self, signal: _Signal, op: g.Clip | g.Floor | g.Sign, number: int) -> _Signal:
         form = signal.form
         if form is None:
             if isinstance(op, g.Sign):
-                return replace(signal, form=_Form(low=0, high=1, sign=True, factor=2.0, shift=-1.0))
+                return replace(signal, form=_Form(number, low=0, high=1, sign=True, factor=2.0, shift=-1.0))
             if isinstance(op, g.Floor):
-                return replace(signal, form=_Form(floor=True))
-            return replace(signal, form=_Form(low=op.low, high=op.high))
+                return replace(signal, form=_Form(number, floor=True))
+            return replace(signal, form=_Form(number, low=op.low, high=op.high, rate=op.rate))
         uniform = np.ndim(form.factor) == 0 and np.ndim(form.shift) == 0 and float(form.factor) > 0
         if isinstance(op, g.Clip) and uniform and not form.sign:
             low, high = (bound - float(form.shift) for bound in (op.low, op.high))
@@ -310,7 +317,7 @@ class _Lowering:
             if not form.floor or (_whole(low) and _whole(high)):
                 if form.floor:
                     low, high = (bound if np.isinf(bound) else round(bound) for bound in (low, high))
-                return replace(signal, form=replace(form, low=low, high=high))
+                return replace(signal, form=replace(form, origin=number, low=low, high=high))
         if isinstance(op, g.Floor) and not form.floor and not form.sign:
             positive = bool(np.all(np.asarray(form.factor) > 0))
             bounds = [np.asarray(form.factor) * bound + form.shift for bound in (form.low, form.high)]
@@ -319,33 +326,31 @@ class _Lowering:
             ):
                 low, high = (float(np.floor(b.flat[0] + 1e-9)) for b in bounds)
                 inner = self._scale(replace(signal, form=None), np.asarray(form.factor), np.asarray(form.shift))
-                return replace(inner, form=_Form(low=low, high=high, floor=True))
+                return replace(inner, form=_Form(number, low=low, high=high, floor=True))
         # Two activations in a row: the first one becomes a population of its own.
-        return self._elementwise(self._materialise(signal, source), op, source)
+        return self._elementwise(self._materialise(signal), op, number)
 
-    def _materialise(self, signal: _Signal, number: int) -> _Signal:
+    def _materialise(self, signal: _Signal) -> _Signal:
         """The signal as terms: an activation that is still pending becomes a population."""
         form = signal.form
         if form is None:
             return signal
-        if number in self.populations:
-            return self.populations[number]
         if form.high <= form.low or np.isinf(form.low) or (form.floor and np.isinf(form.high)):
             raise ConversionError(
                 f"an activation that is limited to {form.low:g}..{form.high:g}{' after rounding' if form.floor else ''} cannot become "
                 "a spiking neuron; expected ReLU, a clip with two bounds, or rounding within two bounds"
             )
-        kind: Literal["relu", "clip", "steps", "sign"]
-        kind = "sign" if form.sign else "steps" if form.floor else "relu" if np.isinf(form.high) else "clip"
-        layer = self._layer(signal, Activation(kind, form.low, form.high))
+        kind: Literal["relu", "clip", "rate", "steps", "sign"]
+        kind = "sign" if form.sign else "steps" if form.floor else "relu" if np.isinf(form.high) else "rate" if form.rate else "clip"
+        layer = self.populations.get(form.origin)
+        if layer is None:
+            layer = self.populations[form.origin] = self._layer(signal, Activation(kind, form.low, form.high))
         shape = signal.shape
         factor = np.broadcast_to(np.asarray(form.factor, np.float64), (shape[-1],))
         term = Term(layer.name, (1, 1), None, (1, 1), factor.copy(), layer.name)
         # The activation starts at 0 where the source's starts at low.
         bias = np.asarray(form.shift, np.float64) + np.asarray(form.factor, np.float64) * form.low
-        made = _Signal(shape, signal.flat, (term,), bias)
-        self.populations[number] = made
-        return made
+        return _Signal(shape, signal.flat, (term,), bias)
 
     def _image_terms(self, signal: _Signal) -> _Signal:
         """Fix how the input's values are scaled by its first use; later uses are relative to that."""
@@ -435,7 +440,7 @@ class _Lowering:
         return layer
 
     def _finish(self, signal: _Signal) -> None:
-        signal = self._materialise(signal, self.graph.output)
+        signal = self._materialise(signal)
         self._layer(signal, None)
 
 

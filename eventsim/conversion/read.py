@@ -18,7 +18,8 @@ def read_model(path: str | os.PathLike[str], architecture: str | None = None, in
     Parameters
     ----------
     path : path-like
-        ``.onnx``: a (Q)ONNX file. ``.pt``, ``.pth``, ``.ckpt`` or ``.safetensors``: a state dict for ``architecture``.
+        ``.onnx``: a (Q)ONNX file; ``.nir``: a NIR file.
+        ``.pt``, ``.pth``, ``.ckpt`` or ``.safetensors``: a state dict for ``architecture``.
     architecture : str, optional
         ``FILE.py:FUNCTION``: Python code of the user's that makes the module which the state dict belongs to. It is run.
     input_shape : sequence of int, optional
@@ -36,8 +37,12 @@ def read_model(path: str | os.PathLike[str], architecture: str | None = None, in
         from eventsim.conversion.from_onnx import from_onnx
 
         return from_onnx(path, input_shape)
+    if path.suffix == ".nir":
+        from eventsim.conversion.from_nir import from_nir
+
+        return from_nir(path)
     if path.suffix not in (".pt", ".pth", ".ckpt", ".safetensors"):
-        raise ConversionError(f"{path}: expected .onnx, or a state dict in .pt, .pth, .ckpt or .safetensors")
+        raise ConversionError(f"{path}: expected .onnx or .nir, or a state dict in .pt, .pth, .ckpt or .safetensors")
     if architecture is None:
         raise ConversionError(f"{path}: a state dict holds weights alone; name what makes its module: --architecture FILE.py:FUNCTION")
     model = _build(architecture)
