@@ -8,6 +8,7 @@ written for weights that stay binary). Binary weights choose the quantum, so tha
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -28,6 +29,8 @@ _THRESHOLD_TOLERANCE = 1 / 512
 _PIXEL_FRACTION = 4
 # Magnitudes of weights computed in float32 differ in the last digits.
 _SAME_MAGNITUDE = 1e-5
+# Weights looked at in one piece.
+_PART = 2**22
 
 
 @dataclass(frozen=True)
@@ -142,15 +145,34 @@ class _Weights:
 
     Attributes
     ----------
-    real : float64 (..., outputs)
-        What one spike adds to the pre-activation.
+    factor : float64, (outputs,) or (inputs, outputs)
+        What one spike adds to the pre-activation is the operator's weights times this.
     magnitude : float64 (outputs,) or None
         If the weights are binary: what each filter's are worth.
     """
 
     term: Term
-    real: Array
+    factor: Array
     magnitude: Array | None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the weights: (..., inputs, outputs)."""
+        return (1, len(self.term.scale)) if self.term.operator is None else self.term.operator.weights.shape
+
+    def parts(self) -> Iterator[tuple[slice, Array]]:
+        """The weights times ``factor``, float64 (some rows, outputs), piece by piece: a whole layer of VGG would take gigabytes."""
+        outputs = self.shape[-1]
+        flat = np.ones((1, outputs)) if self.term.operator is None else self.term.operator.weights.reshape(-1, outputs)
+        rows = max(1, _PART // outputs)
+        for start in range(0, len(flat), rows):
+            part = slice(start, min(start + rows, len(flat)))
+            factor = self.factor if self.factor.ndim == 1 else self.factor[np.arange(part.start, part.stop) % len(self.factor)]
+            yield part, flat[part] * factor
+
+    def largest(self) -> Array:
+        """Largest magnitude per output, float64 (outputs,)."""
+        return np.max([np.abs(real).max(0) for _, real in self.parts()], axis=0)
 
 
 def build(
@@ -230,24 +252,27 @@ def _zero(layer: Layer, full: Array) -> Array:
 
 def _weights(term: Term, gain: Array) -> _Weights:
     """The term's weights, scaled by what a spike of its source stands for."""
-    uniform = bool(np.all(gain == gain[0]))
     if term.operator is None:
-        real = (term.scale * gain)[None, :]
-        return _Weights(term, real, np.abs(real[0]) if np.all(real) else None)
-    weights = term.operator.weights
-    flat = weights.reshape(-1, weights.shape[-1])
-    magnitude = np.abs(flat).mean(0)
-    binary = bool(np.all(np.abs(np.abs(flat) - magnitude) <= _SAME_MAGNITUDE * magnitude)) and bool(np.all(magnitude > 0))
-    if uniform:
-        real = weights * (term.scale * gain[0])
-        return _Weights(term, real, magnitude * np.abs(term.scale) * gain[0] if binary else None)
-    per_input = gain[:, None] if isinstance(term.operator, Kernel) else np.tile(gain, len(flat) // len(gain))[:, None]
-    return _Weights(term, weights * per_input * term.scale, None)
+        factor = term.scale * gain
+        return _Weights(term, factor, np.abs(factor) if np.all(factor) else None)
+    if not np.all(gain == gain[0]):
+        # Inputs are numbered channel last, in kernels and matrices alike.
+        return _Weights(term, gain[:, None] * term.scale, None)
+    factor = term.scale * gain[0]
+    magnitude = _magnitude(term)
+    return _Weights(term, factor, None if magnitude is None else magnitude * np.abs(factor))
+
+
+def _magnitude(term: Term) -> Array | None:
+    """What a binary operator's weights are worth per output; None if they are not binary."""
+    alone = _Weights(term, np.ones(len(term.scale)), None)
+    magnitude = np.sum([np.abs(real).sum(0) for _, real in alone.parts()], axis=0) / np.prod(alone.shape[:-1])
+    same = all(np.all(np.abs(np.abs(real) - magnitude) <= _SAME_MAGNITUDE * magnitude) for _, real in alone.parts())
+    return magnitude if same and np.all(magnitude > 0) else None
 
 
 def _source_binary(term: Term) -> bool:
-    alone = Term("", (1, 1), term.operator, (1, 1), np.ones_like(term.scale))
-    return term.operator is not None and _weights(alone, np.ones(1)).magnitude is not None
+    return term.operator is not None and _magnitude(term) is not None
 
 
 def _add(
@@ -320,7 +345,7 @@ def _add(
 
 def _quantum(terms: list[_Weights], full: Array | None, settings: Settings) -> tuple[Array, int, int | None]:
     """Quantum per output channel, bits of the largest weights, and which term is represented exactly (None: none is)."""
-    outputs = terms[0].real.shape[-1]
+    outputs = terms[0].shape[-1]
     for i, weights in enumerate(terms):
         magnitude = weights.magnitude
         if magnitude is None or (full is None and np.ptp(magnitude) > _SAME_MAGNITUDE * magnitude.max()):
@@ -339,23 +364,26 @@ def _quantum(terms: list[_Weights], full: Array | None, settings: Settings) -> t
                 break
             bits += 1
         return magnitude / 2.0**bits, bits, i
-    largest = np.max([np.abs(w.real).reshape(-1, outputs).max(0) for w in terms], axis=0)
+    largest = np.max([weights.largest() for weights in terms], axis=0)
     if full is None:
         largest = np.full(outputs, largest.max())
     top = 2.0 ** (settings.weight_bits - 1) - 1
     return np.maximum(largest, 1e-30) / top, settings.weight_bits - 1, None
 
 
-def _integers(weights: _Weights, quantum: Array, bits: int, exact: int | None) -> npt.NDArray[np.int64]:
-    if exact is not None and weights.magnitude is not None and np.allclose(weights.magnitude, quantum * 2.0**bits, rtol=1e-4):
-        return np.where(weights.real < 0, -1, 1).astype(np.int64) * 2**bits
-    scaled = weights.real / quantum
-    if np.abs(scaled).max(initial=0) > 2**30:
+def _integers(weights: _Weights, quantum: Array, bits: int, exact: int | None) -> npt.NDArray[np.integer]:
+    binary = exact is not None and weights.magnitude is not None and np.allclose(weights.magnitude, quantum * 2.0**bits, rtol=1e-4)
+    largest = 2.0**bits if binary else float(np.max(weights.largest() / quantum, initial=0))
+    if largest > 2**30:
         raise ConversionError("weights of the layer's projections differ by more than 2**30 in size")
-    return np.round(scaled).astype(np.int64)
+    dtype = next(t for t in (np.int8, np.int16, np.int32) if largest <= np.iinfo(t).max)
+    integers = np.empty((int(np.prod(weights.shape[:-1])), weights.shape[-1]), dtype)
+    for part, real in weights.parts():
+        integers[part] = np.where(real < 0, -(2**bits), 2**bits) if binary else np.round(real / quantum)
+    return integers.reshape(weights.shape)
 
 
-def _table(weights: _Weights, integers: npt.NDArray[np.int64], shape: tuple[int, ...], source_shape: tuple[int, ...]) -> Table:
+def _table(weights: _Weights, integers: npt.NDArray[np.integer], shape: tuple[int, ...], source_shape: tuple[int, ...]) -> Table:
     term = weights.term
     if isinstance(term.operator, Kernel):
         return Conv2d(integers, term.operator.stride, term.operator.padding, term.before, term.after)
@@ -375,16 +403,20 @@ def _signs(weights: _Weights, table: Table) -> tuple[int, int]:
     flipped = int(np.count_nonzero(weights.term.scale < 0))
     if weights.term.operator is None:
         return 0, flipped
-    expected = np.sign(weights.term.operator.weights) * np.where(weights.term.scale < 0, -1, 1)
-    made = np.sign(table.weights)
-    wrong = (made != expected) & (np.abs(weights.term.scale) > 0)
-    if weights.magnitude is None:
-        wrong &= made != 0
-    return int(np.count_nonzero(wrong)), flipped
+    made = table.weights.reshape(-1, weights.shape[-1])
+    source = _Weights(weights.term, np.where(weights.term.scale < 0, -1.0, 1.0), None)
+    count = 0
+    for part, expected in source.parts():
+        wrong = (np.sign(made[part]) != np.sign(expected)) & (np.abs(weights.term.scale) > 0)
+        if weights.magnitude is None:
+            wrong &= made[part] != 0
+        count += int(np.count_nonzero(wrong))
+    return count, flipped
 
 
 def _weight_error(weights: _Weights, table: Table, quantum: Array) -> float:
     if isinstance(table, Sparse):
         return 0.0
-    difference = np.abs(table.weights * quantum - weights.real)
-    return float(difference.max() / max(float(np.abs(weights.real).max()), 1e-30))
+    made = table.weights.reshape(-1, weights.shape[-1])
+    difference = max(float(np.abs(made[part] * quantum - real).max()) for part, real in weights.parts())
+    return difference / max(float(weights.largest().max()), 1e-30)

@@ -309,7 +309,7 @@ class _Reader:
     def _conv(self, x: _Value, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int, name: str) -> _Value:
         if _pair(dilation) != (1, 1) or groups != 1:
             raise ConversionError(f"{name}: dilation {dilation} and {groups} groups; supported: neither")
-        kernel = _array(weight, name)
+        kernel = _weights(weight, name)
         if padding == "valid":
             padding = 0
         if padding == "same":
@@ -322,7 +322,7 @@ class _Reader:
 
     def _linear(self, x: _Value, weight: Any, bias: Any, name: str) -> _Value:
         offset = None if bias is None else _array(bias, name)
-        return _Value(self.graph.add(Linear(_array(weight, name), offset), (x.number,), name))
+        return _Value(self.graph.add(Linear(_weights(weight, name), offset), (x.number,), name))
 
     def _batch_norm(self, x: _Value, mean: Any, variance: Any, weight: Any, bias: Any, eps: float, name: str) -> _Value:
         if mean is None or variance is None:
@@ -376,8 +376,14 @@ def _resolve(argument: Any, values: dict[Any, Any]) -> Any:
 
 
 def _array(value: Any, name: str) -> Any:
+    return _weights(value, name).astype(np.float64)
+
+
+def _weights(value: Any, name: str) -> Any:
+    """As float64 if they were that, else float32: large layers need no more memory than they had."""
     try:
-        return np.asarray(value.detach().cpu().double().numpy(), np.float64)
+        value = value.detach().cpu()
+        return (value if value.element_size() > 4 else value.float()).numpy()
     except AttributeError:
         raise ConversionError(f"{name}: weights that depend on the input are not supported") from None
 

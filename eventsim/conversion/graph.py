@@ -16,6 +16,7 @@ import numpy.typing as npt
 from eventsim.errors import ConversionError
 
 Array = npt.NDArray[np.float64]
+Weights = npt.NDArray[np.floating]
 Shape = tuple[int, ...]
 
 
@@ -30,7 +31,7 @@ class Input:
 class Convolution:
     """``y[o] = bias[o] + sum over i, u, v of weight[o, i, u, v] * x[i, ...]``, zero-padded (top, left, bottom, right)."""
 
-    weight: Array
+    weight: Weights
     bias: Array | None = None
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
@@ -40,7 +41,7 @@ class Convolution:
 class Linear:
     """``y = weight @ x + bias``; weight is (outputs, inputs), inputs numbered channel first."""
 
-    weight: Array
+    weight: Weights
     bias: Array | None = None
 
 

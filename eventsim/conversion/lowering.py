@@ -27,18 +27,18 @@ IMAGE = ""  # The name under which terms refer to the network's input.
 
 @dataclass(frozen=True, eq=False)
 class Kernel:
-    """A convolution: float64 weights (rows, columns, inputs, outputs), stride, zero padding (top, left, bottom, right)."""
+    """A convolution: float weights (rows, columns, inputs, outputs), stride, zero padding (top, left, bottom, right)."""
 
-    weights: Array
+    weights: g.Weights
     stride: tuple[int, int]
     padding: tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
 class Matrix:
-    """All-to-all weights: float64 (inputs, outputs), inputs numbered row by row, channel last."""
+    """All-to-all weights: float (inputs, outputs), inputs numbered row by row, channel last."""
 
-    weights: Array
+    weights: g.Weights
 
 
 @dataclass(frozen=True, eq=False)
