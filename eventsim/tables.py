@@ -426,8 +426,13 @@ class Dense:
 
     def apply(self, values: IntArray, target_shape: Shape) -> IntArray:
         """The table's exact integer output for dense source values: int64, flat (see :meth:`Conv2d.apply`)."""
-        source = np.asarray(values).reshape(spatial(values.shape))
-        return self.as_conv(values.shape).apply(source, (self.weights.shape[1],))
+        kernel = self.as_conv(values.shape)  # checks the size
+        height, width, channels = spatial(values.shape)
+        by, bx = self.pool_before
+        x = np.asarray(values, np.int64).reshape(height, width, channels)[: height // by * by, : width // bx * bx]
+        x = x.reshape(height // by, by, width // bx, bx, channels).sum((1, 3)).ravel()
+        dtype = _product_dtype(x, kernel.weights)
+        return (x.astype(dtype) @ self.weights.astype(dtype)).astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)
