@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
+import numpy as np
 from evaluation import MODES, evaluate
 from zoo import HERE, write
 
@@ -36,8 +37,11 @@ def variant(network: es.Network, changes: dict[str, object]) -> es.Network:
     """The network with its neurons changed."""
     for name, population in network.populations.items():
         if isinstance(population, (Driven, Spiking)):
-            known = {key: value for key, value in changes.items() if hasattr(population, key)}
-            network.populations[name] = replace(population, **known)
+            settings = {f.name for f in fields(population) if f.init}
+            values = {key: value for key, value in changes.items() if key in settings}
+            if "v0" in values:
+                values["v0"] = np.full_like(population.v0, values["v0"])
+            network.populations[name] = replace(population, **values)
     return network
 
 

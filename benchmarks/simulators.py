@@ -1,0 +1,346 @@
+"""Time eventsim against dense simulators on three binary networks with seeded random weights, one thread.
+
+    pip install -e '.[train]'                        # and, to have it compared too: pip install spikingjelly
+    python benchmarks/simulators.py                  # all three networks, some minutes
+    python benchmarks/simulators.py mlp --json
+
+Hidden weights are random signs, those of the first and last layer random int8; thresholds are calibrated layer by layer to the
+wanted rate of spikes per neuron and step. Before anything is timed, the clocked run must equal a float64 PyTorch loop in the spike
+count of every layer, and the dense simulators that are timed (float32, as users run them) must too: with integer weights
+and thresholds float32 is exact here. Timings are medians of interleaved rounds, after compilation; the dense form is timed at several
+batch sizes, and ratios are to its best one.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("NUMBA_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
+
+import argparse
+import importlib.util
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+from rich.table import Table
+
+import eventsim as es
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Convolutions 3x3 by ``plan`` (a 2x2 sum pool behind those before "P"), then dense layers."""
+
+    image: tuple[int, int, int]
+    plan: tuple[int | str, ...]
+    dense: tuple[int, ...]
+    batches: tuple[int, ...]
+
+
+ARCHITECTURES = {
+    "mlp": Architecture((28, 28, 1), (), (512, 512, 10), (1, 4, 16, 64)),
+    "cnn": Architecture((28, 28, 1), (32, 32, "P", 64, 64, "P"), (256, 10), (1, 2, 4, 8)),
+    "vgg15": Architecture(
+        (32, 32, 3), (64, 64, "P", 128, 128, "P", 256, 256, 256, "P", 512, 512, 512, "P", 512, 512, 512, "P"), (4096, 100), (1, 2, 4)
+    ),
+}
+
+
+@dataclass
+class Layer:
+    """Weights (rows, columns, inputs, outputs) or (inputs, outputs), the pool behind them, and the same for PyTorch with the pool fused."""
+
+    weights: np.ndarray
+    pool: int
+
+    def __post_init__(self) -> None:
+        w = self.weights.astype(np.int64)
+        if w.ndim == 4 and self.pool > 1:
+            # Sum pooling behind a convolution is one convolution with a larger kernel.
+            fused = np.zeros((w.shape[0] + 1, w.shape[1] + 1, *w.shape[2:]), np.int64)
+            for i in (0, 1):
+                for j in (0, 1):
+                    fused[i : i + w.shape[0], j : j + w.shape[1]] += w
+            w = fused
+        self.dense = torch.from_numpy(np.ascontiguousarray(w.transpose(3, 2, 0, 1) if w.ndim == 4 else w.T).astype(np.float32))
+
+    def currents(self, x: torch.Tensor) -> torch.Tensor:
+        """Of spikes (n, channels, height, width) or (n, features)."""
+        if self.dense.ndim == 4:
+            return F.conv2d(x, self.dense.to(x.dtype), stride=self.pool, padding=1)
+        # Our neurons are numbered channel last.
+        flat = x.permute(0, 2, 3, 1).flatten(1) if x.ndim == 4 else x
+        return flat @ self.dense.to(x.dtype).T
+
+
+def layers(architecture: Architecture, rng: np.random.Generator) -> list[Layer]:
+    """Random weights."""
+    height, width, channels = architecture.image
+    shapes: list[tuple[tuple[int, ...], int]] = []
+    for i, item in enumerate(architecture.plan):
+        if item != "P":
+            pool = 2 if architecture.plan[i + 1 : i + 2] == ("P",) else 1
+            shapes.append(((3, 3, channels, int(item)), pool))
+            channels, height, width = int(item), height // pool, width // pool
+    features = height * width * channels
+    for outputs in architecture.dense:
+        shapes.append(((features, outputs), 1))
+        features = outputs
+    ends = (0, len(shapes) - 1)
+    return [
+        Layer((rng.integers(-127, 128, shape) if i in ends else rng.choice([-1, 1], shape)).astype(np.int8), pool)
+        for i, (shape, pool) in enumerate(shapes)
+    ]
+
+
+def smooth_images(shape: tuple[int, int, int], n: int, rng: np.random.Generator) -> np.ndarray:
+    """Random images with most of their power in low frequencies, as photographs have: uint8 (n, height, width, channels)."""
+    coarse = torch.from_numpy(rng.uniform(0, 255, (n, shape[2], 8, 8)))
+    fine = F.interpolate(coarse, size=shape[:2], mode="bicubic")
+    return fine.permute(0, 2, 3, 1).clamp(0, 255).round().numpy().astype(np.uint8)
+
+
+def to_torch(images: np.ndarray, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return torch.from_numpy(images.transpose(0, 3, 1, 2).copy()).to(dtype)
+
+
+def fire(currents: torch.Tensor, threshold: float) -> torch.Tensor:
+    """Clocked integrate-and-fire neurons: spikes from currents, both (steps, images, ...)."""
+    v = torch.zeros_like(currents[0])
+    spikes = torch.empty_like(currents)
+    for t, current in enumerate(currents):
+        v += current
+        spike = torch.ge(v, threshold, out=spikes[t])
+        v.sub_(spike, alpha=threshold)
+    return spikes
+
+
+@torch.no_grad()
+def folded(net: list[Layer], thresholds: list[int], images: torch.Tensor, steps: int) -> list[int]:
+    """The best dense form: all steps of a layer at once, as one batch; pooling fused. Returns the spikes of each layer."""
+    counts = []
+    current = net[0].currents(images)
+    x = fire(current.expand(steps, *current.shape), thresholds[0])
+    for layer, threshold in zip(net[1:], [*thresholds[1:], 0], strict=True):
+        counts.append(int(x.sum()))
+        currents = layer.currents(x.flatten(0, 1)).unflatten(0, (steps, -1))
+        if threshold:
+            x = fire(currents, threshold)
+    return counts
+
+
+@torch.no_grad()
+def loop(net: list[Layer], thresholds: list[int], images: torch.Tensor, steps: int) -> list[int]:
+    """The plain dense simulator: every layer at every step. Returns the spikes of each layer."""
+    v: list[torch.Tensor | None] = [None] * len(thresholds)
+    counts = [0] * len(thresholds)
+    current = net[0].currents(images)
+    for _ in range(steps):
+        x = current
+        for i, threshold in enumerate(thresholds):
+            if i:
+                x = net[i].currents(x)
+            potential = x.clone() if v[i] is None else v[i] + x
+            x = (potential >= threshold).to(images.dtype)
+            v[i] = potential - threshold * x
+            counts[i] += int(x.sum())
+        net[-1].currents(x)
+    return counts
+
+
+def spikingjelly(net: list[Layer], thresholds: list[int]) -> Callable[[torch.Tensor, int], list[int]]:
+    """SpikingJelly's multi-step mode with the same weights; reset by subtraction."""
+    from spikingjelly.activation_based import functional, neuron
+
+    neurons = [neuron.IFNode(v_threshold=float(t), v_reset=None, step_mode="m") for t in thresholds]
+
+    @torch.no_grad()
+    def run(images: torch.Tensor, steps: int) -> list[int]:
+        functional.reset_net(torch.nn.ModuleList(neurons))
+        counts = []
+        current = net[0].currents(images)
+        x = neurons[0](current.expand(steps, *current.shape))
+        for layer, node in zip(net[1:], [*neurons[1:], None], strict=True):
+            counts.append(int(x.sum()))
+            currents = layer.currents(x.flatten(0, 1)).unflatten(0, (steps, -1))
+            if node is not None:
+                x = node(currents)
+        return counts
+
+    return run
+
+
+@torch.no_grad()
+def calibrate(net: list[Layer], image: torch.Tensor, rate: float, steps: int) -> list[int]:
+    """Integer thresholds that give each layer the rate in a clocked run on the image."""
+    thresholds = []
+    current = net[0].currents(image)
+    currents = current.expand(steps, *current.shape)
+    for layer in net[1:]:
+        low, high = 1, 2**24
+        while high - low > max(1, low // 200):
+            middle = (low + high) // 2
+            low, high = (middle, high) if fire(currents, middle).mean() > rate else (low, middle)
+        thresholds.append(high)
+        currents = layer.currents(fire(currents, high).flatten(0, 1)).unflatten(0, (steps, -1))
+    return thresholds
+
+
+def build(architecture: Architecture, net: list[Layer], thresholds: list[int]) -> es.Network:
+    """The same network for eventsim."""
+    network = es.Network()
+    network.image_input(architecture.image)
+    shape: tuple[int, ...] = architecture.image
+    previous = ""
+    for i, layer in enumerate(net):
+        w = layer.weights
+        table: es.Table = es.Conv2d(w, padding=1, pool_after=layer.pool) if w.ndim == 4 else es.Dense(w)
+        shape = table.output_shape(shape)
+        name = f"conv{i + 1}" if w.ndim == 4 else f"fc{i + 1}"
+        if i == 0:
+            network.driven(name, shape, thresholds[0], encoder=table)
+        else:
+            if i < len(thresholds):
+                network.spiking(name, shape, thresholds[i])
+            else:
+                network.readout(name, shape)
+            network.connect(previous, name, table)
+        previous = name
+    return network
+
+
+_CHILD = """
+import pathlib, re, resource, sys
+import numpy as np
+import eventsim as es
+network = es.load(sys.argv[1] + "/net.h5")
+es.run(network, np.load(sys.argv[1] + "/image.npy"), steps=int(sys.argv[2]), record="none")
+status = pathlib.Path("/proc/self/status")
+# Where a process begins as a copy of its parent, its resource usage includes the parent's.
+found = re.search(r"VmHWM:\\s+(\\d+)", status.read_text()) if status.exists() else None
+print((int(found[1]) if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) / 1024)
+"""
+
+
+def peak_of_a_run(network: es.Network, image: np.ndarray, steps: int) -> float:
+    """Peak memory (MiB) of a process of its own that loads the network and runs it asynchronously, without a trace."""
+    with tempfile.TemporaryDirectory() as folder:
+        es.save(network, Path(folder) / "net.h5")
+        np.save(Path(folder) / "image.npy", image)
+        done = subprocess.run([sys.executable, "-c", _CHILD, folder, str(steps)], capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def measure(name: str, options: argparse.Namespace) -> dict[str, object]:
+    """Check, then time, everything on one network."""
+    architecture = ARCHITECTURES[name]
+    rng = np.random.default_rng(options.seed)
+    net = layers(architecture, rng)
+    images = smooth_images(architecture.image, max(architecture.batches), rng)
+    dense = to_torch(images)
+    if len(net[0].weights.shape) == 2:
+        dense = dense.permute(0, 2, 3, 1).flatten(1)
+    thresholds = calibrate(net, dense[:1], options.rate, options.steps)
+    simulator = es.Simulator(build(architecture, net, thresholds))
+
+    def simulate(resolution: int, engine: es.EngineName) -> es.Result:
+        return simulator.run(images[0], steps=options.steps, resolution=resolution, engine=engine, record="none")
+
+    expected = loop(net, thresholds, dense[:1].double(), options.steps)
+    works: dict[str, tuple[int, Callable[[], object]]] = {}
+    costs = {}
+    for mode, resolution in (("clocked", 1), ("asynchronous", es.DEFAULT_RESOLUTION)):
+        for engine in ("layered", "queue"):
+            result = simulate(resolution, engine)  # compiles
+            found = [int(n) for n in result.spikes_per_population().values()][:-1]
+            if resolution == 1 and found != expected:
+                sys.exit(f"{name}: the clocked run disagrees with the float64 loop:\n  float64  {expected}\n  eventsim {found}")
+            costs[mode] = {"spikes": result.total_spikes, "synaptic_events": result.total_synaptic_events}
+            works[f"eventsim {mode}, {engine}"] = (1, lambda r=resolution, e=engine: simulate(r, e))
+    works["PyTorch loop"] = (1, lambda: loop(net, thresholds, dense[:1], options.steps))
+    for batch in architecture.batches:
+        works[f"PyTorch folded, batch {batch}"] = (batch, lambda b=batch: folded(net, thresholds, dense[:b], options.steps))
+    if importlib.util.find_spec("spikingjelly"):
+        other = spikingjelly(net, thresholds)
+        works["SpikingJelly multi-step"] = (1, lambda: other(dense[:1], options.steps))
+    for what, (batch, work) in works.items():
+        found = work()
+        if batch == 1 and isinstance(found, list) and found != expected:
+            sys.exit(f"{name}: {what} disagrees with the float64 loop:\n  float64 {expected}\n  found   {found}")
+
+    seconds: dict[str, list[float]] = {what: [] for what in works}
+    for _ in range(options.repeats):
+        for what, (batch, work) in works.items():
+            start = time.perf_counter()
+            # Short runs several times, so that the clock is no part of the result.
+            for _ in range(options.inner[name]):
+                work()
+            seconds[what].append((time.perf_counter() - start) / batch / options.inner[name])
+    best = min(statistics.median(times) for what, times in seconds.items() if "folded" in what)
+    rows = [
+        {
+            "simulator": what,
+            "milliseconds": statistics.median(times) * 1e3,
+            "fastest": min(times) * 1e3,
+            "slowest": max(times) * 1e3,
+            "ratio": best / statistics.median(times),
+        }
+        for what, times in seconds.items()
+    ]
+    peak = peak_of_a_run(simulator.network, images[0], options.steps)
+    return {"network": name, "steps": options.steps, "rate": options.rate, "costs": costs, "rows": rows, "peak_mib": peak}
+
+
+def show(console: Console, result: dict[str, object]) -> None:
+    costs = ", ".join(f"{mode} {c['spikes']:,} spikes, {c['synaptic_events']:,} synaptic events" for mode, c in result["costs"].items())
+    table = Table(title=f"{result['network']}, T = {result['steps']}, one thread: {costs}", title_justify="left")
+    for column in ("simulator", "ms an image", "range", "x best dense"):
+        table.add_column(column, justify="left" if column == "simulator" else "right", no_wrap=True)
+    for r in result["rows"]:
+        table.add_row(r["simulator"], f"{r['milliseconds']:.3g}", f"{r['fastest']:.3g}..{r['slowest']:.3g}", f"{r['ratio']:.2f}")
+    console.print(table)
+    console.print(
+        f"peak memory of a process that loads the network and runs it asynchronously, without a trace: {result['peak_mib']:.0f} MiB\n"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("networks", nargs="*", metavar="NETWORK", help=f"of {', '.join(ARCHITECTURES)} (default: all)")
+    parser.add_argument("--rate", type=float, default=0.06, help="spikes per neuron and step")
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    options.inner = {"mlp": 5, "cnn": 1, "vgg15": 1}
+    unknown = set(options.networks) - set(ARCHITECTURES)
+    if unknown:
+        parser.error(f"no network {', '.join(sorted(unknown))}; there are: {', '.join(ARCHITECTURES)}")
+    torch.set_num_threads(1)
+    console = Console()
+    results = []
+    for name in options.networks or ARCHITECTURES:
+        results.append(measure(name, options))
+        if not options.json:
+            show(console, results[-1])
+    if options.json:
+        print(json.dumps({"machine": platform.processor() or platform.machine(), "results": results}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
