@@ -21,7 +21,7 @@ import eventsim as es
 from eventsim import datasets
 from eventsim.network import Driven, Spiking
 
-NETWORKS = ("lenet-mnist", "vgg-small-cifar10")
+NETWORKS = ("lenet-mnist",)
 STEPS = (4, 8, 16, 32)
 TABLE = "<!-- table by alternatives.py -->"
 VARIANTS = {
