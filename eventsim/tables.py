@@ -317,10 +317,9 @@ class Conv2d:
         numpy.ndarray
             int64, flat, one value per target neuron.
         """
-        height, width, channels = values.shape
-        (by, bx), (sy, sx), (py, px) = self.pool_before, self.stride, self.pool_after
-        x = np.asarray(values, np.int64)[: height // by * by, : width // bx * bx]
-        x = x.reshape(height // by, by, width // bx, bx, channels).sum((1, 3))
+        channels = values.shape[2]
+        (sy, sx), (py, px) = self.stride, self.pool_after
+        x = _summed(np.asarray(values, np.int64), self.pool_before)
         top, left, bottom, right = self.padding
         x = np.pad(x, ((top, bottom), (left, right), (0, 0)))
         out_h, out_w, c_out = spatial(target_shape)
@@ -428,9 +427,7 @@ class Dense:
         """The table's exact integer output for dense source values: int64, flat (see :meth:`Conv2d.apply`)."""
         kernel = self.as_conv(values.shape)  # checks the size
         height, width, channels = spatial(values.shape)
-        by, bx = self.pool_before
-        x = np.asarray(values, np.int64).reshape(height, width, channels)[: height // by * by, : width // bx * bx]
-        x = x.reshape(height // by, by, width // bx, bx, channels).sum((1, 3)).ravel()
+        x = _summed(np.asarray(values, np.int64).reshape(height, width, channels), self.pool_before).ravel()
         dtype = _product_dtype(x, kernel.weights)
         return (x.astype(dtype) @ self.weights.astype(dtype)).astype(np.int64)
 
@@ -554,6 +551,14 @@ def _magnitude(weights: IntArray) -> int | None:
         return None
     # Two comparisons instead of abs(): no copy, and abs(int8(-128)) would wrap.
     return first if bool(np.all((weights == first) | (weights == -first))) else None
+
+
+def _summed(values: IntArray, window: tuple[int, int]) -> IntArray:
+    """Sums over windows of (height, width, channels) values; an incomplete window at the end is dropped."""
+    height, width, channels = values.shape
+    by, bx = window
+    whole = values[: height // by * by, : width // bx * bx]
+    return whole.reshape(height // by, by, width // bx, bx, channels).sum((1, 3))
 
 
 def _product_dtype(values: IntArray, weights: IntArray) -> type:

@@ -3,7 +3,7 @@
     python networks/alternatives.py                              # writes the table of docs/conversion.md
     python networks/alternatives.py --images 200 --print         # a quick look
 
-The shipped networks are run as they are and with one of these taken away, on the first test images. Resumable.
+`lenet-mnist` is run as it is and with one or two of these taken away, on the first test images. Resumable.
 """
 
 from __future__ import annotations
