@@ -3,7 +3,8 @@
     python networks/alternatives.py                              # writes the table of docs/conversion.md
     python networks/alternatives.py --images 200 --print         # a quick look
 
-`lenet-mnist` is run as it is and with one or two of these taken away, on the first test images. Resumable.
+`lenet-mnist` is run as it is and with one or two of these taken away, on the first test images. Resumable. For the deeper
+`vgg-small-cifar10` a second table shows why the refractory period is needed: spikes at rising resolution with and without it.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ import eventsim as es
 from eventsim import datasets
 from eventsim.network import Driven, Spiking
 
-NETWORKS = ("lenet-mnist",)
+NETWORK, DEEP = "lenet-mnist", "vgg-small-cifar10"
 STEPS = (4, 8, 16, 32)
+# Without a refractory period a neuron answers every spike that moves it across a border: finer resolutions do not end.
+RESOLUTIONS = (1, 16, 256, 4096)
 TABLE = "<!-- table by alternatives.py -->"
 VARIANTS = {
     "as converted": {},
@@ -45,6 +48,38 @@ def variant(network: es.Network, changes: dict[str, object]) -> es.Network:
     return network
 
 
+def accuracies(options: argparse.Namespace) -> str:
+    """Accuracy of each variant of the network, clocked and asynchronous."""
+    lines = ["| network | neurons | mode | " + " | ".join(f"T = {t}" for t in STEPS) + " |", "|---|---|---|" + "--:|" * len(STEPS)]
+    network = es.load(HERE / f"{NETWORK}.h5")
+    images, labels = datasets.load(network.provenance["data set"], "test", options.data)
+    images, labels = images[: options.images], labels[: options.images]
+    for what, changes in VARIANTS.items():
+        path = options.work / f"{NETWORK}-{what.replace(', ', '-').replace(' ', '-')}.h5"
+        es.save(variant(es.load(HERE / f"{NETWORK}.h5"), changes), path)
+        for mode, resolution in MODES.items():
+            scores = evaluate(path, images, labels, STEPS[-1], resolution, options.work, options.workers)
+            cells = " | ".join(f"{scores.at(t)['accuracy']:.2%}" for t in STEPS)
+            lines.append(f"| `{NETWORK}` | {what} | {mode} | {cells} |")
+    return f"On the first {options.images:,} test images:\n\n" + "\n".join(lines)
+
+
+def growth(data: Path | None, count: int = 10, steps: int = 4) -> str:
+    """Spikes of each layer of the deep network at rising resolution, with and without its refractory period."""
+    networks = {what: variant(es.load(HERE / f"{DEEP}.h5"), VARIANTS[what]) for what in ("as converted", "no refractory period")}
+    network = networks["as converted"]
+    images, _ = datasets.load(network.provenance["data set"], "test", data)
+    firing = [name for name, p in network.populations.items() if isinstance(p, (Driven, Spiking))]
+    lines = ["| neurons | resolution | " + " | ".join(firing) + " |", "|---|--:|" + "--:|" * len(firing)]
+    for what, network in networks.items():
+        simulator = es.Simulator(network)
+        for resolution in (1, RESOLUTIONS[-1]) if what == "as converted" else RESOLUTIONS:
+            runs = [simulator.run(image, steps=steps, resolution=resolution, record="none") for image in images[:count]]
+            mean = {name: np.mean([run.spikes_per_population()[name] for run in runs]) for name in firing}
+            lines.append(f"| {what} | {resolution} | " + " | ".join(f"{mean[name]:,.0f}" for name in firing) + " |")
+    return f"Spikes an image in `{DEEP}` (T = {steps}, mean of {count} test images):\n\n" + "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=1000)
@@ -53,26 +88,13 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=HERE / "work", help="partial results go here")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
-    lines = ["| network | neurons | mode | " + " | ".join(f"T = {t}" for t in STEPS) + " |", "|---|---|---|" + "--:|" * len(STEPS)]
     try:
         options.work.mkdir(parents=True, exist_ok=True)
-        for name in NETWORKS:
-            network = es.load(HERE / f"{name}.h5")
-            images, labels = datasets.load(network.provenance["data set"], "test", options.data)
-            for what, changes in VARIANTS.items():
-                path = options.work / f"{name}-{what.replace(', ', '-').replace(' ', '-')}.h5"
-                es.save(variant(es.load(HERE / f"{name}.h5"), changes), path)
-                for mode, resolution in MODES.items():
-                    scores = evaluate(
-                        path, images[: options.images], labels[: options.images], STEPS[-1], resolution, options.work, options.workers
-                    )
-                    cells = " | ".join(f"{scores.at(t)['accuracy']:.2%}" for t in STEPS)
-                    lines.append(f"| `{name}` | {what} | {mode} | {cells} |")
+        text = accuracies(options) + "\n\n" + growth(options.data)
     except KeyboardInterrupt:
         raise SystemExit("interrupted; the same command goes on from there") from None
     except es.EventsimError as error:
         raise SystemExit(f"error: {error}") from None
-    text = f"On the first {options.images:,} test images:\n\n" + "\n".join(lines)
     if options.show:
         print(text)
         return
