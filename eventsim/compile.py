@@ -8,7 +8,7 @@ few contiguous runs of potentials: layout (input channel, kernel row, kernel col
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -171,6 +171,57 @@ def stencil(table: Conv2d | Dense, source: Shape, target: Shape) -> tuple[IntArr
     order, place = _column_order(columns)
     weights = fused.transpose(2, 0, 1, 3)
     return weights[:, :, order] if len(order) > 1 else weights, rows, columns, place, out_shape
+
+
+# Columns of the records of :func:`padded_stencil`.
+FIRST_LANE, ROWS, RUN, TAP, SYNAPSES, ADDITIONS, TOOLBOX = range(7)
+
+
+def padded_stencil(table: Conv2d | Dense, source: Shape, target: Shape, padded: int) -> tuple[IntArray, IntArray, tuple[int, int, int]]:
+    """A stencil for vectors: the channels of each target location are padded with weights 0 to ``padded`` lanes.
+
+    A spike reaches, from its location's first lane on, rows of adjacent lanes. The weights of a row are adjacent too.
+
+    Returns
+    -------
+    weights : integer array, flat
+    records : int64 array, shape (rows, columns, 8)
+        For each source location: first lane, rows, lanes in a row, place of the first weight of channel 0, synapses, additions
+        and toolbox fan-out of a spike.
+    row_step, tap_step, channel_step : int
+        From a row to the next: lanes forward, weights back; from a source channel to the next: weights forward.
+    """
+    values, rows, cols, place, out_shape = stencil(table, source, target)
+    outputs = values.shape[3]
+    # A dense table reaches all locations of its target in one run.
+    height, width, _ = spatial(target)
+    copies = 1 if isinstance(table, Conv2d) else height * width
+    values = values.reshape(*values.shape[:3], copies, outputs // copies)
+    values = np.pad(values, [(0, 0)] * 4 + [(0, padded - outputs // copies)])
+    run = copies * padded
+    step = values.shape[2] * run
+    out_width = spatial(out_shape)[1]
+    toolbox = [a.synapses if isinstance(table, Dense) else a.toolbox for a in (rows, cols)]
+    record = np.zeros((len(rows.first), len(cols.first), 8), np.int64)
+    record[..., FIRST_LANE] = (rows.first[:, None].astype(np.int64) * out_width + cols.first) * run
+    record[..., ROWS] = rows.count[:, None] * (cols.count > 0)
+    record[..., RUN] = cols.count * run
+    record[..., TAP] = rows.tap[:, None].astype(np.int64) * step + place[cols.tap] * run
+    record[..., SYNAPSES] = np.outer(rows.synapses, cols.synapses) * outputs
+    record[..., ADDITIONS] = np.outer(rows.count, cols.count) * outputs
+    record[..., TOOLBOX] = np.outer(toolbox[0], toolbox[1]) * outputs
+    return values.ravel(), record, (out_width * run, rows.stride * step, values.shape[1] * step)
+
+
+def aligned(values: IntArray, dtype: Any) -> IntArray:
+    """A flat copy that begins at a cache line: vectors that straddle two lines cost twice and hold up the next load."""
+    line = 64
+    size = values.size * np.dtype(dtype).itemsize
+    room = np.empty(size + line, np.uint8)
+    skip = -room.ctypes.data % line
+    out: IntArray = room[skip : skip + size].view(dtype)
+    out[:] = values.ravel()
+    return out
 
 
 def _column_order(columns: Axis) -> tuple[IntArray, IntArray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,9 @@ import numpy.typing as npt
 from eventsim.errors import InputError, NetworkError, RunError
 from eventsim.network import POTENTIAL_MAX, Driven, Network, Readout, Source, check_rates, ticks, zero_delay_order
 from eventsim.tables import IntArray
+
+if TYPE_CHECKING:
+    from eventsim.currents import Encoder
 
 DEFAULT_RESOLUTION = 2**20
 MAX_STEPS = 10**6
@@ -145,6 +148,107 @@ class Counts:
     decision_tick: int | None
 
 
+class Preparation:
+    """A network about to be run many times: what its runs have in common is computed once.
+
+    Parameters
+    ----------
+    network : Network
+        Must not be changed afterwards.
+
+    Raises
+    ------
+    NetworkError
+        The network's parts do not fit together.
+    """
+
+    def __init__(self, network: Network):
+        network.check()
+        self.network = network
+        self._orders: dict[int, list[str]] = {}
+        self._encoders: dict[str, Encoder] = {}
+
+    def job(
+        self,
+        inputs: Mapping[str, Any] | npt.ArrayLike | None,
+        *,
+        steps: int,
+        resolution: int = DEFAULT_RESOLUTION,
+        exit_rule: ExitRule | None = None,
+        seed: int = 0,
+    ) -> Job:
+        """Check everything else and compute what a run starts from; see :func:`prepare`."""
+        network = self.network
+        steps = _whole(steps, "steps", MAX_STEPS)
+        resolution = _whole(resolution, "resolution", MAX_TICKS)
+        if steps * resolution > MAX_TICKS:
+            raise RunError(f"{steps} steps of {resolution} ticks are more than {MAX_TICKS} ticks; lower the steps or the resolution")
+        _whole(seed, "seed", 2**63 - 1, least=0)
+        if exit_rule is not None:
+            _check_exit(network, exit_rule)
+        end = steps * resolution
+        given: dict[str, Any] = {}
+        image = None
+        if isinstance(inputs, Mapping):
+            given = dict(inputs)
+        elif inputs is not None:
+            image = integer_image(network, np.asarray(inputs))
+        for name in given:
+            if name not in network.populations:
+                raise InputError(f"input for {name!r}, but there is no such population; there are: {', '.join(network.populations)}")
+            if not isinstance(network.populations[name], (Driven, Source)):
+                raise InputError(f"input for {name!r}, but it is a {network.populations[name].kind} population and takes none")
+        currents, events, encoded = {}, {}, {}
+        for position, (name, population) in enumerate(network.populations.items()):
+            if isinstance(population, Driven):
+                if name in given:
+                    currents[name] = _given_currents(name, population, given[name])
+                else:
+                    currents[name], encoded[name] = self._encode(name, population, image)
+                # Twice the range of a potential, and what the current brings: more than V + threshold * spikes ever is.
+                largest = _magnitude(currents[name]) * steps + 2**32
+                if largest * resolution >= 2**62:
+                    raise RunError(f"{name}: {steps} steps of these currents exceed 64 bits at resolution {resolution}; lower it")
+            elif isinstance(population, Source):
+                events[name] = _source_events(name, population, given.get(name), steps, resolution, [seed, position])
+        if resolution not in self._orders:
+            self._orders[resolution] = zero_delay_order(network, resolution)
+        return Job(
+            network,
+            steps,
+            resolution,
+            self._orders[resolution],
+            # What lies beyond the end of the run needs no exact place, but must fit 64 bits.
+            {p.name: min(ticks(p.delay, resolution), end + 1) for p in network.projections},
+            {
+                name: min(max(1, ticks(p.refractory, resolution)), end + 1)
+                for name, p in network.populations.items()
+                if not isinstance(p, (Readout, Source))
+            },
+            currents,
+            events,
+            encoded,
+            exit_rule,
+        )
+
+    def _encode(self, name: str, population: Driven, image: IntArray | None) -> tuple[IntArray, int]:
+        """Currents that the image makes, and the synapses that had a part in it."""
+        if population.encoder is None or image is None:
+            need = "currents" if population.encoder is None else "an image or currents"
+            raise InputError(f"{name}: no input; this driven population needs {need}")
+        if name not in self._encoders:
+            from eventsim.currents import Encoder
+
+            self._encoders[name] = Encoder(population.encoder, image.shape, population.shape)
+        encoder = self._encoders[name]
+        currents = encoder.apply(image).reshape(-1, population.shape[-1])
+        currents += population.bias
+        largest = _magnitude(currents)
+        if largest > POTENTIAL_MAX:
+            raise InputError(f"{name}: the image makes currents up to {largest}, beyond 32 bits")
+        return currents.ravel(), encoder.effective(image)
+
+
 def prepare(
     network: Network,
     inputs: Mapping[str, Any] | npt.ArrayLike | None,
@@ -154,7 +258,7 @@ def prepare(
     exit_rule: ExitRule | None = None,
     seed: int = 0,
 ) -> Job:
-    """Check everything and compute what the run starts from.
+    """Check everything and compute what the run starts from. For many runs of a network, keep a :class:`Preparation`.
 
     Parameters
     ----------
@@ -172,56 +276,11 @@ def prepare(
     ------
     RunError, InputError, NetworkError
     """
-    network.check()
-    steps = _whole(steps, "steps", MAX_STEPS)
-    resolution = _whole(resolution, "resolution", MAX_TICKS)
-    if steps * resolution > MAX_TICKS:
-        raise RunError(f"{steps} steps of {resolution} ticks are more than {MAX_TICKS} ticks; lower the steps or the resolution")
-    _whole(seed, "seed", 2**63 - 1, least=0)
-    if exit_rule is not None:
-        _check_exit(network, exit_rule)
-    end = steps * resolution
-    given: dict[str, Any] = {}
-    image = None
-    if isinstance(inputs, Mapping):
-        given = dict(inputs)
-    elif inputs is not None:
-        image = integer_image(network, np.asarray(inputs))
-    for name in given:
-        if name not in network.populations:
-            raise InputError(f"input for {name!r}, but there is no such population; there are: {', '.join(network.populations)}")
-        if not isinstance(network.populations[name], (Driven, Source)):
-            raise InputError(f"input for {name!r}, but it is a {network.populations[name].kind} population and takes none")
-    currents, events, encoded = {}, {}, {}
-    for position, (name, population) in enumerate(network.populations.items()):
-        if isinstance(population, Driven):
-            currents[name] = _currents(name, population, given.get(name), image)
-            if name not in given and population.encoder is not None and image is not None:
-                fan_out = population.encoder.effective_fan_out(image.shape, population.shape)
-                encoded[name] = int(fan_out[image.ravel() != 0].sum())
-            # Twice the range of a potential, and what the current brings: more than V + threshold * spikes ever is.
-            largest = int(np.abs(currents[name]).max()) * steps + 2**32
-            if largest * resolution >= 2**62:
-                raise RunError(f"{name}: {steps} steps of these currents exceed 64 bits at resolution {resolution}; lower it")
-        elif isinstance(population, Source):
-            events[name] = _source_events(name, population, given.get(name), steps, resolution, [seed, position])
-    return Job(
-        network,
-        steps,
-        resolution,
-        zero_delay_order(network, resolution),
-        # What lies beyond the end of the run needs no exact place, but must fit 64 bits.
-        {p.name: min(ticks(p.delay, resolution), end + 1) for p in network.projections},
-        {
-            name: min(max(1, ticks(p.refractory, resolution)), end + 1)
-            for name, p in network.populations.items()
-            if not isinstance(p, (Readout, Source))
-        },
-        currents,
-        events,
-        encoded,
-        exit_rule,
-    )
+    return Preparation(network).job(inputs, steps=steps, resolution=resolution, exit_rule=exit_rule, seed=seed)
+
+
+def _magnitude(values: IntArray) -> int:
+    return max(-int(values.min(initial=0)), int(values.max(initial=0)))
 
 
 def integer_image(network: Network, pixels: npt.NDArray[Any]) -> IntArray:
@@ -267,22 +326,14 @@ def _check_exit(network: Network, rule: ExitRule) -> None:
         raise RunError(f"an exit {rule.kind} of {rule.threshold} holds before the first spike; choose a larger one")
 
 
-def _currents(name: str, population: Driven, given: Any, image: IntArray | None) -> IntArray:
+def _given_currents(name: str, population: Driven, given: Any) -> IntArray:
     size = int(np.prod(population.shape))
-    if given is not None:
-        array = np.asarray(given)
-        if array.dtype.kind not in "iu" or array.shape not in (population.shape, (size,)):
-            raise InputError(f"{name}: currents must be integers of shape {population.shape}, found {array.dtype} {array.shape}")
-        if array.size and max(-int(array.min()), int(array.max())) > POTENTIAL_MAX:
-            raise InputError(f"{name}: currents must fit 32 bits")
-        return np.ascontiguousarray(array.ravel(), np.int64)
-    if population.encoder is None or image is None:
-        need = "currents" if population.encoder is None else "an image or currents"
-        raise InputError(f"{name}: no input; this driven population needs {need}")
-    currents = population.encoder.apply(image, population.shape).reshape(-1, population.shape[-1]) + population.bias
-    if np.abs(currents).max() > POTENTIAL_MAX:
-        raise InputError(f"{name}: the image makes currents up to {np.abs(currents).max()}, beyond 32 bits")
-    return currents.ravel()
+    array = np.asarray(given)
+    if array.dtype.kind not in "iu" or array.shape not in (population.shape, (size,)):
+        raise InputError(f"{name}: currents must be integers of shape {population.shape}, found {array.dtype} {array.shape}")
+    if _magnitude(array) > POTENTIAL_MAX:
+        raise InputError(f"{name}: currents must fit 32 bits")
+    return np.ascontiguousarray(array.ravel(), np.int64)
 
 
 def _source_events(name: str, population: Source, given: Any, steps: int, resolution: int, seed: list[int]) -> tuple[IntArray, IntArray]:

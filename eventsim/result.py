@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from eventsim.errors import RunError
 from eventsim.job import Counts, Job
-from eventsim.network import Driven, Source
+from eventsim.network import Driven, Network, Source
 from eventsim.tables import IntArray, Shape
 
 
@@ -324,45 +324,54 @@ class Result(Run):
         return Spikes(spikes.ticks[here], spikes.neurons[here], spikes.signs[here])
 
 
-def describe(job: Job, settings: Mapping[str, Any]) -> RunInfo:
-    """The description of a job that goes with its counts."""
-    network = job.network
-    populations = [
-        PopulationInfo(name, p.kind, p.shape, p.signed, p.emits if isinstance(p, Source) else "") for name, p in network.populations.items()
-    ]
-    projections = []
-    for q in network.projections:
-        source, target = network.populations[q.source], network.populations[q.target]
-        projections.append(
-            ProjectionInfo(
-                q.name,
-                q.source,
-                q.target,
-                q.table.kind,
-                q.delay,
-                int(q.table.fan_out(source.shape, target.shape).sum()),
-                q.table.macs(source.shape, target.shape),
-                q.table.magnitude is not None,
-                isinstance(source, Source) and source.emits == "clock",
+class Describer:
+    """Makes the descriptions of a network's runs; what they have in common is computed once.
+
+    Parameters
+    ----------
+    network : Network
+        Must not be changed afterwards.
+    """
+
+    def __init__(self, network: Network):
+        self._network = network
+        self._populations = []
+        for name, p in network.populations.items():
+            emits = p.emits if isinstance(p, Source) else ""
+            self._populations.append(PopulationInfo(name, p.kind, p.shape, p.signed, emits))
+        self._projections = []
+        for q in network.projections:
+            source, target = network.populations[q.source], network.populations[q.target]
+            self._projections.append(
+                ProjectionInfo(
+                    q.name,
+                    q.source,
+                    q.target,
+                    q.table.kind,
+                    q.delay,
+                    int(q.table.fan_out(source.shape, target.shape).sum()),
+                    q.table.macs(source.shape, target.shape),
+                    q.table.magnitude is not None,
+                    isinstance(source, Source) and source.emits == "clock",
+                )
             )
+        self._encoders = []
+        for name, p in network.populations.items():
+            if isinstance(p, Driven) and p.encoder is not None and network.input is not None:
+                shape = network.input.shape
+                self._encoders.append(EncoderInfo(name, p.encoder.macs(shape, p.shape), int(p.encoder.fan_out(shape, p.shape).sum()), 0))
+
+    def describe(self, job: Job, settings: Mapping[str, Any]) -> RunInfo:
+        """The description of a job that goes with its counts."""
+        rule = job.exit_rule
+        return RunInfo(
+            job.steps,
+            job.resolution,
+            list(self._populations),
+            list(self._projections),
+            [replace(e, effective=job.encoded[e.population]) for e in self._encoders if e.population in job.encoded],
+            self._network.output,
+            list(self._network.labels),
+            None if rule is None else {"kind": rule.kind, "threshold": int(rule.threshold)},
+            dict(settings),
         )
-    encoders = []
-    for name, population in network.populations.items():
-        if isinstance(population, Driven) and population.encoder is not None and name in job.encoded:
-            shape = network.input.shape  # type: ignore[union-attr]
-            table = population.encoder
-            encoders.append(
-                EncoderInfo(name, table.macs(shape, population.shape), int(table.fan_out(shape, population.shape).sum()), job.encoded[name])
-            )
-    rule = job.exit_rule
-    return RunInfo(
-        job.steps,
-        job.resolution,
-        populations,
-        projections,
-        encoders,
-        network.output,
-        list(network.labels),
-        None if rule is None else {"kind": rule.kind, "threshold": int(rule.threshold)},
-        dict(settings),
-    )

@@ -15,9 +15,9 @@ import numpy.typing as npt
 from eventsim.compile import Tables, compile_tables
 from eventsim.errors import RunError
 from eventsim.interrupt import DeferredInterrupt, InterruptibleRecorder
-from eventsim.job import DEFAULT_RESOLUTION, Counts, ExitRule, Job, Recorder, prepare
+from eventsim.job import DEFAULT_RESOLUTION, Counts, ExitRule, Job, Preparation, Recorder
 from eventsim.network import Network, Source, feed_forward_order
-from eventsim.result import MemoryRecorder, Result, describe
+from eventsim.result import Describer, MemoryRecorder, Result
 
 if TYPE_CHECKING:
     from eventsim.engines.layered import Layouts
@@ -41,8 +41,10 @@ class Simulator:
     """
 
     def __init__(self, network: Network):
-        network.check()
         self.network = network
+        self._preparation = Preparation(network)
+        self._describer: Describer | None = None
+        self._cyclic: bool | None = None
         self._tables: Tables | None = None
         self._layouts: Layouts | None = None
         self._digest: str | None = None
@@ -113,7 +115,7 @@ class Simulator:
         elif exit_potential is not None:
             rule = ExitRule("potential", exit_potential)
         recorded = self._recorded(record)
-        job = prepare(self.network, inputs, steps=steps, resolution=resolution, exit_rule=rule, seed=seed)
+        job = self._preparation.job(inputs, steps=steps, resolution=resolution, exit_rule=rule, seed=seed)
         chosen = self._engine(engine)
         settings = {"engine": chosen, "seed": seed, "recorded": sorted(recorded), **(about or {})}
         with ExitStack() as stack:
@@ -133,7 +135,9 @@ class Simulator:
             settings["wall_seconds"] = time.perf_counter() - start
             if writer is not None:
                 settings["network_sha256"] = self.digest()
-            result = Result(describe(job, settings), counts, memory.collected())
+            if self._describer is None:
+                self._describer = Describer(self.network)
+            result = Result(self._describer.describe(job, settings), counts, memory.collected())
             if writer is not None:
                 writer.finish(result)
             return result
@@ -165,7 +169,9 @@ class Simulator:
     def _engine(self, engine: EngineName) -> EngineName:
         if engine != "auto":
             return engine
-        return "queue" if feed_forward_order(self.network) is None else "layered"
+        if self._cyclic is None:
+            self._cyclic = feed_forward_order(self.network) is None
+        return "queue" if self._cyclic else "layered"
 
     def _execute(self, engine: EngineName, job: Job, recorder: Recorder, progress: Callable[[int], None] | None) -> Counts:
         from eventsim.engines import layered, queue, reference

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import eventsim as es
+from eventsim.currents import Encoder
 from eventsim.encoding import PIXELS, poisson_network, poisson_rates
 
 RNG = np.random.default_rng(3)
@@ -44,6 +45,19 @@ def test_expected_input_is_the_constant_current(name):
     arrived = es.run(probe, poisson_rates(image, net), steps=3, resolution=1).counts.readout["in"]
     current = ENCODERS[name].apply(image.astype(np.int64) * [3, 5] - [100, -40], shape) + np.tile([7, 0, -7], 4)
     assert np.array_equal(arrived, np.outer([1, 2, 3], current))
+
+
+@pytest.mark.parametrize("largest", [255, 2**27])
+@pytest.mark.parametrize("name", ENCODERS)
+def test_compiled_encoder_is_the_table(name, largest):
+    """Values that need 64 bits included."""
+    rng = np.random.default_rng(2)
+    for _ in range(5):
+        image = rng.integers(-largest, largest + 1, (4, 4, 2)) * rng.integers(0, 2, (4, 4, 2))
+        encoder = Encoder(ENCODERS[name], (4, 4, 2), (2, 2, 3))
+        np.testing.assert_array_equal(encoder.apply(image), ENCODERS[name].apply(image, (2, 2, 3)))
+        synapses = [[w for _, w in ENCODERS[name].synapses_from(i, (4, 4, 2), (2, 2, 3))] for i in range(32)]
+        assert encoder.effective(image) == sum(np.count_nonzero(synapses[i]) for i in np.flatnonzero(image))
 
 
 def test_rates_are_those_of_the_pixels():

@@ -115,15 +115,115 @@ def test_lowest_bit():
 def test_sorting_spikes(most):
     """All passes together sort by tick and keep the order of spikes of one tick."""
     rng = np.random.default_rng(5)
-    since = int(rng.integers(0, 1000))
+    since, bits = int(rng.integers(0, 1000)), 9
     ticks = rng.integers(since + 1, since + most + 1, 500)
-    neurons = np.arange(500, dtype=np.int32)
     order = np.argsort(ticks, kind="stable")
-    expected = ticks[order]
+    keys = (ticks - since) << bits | np.arange(500)
     starts, shift = np.empty(2**11 + 1, np.int64), 0
-    while shift == 0 or (most - 1) >> shift:
-        out = np.empty_like(ticks), np.empty_like(neurons)
-        k.sort_pass(ticks, neurons, 500, since, shift, starts, *out)
-        (ticks, neurons), shift = out, shift + 11
-    np.testing.assert_array_equal(ticks, expected)
+    while most >> shift:
+        out = np.empty_like(keys)
+        k.sort_pass(keys, 500, bits + shift, starts, out)
+        keys, shift = out, shift + 11
+    sorted_ticks, neurons = np.empty(500, np.int64), np.empty(500, np.int32)
+    k.unpack(keys, 500, since, bits, sorted_ticks, neurons)
+    np.testing.assert_array_equal(sorted_ticks, ticks[order])
     np.testing.assert_array_equal(neurons, order)
+
+
+@njit
+def charge(v, current, threshold, i):
+    return simd.charge(v, current, threshold, i)
+
+
+@njit
+def add_scaled(d, i, w, j, factor):
+    simd.add_scaled(d, i, w, j, factor)
+
+
+@njit
+def peek(array, i):
+    return simd.peek(array, i)
+
+
+def test_charging_driven_neurons():
+    rng = np.random.default_rng(6)
+    for _ in range(50):
+        v, current = (rng.integers(-50, 50, 128).astype(np.int32) for _ in range(2))
+        threshold = rng.integers(1, 40, 128).astype(np.int32)
+        twin, i = v.copy(), int(rng.integers(0, 97))
+        expected = v[i : i + 32] + current[i : i + 32]
+        fires = charge(v, current, threshold, i)
+        assert fires == simd._numpy_charge(twin, current, threshold, i)
+        assert [bool(fires >> n & 1) for n in range(32)] == (expected >= threshold[i : i + 32]).tolist()
+        np.testing.assert_array_equal(v, twin)
+        np.testing.assert_array_equal(v[i : i + 32], expected - np.where(expected >= threshold[i : i + 32], threshold[i : i + 32], 0))
+
+
+@pytest.mark.parametrize("weight", WEIGHTS)
+def test_adding_a_scaled_vector(weight):
+    rng = np.random.default_rng(7)
+    for factor in (0, 1, -3, 1000):
+        d = rng.integers(-(10**6), 10**6, 100).astype(np.int32)
+        w = rng.integers(-100, 100, 100).astype(weight)
+        twin, expected = d.copy(), d.copy()
+        i, j = (int(n) for n in rng.integers(0, 69, 2))
+        expected[i : i + 32] += factor * w[j : j + 32].astype(np.int32)
+        add_scaled(d, i, w, j, np.int32(factor))
+        simd._numpy_add_scaled(twin, i, w, j, factor)
+        np.testing.assert_array_equal(d, expected)
+        np.testing.assert_array_equal(twin, expected)
+
+
+def test_peeking():
+    array = np.arange(12, dtype=np.int16).reshape(3, 4)
+    assert peek(array, 7) == simd._numpy_peek(array, 7) == 7
+
+
+@pytest.mark.parametrize("ticks", [1, 7])
+def test_driven_neurons_clocked(ticks):
+    """Tick by tick against V = v0 + I*t - threshold * spikes, in windows."""
+    rng = np.random.default_rng(8)
+    size = 128
+    v0, current, threshold = rng.integers(-30, 30, size), rng.integers(-10, 40, size), rng.integers(1, 50, size)
+    v = v0.astype(np.int32)
+    potential, found, expected = v0.copy(), [], []
+    for since in range(0, 21, ticks):
+        loose, neuron, tick = np.empty(size * ticks, np.int32), np.empty(size * ticks, np.int32), np.empty(size * ticks, np.int64)
+        starts = np.empty((size // 64, ticks + 1), np.int64)
+        n = k.drive_clocked(v, current.astype(np.int32), threshold.astype(np.int32), ticks, 64, loose, starts, tick, neuron, since)
+        found += zip(tick[:n].tolist(), neuron[:n].tolist(), strict=True)
+        for t in range(since + 1, since + ticks + 1):
+            potential = potential + current
+            fires = potential >= threshold
+            potential = potential - np.where(fires, threshold, 0)
+            expected += [(t, int(i)) for i in np.flatnonzero(fires)]
+    assert found == expected
+    np.testing.assert_array_equal(v, potential)
+
+
+@pytest.mark.parametrize("resolution", [1, 3, 2**20, 2**40])
+@pytest.mark.parametrize("refractory", [1, 4])
+def test_driven_neurons_in_closed_form(resolution, refractory):
+    """Next spikes against a search through the ticks that could be them."""
+    rng = np.random.default_rng(9)
+    size, end = 60, 6 * resolution
+    v0, threshold = rng.integers(-30, 30, 3), rng.integers(1, 50, 3)
+    current = rng.integers(-10, 60, size)
+    following, count = np.empty(size, np.int64), np.zeros(size, np.int64)
+    expected = []
+    for neuron in range(size):
+        theta, start, rate, spikes, after, first = int(threshold[neuron % 3]), int(v0[neuron % 3]), int(current[neuron]), 0, 1, None
+        while True:
+            need = (theta * (spikes + 1) - start) * resolution
+            tick = after if rate * after >= need else -(-need // rate) if rate > 0 else None
+            first = (tick or k.FOREVER) if first is None else first
+            if tick is None or tick > end:
+                break
+            expected.append((tick, neuron))
+            spikes, after = spikes + 1, tick + refractory
+        following[neuron] = first
+    keys, bits = np.empty(len(expected) + 1, np.int64), 6
+    status, n, _ = k.drive(threshold, v0, current, count, following, refractory, resolution, False, 0, end, bits, keys, 0, 0)
+    assert status == k.DONE
+    assert sorted((int(key) >> bits, int(key) & 63) for key in keys[:n]) == sorted(expected)
+    assert count.sum() == len(expected)

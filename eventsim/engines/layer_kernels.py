@@ -17,25 +17,31 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from eventsim.compile import ADDITIONS, FIRST_LANE, ROWS, RUN, SYNAPSES, TAP, TOOLBOX
 from eventsim.engines import simd
 from eventsim.engines.kernels import INT32_MAX, INT32_MIN, sort_candidates
 from eventsim.engines.simd import LANES
 
 DONE, GROW, WIDEN, OVERFLOW = range(4)
 FOREVER = 2**62
+# Beyond the last tick of any run, and exact in floating point.
+FAR = 2.0**51
+# Up to so many spikes in a tick, every addition tells whom it made due; with more, those reached are looked through afterwards.
+FEW = 8
 STENCIL, CSR = 0, 1
 NEURONS, READOUT, OUTPUT = range(3)
 
 # Places in Layer.scalars.
-SIZE, CHANNELS, PADDED, REFRACTORY, SIGNED, ZERO_RESET, ROLE, RESOLUTION, EXIT_KIND, EXIT_LIMIT, END, HIGHEST = range(12)
-CONSTANTS = 12
+(
+    SIZE, CHANNELS, PADDED, REFRACTORY, SIGNED, ZERO_RESET, ROLE, RESOLUTION, EXIT_KIND, EXIT_LIMIT, END, HIGHEST, PADDED_SHIFT,
+) = range(13)  # fmt: skip
+CONSTANTS = 13
 # Columns of Layer.projections.
 (
     KIND, WIDE, WEIGHTS, LARGEST, SOURCE_CHANNELS, RECORDS, ROW_STEP, TAP_STEP, CHANNEL_STEP, NONZERO, BLOCK, GATHER_FROM,
-) = range(12)  # fmt: skip
-PROJECTION = 12
-# Columns of Layer.records, one row for each location of a source.
-FIRST_LANE, ROWS, RUN, TAP, SYNAPSES, ADDITIONS, TOOLBOX, FAN_IN = range(8)
+    SOURCE_SHIFT,
+) = range(13)  # fmt: skip
+PROJECTION = 13
 # Columns of Layer.gathers.
 (
     G_WEIGHTS, G_UNIT, G_MOST, G_HEIGHT, G_WIDTH, G_CHANNELS, G_OUT_HEIGHT, G_OUT_WIDTH, G_ROWS, G_COLUMNS, G_STRIDE_Y, G_STRIDE_X,
@@ -55,7 +61,7 @@ class Layer(NamedTuple):
 
     scalars: Any
     projections: Any  # (projections, PROJECTION)
-    records: Any  # (source locations, 8)
+    records: Any  # (source locations, 8): see eventsim.compile.padded_stencil
     w8: Any
     w16: Any
     w32: Any
@@ -133,17 +139,18 @@ def out_of_range(d, threshold, padded, park):
     return False
 
 
+@inlined
+def divided(value, by, shift):
+    """``value // by``; ``shift`` says which power of two ``by`` is, or is -1."""
+    return value >> shift if shift >= 0 else value // by
+
+
 @compiled
-def scatter(d, w8, w16, w32, wide, lane, rows, run, w, row_step, tap_step, positive):
-    """Add the weights of one spike, row by row."""
+def scatter(d, w16, w32, wide, lane, rows, run, w, row_step, tap_step, positive):
+    """Add the int16 or int32 weights of one spike, row by row."""
     for _ in range(rows):
         for k in range(0, run, LANES):
-            if wide == 0:
-                if positive:
-                    simd.add(d, lane + k, w8, w + k)
-                else:
-                    simd.subtract(d, lane + k, w8, w + k)
-            elif wide == 1:
+            if wide == 1:
                 if positive:
                     simd.add(d, lane + k, w16, w + k)
                 else:
@@ -158,6 +165,42 @@ def scatter(d, w8, w16, w32, wide, lane, rows, run, w, row_step, tap_step, posit
 
 
 @compiled
+def scatter_all(d, w8, records, of, spikes, signs, first, last, operations):
+    """Add the int8 weights of the spikes first..last-1 of a tick; returns the number of lanes reached."""
+    source_channels, shift, row_step = of[SOURCE_CHANNELS], of[SOURCE_SHIFT], of[ROW_STEP]
+    tap_step, channel_step = of[TAP_STEP], of[CHANNEL_STEP]
+    base, weights = 8 * of[RECORDS], of[WEIGHTS]
+    touched = synapses = additions = toolbox = np.int64(0)
+    for f in range(first, last):
+        neuron = np.int64(simd.peek(spikes, f))
+        location = divided(neuron, source_channels, shift)
+        record = base + 8 * location
+        lane, rows, run = simd.peek(records, record + FIRST_LANE), simd.peek(records, record + ROWS), simd.peek(records, record + RUN)
+        w = weights + (neuron - location * source_channels) * channel_step + simd.peek(records, record + TAP)
+        synapses += simd.peek(records, record + SYNAPSES)
+        additions += simd.peek(records, record + ADDITIONS)
+        toolbox += simd.peek(records, record + TOOLBOX)
+        touched += rows * run
+        if len(signs) == 0 or simd.peek(signs, f) > 0:
+            for _ in range(rows):
+                for k in range(0, run, LANES):
+                    simd.add(d, lane + k, w8, w + k)
+                lane += row_step
+                w -= tap_step
+        else:
+            for _ in range(rows):
+                for k in range(0, run, LANES):
+                    simd.subtract(d, lane + k, w8, w + k)
+                lane += row_step
+                w -= tap_step
+    operations[0] += last - first
+    operations[1] += synapses
+    operations[2] += additions
+    operations[3] += toolbox
+    return touched
+
+
+@inlined
 def scan(d, low, signed, lane, run, candidates, n):
     """Append the due lanes of a run; returns their new number."""
     for k in range(lane, lane + run, LANES):
@@ -170,23 +213,21 @@ def scan(d, low, signed, lane, run, candidates, n):
 
 
 @compiled
-def gather(d, weights, g, block, spikes, first, last, begins, ranges, scale):
+def gather(d, weights, g, block, shift, spikes, first, last, begins, ranges, scale):
     """Deliver the spikes first..last-1 (sorted by neuron), location of the target by location.
 
     A target location sees, in each kernel row, the spikes of consecutive source locations, hence a range of the sorted list. A block
     of lanes at a time over all locations: its weights stay in the cache.
     """
     channels, height, width, lanes = g[G_CHANNELS], g[G_HEIGHT], g[G_WIDTH], g[G_LANES]
-    location = 0
-    begins[0] = first
-    for e in range(first, last):
-        here = spikes[e] // channels
-        while location < here:
-            location += 1
-            begins[location] = e
-    while location < height * width:
-        location += 1
-        begins[location] = last
+    locations = height * width
+    begins[:locations] = first
+    begins[locations] = last
+    if locations > 1:
+        for e in range(first, last):
+            begins[divided(np.int64(simd.peek(spikes, e)), channels, shift) + 1] = e + 1
+        for location in range(1, locations):
+            begins[location] = max(begins[location], begins[location - 1])
     kernel_row = g[G_COLUMNS] * channels * block
     for b in range(lanes // block):
         base = g[G_WEIGHTS] + b * g[G_ROWS] * kernel_row
@@ -216,6 +257,20 @@ def gather(d, weights, g, block, spikes, first, last, begins, ranges, scale):
                             n, room = 0, g[G_MOST]
                 if n:
                     add_block(d, lane, weights, block, spikes, ranges, n, scale)
+
+
+@compiled
+def count_gathered(begins, records, of, locations, operations):
+    """Count the operations of gathered spikes, location of the source by location."""
+    base = 8 * of[RECORDS]
+    for location in range(locations):
+        n = begins[location + 1] - begins[location]
+        if n:
+            record = base + 8 * location
+            operations[0] += n
+            operations[1] += n * simd.peek(records, record + SYNAPSES)
+            operations[2] += n * simd.peek(records, record + ADDITIONS)
+            operations[3] += n * simd.peek(records, record + TOOLBOX)
 
 
 @inlined
@@ -257,6 +312,55 @@ def note_readout(d, channels, padded, rows, first, last):
             rows[step, i] = d[(i // channels) * padded + i % channels]
 
 
+@inlined
+def all_are(values, first, last, wanted):
+    """Whether all of values[first:last] are ``wanted``."""
+    same = True
+    for i in range(first, last):
+        same &= values[i] == wanted
+    return same
+
+
+@inlined
+def fire(c, thresholds, state, out, tally, tick, step, lane, fired, head, waiting, park, lowest):
+    """Let a due neuron spike; returns how many wait in the ring then."""
+    d, low, padded = state.d, state.low, c[PADDED]
+    signed, parks = c[SIGNED] != 0, c[REFRACTORY] > 1
+    location = divided(lane, padded, c[PADDED_SHIFT])
+    channel = lane - location * padded
+    threshold = thresholds[channel]
+    sign = 1
+    if d[lane] >= 0:
+        if c[ZERO_RESET]:
+            d[lane] = -threshold
+        else:
+            d[lane] -= threshold
+    else:
+        sign = -1
+        d[lane] += threshold
+    out.tick[fired] = tick
+    out.neuron[fired] = location * c[CHANNELS] + channel
+    again = d[lane] >= 0
+    if signed:
+        out.sign[fired] = sign
+        state.net[lane] += sign
+        tally.spikes[step, 1] += sign < 0
+        low[lane] = -threshold if state.net[lane] > 0 else lowest
+        again |= d[lane] < low[lane]
+    if parks:
+        d[lane] -= park
+        if signed:
+            low[lane] = lowest
+    if (parks or again) and tick + c[REFRACTORY] <= c[END]:
+        tail = head + waiting
+        if tail >= c[SIZE]:
+            tail -= c[SIZE]
+        state.ring_tick[tail] = tick + c[REFRACTORY]
+        state.ring_lane[tail] = lane
+        waiting += 1
+    return waiting
+
+
 @compiled
 def advance(layer, state, scratch, train, out, tally, until):
     """Run one population to the end of tick ``until``; returns DONE, GROW, WIDEN or OVERFLOW.
@@ -267,7 +371,7 @@ def advance(layer, state, scratch, train, out, tally, until):
     c, s = layer.scalars, state.scalars
     d, low = state.d, state.low
     size, channels, padded = c[SIZE], c[CHANNELS], c[PADDED]
-    refractory, resolution, end = c[REFRACTORY], c[RESOLUTION], c[END]
+    resolution = c[RESOLUTION]
     signed, neurons, parks = c[SIGNED] != 0, c[ROLE] == NEURONS, c[REFRACTORY] > 1
     park, lowest = s[PARK], s[LOWEST]
     candidates = scratch.candidates
@@ -292,6 +396,91 @@ def advance(layer, state, scratch, train, out, tally, until):
                 note_readout(d, channels, padded, tally.readout, step, now)
             step = now
             step_end = (step + 1) * resolution
+        if neurons and tick < release and s[CHECKED] == 0:
+            # Ticks with few spikes, the usual case at high resolution, without leaving this loop.
+            p = np.int64(train.projection[at]) if len(train.projection) else 0
+            of = layer.projections[p]
+            if of[KIND] == STENCIL and of[WIDE] == 0:
+                quota = at + (s[LIMIT] - s[BOUND]) // max(1, of[LARGEST])
+                few = min(FEW, of[GATHER_FROM] - 1)
+                last = min(until, step_end)
+                operations = tally.operations[step, p]
+                source_channels, source_shift, row_step, tap_step = of[SOURCE_CHANNELS], of[SOURCE_SHIFT], of[ROW_STEP], of[TAP_STEP]
+                channel_step, base, weights, effective = of[CHANNEL_STEP], 8 * of[RECORDS], of[WEIGHTS], of[NONZERO]
+                synapses = additions = toolbox = nonzero = np.int64(0)
+                first, before = at, fired
+                while at < arrivals:
+                    tick = simd.peek(train.tick, at)
+                    if tick > last or tick >= release or fired + size > room:
+                        break
+                    stop = at + 1
+                    while stop < arrivals and simd.peek(train.tick, stop) == tick:
+                        stop += 1
+                    if stop > quota or stop - at > few or (len(train.projection) and not all_are(train.projection, at, stop, p)):
+                        break
+                    found = 0
+                    everywhere = False
+                    for f in range(at, stop):
+                        neuron = np.int64(simd.peek(train.neuron, f))
+                        location = divided(neuron, source_channels, source_shift)
+                        record = base + 8 * location
+                        lane = simd.peek(layer.records, record + FIRST_LANE)
+                        rows = simd.peek(layer.records, record + ROWS)
+                        run = simd.peek(layer.records, record + RUN)
+                        w = weights + (neuron - location * source_channels) * channel_step + simd.peek(layer.records, record + TAP)
+                        exact = simd.peek(layer.records, record + SYNAPSES)
+                        synapses += exact
+                        additions += simd.peek(layer.records, record + ADDITIONS)
+                        toolbox += simd.peek(layer.records, record + TOOLBOX)
+                        nonzero += layer.effective[effective + neuron] if effective >= 0 else exact
+                        positive = len(train.sign) == 0 or simd.peek(train.sign, f) > 0
+                        if found + rows * run > len(candidates):
+                            everywhere = True
+                            found = 0
+                        # A neuron that is due after the tick was so after the last addition to it.
+                        for _ in range(rows):
+                            for k in range(0, run, LANES):
+                                if signed:
+                                    if positive:
+                                        due = simd.add_signed(d, lane + k, layer.w8, w + k, low)
+                                    else:
+                                        due = simd.subtract_signed(d, lane + k, layer.w8, w + k, low)
+                                elif positive:
+                                    due = simd.add(d, lane + k, layer.w8, w + k)
+                                else:
+                                    due = simd.subtract(d, lane + k, layer.w8, w + k)
+                                while due:
+                                    candidates[found] = lane + k + simd.lowest(due)
+                                    due &= due - np.uint32(1)
+                                    found += 1
+                            lane += row_step
+                            w -= tap_step
+                    if everywhere:
+                        found = scan(d, low, signed, 0, size, candidates, 0)
+                    elif stop > at + 1 and found > 1:
+                        sort_candidates(candidates, found)
+                    previous = np.int64(-1)
+                    for n in range(found):
+                        lane = np.int64(simd.peek(candidates, n))
+                        if lane != previous and (d[lane] >= 0 or (signed and d[lane] < low[lane])):
+                            waiting = fire(c, layer.threshold, state, out, tally, tick, step, lane, fired, head, waiting, park, lowest)
+                            fired += 1
+                        previous = lane
+                    at = stop
+                    if waiting:
+                        release = state.ring_tick[head]
+                s[BOUND] += (at - first) * of[LARGEST]
+                operations[0] += at - first
+                operations[1] += synapses
+                operations[2] += additions
+                operations[3] += toolbox
+                operations[4] += nonzero
+                if fired > before:
+                    tally.spikes[step, 0] += fired - before
+                    if s[FIRST_TICK] == 0:
+                        s[FIRST_TICK] = out.tick[before]
+                if at > first:
+                    continue
         stop = at
         if arrival == tick:
             rise = np.int64(0)
@@ -321,7 +510,6 @@ def advance(layer, state, scratch, train, out, tally, until):
             found += 1
         released = found
 
-        alone = stop == at + 1 and released == 0
         everywhere = False
         touched = np.int64(0)
         e = at
@@ -329,85 +517,68 @@ def advance(layer, state, scratch, train, out, tally, until):
             p = np.int64(train.projection[e]) if len(train.projection) else 0
             of = layer.projections[p]
             operations = tally.operations[step, p]
+            before_group = operations[1]
             group = e + 1
-            if not alone:
-                while group < stop and (len(train.projection) == 0 or train.projection[group] == p):
-                    group += 1
-            gathers = group - e >= of[GATHER_FROM]
-            if gathers:
+            while group < stop and (len(train.projection) == 0 or train.projection[group] == p):
+                group += 1
+            if group - e >= of[GATHER_FROM]:
                 g = layer.gathers[p]
-                if len(train.sign) == 0:
-                    gather(d, layer.gather_weights, g, of[BLOCK], train.neuron, e, group, scratch.begins, scratch.ranges, g[G_UNIT])
-                else:
-                    for sign in (1, -1):
-                        n = 0
+                locations = g[G_HEIGHT] * g[G_WIDTH]
+                for sign in (1, -1):
+                    spikes, first, last = train.neuron, e, group
+                    if len(train.sign):
+                        spikes, first, last = scratch.split, 0, 0
                         for f in range(e, group):
                             if train.sign[f] == sign:
-                                scratch.split[n] = train.neuron[f]
-                                n += 1
-                        if n:
-                            gather(
-                                d, layer.gather_weights, g, of[BLOCK], scratch.split, 0, n, scratch.begins, scratch.ranges,
-                                sign * g[G_UNIT],
-                            )  # fmt: skip
+                                scratch.split[last] = train.neuron[f]
+                                last += 1
+                    elif sign < 0:
+                        break
+                    if last > first:
+                        gather(
+                            d, layer.gather_weights, g, of[BLOCK], of[SOURCE_SHIFT], spikes, first, last, scratch.begins, scratch.ranges,
+                            sign * g[G_UNIT],
+                        )  # fmt: skip
+                        count_gathered(scratch.begins, layer.records, of, locations, operations)
                 everywhere = True
-            for f in range(e, group):
-                neuron = np.int64(train.neuron[f])
-                positive = len(train.sign) == 0 or train.sign[f] > 0
-                operations[0] += 1
-                if of[KIND] == CSR:
-                    begin, row_end = layer.row_start[of[RECORDS] + neuron], layer.row_start[of[RECORDS] + neuron + 1]
-                    w = of[WEIGHTS]
-                    for i in range(begin, row_end):
-                        if of[WIDE] == 0:
-                            change = np.int64(layer.w8[w + i])
-                        elif of[WIDE] == 1:
-                            change = np.int64(layer.w16[w + i])
-                        else:
-                            change = np.int64(layer.w32[w + i])
-                        d[layer.lanes[i]] += change if positive else -change
-                    exact = row_end - begin
-                    touched += exact
-                    operations[1] += exact
-                    operations[2] += exact
-                    operations[3] += exact
-                else:
-                    location = neuron // of[SOURCE_CHANNELS]
-                    record = layer.records[of[RECORDS] + location]
-                    exact = record[SYNAPSES]
-                    operations[1] += exact
-                    operations[2] += record[ADDITIONS]
-                    operations[3] += record[TOOLBOX]
-                    if not gathers:
+            elif of[KIND] == STENCIL and of[WIDE] == 0:
+                touched += scatter_all(d, layer.w8, layer.records, of, train.neuron, train.sign, e, group, operations)
+            else:
+                for f in range(e, group):
+                    neuron = np.int64(train.neuron[f])
+                    positive = len(train.sign) == 0 or train.sign[f] > 0
+                    operations[0] += 1
+                    if of[KIND] == CSR:
+                        begin, row_end = layer.row_start[of[RECORDS] + neuron], layer.row_start[of[RECORDS] + neuron + 1]
+                        w = of[WEIGHTS]
+                        for i in range(begin, row_end):
+                            if of[WIDE] == 0:
+                                change = np.int64(layer.w8[w + i])
+                            elif of[WIDE] == 1:
+                                change = np.int64(layer.w16[w + i])
+                            else:
+                                change = np.int64(layer.w32[w + i])
+                            d[layer.lanes[i]] += change if positive else -change
+                        exact = row_end - begin
+                        touched += exact
+                        operations[1] += exact
+                        operations[2] += exact
+                        operations[3] += exact
+                    else:
+                        location = divided(neuron, of[SOURCE_CHANNELS], of[SOURCE_SHIFT])
+                        record = layer.records[of[RECORDS] + location]
+                        operations[1] += record[SYNAPSES]
+                        operations[2] += record[ADDITIONS]
+                        operations[3] += record[TOOLBOX]
                         lane, run, rows = record[FIRST_LANE], record[RUN], record[ROWS]
                         w = of[WEIGHTS] + (neuron - location * of[SOURCE_CHANNELS]) * of[CHANNEL_STEP] + record[TAP]
-                        if alone and neurons and of[WIDE] == 0:
-                            row_step, tap_step = of[ROW_STEP], of[TAP_STEP]
-                            for _ in range(rows):
-                                for k in range(0, run, LANES):
-                                    if signed:
-                                        if positive:
-                                            due = simd.add_signed(d, lane + k, layer.w8, w + k, low)
-                                        else:
-                                            due = simd.subtract_signed(d, lane + k, layer.w8, w + k, low)
-                                    else:
-                                        if positive:
-                                            due = simd.add(d, lane + k, layer.w8, w + k)
-                                        else:
-                                            due = simd.subtract(d, lane + k, layer.w8, w + k)
-                                    while due:
-                                        candidates[found] = lane + k + simd.lowest(due)
-                                        due &= due - np.uint32(1)
-                                        found += 1
-                                lane += row_step
-                                w -= tap_step
-                        else:
-                            scatter(d, layer.w8, layer.w16, layer.w32, of[WIDE], lane, rows, run, w, of[ROW_STEP], of[TAP_STEP], positive)
-                            touched += rows * run
-                if of[NONZERO] >= 0:
-                    operations[4] += layer.effective[of[NONZERO] + neuron]
-                else:
-                    operations[4] += exact
+                        scatter(d, layer.w16, layer.w32, of[WIDE], lane, rows, run, w, of[ROW_STEP], of[TAP_STEP], positive)
+                        touched += rows * run
+            if of[NONZERO] >= 0:
+                for f in range(e, group):
+                    operations[4] += layer.effective[of[NONZERO] + train.neuron[f]]
+            else:
+                operations[4] += operations[1] - before_group
             e = group
         if s[CHECKED] and at < stop and out_of_range(d, layer.threshold, padded, park):
             status = OVERFLOW
@@ -420,7 +591,7 @@ def advance(layer, state, scratch, train, out, tally, until):
                 if s[EXITED]:
                     break
             continue
-        # Who is due? A lone spike has told already.
+        # Who is due?
         if everywhere or 2 * touched > size:
             found = scan(d, low, signed, 0, size, candidates, 0)
         else:
@@ -460,39 +631,8 @@ def advance(layer, state, scratch, train, out, tally, until):
             if lane == previous:
                 continue
             previous = lane
-            location = lane // padded
-            channel = lane - location * padded
-            threshold = layer.threshold[channel]
-            sign = 1
-            if d[lane] >= 0:
-                if c[ZERO_RESET]:
-                    d[lane] = -threshold
-                else:
-                    d[lane] -= threshold
-            else:
-                sign = -1
-                d[lane] += threshold
-            out.tick[fired] = tick
-            out.neuron[fired] = location * channels + channel
-            again = d[lane] >= 0
-            if signed:
-                out.sign[fired] = sign
-                state.net[lane] += sign
-                tally.spikes[step, 1] += sign < 0
-                low[lane] = -threshold if state.net[lane] > 0 else lowest
-                again |= d[lane] < low[lane]
+            waiting = fire(c, layer.threshold, state, out, tally, tick, step, lane, fired, head, waiting, park, lowest)
             fired += 1
-            if parks:
-                d[lane] -= park
-                if signed:
-                    low[lane] = lowest
-            if (parks or again) and tick + refractory <= end:
-                tail = head + waiting
-                if tail >= size:
-                    tail -= size
-                state.ring_tick[tail] = tick + refractory
-                state.ring_lane[tail] = lane
-                waiting += 1
         if fired > before:
             tally.spikes[step, 0] += fired - before
             if s[FIRST_TICK] == 0:
@@ -507,36 +647,44 @@ def advance(layer, state, scratch, train, out, tally, until):
 
 
 @compiled
-def drive(threshold, v0, current, count, following, refractory, resolution, until, keys, neurons, n, start):
+def drive(threshold, v0, current, count, following, refractory, resolution, checked, since, until, bits, keys, n, start):
     """Spikes of driven neurons to the end of tick ``until``, neuron by neuron.
 
-    Appends tick and neuron to ``keys`` and ``neurons`` from place ``n`` on. Returns (status, new n, neuron): with GROW, call again
-    from that neuron with more room.
+    Appends keys ``(tick - since) << bits | neuron`` from place ``n`` on. Returns (status, new n, neuron): with GROW, call again from
+    that neuron with more room. Unless ``checked``, no potential can leave int32.
     """
     channels = len(threshold)
+    channel = start % channels - 1
     for neuron in range(start, len(current)):
+        channel = channel + 1 if channel + 1 < channels else 0
         tick = following[neuron]
         if tick > until:
             continue
-        theta, initial, rate = threshold[neuron % channels], v0[neuron % channels], current[neuron]
+        theta, initial, rate = threshold[channel], v0[channel], current[neuron]
+        inverse = 1.0 / rate if rate > 0 else 0.0
         spikes = count[neuron]
         while tick <= until:
             if n == len(keys):
                 following[neuron], count[neuron] = tick, spikes
                 return GROW, n, neuron
-            v = initial + (rate * tick) // resolution - theta * spikes
-            if v > INT32_MAX or v < INT32_MIN:
-                return OVERFLOW, n, neuron
-            keys[n] = tick
-            neurons[n] = neuron
+            if checked:
+                v = initial + (rate * tick) // resolution - theta * spikes
+                if v > INT32_MAX or v < INT32_MIN:
+                    return OVERFLOW, n, neuron
+            keys[n] = (tick - since) << bits | neuron
             n += 1
             spikes += 1
             after = tick + refractory
-            need = theta * (spikes + 1) - initial
-            if rate > 0:
-                tick = max(after, -((-need * resolution) // rate))
-            elif (rate * after) // resolution >= need:
+            need = (theta * (spikes + 1) - initial) * resolution
+            if rate * after >= need:
                 tick = after
+            elif rate > 0 and need * inverse < FAR:
+                # The smallest tick with rate * tick >= need; an estimate in floating point is off by one or two.
+                tick = np.int64(need * inverse)
+                while rate * tick < need:
+                    tick += 1
+                while rate * (tick - 1) >= need:
+                    tick -= 1
             else:
                 tick = FOREVER
         following[neuron], count[neuron] = tick, spikes
@@ -544,23 +692,57 @@ def drive(threshold, v0, current, count, following, refractory, resolution, unti
 
 
 @compiled
-def sort_pass(ticks, neurons, n, since, shift, starts, out_tick, out_neuron):
-    """Sort n spikes later than ``since`` by one digit of their tick, otherwise keeping their order.
+def drive_clocked(v, current, threshold, ticks, block, loose, starts, tick, neuron, since):
+    """Spikes of driven neurons in so many ticks of one step each, by tick; returns their number.
 
-    ``starts`` has one place more than there are digits.
+    The arrays, int32, are padded to whole blocks with neurons that never fire; no potential leaves int32. A block of neurons at a
+    time, to have it in the cache: its spikes go to ``loose``, those of a block and a tick from ``starts[block, tick]`` on.
     """
+    n = 0
+    blocks = len(v) // block
+    for b in range(blocks):
+        for t in range(ticks):
+            starts[b, t] = n
+            for i in range(b * block, (b + 1) * block, LANES):
+                fires = simd.charge(v, current, threshold, i)
+                while fires:
+                    loose[n] = i + simd.lowest(fires)
+                    fires &= fires - np.uint32(1)
+                    n += 1
+        starts[b, ticks] = n
+    at = 0
+    for t in range(ticks):
+        for b in range(blocks):
+            for i in range(starts[b, t], starts[b, t + 1]):
+                neuron[at] = loose[i]
+                tick[at] = since + t + 1
+                at += 1
+    return n
+
+
+@compiled
+def sort_pass(keys, n, shift, starts, out):
+    """Sort n keys by one digit, otherwise keeping their order; ``starts`` has one place more than there are digits."""
     mask = len(starts) - 2
     starts[:] = 0
     for i in range(n):
-        starts[(((ticks[i] - since - 1) >> shift) & mask) + 1] += 1
+        starts[((keys[i] >> shift) & mask) + 1] += 1
     for b in range(1, len(starts)):
         starts[b] += starts[b - 1]
     for i in range(n):
-        b = ((ticks[i] - since - 1) >> shift) & mask
+        b = (keys[i] >> shift) & mask
         at = starts[b]
         starts[b] = at + 1
-        out_tick[at] = ticks[i]
-        out_neuron[at] = neurons[i]
+        out[at] = keys[i]
+
+
+@compiled
+def unpack(keys, n, since, bits, tick, neuron):
+    """Ticks and neurons of the keys of :func:`drive`."""
+    mask = (np.int64(1) << bits) - 1
+    for i in range(n):
+        tick[i] = since + (keys[i] >> bits)
+        neuron[i] = keys[i] & mask
 
 
 @compiled

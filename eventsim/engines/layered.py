@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from eventsim.compile import compile_tables, stencil
+from eventsim.compile import ROWS, RUN, aligned, compile_tables, padded_stencil
 from eventsim.engines import layer_kernels as k
 from eventsim.engines import queue
 from eventsim.engines.reference import overflow_message
@@ -27,17 +27,41 @@ from eventsim.tables import Dense, IntArray, Sparse, spatial
 # Spikes of driven neurons that a window is meant to have: enough to be worth its overhead, few enough for the cache.
 _WINDOW = 2**16
 _DIGIT = 2**11
+# Neurons of a driven population that are run together, for the cache.
+_BLOCK = 2**10
 # From this resolution on so few spikes share a tick that gathering them is not worth its tables.
 _SPARSE = 2**10
 _NO_SIGNS, _NO_PROJECTIONS = np.zeros(0, np.int8), np.zeros(0, np.int16)
 
 
-class Layout(NamedTuple):
+@dataclass
+class Layout:
     """The compiled tables of one population."""
 
     layer: k.Layer
     incoming: list[Projection]
     room: dict[str, int]
+    v: IntArray  # initial potentials, (locations, channels)
+    _starts: dict[bool, tuple[Any, IntArray, IntArray, int]] = field(default_factory=dict)
+
+    @property
+    def decision(self) -> int:
+        """Argmax of the initial potentials."""
+        return int(np.argmax(self.v))
+
+    def start(self, parks: bool) -> tuple[Any, IntArray, IntArray, int]:
+        """Type of the distances to threshold, their initial values, the lanes that are due, and the largest |d|."""
+        if parks not in self._starts:
+            scalars = self.layer.scalars
+            spiking, highest = scalars[k.ROLE] == k.NEURONS, int(scalars[k.HIGHEST])
+            d = np.full((len(self.v), int(scalars[k.PADDED])), -1, np.int64)
+            d[:, : self.v.shape[1]] = self.v - self.layer.threshold
+            bound = max(int(np.abs(d).max()), highest)
+            # Readouts are few; they start where they will not have to be widened soon.
+            dtype = next(t for t in _TYPES[0 if spiking else 1 :] if bound <= _limits(t, parks, highest)[0])
+            due = np.flatnonzero(d.ravel() >= 0) if spiking else np.zeros(0, np.int64)
+            self._starts[parks] = dtype, d.astype(dtype), due, bound
+        return self._starts[parks]
 
 
 class Layouts:
@@ -91,28 +115,12 @@ def _layout(network: Network, name: str) -> Layout:
             lanes.append(table.indices // channels * padded + table.indices % channels)
             values = table.weights
         else:
-            values, rows, cols, place, out_shape = stencil(table, source, population.shape)
-            outputs = values.shape[3]
-            # A dense table reaches all locations of its target in one run.
-            copies = 1 if table.kind == "conv2d" else height * width
-            values = values.reshape(*values.shape[:3], copies, outputs // copies)
-            values = np.pad(values, [(0, 0)] * 4 + [(0, padded - outputs // copies)])
-            run = copies * padded
-            step = values.shape[2] * run
-            out_width = spatial(out_shape)[1]
+            values, record, steps = padded_stencil(table, source, population.shape, padded)
             row[k.KIND] = k.STENCIL
             row[k.SOURCE_CHANNELS] = spatial(source)[2]
+            row[k.SOURCE_SHIFT] = _shift(spatial(source)[2])
             row[k.RECORDS] = sum(map(len, records))
-            row[k.ROW_STEP], row[k.TAP_STEP], row[k.CHANNEL_STEP] = out_width * run, rows.stride * step, values.shape[1] * step
-            toolbox = [a.synapses if table.kind == "dense" else a.toolbox for a in (rows, cols)]
-            record = np.zeros((len(rows.first), len(cols.first), 8), np.int64)
-            record[..., k.FIRST_LANE] = (rows.first[:, None].astype(np.int64) * out_width + cols.first) * run
-            record[..., k.ROWS] = rows.count[:, None] * (cols.count > 0)
-            record[..., k.RUN] = cols.count * run
-            record[..., k.TAP] = rows.tap[:, None].astype(np.int64) * step + place[cols.tap] * run
-            record[..., k.SYNAPSES] = np.outer(rows.synapses, cols.synapses) * outputs
-            record[..., k.ADDITIONS] = np.outer(rows.count, cols.count) * outputs
-            record[..., k.TOOLBOX] = np.outer(toolbox[0], toolbox[1]) * outputs
+            row[[k.ROW_STEP, k.TAP_STEP, k.CHANNEL_STEP]] = steps
             records.append(record.reshape(-1, 8))
         low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
         wide = next(i for i, most in enumerate((2**7, 2**15, 2**31)) if -most <= low and high < most)
@@ -127,7 +135,7 @@ def _layout(network: Network, name: str) -> Layout:
             effective.append(table.effective_fan_out(source, population.shape))
     spiking = isinstance(population, Spiking)
     scalars = np.zeros(k.CONSTANTS, np.int64)
-    scalars[[k.SIZE, k.CHANNELS, k.PADDED]] = size, channels, padded
+    scalars[[k.SIZE, k.CHANNELS, k.PADDED, k.PADDED_SHIFT]] = size, channels, padded, _shift(padded)
     scalars[k.SIGNED] = population.signed
     scalars[k.ZERO_RESET] = isinstance(population, Spiking) and population.reset == "zero"
     scalars[k.ROLE] = k.NEURONS if spiking else k.OUTPUT if name == network.output else k.READOUT
@@ -147,7 +155,7 @@ def _layout(network: Network, name: str) -> Layout:
         np.zeros(0, np.int8),
         threshold,
     )
-    return Layout(layer, incoming, room)
+    return Layout(layer, incoming, room, np.broadcast_to(population.v0, (height * width, channels)).astype(np.int64))
 
 
 def _with_gathers(network: Network, name: str, layout: Layout) -> Layout:
@@ -196,7 +204,7 @@ def _with_gathers(network: Network, name: str, layout: Layout) -> Layout:
         room["rows"] = max(room["rows"], int(values.shape[0]))
         room["source"] = max(room["source"], neurons)
     layer = layout.layer._replace(projections=columns, gathers=gathers, gather_weights=_joined(parts, np.int8))
-    return Layout(layer, layout.incoming, room)
+    return Layout(layer, layout.incoming, room, layout.v)
 
 
 def _worth_gathering(layer: k.Layer, row: IntArray, g: IntArray) -> int:
@@ -206,8 +214,8 @@ def _worth_gathering(layer: k.Layer, row: IntArray, g: IntArray) -> int:
     """
     locations = int(g[k.G_HEIGHT] * g[k.G_WIDTH]) if row[k.ROW_STEP] else 1
     records = layer.records[row[k.RECORDS] :][:locations]
-    rows = float(records[:, k.ROWS].mean())
-    additions = float((records[:, k.ROWS] * records[:, k.RUN]).mean())
+    rows = float(records[:, ROWS].mean())
+    additions = float((records[:, ROWS] * records[:, RUN]).mean())
     blocks = float(g[k.G_OUT_HEIGHT] * g[k.G_OUT_WIDTH] * (g[k.G_LANES] // row[k.BLOCK]))
     saved = 2.5 * rows + additions / 38 - additions / 130 - 2
     if saved <= 0:
@@ -215,8 +223,13 @@ def _worth_gathering(layer: k.Layer, row: IntArray, g: IntArray) -> int:
     return max(4, int((10 * blocks + locations) / saved))
 
 
+def _shift(n: int) -> int:
+    """Which power of two n is, or -1."""
+    return n.bit_length() - 1 if n & (n - 1) == 0 else -1
+
+
 def _joined(parts: list[IntArray], dtype: type) -> IntArray:
-    return np.concatenate(parts).astype(dtype, copy=False) if parts else np.zeros(0, dtype)
+    return aligned(np.concatenate(parts), dtype) if parts else np.zeros(0, dtype)
 
 
 # Potentials: the type of d, the largest |d| that it may hold, what parking takes off it.
@@ -250,30 +263,21 @@ class _Layer:
         self.spiking = isinstance(population, Spiking)
         self.signed = population.signed
         self.parks = self.spiking and scalars[k.REFRACTORY] > 1
-        highest = int(scalars[k.HIGHEST])
-        start = np.full((size // padded, padded), -1, np.int64)
-        start[:, :channels] = population.v0 - self.layer.threshold
-        bound = max(int(np.abs(start).max()), highest)
-        # Readouts are few; they start where they will not have to be widened soon.
-        dtype = next(t for t in _TYPES[0 if self.spiking else 1 :] if bound <= _limits(t, self.parks, highest)[0])
+        dtype, template, due, bound = layout.start(self.parks)
         state = np.zeros(k.SCALARS, np.int64)
-        state[k.BOUND] = bound
-        state[k.DECIDED_AT] = 1
+        state[[k.BOUND, k.DECIDED_AT, k.WAITING]] = bound, 1, len(due)
         lanes = size if self.spiking else 0
-        low = np.full(size if self.signed else 0, np.iinfo(dtype).min, dtype)
-        self.state = k.State(
-            state, start.ravel().astype(dtype), low, np.zeros(len(low), np.int32), np.zeros(lanes, np.int64), np.zeros(lanes, np.int32)
-        )
+        signed = size if self.signed else 0
+        low = aligned(np.full(signed, np.iinfo(dtype).min), dtype)
+        net, ring_tick, ring_lane = np.zeros(signed, np.int32), np.empty(lanes, np.int64), np.empty(lanes, np.int32)
+        self.state = k.State(state, aligned(template, dtype), low, net, ring_tick, ring_lane)
         self._set_limits(dtype)
         if name == job.network.output:
-            state[k.DECISION] = int(np.argmax(start[:, :channels]))
-        if self.spiking:
-            due = np.flatnonzero(start.ravel() >= 0)
-            self.state.ring_tick[: len(due)] = 1
-            self.state.ring_lane[: len(due)] = due
-            state[k.WAITING] = len(due)
-            if self.parks:
-                self.state.d[due] -= state[k.PARK]
+            state[k.DECISION] = layout.decision
+        ring_tick[: len(due)] = 1
+        ring_lane[: len(due)] = due
+        if self.parks:
+            self.state.d[due] -= state[k.PARK]
         rows = 0 if self.spiking else self.neurons
         self.tally = k.Tally(
             np.zeros((job.steps, 2), np.int64),
@@ -292,7 +296,7 @@ class _Layer:
         old = self.state
         dtype = _TYPES[_TYPES.index(old.d.dtype.type) + 1]
         scalars = old.scalars
-        d, low = old.d.astype(dtype), old.low.astype(dtype)
+        d, low = aligned(old.d, dtype), aligned(old.low, dtype)
         low[old.low == np.iinfo(old.d.dtype).min] = np.iinfo(dtype).min
         park, waiting = int(scalars[k.PARK]), int(scalars[k.WAITING])
         self._set_limits(dtype)
@@ -319,7 +323,8 @@ class _Layer:
 
     def snapshot(self) -> Any:
         """Everything that :meth:`restore` needs to run on from here again."""
-        return k.State(*(a.copy() for a in self.state)), k.Tally(*(a.copy() for a in self.tally))
+        state = self.state._replace(**{key: aligned(a, a.dtype) for key, a in self.state._asdict().items()})
+        return state, k.Tally(*(a.copy() for a in self.tally))
 
     def restore(self, snapshot: Any) -> None:
         """Go back to a snapshot."""
@@ -335,68 +340,99 @@ class _Driven:
         self.name, self.resolution, self.refractory = name, job.resolution, job.refractory[name]
         self.threshold = np.array(population.threshold, np.int64)
         self.v0 = np.array(population.v0, np.int64)
-        self.current = np.array(job.currents[name], np.int64)
+        self.current = job.currents[name]
         copies = len(self.current) // len(self.threshold)
         self.per_neuron = np.tile(self.threshold, copies), np.tile(self.v0, copies)
-        need = self.per_neuron[0] - self.per_neuron[1]
-        rising = self.current > 0
-        first = np.where(rising, np.maximum(1, -(-need * job.resolution // np.where(rising, self.current, 1))), 1)
-        due = rising | (self.current // job.resolution >= need)
-        self.following = np.where(due, first, k.FOREVER)
-        self.count = np.zeros(len(self.current), np.int64)
         self.spikes = np.zeros(job.steps, np.int64)
         self.first_tick = 0
-        self.buffers = [_empty(2**14, False), _empty(2**14, False)]
+        # No potential, before or after a spike, is larger than this.
+        low, high = int(self.current.min()), int(self.current.max())
+        bound = int(np.abs(self.v0).max()) + max(high, -low) * job.steps + int(self.threshold.max())
+        self.checked = bound >= 2**31
+        # About how many spikes a tick to expect.
+        rates = np.maximum(self.current, 0) / (self.per_neuron[0] * float(self.resolution))
+        self.per_tick = float(np.minimum(rates, 1 / self.refractory).sum())
+        self.clocked = self.resolution == 1 and self.refractory == 1 and not self.checked
+        if self.clocked:
+            size = -(-len(self.current) // _BLOCK) * _BLOCK
+            v, current, threshold = (np.full(size, value, np.int32) for value in (-1, 0, 1))
+            for padded, values in ((v, self.per_neuron[1]), (current, self.current), (threshold, self.per_neuron[0])):
+                padded[: len(values)] = values
+            self.state: list[IntArray] = [aligned(v, np.int32)]
+            self.constant = aligned(current, np.int32), aligned(threshold, np.int32)
+        else:
+            need = (self.per_neuron[0] - self.per_neuron[1]) * job.resolution
+            rising = self.current > 0
+            first = np.where(rising, np.maximum(1, -(-need // np.where(rising, self.current, 1))), 1)
+            due = rising | (self.current >= need)
+            # Ticks of the next spikes, and spikes so far.
+            self.state = [np.where(due, first, k.FOREVER), np.zeros(len(self.current), np.int64)]
+            self.bits = len(self.current).bit_length()
+            self.buffers = [np.empty(2**14, np.int64), np.empty(2**14, np.int64)]
 
-    def rate(self) -> float:
-        """About how many spikes a tick to expect."""
-        per_tick = np.maximum(self.current, 0) / (self.per_neuron[0] * float(self.resolution))
-        return float(np.minimum(per_tick, 1 / self.refractory).sum())
+    def longest(self) -> int:
+        """The longest window that this population can run."""
+        return int(k.FOREVER) if self.clocked else 2 ** (62 - self.bits)
 
     def run(self, since: int, until: int) -> k.Train | None:
         """The spikes of a window, sorted; None if a potential left int32."""
+        train = self._run_clocked(since, until) if self.clocked else self._run(since, until)
+        if train is not None and len(train.tick):
+            self.first_tick = self.first_tick or int(train.tick[0])
+            steps = np.arange(since // self.resolution, (until - 1) // self.resolution + 1)
+            inside = np.searchsorted(train.tick, (steps + 1) * self.resolution, side="right")
+            self.spikes[steps] += np.diff(inside, prepend=0)
+        return train
+
+    def _run_clocked(self, since: int, until: int) -> k.Train:
+        (v,), ticks = self.state, until - since
+        loose = np.empty(len(v) * ticks, np.int32)
+        train = _empty(len(loose), False)
+        starts = np.empty((len(v) // _BLOCK, ticks + 1), np.int64)
+        n = k.drive_clocked(v, *self.constant, ticks, _BLOCK, loose, starts, train.tick, train.neuron, since)
+        return train._replace(tick=train.tick[:n], neuron=train.neuron[:n])
+
+    def _run(self, since: int, until: int) -> k.Train | None:
         n = start = 0
         while True:
-            spikes = self.buffers[0]
+            keys = self.buffers[0]
             status, n, start = k.drive(
-                self.threshold, self.v0, self.current, self.count, self.following, self.refractory, self.resolution, until,
-                spikes.tick, spikes.neuron, n, start,
+                self.threshold, self.v0, self.current, *reversed(self.state), self.refractory, self.resolution, self.checked, since, until,
+                self.bits, keys, n, start,
             )  # fmt: skip
             if status == k.OVERFLOW:
                 return None
             if status == k.DONE:
                 break
-            self.buffers[0] = _grown(spikes, False)
-        if len(self.buffers[1].tick) < n:
-            self.buffers[1] = _empty(len(self.buffers[0].tick), False)
+            self.buffers[0] = np.concatenate((keys, np.empty_like(keys)))
+        if len(self.buffers[1]) < n:
+            self.buffers[1] = np.empty_like(self.buffers[0])
         starts = np.empty(_DIGIT + 1, np.int64)
         shift = 0
-        while shift == 0 or (until - since - 1) >> shift:
+        while (until - since) >> shift:
             a, b = self.buffers
-            k.sort_pass(a.tick, a.neuron, n, since, shift, starts, b.tick, b.neuron)
+            k.sort_pass(a, n, self.bits + shift, starts, b)
             self.buffers = [b, a]
             shift += _DIGIT.bit_length() - 1
-        ticks = self.buffers[0].tick[:n]
-        if n:
-            self.first_tick = self.first_tick or int(ticks[0])
-            steps = np.arange(since // self.resolution, (until - 1) // self.resolution + 1)
-            inside = np.searchsorted(ticks, (steps + 1) * self.resolution, side="right")
-            self.spikes[steps] += np.diff(inside, prepend=0)
-        return k.Train(ticks, self.buffers[0].neuron[:n], _NO_SIGNS, _NO_PROJECTIONS)
+        train = _empty(n, False)
+        k.unpack(self.buffers[0], n, since, self.bits, train.tick, train.neuron)
+        return train
 
     def overflows_at(self, end: int) -> bool:
         """Whether a potential is beyond int32 at the end of the run."""
+        if not self.checked:
+            return False
         threshold, v0 = self.per_neuron
-        v = v0 + self.current * end // self.resolution - threshold * self.count
+        v = v0 + self.current * end // self.resolution - threshold * self.state[1]
         return bool(v.max() > 2**31 - 1 or v.min() < -(2**31))
 
     def snapshot(self) -> Any:
         """Everything that :meth:`restore` needs to run on from here again."""
-        return self.following.copy(), self.count.copy(), self.spikes.copy(), self.first_tick
+        return [aligned(a, a.dtype) for a in self.state], self.spikes.copy(), self.first_tick
 
     def restore(self, snapshot: Any) -> None:
         """Go back to a snapshot."""
-        self.following, self.count, self.spikes, self.first_tick = snapshot
+        self.state, self.spikes, self.first_tick = snapshot
 
 
 def _empty(room: int, signed: bool) -> k.Train:
@@ -526,9 +562,10 @@ def run(job: Job, layouts: Layouts, recorder: Recorder, progress: Callable[[int]
         {name: _Layer(job, name, layout, scratch) for name, layout in compiled.items()},
         {name: _Driven(job, name) for name, p in network.populations.items() if isinstance(p, Driven)},
     )
-    rate = sum(population.rate() for population in state.driven.values())
+    rate = sum(population.per_tick for population in state.driven.values())
     rate += sum(len(ticks) / job.end for ticks, _ in job.events.values())
     length = job.end if rate * job.end <= _WINDOW else max(1, int(_WINDOW / rate))
+    length = min([length, *(population.longest() for population in state.driven.values())])
     if job.exit_rule is not None:
         length = min(length, job.resolution)
     elif length > job.resolution:

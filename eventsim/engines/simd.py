@@ -106,9 +106,9 @@ def _summer(block: int) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = signature.args
         d, i, _, _, _, rows, scale = args
-        i8, i32, i64 = (ir.IntType(bits) for bits in (8, 32, 64))
+        i8, i64 = ir.IntType(8), ir.IntType(64)
         element = context.get_data_type(kind[0].dtype)
-        narrow, wide = ir.VectorType(i8, lanes), ir.VectorType(element, lanes)
+        narrow = ir.VectorType(i8, lanes)
         weights, spike, limits = (context.make_array(kind[k])(context, builder, args[k]).data for k in (2, 3, 4))
         sums = [cgutils.alloca_once_value(builder, ir.Constant(narrow, None)) for _ in range(block // lanes)]
         for total in sums:
@@ -124,8 +124,7 @@ def _summer(block: int) -> Any:
                     line = builder.load(builder.bitcast(pointer, narrow.as_pointer()), align=1)
                     builder.store(builder.add(builder.load(total), line), total)
         factor = builder.trunc(scale, element) if element.width < 64 else scale
-        splat = builder.insert_element(ir.Constant(wide, ir.Undefined), factor, i32(0))
-        splat = builder.shuffle_vector(splat, ir.Constant(wide, ir.Undefined), ir.Constant(ir.VectorType(i32, lanes), None))
+        splat = _splat(builder, factor, lanes)
         for k, total in enumerate(sums):
             target = _pointer(context, builder, kind[0], d, builder.add(i, i64(k * lanes)), lanes)
             scaled = builder.mul(_as(builder, builder.load(total), element), splat)
@@ -136,6 +135,53 @@ def _summer(block: int) -> Any:
         return types.void(d, types.intp, w, spikes, ranges, types.intp, types.int64), generate
 
     return intrinsic(rows_of)
+
+
+def _splat(builder: Any, value: Any, lanes: int) -> Any:
+    vector = ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined)
+    first = builder.insert_element(vector, value, ir.IntType(32)(0))
+    return builder.shuffle_vector(first, vector, ir.Constant(ir.VectorType(ir.IntType(32), lanes), None))
+
+
+@intrinsic
+def _add_scaled(typing_context: Any, d: Any, i: Any, w: Any, j: Any, factor: Any) -> Any:
+    """``d += factor * w`` on LANES lanes; d and the factor are int32."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = signature.args
+        place = _pointer(context, builder, kind[0], args[0], args[1], LANES)
+        weights = _as(builder, _load(context, builder, kind[2], args[2], args[3]), context.get_data_type(kind[0].dtype))
+        product = builder.mul(weights, _splat(builder, args[4], LANES))
+        builder.store(builder.add(builder.load(place, align=1), product), place, align=1)
+        return context.get_dummy_value()
+
+    return types.void(d, types.intp, w, types.intp, types.int32), generate
+
+
+@intrinsic
+def _charge(typing_context: Any, v: Any, current: Any, threshold: Any, i: Any) -> Any:
+    """``v += current``, then fire: ``v -= threshold`` where v >= threshold; returns which lanes fired (int32 arrays)."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = _pointer(context, builder, signature.args[0], args[0], args[3], LANES)
+        rate, theta = (_load(context, builder, signature.args[k], args[k], args[3]) for k in (1, 2))
+        after = builder.add(builder.load(place, align=1), rate)
+        fires = builder.icmp_signed(">=", after, theta)
+        builder.store(builder.select(fires, builder.sub(after, theta), after), place, align=1)
+        return builder.bitcast(fires, ir.IntType(LANES))
+
+    return types.uint32(v, current, threshold, types.intp), generate
+
+
+@intrinsic
+def _peek(typing_context: Any, array: Any, i: Any) -> Any:
+    """Element of a contiguous array by its flat place, which is not checked and does not count from the end if negative."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        return builder.load(builder.gep(data, [args[1]]))
+
+    return array.dtype(array, types.intp), generate
 
 
 @intrinsic
@@ -182,20 +228,39 @@ def _numpy_summer(block: int) -> Callable[..., None]:
     return add_rows
 
 
+def _numpy_add_scaled(d: Any, i: int, w: Any, j: int, factor: int) -> None:
+    d[i : i + LANES] += factor * w[j : j + LANES].astype(d.dtype)
+
+
+def _numpy_charge(v: Any, current: Any, threshold: Any, i: int) -> int:
+    lanes = slice(i, i + LANES)
+    v[lanes] += current[lanes]
+    fires = v[lanes] >= threshold[lanes]
+    v[lanes] -= fires * threshold[lanes]
+    return _bits(fires)
+
+
+def _numpy_peek(array: Any, i: int) -> Any:
+    return array.ravel()[i]
+
+
 def _numpy_lowest(mask: int) -> int:
     return (int(mask) & -int(mask)).bit_length() - 1
 
 
+add_scaled: Callable[..., Any]
+charge: Callable[..., Any]
 lowest: Callable[..., Any]
+peek: Callable[..., Any]
 if config.DISABLE_JIT:  # type: ignore[attr-defined]
     add = add_signed = _numpy_adder(1)
     subtract = subtract_signed = _numpy_adder(-1)
     test = test_signed = _numpy_test
     add_rows_32, add_rows_64, add_rows_128 = (_numpy_summer(block) for block in (32, 64, 128))
-    lowest = _numpy_lowest
+    add_scaled, charge, lowest, peek = _numpy_add_scaled, _numpy_charge, _numpy_lowest, _numpy_peek
 else:
     add, add_signed = _adder(False, False), _adder(False, True)
     subtract, subtract_signed = _adder(True, False), _adder(True, True)
     test, test_signed = _tester(False), _tester(True)
     add_rows_32, add_rows_64, add_rows_128 = (_summer(block) for block in (32, 64, 128))
-    lowest = _lowest
+    add_scaled, charge, lowest, peek = _add_scaled, _charge, _lowest, _peek
