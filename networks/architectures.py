@@ -66,6 +66,11 @@ def vgg(
         layers += ([nn.BatchNorm1d(outputs)] if levels else []) + _activation(levels, dropout)
         features = outputs
     layers.append(nn.Linear(features, classes, bias=bool(levels)))
+    if not levels:
+        # Without batch norm, activations fade away over fifteen layers unless weights keep their scale (He et al. 2015).
+        for layer in layers:
+            if isinstance(layer, (nn.Conv2d, nn.Linear)):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     return nn.Sequential(*layers)
 
 

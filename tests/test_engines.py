@@ -999,3 +999,23 @@ def test_progress_reports_ticks():
     assert told
     assert told == sorted(told)
     assert told[-1] <= 10
+
+
+def test_source_that_repeats_its_neurons_in_a_tick():
+    """More spikes in a tick than the source has neurons, beside spikes that have signs."""
+    net = Network(output="out")
+    net.source("src", 3)
+    net.source("more", 3)
+    net.spiking("signed", 4, 2, signed=True)
+    net.spiking("n", 40, 3, signed=True)
+    net.readout("out", 2)
+    rng = np.random.default_rng(12)
+    net.connect("more", "signed", rng.integers(-2, 3, (3, 4)))
+    net.connect("src", "n", rng.choice([-1, 1], (3, 40)))
+    net.connect("signed", "n", rng.choice([-1, 1], (4, 40)))
+    net.connect("n", "out", rng.integers(-3, 4, (40, 2)))
+    times = np.sort(rng.integers(1, 9, 4000)) / 2
+    events = {"src": (times, rng.integers(0, 3, 4000)), "more": (times[::20], rng.integers(0, 3, 200))}
+    for resolution in (1, 2):
+        counts, _ = run_both(prepare(net, events, steps=4, resolution=resolution))
+        assert counts.deliveries[:, 1].sum() == 4000

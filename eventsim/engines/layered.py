@@ -554,7 +554,8 @@ def run(job: Job, layouts: Layouts, recorder: Recorder, progress: Callable[[int]
         np.empty(2 * largest + LANES, np.int32),
         np.empty(room["locations"] + 2, np.int64),
         np.empty(3 * (room["rows"] + 2), np.int64),
-        np.empty(room["source"], np.int32),
+        # A source of events may repeat a neuron in a tick; all others fire at most once.
+        np.empty(max([room["source"], *(len(ticks) for ticks, _ in job.events.values())]), np.int32),
     )
     state = _Run(
         job,
