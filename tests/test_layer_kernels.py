@@ -130,6 +130,14 @@ def test_sorting_spikes(most):
     np.testing.assert_array_equal(neurons, order)
 
 
+def test_end_of_a_tick():
+    rng = np.random.default_rng(13)
+    for most in (1, 3, 40):
+        ticks = np.sort(rng.integers(0, most, 100))
+        for at in range(100):
+            assert k.end_of_tick(ticks, at) == np.searchsorted(ticks, ticks[at], side="right")
+
+
 @njit
 def charge(v, current, threshold, i):
     return simd.charge(v, current, threshold, i)
@@ -157,6 +165,42 @@ def test_charging_driven_neurons():
         assert [bool(fires >> n & 1) for n in range(32)] == (expected >= threshold[i : i + 32]).tolist()
         np.testing.assert_array_equal(v, twin)
         np.testing.assert_array_equal(v[i : i + 32], expected - np.where(expected >= threshold[i : i + 32], threshold[i : i + 32], 0))
+
+
+@njit
+def discharge(d, i, threshold, j):
+    return simd.discharge(d, i, threshold, j)
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_firing_a_vector(distance):
+    rng = np.random.default_rng(10)
+    for _ in range(50):
+        d, threshold = rng.integers(-50, 50, 128).astype(distance), rng.integers(1, 40, 64).astype(distance)
+        before, twin = d.copy(), d.copy()
+        i, j = (int(n) for n in rng.integers(0, 33, 2))
+        fires = discharge(d, i, threshold, j)
+        assert fires == simd._numpy_discharge(twin, i, threshold, j) == sum(1 << n for n in range(32) if before[i + n] >= 0)
+        np.testing.assert_array_equal(d, twin)
+        before[i : i + 32] -= np.where(before[i : i + 32] >= 0, threshold[j : j + 32], 0)
+        np.testing.assert_array_equal(d, before)
+
+
+@njit
+def append(places, n, first, mask):
+    return k.append(places, n, first, mask)
+
+
+@pytest.mark.parametrize("bits", [0, 1, 4, 5, 32])
+def test_appending_the_bits_of_a_mask(bits):
+    rng = np.random.default_rng(11)
+    for _ in range(20):
+        chosen = np.sort(rng.permutation(32)[:bits])
+        mask = np.uint32(sum(1 << int(n) for n in chosen))
+        places = np.full(3 + bits + k.SLACK, -1, np.int32)
+        assert append(places, 3, 100, mask) == 3 + bits
+        np.testing.assert_array_equal(places[3 : 3 + bits], chosen + 100)
+        np.testing.assert_array_equal(places[:3], -1)
 
 
 @pytest.mark.parametrize("weight", WEIGHTS)
@@ -188,7 +232,7 @@ def test_driven_neurons_clocked(ticks):
     v = v0.astype(np.int32)
     potential, found, expected = v0.copy(), [], []
     for since in range(0, 21, ticks):
-        loose, neuron, tick = np.empty(size * ticks, np.int32), np.empty(size * ticks, np.int32), np.empty(size * ticks, np.int64)
+        loose, neuron, tick = np.empty(size * ticks + k.SLACK, np.int32), np.empty(size * ticks, np.int32), np.empty(size * ticks, np.int64)
         starts = np.empty((size // 64, ticks + 1), np.int64)
         n = k.drive_clocked(v, current.astype(np.int32), threshold.astype(np.int32), ticks, 64, loose, starts, tick, neuron, since)
         found += zip(tick[:n].tolist(), neuron[:n].tolist(), strict=True)

@@ -28,6 +28,7 @@ FOREVER = 2**62
 FAR = 2.0**51
 # Up to so many spikes in a tick, every addition tells whom it made due; with more, those reached are looked through afterwards.
 FEW = 8
+SLACK = 4
 STENCIL, CSR = 0, 1
 NEURONS, READOUT, OUTPUT = range(3)
 
@@ -82,6 +83,7 @@ class State(NamedTuple):
     net: Any  # positive minus negative spikes
     ring_tick: Any
     ring_lane: Any
+    theta: Any  # thresholds of the lanes of a location, as d
 
 
 class Scratch(NamedTuple):
@@ -201,14 +203,28 @@ def scatter_all(d, w8, records, of, spikes, signs, first, last, operations):
 
 
 @inlined
+def append(places, n, first, mask):
+    """Append ``first + k`` for each bit k of a mask; returns their new number. Up to SLACK places behind it are overwritten.
+
+    Few bits are set as a rule: writing SLACK places each time costs less than to guess how many there are.
+    """
+    bits = simd.count(mask)
+    for k in range(SLACK):
+        places[n + k] = first + simd.lowest(mask)
+        mask &= mask - np.uint32(1)
+    for k in range(SLACK, bits):
+        places[n + k] = first + simd.lowest(mask)
+        mask &= mask - np.uint32(1)
+    return n + bits
+
+
+@inlined
 def scan(d, low, signed, lane, run, candidates, n):
     """Append the due lanes of a run; returns their new number."""
     for k in range(lane, lane + run, LANES):
         due = simd.test_signed(d, k, low) if signed else simd.test(d, k)
-        while due:
-            candidates[n] = k + simd.lowest(due)
-            due &= due - np.uint32(1)
-            n += 1
+        if due:
+            n = append(candidates, n, k, due)
     return n
 
 
@@ -312,6 +328,22 @@ def note_readout(d, channels, padded, rows, first, last):
             rows[step, i] = d[(i // channels) * padded + i % channels]
 
 
+@compiled
+def end_of_tick(ticks, at):
+    """The place behind the last spike of the same tick as ``ticks[at]``."""
+    tick, low, high, step = ticks[at], at, at + 1, 1
+    while high < len(ticks) and ticks[high] == tick:
+        low, high, step = high, high + step, 2 * step
+    high = min(high, len(ticks))
+    while low + 1 < high:
+        middle = (low + high) >> 1
+        if ticks[middle] == tick:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
 @inlined
 def all_are(values, first, last, wanted):
     """Whether all of values[first:last] are ``wanted``."""
@@ -362,6 +394,32 @@ def fire(c, thresholds, state, out, tally, tick, step, lane, fired, head, waitin
 
 
 @compiled
+def fire_all(d, theta, channels, neurons, fired, again, end, ring_tick, ring_lane, head, waiting):
+    """Let all due neurons spike (unsigned, reset by subtraction, no refractory period of more than a tick).
+
+    Those that are still due then enter the ring for the tick ``again``. Returns the new numbers of spikes and of neurons in the ring.
+    """
+    padded, size = len(theta), len(d)
+    neuron = 0
+    for start in range(0, size, padded):
+        for k in range(0, padded, LANES):
+            fires = simd.discharge(d, start + k, theta, k)
+            if fires:
+                fired = append(neurons, fired, neuron + k, fires)
+                due = simd.test(d, start + k)
+                while due and again <= end:
+                    tail = head + waiting
+                    if tail >= size:
+                        tail -= size
+                    ring_tick[tail] = again
+                    ring_lane[tail] = start + k + simd.lowest(due)
+                    waiting += 1
+                    due &= due - np.uint32(1)
+        neuron += channels
+    return fired, waiting
+
+
+@compiled
 def advance(layer, state, scratch, train, out, tally, until):
     """Run one population to the end of tick ``until``; returns DONE, GROW, WIDEN or OVERFLOW.
 
@@ -373,6 +431,7 @@ def advance(layer, state, scratch, train, out, tally, until):
     size, channels, padded = c[SIZE], c[CHANNELS], c[PADDED]
     resolution = c[RESOLUTION]
     signed, neurons, parks = c[SIGNED] != 0, c[ROLE] == NEURONS, c[REFRACTORY] > 1
+    plain = not signed and not parks and c[ZERO_RESET] == 0
     park, lowest = s[PARK], s[LOWEST]
     candidates = scratch.candidates
     at, fired = s[AT], s[FIRED]
@@ -387,7 +446,7 @@ def advance(layer, state, scratch, train, out, tally, until):
         tick = min(arrival, release)
         if tick > until:
             break
-        if neurons and fired + size > room:
+        if neurons and fired + size + SLACK > room:
             status = GROW
             break
         if tick > step_end:
@@ -483,11 +542,13 @@ def advance(layer, state, scratch, train, out, tally, until):
                     continue
         stop = at
         if arrival == tick:
+            stop = end_of_tick(train.tick, at)
             rise = np.int64(0)
-            while stop < arrivals and train.tick[stop] == tick:
-                p = np.int64(train.projection[stop]) if len(train.projection) else 0
-                rise += layer.projections[p, LARGEST]
-                stop += 1
+            if len(train.projection) == 0:
+                rise = (stop - at) * layer.projections[0, LARGEST]
+            else:
+                for f in range(at, stop):
+                    rise += layer.projections[train.projection[f], LARGEST]
             if s[BOUND] + rise > s[LIMIT]:
                 # A reset may leave |d| at the threshold.
                 s[BOUND] = max(c[HIGHEST], largest(d, parks, park, state.ring_lane, waiting, head))
@@ -518,8 +579,8 @@ def advance(layer, state, scratch, train, out, tally, until):
             of = layer.projections[p]
             operations = tally.operations[step, p]
             before_group = operations[1]
-            group = e + 1
-            while group < stop and (len(train.projection) == 0 or train.projection[group] == p):
+            group = stop if len(train.projection) == 0 else e + 1
+            while group < stop and train.projection[group] == p:
                 group += 1
             if group - e >= of[GATHER_FROM]:
                 g = layer.gathers[p]
@@ -591,8 +652,16 @@ def advance(layer, state, scratch, train, out, tally, until):
                 if s[EXITED]:
                     break
             continue
+        before = fired
+        if plain and (everywhere or 2 * touched > size):
+            fired, waiting = fire_all(
+                d, state.theta, channels, out.neuron, fired, tick + 1, c[END], state.ring_tick, state.ring_lane, head, waiting
+            )
+            for n in range(before, fired):
+                out.tick[n] = tick
+            found = 0
         # Who is due?
-        if everywhere or 2 * touched > size:
+        elif everywhere or 2 * touched > size:
             found = scan(d, low, signed, 0, size, candidates, 0)
         else:
             kept = 0
@@ -625,7 +694,6 @@ def advance(layer, state, scratch, train, out, tally, until):
         at = stop
 
         previous = np.int64(-1)
-        before = fired
         for n in range(found):
             lane = np.int64(candidates[n])
             if lane == previous:
@@ -705,10 +773,7 @@ def drive_clocked(v, current, threshold, ticks, block, loose, starts, tick, neur
             starts[b, t] = n
             for i in range(b * block, (b + 1) * block, LANES):
                 fires = simd.charge(v, current, threshold, i)
-                while fires:
-                    loose[n] = i + simd.lowest(fires)
-                    fires &= fires - np.uint32(1)
-                    n += 1
+                n = append(loose, n, i, fires)
         starts[b, ticks] = n
     at = 0
     for t in range(ticks):

@@ -210,17 +210,15 @@ def _with_gathers(network: Network, name: str, layout: Layout) -> Layout:
 def _worth_gathering(layer: k.Layer, row: IntArray, g: IntArray) -> int:
     """From how many spikes in a tick on it is faster to gather than to scatter them; results do not depend on it.
 
-    The constants (nanoseconds a row, a location, an addition) are rough measurements of the two kernels.
+    The constants are rough measurements, in nanoseconds.
     """
     locations = int(g[k.G_HEIGHT] * g[k.G_WIDTH]) if row[k.ROW_STEP] else 1
     records = layer.records[row[k.RECORDS] :][:locations]
-    rows = float(records[:, ROWS].mean())
-    additions = float((records[:, ROWS] * records[:, RUN]).mean())
-    blocks = float(g[k.G_OUT_HEIGHT] * g[k.G_OUT_WIDTH] * (g[k.G_LANES] // row[k.BLOCK]))
-    saved = 2.5 * rows + additions / 38 - additions / 130 - 2
-    if saved <= 0:
-        return int(k.FOREVER)
-    return max(4, int((10 * blocks + locations) / saved))
+    lanes = float((records[:, ROWS] * records[:, RUN]).mean())
+    visits = int(g[k.G_OUT_HEIGHT] * g[k.G_OUT_WIDTH] * (g[k.G_LANES] // row[k.BLOCK]))
+    fixed = visits * (12 * int(g[k.G_ROWS]) + 5) + locations
+    saved = 6 + lanes / LANES / 2 - lanes / row[k.BLOCK]
+    return max(4, int(fixed / saved)) if saved > 0 else int(k.FOREVER)
 
 
 def _shift(n: int) -> int:
@@ -270,7 +268,7 @@ class _Layer:
         signed = size if self.signed else 0
         low = aligned(np.full(signed, np.iinfo(dtype).min), dtype)
         net, ring_tick, ring_lane = np.zeros(signed, np.int32), np.empty(lanes, np.int64), np.empty(lanes, np.int32)
-        self.state = k.State(state, aligned(template, dtype), low, net, ring_tick, ring_lane)
+        self.state = k.State(state, aligned(template, dtype), low, net, ring_tick, ring_lane, self._theta(dtype))
         self._set_limits(dtype)
         if name == job.network.output:
             state[k.DECISION] = layout.decision
@@ -285,6 +283,11 @@ class _Layer:
             np.zeros((job.steps if rows else 0, rows), np.int64),
         )
         self.out = _empty(size + 1024 if self.spiking else 0, self.signed)
+
+    def _theta(self, dtype: Any) -> IntArray:
+        theta = np.zeros(int(self.layer.scalars[k.PADDED]), np.int64)
+        theta[: len(self.layer.threshold)] = self.layer.threshold
+        return aligned(theta, dtype)
 
     def _set_limits(self, dtype: Any) -> None:
         limit, park = _limits(dtype, self.parks, int(self.layer.scalars[k.HIGHEST]))
@@ -303,7 +306,7 @@ class _Layer:
         if self.parks:
             parked = old.ring_lane[(int(scalars[k.HEAD]) + np.arange(waiting)) % len(old.ring_lane)]
             d[parked] += park - int(scalars[k.PARK])
-        self.state = old._replace(d=d, low=low)
+        self.state = old._replace(d=d, low=low, theta=self._theta(dtype))
 
     def run(self, train: k.Train, until: int) -> k.Train | None:
         """Run to the end of a tick; returns the spikes, or None if a potential left int32."""
@@ -386,7 +389,7 @@ class _Driven:
 
     def _run_clocked(self, since: int, until: int) -> k.Train:
         (v,), ticks = self.state, until - since
-        loose = np.empty(len(v) * ticks, np.int32)
+        loose = np.empty(len(v) * ticks + k.SLACK, np.int32)
         train = _empty(len(loose), False)
         starts = np.empty((len(v) // _BLOCK, ticks + 1), np.int64)
         n = k.drive_clocked(v, *self.constant, ticks, _BLOCK, loose, starts, train.tick, train.neuron, since)

@@ -174,6 +174,21 @@ def _charge(typing_context: Any, v: Any, current: Any, threshold: Any, i: Any) -
 
 
 @intrinsic
+def _discharge(typing_context: Any, d: Any, i: Any, threshold: Any, j: Any) -> Any:
+    """Fire: ``d -= threshold`` where d >= 0 on LANES lanes; returns which lanes fired. Both arrays are of one type."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = _pointer(context, builder, signature.args[0], args[0], args[1], LANES)
+        theta = _load(context, builder, signature.args[2], args[2], args[3])
+        before = builder.load(place, align=1)
+        fires = builder.icmp_signed(">=", before, ir.Constant(before.type, None))
+        builder.store(builder.select(fires, builder.sub(before, theta), before), place, align=1)
+        return builder.bitcast(fires, ir.IntType(LANES))
+
+    return types.uint32(d, types.intp, threshold, types.intp), generate
+
+
+@intrinsic
 def _peek(typing_context: Any, array: Any, i: Any) -> Any:
     """Element of a contiguous array by its flat place, which is not checked and does not count from the end if negative."""
 
@@ -189,6 +204,14 @@ def _lowest(typing_context: Any, mask: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         place = builder.cttz(args[0], ir.Constant(ir.IntType(1), 0))
         return builder.zext(place, ir.IntType(64))
+
+    return types.int64(types.uint32), generate
+
+
+@intrinsic
+def _count(typing_context: Any, mask: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.zext(builder.ctpop(args[0]), ir.IntType(64))
 
     return types.int64(types.uint32), generate
 
@@ -240,16 +263,28 @@ def _numpy_charge(v: Any, current: Any, threshold: Any, i: int) -> int:
     return _bits(fires)
 
 
+def _numpy_discharge(d: Any, i: int, threshold: Any, j: int) -> int:
+    fires = d[i : i + LANES] >= 0
+    d[i : i + LANES] -= fires * threshold[j : j + LANES]
+    return _bits(fires)
+
+
 def _numpy_peek(array: Any, i: int) -> Any:
     return array.ravel()[i]
 
 
 def _numpy_lowest(mask: int) -> int:
-    return (int(mask) & -int(mask)).bit_length() - 1
+    return (int(mask) & -int(mask)).bit_length() - 1 if mask else LANES
+
+
+def _numpy_count(mask: int) -> int:
+    return int(mask).bit_count()
 
 
 add_scaled: Callable[..., Any]
 charge: Callable[..., Any]
+count: Callable[..., Any]
+discharge: Callable[..., Any]
 lowest: Callable[..., Any]
 peek: Callable[..., Any]
 if config.DISABLE_JIT:  # type: ignore[attr-defined]
@@ -257,10 +292,12 @@ if config.DISABLE_JIT:  # type: ignore[attr-defined]
     subtract = subtract_signed = _numpy_adder(-1)
     test = test_signed = _numpy_test
     add_rows_32, add_rows_64, add_rows_128 = (_numpy_summer(block) for block in (32, 64, 128))
-    add_scaled, charge, lowest, peek = _numpy_add_scaled, _numpy_charge, _numpy_lowest, _numpy_peek
+    add_scaled, charge, discharge = _numpy_add_scaled, _numpy_charge, _numpy_discharge
+    count, lowest, peek = _numpy_count, _numpy_lowest, _numpy_peek
 else:
     add, add_signed = _adder(False, False), _adder(False, True)
     subtract, subtract_signed = _adder(True, False), _adder(True, True)
     test, test_signed = _tester(False), _tester(True)
     add_rows_32, add_rows_64, add_rows_128 = (_summer(block) for block in (32, 64, 128))
-    add_scaled, charge, lowest, peek = _add_scaled, _charge, _lowest, _peek
+    add_scaled, charge, discharge = _add_scaled, _charge, _discharge
+    count, lowest, peek = _count, _lowest, _peek
