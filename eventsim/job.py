@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -414,6 +415,6 @@ def check_room(job: Job) -> None:
         Too many steps for a network of so many populations, projections and readout neurons.
     """
     network = job.network
-    readouts = sum(int(np.prod(p.shape)) for p in network.populations.values() if isinstance(p, Readout))
+    readouts = sum(math.prod(p.shape) for p in network.populations.values() if isinstance(p, Readout))
     if job.steps * max(len(network.populations), len(network.projections), readouts) > _MAX_TALLY:
         raise RunError(f"{job.steps} steps are too many for the counts per step of this network; run fewer")

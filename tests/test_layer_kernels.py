@@ -230,11 +230,11 @@ def test_driven_neurons_clocked(ticks):
     size = 128
     v0, current, threshold = rng.integers(-30, 30, size), rng.integers(-10, 40, size), rng.integers(1, 50, size)
     v = v0.astype(np.int32)
-    potential, found, expected = v0.copy(), [], []
+    potential, found, expected, spikes = v0.copy(), [], [], np.zeros(21, np.int64)
     for since in range(0, 21, ticks):
         loose, neuron, tick = np.empty(size * ticks + k.SLACK, np.int32), np.empty(size * ticks, np.int32), np.empty(size * ticks, np.int64)
         starts = np.empty((size // 64, ticks + 1), np.int64)
-        n = k.drive_clocked(v, current.astype(np.int32), threshold.astype(np.int32), ticks, 64, loose, starts, tick, neuron, since)
+        n = k.drive_clocked(v, current.astype(np.int32), threshold.astype(np.int32), ticks, 64, loose, starts, tick, neuron, since, spikes)
         found += zip(tick[:n].tolist(), neuron[:n].tolist(), strict=True)
         for t in range(since + 1, since + ticks + 1):
             potential = potential + current
@@ -243,6 +243,7 @@ def test_driven_neurons_clocked(ticks):
             expected += [(t, int(i)) for i in np.flatnonzero(fires)]
     assert found == expected
     np.testing.assert_array_equal(v, potential)
+    assert spikes.tolist() == np.bincount([t - 1 for t, _ in expected], minlength=21).tolist()
 
 
 @pytest.mark.parametrize("resolution", [1, 3, 2**20, 2**40])

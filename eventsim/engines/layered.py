@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,12 +26,23 @@ from eventsim.tables import Dense, IntArray, Sparse, spatial
 
 # Spikes of driven neurons that a window is meant to have: enough to be worth its overhead, few enough for the cache.
 _WINDOW = 2**16
-_DIGIT = 2**11
+# Bits of a tick by which spikes are sorted in one pass, at most.
+_DIGIT = 13
 # Neurons of a driven population that are run together, for the cache.
 _BLOCK = 2**10
 # From this resolution on so few spikes share a tick that gathering them is not worth its tables.
 _SPARSE = 2**10
 _NO_SIGNS, _NO_PROJECTIONS = np.zeros(0, np.int8), np.zeros(0, np.int16)
+
+
+class Start(NamedTuple):
+    """The state of a population before a run."""
+
+    scalars: IntArray
+    d: IntArray
+    low: IntArray
+    theta: IntArray
+    due: IntArray  # lanes
 
 
 @dataclass
@@ -42,26 +53,49 @@ class Layout:
     incoming: list[Projection]
     room: dict[str, int]
     v: IntArray  # initial potentials, (locations, channels)
-    _starts: dict[bool, tuple[Any, IntArray, IntArray, int]] = field(default_factory=dict)
+    _starts: dict[bool, Start] = field(default_factory=dict)
 
-    @property
-    def decision(self) -> int:
-        """Argmax of the initial potentials."""
-        return int(np.argmax(self.v))
-
-    def start(self, parks: bool) -> tuple[Any, IntArray, IntArray, int]:
-        """Type of the distances to threshold, their initial values, the lanes that are due, and the largest |d|."""
+    def start(self, parks: bool) -> Start:
+        """The state before a run."""
         if parks not in self._starts:
-            scalars = self.layer.scalars
-            spiking, highest = scalars[k.ROLE] == k.NEURONS, int(scalars[k.HIGHEST])
-            d = np.full((len(self.v), int(scalars[k.PADDED])), -1, np.int64)
-            d[:, : self.v.shape[1]] = self.v - self.layer.threshold
+            of = self.layer.scalars
+            role, highest, padded = of[k.ROLE], int(of[k.HIGHEST]), int(of[k.PADDED])
+            wide = np.full((len(self.v), padded), -1, np.int64)
+            wide[:, : self.v.shape[1]] = self.v - self.layer.threshold
+            d: IntArray = wide.ravel()
             bound = max(int(np.abs(d).max()), highest)
             # Readouts are few; they start where they will not have to be widened soon.
-            dtype = next(t for t in _TYPES[0 if spiking else 1 :] if bound <= _limits(t, parks, highest)[0])
-            due = np.flatnonzero(d.ravel() >= 0) if spiking else np.zeros(0, np.int64)
-            self._starts[parks] = dtype, d.astype(dtype), due, bound
+            dtype = next(t for t in _TYPES[0 if role == k.NEURONS else 1 :] if bound <= _limits(t, parks, highest)[0])
+            due = np.flatnonzero(d >= 0) if role == k.NEURONS else np.zeros(0, np.int64)
+            scalars = np.zeros(k.SCALARS, np.int64)
+            scalars[[k.BOUND, k.DECIDED_AT, k.WAITING]] = bound, 1, len(due)
+            if role == k.OUTPUT:
+                scalars[k.DECISION] = np.argmax(self.v)
+            _set_limits(scalars, dtype, parks, highest)
+            if parks:
+                d[due] -= scalars[k.PARK]
+            low = np.full(d.size if of[k.SIGNED] else 0, scalars[k.LOWEST], dtype)
+            self._starts[parks] = Start(scalars, d.astype(dtype), low, _theta(self.layer, dtype), due)
         return self._starts[parks]
+
+
+class DrivenLayout:
+    """What does not change from run to run of a driven population."""
+
+    def __init__(self, population: Driven):
+        self.threshold, self.v0 = (np.array(a, np.int64) for a in (population.threshold, population.v0))
+        size = int(np.prod(population.shape))
+        copies = size // len(self.threshold)
+        self.per_neuron = np.tile(self.threshold, copies), np.tile(self.v0, copies)
+        # What a potential may be apart from what the current brings.
+        self.span = int(np.abs(self.v0).max()) + int(self.threshold.max())
+        # Padded with neurons that never fire.
+        padded = -(-size // _BLOCK) * _BLOCK
+        v, theta = np.full(padded, -1, np.int32), np.ones(padded, np.int32)
+        theta[:size] = self.per_neuron[0]
+        if self.span < 2**31:
+            v[:size] = self.per_neuron[1]
+        self.v, self.theta = aligned(v, np.int32), aligned(theta, np.int32)
 
 
 class Layouts:
@@ -79,6 +113,7 @@ class Layouts:
             raise RunError("the layered engine runs feed-forward networks, and this one has a cycle; use engine 'queue' or 'auto'")
         self.network, self.order = network, order
         self.sparse = {name: _layout(network, name) for name, p in network.populations.items() if isinstance(p, (Spiking, Readout))}
+        self.driven = {name: DrivenLayout(p) for name, p in network.populations.items() if isinstance(p, Driven)}
         self._dense: dict[str, Layout] | None = None
 
     @property
@@ -243,56 +278,47 @@ def _limits(dtype: Any, parks: bool, highest: int) -> tuple[int, int]:
     return min(top - 1 - park, 2**31 - 2 - highest), park
 
 
+def _set_limits(scalars: IntArray, dtype: Any, parks: bool, highest: int) -> None:
+    scalars[[k.LIMIT, k.PARK]] = _limits(dtype, parks, highest)
+    scalars[k.CHECKED], scalars[k.LOWEST] = dtype is np.int64, np.iinfo(dtype).min
+
+
+def _theta(layer: k.Layer, dtype: Any) -> IntArray:
+    """Thresholds of the lanes of a location."""
+    theta = np.zeros(int(layer.scalars[k.PADDED]), np.int64)
+    theta[: len(layer.threshold)] = layer.threshold
+    return aligned(theta, dtype)
+
+
 class _Layer:
     """A spiking or readout population during a run."""
 
     def __init__(self, job: Job, name: str, layout: Layout, scratch: k.Scratch):
-        population = job.network.populations[name]
-        assert isinstance(population, (Spiking, Readout))
         self.name, self.incoming, self.scratch = name, layout.incoming, scratch
         scalars = layout.layer.scalars.copy()
-        scalars[[k.REFRACTORY, k.RESOLUTION, k.END]] = job.refractory.get(name, 1), job.resolution, job.end
+        scalars[k.REFRACTORY], scalars[k.RESOLUTION], scalars[k.END] = job.refractory.get(name, 1), job.resolution, job.end
         if job.exit_rule is not None and name == job.network.output:
             scalars[k.EXIT_KIND] = {"potential": 1, "margin": 2}[job.exit_rule.kind]
             scalars[k.EXIT_LIMIT] = job.exit_rule.threshold
         self.layer = layout.layer._replace(scalars=scalars)
-        size, channels, padded = (int(scalars[i]) for i in (k.SIZE, k.CHANNELS, k.PADDED))
-        self.neurons = size // padded * channels
-        self.spiking = isinstance(population, Spiking)
-        self.signed = population.signed
-        self.parks = self.spiking and scalars[k.REFRACTORY] > 1
-        dtype, template, due, bound = layout.start(self.parks)
-        state = np.zeros(k.SCALARS, np.int64)
-        state[[k.BOUND, k.DECIDED_AT, k.WAITING]] = bound, 1, len(due)
-        lanes = size if self.spiking else 0
-        signed = size if self.signed else 0
-        low = aligned(np.full(signed, np.iinfo(dtype).min), dtype)
+        size = int(scalars[k.SIZE])
+        self.neurons = layout.v.size
+        self.spiking = bool(scalars[k.ROLE] == k.NEURONS)
+        self.signed = bool(scalars[k.SIGNED])
+        self.parks = self.spiking and job.refractory[name] > 1
+        start = layout.start(self.parks)
+        lanes, signed = size if self.spiking else 0, size if self.signed else 0
         net, ring_tick, ring_lane = np.zeros(signed, np.int32), np.empty(lanes, np.int64), np.empty(lanes, np.int32)
-        self.state = k.State(state, aligned(template, dtype), low, net, ring_tick, ring_lane, self._theta(dtype))
-        self._set_limits(dtype)
-        if name == job.network.output:
-            state[k.DECISION] = layout.decision
-        ring_tick[: len(due)] = 1
-        ring_lane[: len(due)] = due
-        if self.parks:
-            self.state.d[due] -= state[k.PARK]
-        rows = 0 if self.spiking else self.neurons
+        ring_tick[: len(start.due)] = 1
+        ring_lane[: len(start.due)] = start.due
+        d, low = aligned(start.d, start.d.dtype), aligned(start.low, start.low.dtype)
+        self.state = k.State(start.scalars.copy(), d, low, net, ring_tick, ring_lane, start.theta)
         self.tally = k.Tally(
             np.zeros((job.steps, 2), np.int64),
             np.zeros((job.steps, len(self.incoming), len(OPERATIONS)), np.int64),
-            np.zeros((job.steps if rows else 0, rows), np.int64),
+            np.zeros((0, 0) if self.spiking else (job.steps, self.neurons), np.int64),
         )
         self.out = _empty(size + 1024 if self.spiking else 0, self.signed)
-
-    def _theta(self, dtype: Any) -> IntArray:
-        theta = np.zeros(int(self.layer.scalars[k.PADDED]), np.int64)
-        theta[: len(self.layer.threshold)] = self.layer.threshold
-        return aligned(theta, dtype)
-
-    def _set_limits(self, dtype: Any) -> None:
-        limit, park = _limits(dtype, self.parks, int(self.layer.scalars[k.HIGHEST]))
-        self.state.scalars[[k.LIMIT, k.PARK, k.CHECKED]] = limit, park, dtype is np.int64
-        self.state.scalars[k.LOWEST] = np.iinfo(dtype).min
 
     def _widen(self) -> None:
         """Give d the next wider type."""
@@ -302,11 +328,11 @@ class _Layer:
         d, low = aligned(old.d, dtype), aligned(old.low, dtype)
         low[old.low == np.iinfo(old.d.dtype).min] = np.iinfo(dtype).min
         park, waiting = int(scalars[k.PARK]), int(scalars[k.WAITING])
-        self._set_limits(dtype)
+        _set_limits(scalars, dtype, self.parks, int(self.layer.scalars[k.HIGHEST]))
         if self.parks:
             parked = old.ring_lane[(int(scalars[k.HEAD]) + np.arange(waiting)) % len(old.ring_lane)]
             d[parked] += park - int(scalars[k.PARK])
-        self.state = old._replace(d=d, low=low, theta=self._theta(dtype))
+        self.state = old._replace(d=d, low=low, theta=_theta(self.layer, dtype))
 
     def run(self, train: k.Train, until: int) -> k.Train | None:
         """Run to the end of a tick; returns the spikes, or None if a potential left int32."""
@@ -337,34 +363,24 @@ class _Layer:
 class _Driven:
     """A driven population during a run."""
 
-    def __init__(self, job: Job, name: str):
-        population = job.network.populations[name]
-        assert isinstance(population, Driven)
-        self.name, self.resolution, self.refractory = name, job.resolution, job.refractory[name]
-        self.threshold = np.array(population.threshold, np.int64)
-        self.v0 = np.array(population.v0, np.int64)
+    def __init__(self, job: Job, name: str, layout: DrivenLayout):
+        self.name, self.resolution, self.refractory, self.layout = name, job.resolution, job.refractory[name], layout
         self.current = job.currents[name]
-        copies = len(self.current) // len(self.threshold)
-        self.per_neuron = np.tile(self.threshold, copies), np.tile(self.v0, copies)
         self.spikes = np.zeros(job.steps, np.int64)
         self.first_tick = 0
         # No potential, before or after a spike, is larger than this.
-        low, high = int(self.current.min()), int(self.current.max())
-        bound = int(np.abs(self.v0).max()) + max(high, -low) * job.steps + int(self.threshold.max())
-        self.checked = bound >= 2**31
+        self.checked = layout.span + max(int(self.current.max()), -int(self.current.min())) * job.steps >= 2**31
         # About how many spikes a tick to expect.
-        rates = np.maximum(self.current, 0) / (self.per_neuron[0] * float(self.resolution))
+        theta, v0 = layout.per_neuron
+        rates = np.maximum(self.current, 0) / (theta * float(self.resolution))
         self.per_tick = float(np.minimum(rates, 1 / self.refractory).sum())
         self.clocked = self.resolution == 1 and self.refractory == 1 and not self.checked
         if self.clocked:
-            size = -(-len(self.current) // _BLOCK) * _BLOCK
-            v, current, threshold = (np.full(size, value, np.int32) for value in (-1, 0, 1))
-            for padded, values in ((v, self.per_neuron[1]), (current, self.current), (threshold, self.per_neuron[0])):
-                padded[: len(values)] = values
-            self.state: list[IntArray] = [aligned(v, np.int32)]
-            self.constant = aligned(current, np.int32), aligned(threshold, np.int32)
+            self.padded_current = np.zeros(len(layout.v), np.int32)
+            self.padded_current[: len(self.current)] = self.current
+            self.state: list[IntArray] = [aligned(layout.v, np.int32)]
         else:
-            need = (self.per_neuron[0] - self.per_neuron[1]) * job.resolution
+            need = (theta - v0) * job.resolution
             rising = self.current > 0
             first = np.where(rising, np.maximum(1, -(-need // np.where(rising, self.current, 1))), 1)
             due = rising | (self.current >= need)
@@ -380,8 +396,10 @@ class _Driven:
     def run(self, since: int, until: int) -> k.Train | None:
         """The spikes of a window, sorted; None if a potential left int32."""
         train = self._run_clocked(since, until) if self.clocked else self._run(since, until)
-        if train is not None and len(train.tick):
-            self.first_tick = self.first_tick or int(train.tick[0])
+        if train is None or not len(train.tick):
+            return train
+        self.first_tick = self.first_tick or int(train.tick[0])
+        if not self.clocked:
             steps = np.arange(since // self.resolution, (until - 1) // self.resolution + 1)
             inside = np.searchsorted(train.tick, (steps + 1) * self.resolution, side="right")
             self.spikes[steps] += np.diff(inside, prepend=0)
@@ -392,16 +410,19 @@ class _Driven:
         loose = np.empty(len(v) * ticks + k.SLACK, np.int32)
         train = _empty(len(loose), False)
         starts = np.empty((len(v) // _BLOCK, ticks + 1), np.int64)
-        n = k.drive_clocked(v, *self.constant, ticks, _BLOCK, loose, starts, train.tick, train.neuron, since)
+        n = k.drive_clocked(
+            v, self.padded_current, self.layout.theta, ticks, _BLOCK, loose, starts, train.tick, train.neuron, since, self.spikes
+        )
         return train._replace(tick=train.tick[:n], neuron=train.neuron[:n])
 
     def _run(self, since: int, until: int) -> k.Train | None:
         n = start = 0
         while True:
             keys = self.buffers[0]
+            following, count = self.state
             status, n, start = k.drive(
-                self.threshold, self.v0, self.current, *reversed(self.state), self.refractory, self.resolution, self.checked, since, until,
-                self.bits, keys, n, start,
+                self.layout.threshold, self.layout.v0, self.current, count, following, self.refractory, self.resolution,
+                self.checked, since, until, self.bits, keys, n, start,
             )  # fmt: skip
             if status == k.OVERFLOW:
                 return None
@@ -410,13 +431,14 @@ class _Driven:
             self.buffers[0] = np.concatenate((keys, np.empty_like(keys)))
         if len(self.buffers[1]) < n:
             self.buffers[1] = np.empty_like(self.buffers[0])
-        starts = np.empty(_DIGIT + 1, np.int64)
-        shift = 0
-        while (until - since) >> shift:
+        width = (until - since).bit_length()
+        passes = -(-width // _DIGIT)
+        digit = -(-width // passes)
+        starts = np.empty(2**digit + 1, np.int64)
+        for number in range(passes):
             a, b = self.buffers
-            k.sort_pass(a, n, self.bits + shift, starts, b)
+            k.sort_pass(a, n, self.bits + number * digit, starts, b)
             self.buffers = [b, a]
-            shift += _DIGIT.bit_length() - 1
         train = _empty(n, False)
         k.unpack(self.buffers[0], n, since, self.bits, train.tick, train.neuron)
         return train
@@ -425,7 +447,7 @@ class _Driven:
         """Whether a potential is beyond int32 at the end of the run."""
         if not self.checked:
             return False
-        threshold, v0 = self.per_neuron
+        threshold, v0 = self.layout.per_neuron
         v = v0 + self.current * end // self.resolution - threshold * self.state[1]
         return bool(v.max() > 2**31 - 1 or v.min() < -(2**31))
 
@@ -564,7 +586,7 @@ def run(job: Job, layouts: Layouts, recorder: Recorder, progress: Callable[[int]
         job,
         layouts.order,
         {name: _Layer(job, name, layout, scratch) for name, layout in compiled.items()},
-        {name: _Driven(job, name) for name, p in network.populations.items() if isinstance(p, Driven)},
+        {name: _Driven(job, name, layout) for name, layout in layouts.driven.items()},
     )
     rate = sum(population.per_tick for population in state.driven.values())
     rate += sum(len(ticks) / job.end for ticks, _ in job.events.values())
