@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from eventsim.engines.layered import Layouts
 
 EngineName = Literal["auto", "reference", "queue", "layered"]
+MAX_THREADS = 256
 ENGINES = ("auto", "reference", "queue", "layered")
 
 
@@ -61,6 +62,7 @@ class Simulator:
         exit_margin: int | None = None,
         exit_potential: int | None = None,
         seed: int = 0,
+        threads: int = 1,
         progress: Callable[[int], None] | None = None,
         about: Mapping[str, Any] | None = None,
     ) -> Result:
@@ -87,6 +89,8 @@ class Simulator:
             is at least this large.
         seed : int
             Of Poisson sources.
+        threads : int
+            Threads that share the run, with the same result; engine "layered" without an exit rule takes more than one.
         progress : callable, optional
             Called now and then with the current tick.
         about : mapping, optional
@@ -109,6 +113,8 @@ class Simulator:
             raise RunError(f"unknown engine {engine!r}; there are: {', '.join(ENGINES)}")
         if exit_margin is not None and exit_potential is not None:
             raise RunError("give one exit rule: a margin or a potential")
+        if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MAX_THREADS:
+            raise RunError(f"threads must be a whole number in 1..{MAX_THREADS}, found {threads!r}")
         rule = None
         if exit_margin is not None:
             rule = ExitRule("margin", exit_margin)
@@ -130,7 +136,7 @@ class Simulator:
 
                 recorder = writer = stack.enter_context(TraceWriter(trace, self.network, job, recorded))
             start = time.perf_counter()
-            counts = self._execute(chosen, job, InterruptibleRecorder(recorder, interrupt), progress)
+            counts = self._execute(chosen, job, InterruptibleRecorder(recorder, interrupt), progress, threads)
             _add_sources(job, counts, recorder)
             settings["wall_seconds"] = time.perf_counter() - start
             if writer is not None:
@@ -173,7 +179,7 @@ class Simulator:
             self._cyclic = feed_forward_order(self.network) is None
         return "queue" if self._cyclic else "layered"
 
-    def _execute(self, engine: EngineName, job: Job, recorder: Recorder, progress: Callable[[int], None] | None) -> Counts:
+    def _execute(self, engine: EngineName, job: Job, recorder: Recorder, progress: Callable[[int], None] | None, threads: int) -> Counts:
         from eventsim.engines import layered, queue, reference
 
         if engine == "reference":
@@ -183,7 +189,7 @@ class Simulator:
             assert self._tables is not None
             return queue.run(job, self._tables, recorder, progress)
         assert self._layouts is not None
-        return layered.run(job, self._layouts, recorder, progress)
+        return layered.run(job, self._layouts, recorder, progress, threads)
 
     def _recorded(self, record: str | Iterable[str]) -> frozenset[str]:
         if record == "none":

@@ -7,6 +7,7 @@ Layout and kernels: :mod:`eventsim.engines.layer_kernels`.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -17,6 +18,7 @@ import numpy as np
 from eventsim.compile import ROWS, RUN, aligned, compile_tables, padded_stencil
 from eventsim.engines import layer_kernels as k
 from eventsim.engines import queue
+from eventsim.engines.pipeline import Pipeline
 from eventsim.engines.reference import overflow_message
 from eventsim.engines.simd import LANES
 from eventsim.errors import PotentialOverflow, RunError
@@ -26,6 +28,8 @@ from eventsim.tables import Dense, IntArray, Sparse, spatial
 
 # Spikes of driven neurons that a window is meant to have: enough to be worth its overhead, few enough for the cache.
 _WINDOW = 2**16
+# The same with several threads, which need windows to share.
+_SHORT_WINDOW = 2**15
 # Bits of a tick by which spikes are sorted in one pass, at most.
 _DIGIT = 13
 # Neurons of a driven population that are run together, for the cache.
@@ -293,8 +297,8 @@ def _theta(layer: k.Layer, dtype: Any) -> IntArray:
 class _Layer:
     """A spiking or readout population during a run."""
 
-    def __init__(self, job: Job, name: str, layout: Layout, scratch: k.Scratch):
-        self.name, self.incoming, self.scratch = name, layout.incoming, scratch
+    def __init__(self, job: Job, name: str, layout: Layout):
+        self.name, self.incoming = name, layout.incoming
         scalars = layout.layer.scalars.copy()
         scalars[k.REFRACTORY], scalars[k.RESOLUTION], scalars[k.END] = job.refractory.get(name, 1), job.resolution, job.end
         if job.exit_rule is not None and name == job.network.output:
@@ -319,6 +323,11 @@ class _Layer:
             np.zeros((0, 0) if self.spiking else (job.steps, self.neurons), np.int64),
         )
         self.out = _empty(size + 1024 if self.spiking else 0, self.signed)
+        self.spare: k.Train | None = None
+
+    def alternate(self) -> None:
+        """From now on leave the spikes of a window alone while the next one runs."""
+        self.spare = _empty(len(self.out.tick), self.signed)
 
     def _widen(self) -> None:
         """Give d the next wider type."""
@@ -334,12 +343,14 @@ class _Layer:
             d[parked] += park - int(scalars[k.PARK])
         self.state = old._replace(d=d, low=low, theta=_theta(self.layer, dtype))
 
-    def run(self, train: k.Train, until: int) -> k.Train | None:
+    def run(self, train: k.Train, until: int, scratch: k.Scratch) -> k.Train | None:
         """Run to the end of a tick; returns the spikes, or None if a potential left int32."""
+        if self.spare is not None:
+            self.out, self.spare = self.spare, self.out
         scalars = self.state.scalars
         scalars[[k.AT, k.FIRED]] = 0
         while True:
-            status = k.advance(self.layer, self.state, self.scratch, train, self.out, self.tally, until)
+            status = k.advance(self.layer, self.state, scratch, train, self.out, self.tally, until)
             if status == k.DONE:
                 n = int(scalars[k.FIRED])
                 return k.Train(self.out.tick[:n], self.out.neuron[:n], self.out.sign[:n], _NO_PROJECTIONS)
@@ -481,27 +492,27 @@ class _Run:
     driven: dict[str, _Driven]
     late: dict[str, k.Train] = field(default_factory=dict)
 
-    def window(self, since: int, until: int) -> dict[str, k.Train] | None:
+    def window(self, since: int, until: int, scratch: k.Scratch) -> dict[str, k.Train] | None:
         """Run all populations from after ``since`` to the end of ``until``; returns their spikes, None after an overflow."""
         trains: dict[str, k.Train] = {}
-        arriving: dict[str, k.Train] = {}
         for name in self.order:
-            train: k.Train | None
-            if name in self.driven:
-                train = self.driven[name].run(since, until)
-            elif name in self.layers:
-                train = self.layers[name].run(self._arrivals(self.layers[name].incoming, trains, arriving, until), until)
-            else:
-                ticks, neurons = self.job.events[name]
-                here = slice(*np.searchsorted(ticks, (since, until), side="right"))
-                train = k.Train(ticks[here], neurons[here], _NO_SIGNS, _NO_PROJECTIONS)
+            train = self.population(name, since, until, trains, scratch)
             if train is None:
                 return None
             trains[name] = train
-        self.late = arriving
         return trains
 
-    def _arrivals(self, incoming: list[Projection], trains: Mapping[str, k.Train], late: dict[str, k.Train], until: int) -> k.Train:
+    def population(self, name: str, since: int, until: int, trains: Mapping[str, k.Train], scratch: k.Scratch) -> k.Train | None:
+        """Run one of them, given the spikes of those that it reads; returns its own, None after an overflow."""
+        if name in self.driven:
+            return self.driven[name].run(since, until)
+        if name in self.layers:
+            return self.layers[name].run(self._arrivals(self.layers[name].incoming, trains, until), until, scratch)
+        ticks, neurons = self.job.events[name]
+        here = slice(*np.searchsorted(ticks, (since, until), side="right"))
+        return k.Train(ticks[here], neurons[here], _NO_SIGNS, _NO_PROJECTIONS)
+
+    def _arrivals(self, incoming: list[Projection], trains: Mapping[str, k.Train], until: int) -> k.Train:
         """What reaches a population in the window, by tick of arrival; what arrives later is kept in ``late``."""
         parts = []
         for number, projection in enumerate(incoming):
@@ -512,7 +523,7 @@ class _Run:
                 if before is not None:
                     train = k.Train(*(np.concatenate(pair) for pair in zip(before, train, strict=True)))
                 n = int(np.searchsorted(train.tick, until, side="right"))
-                late[projection.name] = k.Train(*(a[n:].copy() for a in train))
+                self.late[projection.name] = k.Train(*(a[n:].copy() for a in train))
                 train = k.Train(*(a[:n] for a in train))
             if len(incoming) > 1:
                 train = train._replace(projection=np.full(len(train.tick), number, np.int16))
@@ -530,7 +541,7 @@ class _Run:
     def snapshot(self) -> Any:
         """Everything that :meth:`restore` needs to run a window again."""
         layers = [(layer, layer.snapshot()) for layer in self.layers.values()]
-        return layers, [(driven, driven.snapshot()) for driven in self.driven.values()], self.late
+        return layers, [(driven, driven.snapshot()) for driven in self.driven.values()], dict(self.late)
 
     def restore(self, snapshot: Any) -> None:
         """Go back to a snapshot."""
@@ -551,7 +562,7 @@ def warm_up() -> None:
     run(prepare(network, {"input": [1]}, steps=1), Layouts(network), NoRecorder())
 
 
-def run(job: Job, layouts: Layouts, recorder: Recorder, progress: Callable[[int], None] | None = None) -> Counts:
+def run(job: Job, layouts: Layouts, recorder: Recorder, progress: Callable[[int], None] | None = None, threads: int = 1) -> Counts:
     """Run a job on a feed-forward network.
 
     Parameters
@@ -562,6 +573,8 @@ def run(job: Job, layouts: Layouts, recorder: Recorder, progress: Callable[[int]
     recorder : Recorder
     progress : callable, optional
         Called now and then with the current tick.
+    threads : int
+        A run with an exit rule uses one.
 
     Raises
     ------
@@ -570,38 +583,64 @@ def run(job: Job, layouts: Layouts, recorder: Recorder, progress: Callable[[int]
     RunError
         More steps than the counts have room for.
     """
-    network = job.network
     compiled = layouts.sparse if job.resolution >= _SPARSE else layouts.dense
     check_room(job)
+    state = _Run(
+        job,
+        layouts.order,
+        {name: _Layer(job, name, layout) for name, layout in compiled.items()},
+        {name: _Driven(job, name, layout) for name, layout in layouts.driven.items()},
+    )
+    if threads > 1 and job.exit_rule is None:
+        end = _run_threads(state, compiled, recorder, progress, threads)
+    else:
+        end = _run_alone(state, compiled, recorder, progress)
+    if any(population.overflows_at(end) for population in state.driven.values()):
+        raise _overflow(job)
+    return _counts(job, state, end)
+
+
+def _scratch(job: Job, compiled: Mapping[str, Layout]) -> k.Scratch:
     room = {key: max([1, *(layout.room[key] for layout in compiled.values())]) for key in ("locations", "rows", "source")}
     largest = max([1, *(int(layout.layer.scalars[k.SIZE]) for layout in compiled.values())])
-    scratch = k.Scratch(
+    return k.Scratch(
         np.empty(2 * largest + LANES, np.int32),
         np.empty(room["locations"] + 2, np.int64),
         np.empty(3 * (room["rows"] + 2), np.int64),
         # A source of events may repeat a neuron in a tick; all others fire at most once.
         np.empty(max([room["source"], *(len(ticks) for ticks, _ in job.events.values())]), np.int32),
     )
-    state = _Run(
-        job,
-        layouts.order,
-        {name: _Layer(job, name, layout, scratch) for name, layout in compiled.items()},
-        {name: _Driven(job, name, layout) for name, layout in layouts.driven.items()},
-    )
+
+
+def _window_length(state: _Run, spikes: int) -> int:
+    """Ticks in which the driven neurons and sources make about so many spikes."""
+    job = state.job
     rate = sum(population.per_tick for population in state.driven.values())
     rate += sum(len(ticks) / job.end for ticks, _ in job.events.values())
-    length = job.end if rate * job.end <= _WINDOW else max(1, int(_WINDOW / rate))
+    length = job.end if rate * job.end <= spikes else max(1, int(spikes / rate))
     length = min([length, *(population.longest() for population in state.driven.values())])
     if job.exit_rule is not None:
-        length = min(length, job.resolution)
-    elif length > job.resolution:
-        length -= length % job.resolution
+        return min(length, job.resolution)
+    return length - length % job.resolution if length > job.resolution else length
+
+
+def _record(recorder: Recorder, network: Network, name: str, train: k.Train) -> None:
+    # Asked every time: the recorder may want to stop the run.
+    if recorder.wants(name) and len(train.tick) and isinstance(network.populations[name], (Driven, Spiking)):
+        signs = train.sign if len(train.sign) else np.ones(len(train.tick), np.int8)
+        recorder.record(name, train.tick, train.neuron, signs)
+
+
+def _run_alone(state: _Run, compiled: Mapping[str, Layout], recorder: Recorder, progress: Callable[[int], None] | None) -> int:
+    """Window by window; returns the last tick."""
+    job, network = state.job, state.job.network
+    scratch, length = _scratch(job, compiled), _window_length(state, _WINDOW)
     output = state.layers[network.output] if network.output is not None else None
     since = 0
     while since < job.end:
         until = min(since + length, job.end)
         before = state.snapshot() if job.exit_rule is not None else None
-        trains = state.window(since, until)
+        trains = state.window(since, until, scratch)
         if trains is None:
             raise _overflow(job)
         exited = int(output.state.scalars[k.EXITED]) if output is not None else 0
@@ -609,21 +648,51 @@ def run(job: Job, layouts: Layouts, recorder: Recorder, progress: Callable[[int]
             # What the populations did after the exit has to be undone: run the window again, up to there.
             until = exited
             state.restore(before)
-            trains = state.window(since, until)
+            trains = state.window(since, until, scratch)
             assert trains is not None
         for name, train in trains.items():
-            # Asked every time: the recorder may want to stop the run.
-            if recorder.wants(name) and len(train.tick) and isinstance(network.populations[name], (Driven, Spiking)):
-                signs = train.sign if len(train.sign) else np.ones(len(train.tick), np.int8)
-                recorder.record(name, train.tick, train.neuron, signs)
+            _record(recorder, network, name, train)
         since = until
         if progress is not None:
             progress(since)
         if exited:
             break
-    if any(population.overflows_at(since) for population in state.driven.values()):
+    return since
+
+
+def _run_threads(
+    state: _Run, compiled: Mapping[str, Layout], recorder: Recorder, progress: Callable[[int], None] | None, threads: int
+) -> int:
+    """Several windows at the same time, each in other populations (:class:`Pipeline`); returns the last tick."""
+    job, network = state.job, state.job.network
+    length = _window_length(state, _SHORT_WINDOW)
+    for layer in state.layers.values():
+        layer.alternate()
+    scratches = [_scratch(job, compiled) for _ in range(threads)]
+    # Spikes of the last two windows of each population.
+    trains: tuple[dict[str, k.Train], dict[str, k.Train]] = ({}, {})
+    one_at_a_time = threading.Lock()
+
+    def work(name: str, window: int) -> bool:
+        scratch = scratches.pop()
+        since = window * length
+        train = state.population(name, since, min(since + length, job.end), trains[window % 2], scratch)
+        scratches.append(scratch)
+        if train is None:
+            return False
+        trains[window % 2][name] = train
+        with one_at_a_time:
+            _record(recorder, network, name, train)
+        return True
+
+    def done(windows: int) -> None:
+        if progress is not None:
+            progress(min(windows * length, job.end))
+
+    sources = {name: [p.source for p in network.projections if p.target == name] for name in state.order}
+    if not Pipeline(sources, -(-job.end // length), work, done).run(threads):
         raise _overflow(job)
-    return _counts(job, state, since)
+    return job.end
 
 
 def _overflow(job: Job) -> PotentialOverflow:
