@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,9 @@ import eventsim
 from eventsim.cli_convert import convert
 from eventsim.cli_data import data
 from eventsim.errors import EventsimError
+
+if TYPE_CHECKING:
+    from eventsim.batch import Outcome
 
 _COMPILE_NOTICE_AFTER = 1.0
 _PROGRESS_AFTER = 1.0
@@ -71,6 +74,13 @@ main.add_command(data)
 @click.option("--exit-margin", type=int, help="Stop once the best readout potential leads by this much.")
 @click.option("--exit-potential", type=int, help="Stop once a readout potential is at least this.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of random input (Poisson).")
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Threads for one input, or as many inputs of a folder at a time; the result is the same.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: an object, or for several inputs one object a line.")
 def run(
     network: Path,
@@ -86,6 +96,7 @@ def run(
     exit_margin: int | None,
     exit_potential: int | None,
     seed: int,
+    threads: int,
     as_json: bool,
 ) -> None:
     """Run NETWORK on an input: the answer, when it came, and what it cost.
@@ -99,19 +110,27 @@ def run(
         raise click.UsageError("--clocked means --resolution 1; give one of them")
     if trace is not None and no_trace:
         raise click.UsageError("give --trace or --no-trace, not both")
-    from eventsim.encoding import poisson_network, poisson_rates
-    from eventsim.images import find_inputs, read_input
-    from eventsim.netfile import load
+    from eventsim.batch import Runner, Settings, run_in_processes
+    from eventsim.images import find_inputs
 
-    described = load(network)
+    settings = Settings(network, encoding)
+    runner = Runner(settings)
     paths = find_inputs(source)
     several = Path(source).is_dir() if source != "-" else False
-    traced = poisson_network(described) if encoding == "poisson" else described
-    simulator = eventsim.Simulator(traced)
     if steps is None:
-        recommended = described.provenance.get("steps")
+        recommended = runner.network.provenance.get("steps")
         steps = recommended if isinstance(recommended, int) and recommended > 0 else 100
     ticks_per_step = 1 if clocked else eventsim.DEFAULT_RESOLUTION if resolution is None else resolution
+    settings.run.update(
+        steps=steps,
+        resolution=ticks_per_step,
+        engine=engine,
+        record=record if record in ("all", "none") else [name.strip() for name in record.split(",")],
+        exit_margin=exit_margin,
+        exit_potential=exit_potential,
+        seed=seed,
+        threads=1 if several else threads,
+    )
     folder = None
     if several and not no_trace:
         folder = trace or Path("runs")
@@ -123,46 +142,38 @@ def run(
         from eventsim.simulate import notice_if_slow
 
         with notice_if_slow(_COMPILE_NOTICE_AFTER, _say_compiling):
-            simulator.compile(engine)  # type: ignore[arg-type]
+            runner.simulator.compile(engine)  # type: ignore[arg-type]
+    jobs = [(path, folder / f"{Path(path).name}.h5" if folder else None if no_trace else trace or Path("run.h5")) for path in paths]
     failures = 0
-    for path in _each(paths):
-        try:
-            values, remarks = read_input(described, path)
-            for remark in remarks:
-                click.echo(f"note: {remark}", err=True)
-            if folder is not None:
-                target: Path | None = folder / f"{Path(path).name}.h5"
-            else:
-                target = None if no_trace else trace or Path("run.h5")
-            with _tick_progress(steps * ticks_per_step, not several) as progress:
-                result = simulator.run(
-                    poisson_rates(values, described) if encoding == "poisson" else values,  # type: ignore[arg-type]
-                    steps=steps,
-                    resolution=ticks_per_step,
-                    engine=engine,  # type: ignore[arg-type]
-                    record=record if record in ("all", "none") else [name.strip() for name in record.split(",")],
-                    trace=target,
-                    exit_margin=exit_margin,
-                    exit_potential=exit_potential,
-                    seed=seed,
-                    progress=progress,
-                    about={"network": str(network), "input": path, "encoding": encoding},
-                )
-        except eventsim.InputError as error:
+    if several and threads > 1:
+        outcomes = run_in_processes(settings, jobs, threads)
+    else:
+
+        def one_by_one() -> Iterator[Outcome]:
+            for path, target in jobs:
+                with _tick_progress(steps * ticks_per_step, not several) as progress:
+                    yield runner.run(path, target, progress)
+
+        outcomes = one_by_one()
+    for outcome in _each(outcomes, len(jobs)):
+        for remark in outcome.remarks:
+            click.echo(f"note: {remark}", err=True)
+        if outcome.error is not None:
             # One bad file does not stop a folder.
             if not several:
-                raise
+                raise eventsim.InputError(outcome.error)
             failures += 1
-            click.echo(f"eventsim: error: {error}", err=True)
+            click.echo(f"eventsim: error: {outcome.error}", err=True)
             continue
-        summary = result.summary() | {"trace": None if target is None else str(target)}
+        summary = outcome.summary
         if as_json:
             click.echo(json.dumps(summary, indent=None if several else 2))
         elif several:
-            answer = "" if result.label is None else f"{result.label}, decided at {result.decision_latency:.3f} steps, "
-            click.echo(f"{path}: {answer}{result.total_spikes:,} spikes, {result.total_synaptic_events:,} synaptic events")
+            answer = "" if summary["label"] is None else f"{summary['label']}, decided at {summary['decision_latency_steps']:.3f} steps, "
+            click.echo(f"{outcome.path}: {answer}{summary['spikes']:,} spikes, {summary['synaptic_events']:,} synaptic events")
         else:
-            _print_result(result, summary)
+            assert outcome.result is not None
+            _print_result(outcome.result, summary)
     if failures:
         raise eventsim.InputError(f"{failures} of {len(paths)} inputs could not be run")
 
@@ -190,15 +201,15 @@ def _say_compiling() -> None:
     click.echo("compiling the simulator, once per installation (up to half a minute) ...", err=True)
 
 
-def _each(paths: list[str]) -> Iterator[str]:
-    """The paths, with a progress bar on a terminal if there are several."""
-    if len(paths) == 1 or not sys.stderr.isatty():
-        yield from paths
+def _each(outcomes: Iterator[Outcome], total: int) -> Iterator[Outcome]:
+    """The outcomes as they come, with a progress bar on a terminal if there are several."""
+    if total == 1 or not sys.stderr.isatty():
+        yield from outcomes
         return
     from rich.console import Console
     from rich.progress import track
 
-    yield from track(paths, "running", console=Console(stderr=True), transient=True)
+    yield from track(outcomes, "running", total=total, console=Console(stderr=True), transient=True)
 
 
 @contextlib.contextmanager

@@ -28,8 +28,6 @@ from eventsim.tables import Dense, IntArray, Sparse, spatial
 
 # Spikes of driven neurons that a window is meant to have: enough to be worth its overhead, few enough for the cache.
 _WINDOW = 2**16
-# The same with several threads, which need windows to share.
-_SHORT_WINDOW = 2**15
 # Bits of a tick by which spikes are sorted in one pass, at most.
 _DIGIT = 13
 # Neurons of a driven population that are run together, for the cache.
@@ -612,12 +610,12 @@ def _scratch(job: Job, compiled: Mapping[str, Layout]) -> k.Scratch:
     )
 
 
-def _window_length(state: _Run, spikes: int) -> int:
-    """Ticks in which the driven neurons and sources make about so many spikes."""
+def _window_length(state: _Run) -> int:
+    """Ticks in which the driven neurons and sources make about so many spikes as a window is meant to have."""
     job = state.job
     rate = sum(population.per_tick for population in state.driven.values())
     rate += sum(len(ticks) / job.end for ticks, _ in job.events.values())
-    length = job.end if rate * job.end <= spikes else max(1, int(spikes / rate))
+    length = job.end if rate * job.end <= _WINDOW else max(1, int(_WINDOW / rate))
     length = min([length, *(population.longest() for population in state.driven.values())])
     if job.exit_rule is not None:
         return min(length, job.resolution)
@@ -634,7 +632,7 @@ def _record(recorder: Recorder, network: Network, name: str, train: k.Train) -> 
 def _run_alone(state: _Run, compiled: Mapping[str, Layout], recorder: Recorder, progress: Callable[[int], None] | None) -> int:
     """Window by window; returns the last tick."""
     job, network = state.job, state.job.network
-    scratch, length = _scratch(job, compiled), _window_length(state, _WINDOW)
+    scratch, length = _scratch(job, compiled), _window_length(state)
     output = state.layers[network.output] if network.output is not None else None
     since = 0
     while since < job.end:
@@ -665,7 +663,7 @@ def _run_threads(
 ) -> int:
     """Several windows at the same time, each in other populations (:class:`Pipeline`); returns the last tick."""
     job, network = state.job, state.job.network
-    length = _window_length(state, _SHORT_WINDOW)
+    length = _window_length(state)
     for layer in state.layers.values():
         layer.alternate()
     scratches = [_scratch(job, compiled) for _ in range(threads)]

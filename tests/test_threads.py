@@ -1,0 +1,129 @@
+"""Several threads, or processes, give what one gives."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from random_networks import random_case
+from test_engines import Spikes, assert_same
+
+import eventsim as es
+from eventsim.cli import main
+from eventsim.engines import layered
+from eventsim.engines.pipeline import Pipeline
+from eventsim.errors import PotentialOverflow
+from eventsim.network import feed_forward_order
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("resolution", [1, 64, 2**20])
+def test_threads_change_nothing(resolution, monkeypatch):
+    """On random networks, in many short windows, delays included."""
+    tried = 0
+    for salt in range(60):
+        case = random_case(np.random.default_rng([salt, resolution]), resolution)
+        if feed_forward_order(case.network) is None or case.exit_rule is not None:
+            continue
+        job, layouts = case.job(resolution), layered.Layouts(case.network)
+        expected = Spikes()
+        try:
+            counts = layered.run(job, layouts, expected)
+        except PotentialOverflow as error:
+            with pytest.raises(PotentialOverflow, match=re.escape(str(error))):
+                layered.run(job, layouts, Spikes(), threads=3)
+            continue
+        with monkeypatch.context() as patch:
+            patch.setattr(layered, "_WINDOW", 5)
+            found = Spikes()
+            told: list[int] = []
+            assert_same(counts, layered.run(job, layouts, found, told.append, threads=3))
+        assert found.all() == expected.all()
+        assert told == sorted(told)
+        assert told[-1] == job.end
+        tried += 1
+    assert tried > 10
+
+
+def test_pipeline_keeps_to_its_rules():
+    """A diamond of four populations: sources first, two buffers, one window of a population at a time, two threads at work."""
+    sources = {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"]}
+    lock, done, order, together, rendezvous = threading.Lock(), dict.fromkeys(sources, 0), [], [], threading.Barrier(2, timeout=20)
+
+    def work(name, window):
+        with lock:
+            assert done[name] == window
+            assert all(done[s] > window for s in sources[name])
+            assert all(done[t] >= window - 1 for t, read in sources.items() if name in read)
+        if (name, window) in (("b", 0), ("c", 0)):
+            rendezvous.wait()  # only two threads at the same time get past this
+            together.append(name)
+        with lock:
+            done[name] += 1
+            order.append((name, window))
+        return True
+
+    finished = []
+    assert Pipeline(sources, 5, work, finished.append).run(2)
+    assert sorted(order) == sorted((name, window) for name in sources for window in range(5))
+    assert sorted(together) == ["b", "c"]
+    assert finished == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_pipeline_stops_and_raises(threads):
+    assert not Pipeline({"a": [], "b": ["a"]}, 5, lambda name, window: (name, window) != ("b", 2)).run(threads)
+
+    def fail(name, window):
+        if (name, window) == ("b", 2):
+            raise KeyboardInterrupt
+        return True
+
+    with pytest.raises(KeyboardInterrupt):
+        Pipeline({"a": [], "b": ["a"]}, 5, fail).run(threads)
+
+
+@pytest.mark.parametrize("threads", [0, 1.5, True, 10**6])
+def test_number_of_threads_is_checked(threads):
+    net = es.Network()
+    net.driven("in", 1, 5)
+    with pytest.raises(es.RunError, match="threads must be"):
+        es.run(net, {"in": [1]}, threads=threads)
+
+
+def test_command_line(tmp_path, capsys):
+    """One image on two threads, and a folder two images at a time with a bad one between them."""
+    network, digits = ROOT / "networks" / "lenet-mnist.h5", ROOT / "datasets" / "samples"
+    pictures = sorted(digits.glob("digit-*.png"))[:3]
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for picture in pictures:
+        (folder / picture.name).write_bytes(picture.read_bytes())
+    (folder / "digit-bad.png").write_bytes(b"no image")
+
+    def lines(*words):
+        with pytest.raises(SystemExit) as caught:
+            main([str(word) for word in words], prog_name="eventsim")
+        out, err = capsys.readouterr()
+        found = [json.loads(line) for line in out.splitlines()] if "\n{" in out else [json.loads(out)]
+        for summary in found:
+            summary.pop("wall_seconds")
+        return caught.value.code, found, err
+
+    one = ("run", network, "-i", pictures[0], "--steps", 8, "--no-trace", "--json")
+    assert lines(*one, "--threads", 2)[:2] == lines(*one)[:2]
+    many = ("run", network, "-i", folder, "--steps", 8, "--trace", tmp_path / "out", "--json")
+    code, found, err = lines(*many, "--threads", 2)
+    again = lines(*many)
+    assert code == again[0] == 1
+    assert len(found) == 3
+    assert found == again[1]
+    assert "digit-bad.png" in err
+    assert "1 of 4 inputs" in err
+    with es.Trace(tmp_path / "out" / f"{pictures[0].name}.h5") as trace:
+        assert trace.total_spikes == found[0]["spikes"]
