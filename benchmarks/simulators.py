@@ -1,4 +1,4 @@
-"""Time eventsim against dense simulators on three binary networks with seeded random weights, one thread.
+"""Time eventsim against dense simulators on three binary networks with seeded random weights.
 
     pip install -e '.[train]'                        # and, to have it compared too: pip install spikingjelly
     python benchmarks/simulators.py                  # all three networks, some minutes
@@ -7,21 +7,20 @@
 Hidden weights are random signs, those of the first and last layer random int8; thresholds are calibrated layer by layer to the
 wanted rate of spikes per neuron and step. Before anything is timed, the clocked run must equal a float64 PyTorch loop in the spike
 count of every layer, and the dense simulators that are timed (float32, as users run them) must too: with integer weights
-and thresholds float32 is exact here. Timings are medians of interleaved rounds, after compilation; the dense form is timed at several
-batch sizes, and ratios are to its best one.
+and thresholds float32 is exact here. Timings are medians of interleaved rounds of about 0.2 s each, after compilation; the dense form is timed at several
+batch sizes, and ratios are to its best one. Everything runs on one thread but what says otherwise.
+
+With glibc's usual settings PyTorch returns its large tensors to the system again and again, and the dense form takes up to twice as long;
+so this program starts itself anew with settings that keep the memory. They make no difference to eventsim.
 """
 
 from __future__ import annotations
 
-import os
-
-os.environ.setdefault("NUMBA_NUM_THREADS", "1")
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("MKL_NUM_THREADS", "1")
-
 import argparse
 import importlib.util
 import json
+import multiprocessing
+import os
 import platform
 import statistics
 import subprocess
@@ -35,10 +34,19 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numba import njit
 from rich.console import Console
 from rich.table import Table
 
 import eventsim as es
+from eventsim.compile import aligned
+from eventsim.engines import simd
+
+
+SETTINGS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+SETTINGS |= {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**33), "MALLOC_TOP_PAD_": str(2**28)}
+# A simulator is timed for about so long at a time.
+ROUND = 0.2
 
 
 @dataclass(frozen=True)
@@ -49,11 +57,10 @@ class Architecture:
     plan: tuple[int | str, ...]
     dense: tuple[int, ...]
     batches: tuple[int, ...]
-    inner: int = 1  # runs timed as one: short ones several times
 
 
 ARCHITECTURES = {
-    "mlp": Architecture((28, 28, 1), (), (512, 512, 10), (1, 4, 16, 64), inner=5),
+    "mlp": Architecture((28, 28, 1), (), (512, 512, 10), (1, 4, 16, 64)),
     "cnn": Architecture((28, 28, 1), (32, 32, "P", 64, 64, "P"), (256, 10), (1, 2, 4, 8)),
     "vgg15": Architecture(
         (32, 32, 3), (64, 64, "P", 128, 128, "P", 256, 256, 256, "P", 512, 512, 512, "P", 512, 512, 512, "P"), (4096, 100), (1, 2, 4)
@@ -237,13 +244,90 @@ print((int(found[1]) if found else resource.getrusage(resource.RUSAGE_SELF).ru_m
 """
 
 
-def peak_of_a_run(network: es.Network, image: np.ndarray, steps: int) -> float:
+def peak_of_a_run(folder: Path, steps: int) -> float:
     """Peak memory (MiB) of a process of its own that loads the network and runs it asynchronously, without a trace."""
-    with tempfile.TemporaryDirectory() as folder:
-        es.save(network, Path(folder) / "net.h5")
-        np.save(Path(folder) / "image.npy", image)
-        done = subprocess.run([sys.executable, "-c", _CHILD, folder, str(steps)], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", _CHILD, str(folder), str(steps)], capture_output=True, text=True, check=True)
     return float(done.stdout)
+
+
+_worker: Callable[[int], None]
+
+
+def _start_worker(folder: Path, steps: int, resolution: int) -> None:
+    global _worker
+    simulator, image = es.Simulator(es.load(folder / "net.h5")), np.load(folder / "image.npy")
+
+    def work(times: int) -> None:
+        for _ in range(times):
+            simulator.run(image, steps=steps, resolution=resolution, record="none")
+
+    _worker = work
+    work(3)
+
+
+def _work(times: int) -> None:
+    _worker(times)
+
+
+def gain_of_two_processes(folder: Path, steps: int, resolution: int, seconds: float) -> float:
+    """Throughput of two processes, each with images of its own, over that of one (median of interleaved rounds)."""
+    context, images = multiprocessing.get_context("spawn"), max(2, round(0.5 / seconds))
+    gains = []
+    with (
+        context.Pool(1, _start_worker, (folder, steps, resolution)) as one,
+        context.Pool(2, _start_worker, (folder, steps, resolution)) as two,
+    ):
+        one.map(_work, [1])
+        two.map(_work, [1, 1], 1)
+        for _ in range(5):
+            start = time.perf_counter()
+            one.map(_work, [images])
+            middle = time.perf_counter()
+            two.map(_work, [images, images], 1)
+            gains.append(2 * (middle - start) / (time.perf_counter() - middle))
+    return statistics.median(gains)
+
+
+@njit(nogil=True)
+def _add_rows(d: np.ndarray, weights: np.ndarray, lanes: int, times: int) -> None:
+    rows = len(weights) // lanes
+    for n in range(times):
+        row = (n * 7 % rows) * lanes
+        for k in range(0, lanes, simd.LANES):
+            simd.add(d, k, weights, row + k)
+
+
+@njit(nogil=True)
+def _sum_rows(d: np.ndarray, weights: np.ndarray, spikes: np.ndarray, ranges: np.ndarray, times: int) -> None:
+    for n in range(times):
+        simd.add_rows_128(d, 128 * (n & 3), weights, spikes, ranges, 1, 1)
+
+
+def ceilings() -> dict[str, float]:
+    """What this machine can do at best, one thread: the inner loops alone, in cache."""
+    rng = np.random.default_rng(0)
+    weights = aligned(rng.choice([-1, 1], 2**15).astype(np.int8), np.int8)
+    d = aligned(np.zeros(512, np.int16), np.int16)
+    spikes, ranges = rng.integers(0, 250, 120).astype(np.int32), np.array([0, 120, 0])
+    big = np.ones(2**25)
+    other, matrix = np.empty_like(big), torch.ones(1024, 1024)
+    _add_rows(d, weights, 512, 1)
+    _sum_rows(d, weights, spikes, ranges, 1)
+
+    def best(work: Callable[[], object]) -> float:
+        times = []
+        for _ in range(7):
+            start = time.perf_counter()
+            work()
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    return {
+        "row additions, int8 to int16 (1/s)": 512 * 10**5 / best(lambda: _add_rows(d, weights, 512, 10**5)),
+        "sums of rows in int8 (1/s)": 128 * 120 * 10**4 / best(lambda: _sum_rows(d, weights, spikes, ranges, 10**4)),
+        "memory, copying (bytes/s)": 2 * big.nbytes / best(lambda: np.copyto(other, big)),
+        "sgemm (FLOP/s)": 2 * 1024**3 / best(lambda: matrix @ matrix),
+    }
 
 
 def measure(name: str, options: argparse.Namespace) -> dict[str, object]:
@@ -258,8 +342,8 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, object]:
     thresholds = calibrate(net, dense[:1], options.rate, options.steps)
     simulator = es.Simulator(build(architecture, net, thresholds))
 
-    def simulate(resolution: int, engine: es.EngineName) -> es.Result:
-        return simulator.run(images[0], steps=options.steps, resolution=resolution, engine=engine, record="none")
+    def simulate(resolution: int, engine: es.EngineName, threads: int = 1) -> es.Result:
+        return simulator.run(images[0], steps=options.steps, resolution=resolution, engine=engine, record="none", threads=threads)
 
     expected = loop(net, thresholds, dense[:1].double(), options.steps)
     works: dict[str, tuple[int, Callable[[], object]]] = {}
@@ -270,16 +354,24 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, object]:
             found = [int(n) for n in result.spikes_per_population().values()][:-1]
             if resolution == 1 and found != expected:
                 sys.exit(f"{name}: the clocked run disagrees with the float64 loop:\n  float64  {expected}\n  eventsim {found}")
-            costs[mode] = {"spikes": result.total_spikes, "synaptic_events": result.total_synaptic_events}
+            costs[mode] = {
+                "spikes": result.total_spikes,
+                "synaptic_events": result.total_synaptic_events,
+                "additions": result.total_additions,
+            }
             works[f"eventsim {mode}, {engine}"] = (1, lambda r=resolution, e=engine: simulate(r, e))
+        works[f"eventsim {mode}, layered, 2 threads"] = (1, lambda r=resolution: simulate(r, "layered", 2))
     works["PyTorch loop"] = (1, lambda: loop(net, thresholds, dense[:1], options.steps))
     for batch in architecture.batches:
         works[f"PyTorch folded, batch {batch}"] = (batch, lambda b=batch: folded(net, thresholds, dense[:b], options.steps))
     if importlib.util.find_spec("spikingjelly"):
         other = spikingjelly(net, thresholds)
         works["SpikingJelly multi-step"] = (1, lambda: other(dense[:1], options.steps))
+    inner = {}
     for what, (batch, work) in works.items():
+        start = time.perf_counter()
         found = work()
+        inner[what] = max(1, round(ROUND / (time.perf_counter() - start)))
         if batch == 1 and isinstance(found, list) and found != expected:
             sys.exit(f"{name}: {what} disagrees with the float64 loop:\n  float64 {expected}\n  found   {found}")
 
@@ -287,9 +379,9 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, object]:
     for _ in range(options.repeats):
         for what, (batch, work) in works.items():
             start = time.perf_counter()
-            for _ in range(architecture.inner):
+            for _ in range(inner[what]):
                 work()
-            seconds[what].append((time.perf_counter() - start) / batch / architecture.inner)
+            seconds[what].append((time.perf_counter() - start) / batch / inner[what])
     best = min(statistics.median(times) for what, times in seconds.items() if "folded" in what)
     rows = [
         {
@@ -301,21 +393,42 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, object]:
         }
         for what, times in seconds.items()
     ]
-    peak = peak_of_a_run(simulator.network, images[0], options.steps)
-    return {"network": name, "steps": options.steps, "rate": options.rate, "costs": costs, "rows": rows, "peak_mib": peak}
+    for mode, cost in costs.items():
+        time_of = next(r["milliseconds"] for r in rows if r["simulator"] == f"eventsim {mode}, layered")
+        cost["additions_per_second"] = cost["additions"] / time_of * 1e3
+    with tempfile.TemporaryDirectory() as folder:
+        es.save(simulator.network, Path(folder) / "net.h5")
+        np.save(Path(folder) / "image.npy", images[0])
+        return {
+            "network": name,
+            "steps": options.steps,
+            "rate": options.rate,
+            "costs": costs,
+            "rows": rows,
+            "peak_mib": peak_of_a_run(Path(folder), options.steps),
+            "two_processes": {
+                mode: gain_of_two_processes(Path(folder), options.steps, resolution, time_of)
+                for mode, resolution in (("clocked", 1), ("asynchronous", es.DEFAULT_RESOLUTION))
+                for time_of in [next(r["milliseconds"] for r in rows if r["simulator"] == f"eventsim {mode}, layered") / 1e3]
+            },
+        }
 
 
 def show(console: Console, result: dict[str, object]) -> None:
     costs = ", ".join(f"{mode} {c['spikes']:,} spikes, {c['synaptic_events']:,} synaptic events" for mode, c in result["costs"].items())
-    table = Table(title=f"{result['network']}, T = {result['steps']}, one thread: {costs}", title_justify="left")
+    table = Table(title=f"{result['network']}, T = {result['steps']}: {costs}", title_justify="left")
     for column in ("simulator", "ms an image", "range", "x best dense"):
         table.add_column(column, justify="left" if column == "simulator" else "right", no_wrap=True)
     for r in result["rows"]:
         table.add_row(r["simulator"], f"{r['milliseconds']:.3g}", f"{r['fastest']:.3g}..{r['slowest']:.3g}", f"{r['ratio']:.2f}")
     console.print(table)
     console.print(
-        f"peak memory of a process that loads the network and runs it asynchronously, without a trace: {result['peak_mib']:.0f} MiB\n"
+        f"peak memory of a process that loads the network and runs it asynchronously, without a trace: {result['peak_mib']:.0f} MiB"
     )
+    gains = ", ".join(f"{mode} {gain:.2f}" for mode, gain in result["two_processes"].items())
+    console.print(f"many images, two processes against one: {gains}")
+    speeds = ", ".join(f"{mode} {c['additions_per_second'] / 1e9:.1f}" for mode, c in result["costs"].items())
+    console.print(f"additions, 10^9 a second over the whole run: {speeds}\n")
 
 
 def main() -> None:
@@ -330,15 +443,22 @@ def main() -> None:
     unknown = set(options.networks) - set(ARCHITECTURES)
     if unknown:
         parser.error(f"no network {', '.join(sorted(unknown))}; there are: {', '.join(ARCHITECTURES)}")
+    if any(os.environ.get(key) != value for key, value in SETTINGS.items()):
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | SETTINGS)
     torch.set_num_threads(1)
-    console = Console()
+    console = Console(width=110)
     results = []
     for name in options.networks or ARCHITECTURES:
         results.append(measure(name, options))
         if not options.json:
             show(console, results[-1])
+    limits = ceilings()
     if options.json:
-        print(json.dumps({"machine": platform.processor() or platform.machine(), "results": results}, indent=2))
+        print(json.dumps({"machine": platform.processor() or platform.machine(), "ceilings": limits, "results": results}, indent=2))
+    else:
+        console.print(
+            "this machine at its best, one thread: " + ", ".join(f"{what} {value / 1e9:.1f} 10^9" for what, value in limits.items())
+        )
 
 
 if __name__ == "__main__":
