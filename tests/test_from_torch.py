@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -126,6 +127,33 @@ def test_onnx_and_nir_exports_make_the_same_spikes(name, resolution, tmp_path):
             for population in expected:
                 for a, b in zip(expected[population], found[population], strict=True):
                     np.testing.assert_array_equal(a, b)
+
+
+class WrittenOut(nn.Conv2d):
+    """A binarised convolution whose weights the exported file computes, node by node."""
+
+    def forward(self, x):
+        w = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+        alpha = w.abs().mean((1, 2, 3), keepdim=True).clamp(min=1e-3)
+        return self._conv_forward(x, torch.where(w < 0, -alpha, alpha), None)
+
+
+def test_onnx_that_computes_its_weights(tmp_path):
+    pytest.importorskip("onnx")
+    parts = [nn.Conv2d(3, 8, 3), nn.ReLU(), WrittenOut(8, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(128, 4)]
+    model, path = module(lambda: nn.Sequential(*parts), 3), tmp_path / "model.onnx"
+    with pytest.warns(DeprecationWarning, match="legacy"):
+        torch.onnx.export(model, (torch.rand(1, 3, 8, 8),), path, dynamo=False, do_constant_folding=False)
+    kinds = {node.op_type for node in importlib.import_module("onnx").load(path).graph.node}
+    assert {"ReduceMean", "Where", "Less"} <= kinds
+    images = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 3), dtype=np.uint8)
+    ours, theirs = es.convert(model, images), es.convert(from_onnx(path), images)
+    assert ours.report.binary_layers == theirs.report.binary_layers == 1
+    for image in images[:3]:
+        expected, found = spikes(ours, image, 1), spikes(theirs, image, 1)
+        for a, b in zip(expected.values(), found.values(), strict=True):
+            np.testing.assert_array_equal(a.neurons, b.neurons)
+            np.testing.assert_array_equal(a.ticks, b.ticks)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,12 @@ _FOLDED: dict[str, Callable[..., Any]] = {
     "Floor": np.floor,
     "Identity": lambda x: x,
 }
+# What else weights are computed with, evaluated by ONNX's own reference.
+_EVALUATED = {
+    "And", "Ceil", "Clip", "Equal", "Exp", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Log", "Max", "Mean", "Min", "Not", "Or",
+    "Reciprocal", "ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Relu", "Round", "Sigmoid", "Slice",
+    "Squeeze", "Sum", "Tanh", "Where",
+}  # fmt: skip
 _SUPPORTED = (
     "Add, AveragePool, BatchNormalization, BipolarQuant, Clip, Conv, Div, Dropout, Flatten, Floor, Gemm, GlobalAveragePool, Identity, "
     "MatMul, Mul, Quant, ReduceMean, Relu, Reshape, Round, Sign, Softmax, Sub"
@@ -60,7 +66,7 @@ def from_onnx(path: str | os.PathLike[str], input_shape: Sequence[int] | None = 
     except Exception as error:  # protobuf raises what it likes
         raise ConversionError(f"{path}: not a readable ONNX file ({error})") from None
     try:
-        return _Reader(model.graph, None if input_shape is None else tuple(int(n) for n in input_shape)).run()
+        return _Reader(model, None if input_shape is None else tuple(int(n) for n in input_shape)).run()
     except ConversionError as error:
         raise ConversionError(f"{path}: {error}") from None
 
@@ -73,8 +79,9 @@ class _Value:
 
 
 class _Reader:
-    def __init__(self, proto: Any, input_shape: tuple[int, ...] | None):
-        self.proto = proto
+    def __init__(self, model: Any, input_shape: tuple[int, ...] | None):
+        self.proto = model.graph
+        self.opsets = {opset.domain: opset.version for opset in model.opset_import}
         self.graph = Graph()
         self.input_shape = input_shape
         self.values: dict[str, Any] = {"": None}
@@ -131,7 +138,7 @@ class _Reader:
             shape = (1, *self.graph.shape(args[0].number)) if isinstance(args[0], _Value) else args[0].shape
             return np.asarray(shape, np.int64)
         if not any(isinstance(a, _Value) for a in args):
-            return self._fold(kind, args, attributes, name)
+            return self._fold(node, args, attributes, name)
         method = getattr(self, f"_op_{kind.lower()}", None)
         if method is None:
             if "MaxPool" in kind:
@@ -142,7 +149,8 @@ class _Reader:
             raise ConversionError(f"{name}: not supported; supported: {_SUPPORTED}")
         return method(args, attributes, name)
 
-    def _fold(self, kind: str, args: list[Any], attributes: dict[str, Any], name: str) -> Any:
+    def _fold(self, node: Any, args: list[Any], attributes: dict[str, Any], name: str) -> Any:
+        kind = node.op_type
         if kind in _FOLDED:
             return _FOLDED[kind](*args)
         if kind == "Transpose":
@@ -165,7 +173,18 @@ class _Reader:
             steps = args[0] / scale + zero
             rounded = np.floor(steps) if round_ == "FLOOR" else np.round(steps)
             return (np.clip(rounded, low, high) - zero) * scale
+        if kind in _EVALUATED:
+            return self._evaluate(node, args, name)
         raise ConversionError(f"{name}: a constant made by an operator that is not supported; simplify the file first")
+
+    def _evaluate(self, node: Any, args: list[Any], name: str) -> Any:
+        from onnx.reference import ReferenceEvaluator
+
+        given = {of: arg for of, arg in zip(node.input, args, strict=True) if of}
+        try:
+            return ReferenceEvaluator(node, opsets=self.opsets).run(None, given)[0]
+        except Exception as error:  # whatever the reference says of a node that is not well formed
+            raise ConversionError(f"{name}: cannot be computed ({' '.join(str(error).split())[:200]})") from None
 
     # Operators, by ONNX's names; each takes the inputs, the attributes and a name for messages.
 
