@@ -1,7 +1,7 @@
 """Time eventsim against dense simulators on three binary networks with seeded random weights.
 
     pip install -e '.[train]'                        # and, to have it compared too: pip install spikingjelly
-    python benchmarks/simulators.py                  # all three networks, some minutes
+    python benchmarks/simulators.py --write          # all three networks, some minutes; to docs/performance.md
     python benchmarks/simulators.py mlp --json
 
 Hidden weights are random signs, those of the first and last layer random int8; thresholds are calibrated layer by layer to the
@@ -17,6 +17,7 @@ so this program starts itself anew with settings that keep the memory. They make
 from __future__ import annotations
 
 import argparse
+import datetime
 import importlib.util
 import json
 import multiprocessing
@@ -46,6 +47,7 @@ SETTINGS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 SETTINGS |= {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**33), "MALLOC_TOP_PAD_": str(2**28)}
 # A simulator is timed for about so long at a time.
 ROUND = 0.2
+MARK = "<!-- tables by simulators.py -->"
 
 
 @dataclass(frozen=True)
@@ -302,6 +304,10 @@ def _sum_rows(d: np.ndarray, weights: np.ndarray, spikes: np.ndarray, ranges: np
         simd.add_rows_128(d, 128 * (n & 3), weights, spikes, ranges, 1, 1)
 
 
+# Clocked, most spikes are summed in int8; asynchronous ones are added one by one.
+_CEILINGS = {"clocked": "sums of rows in int8 (1/s)", "asynchronous": "row additions, int8 to int16 (1/s)"}
+
+
 def ceilings() -> dict[str, float]:
     """What this machine can do at best, one thread: the inner loops alone, in cache."""
     rng = np.random.default_rng(0)
@@ -430,6 +436,29 @@ def show(console: Console, result: dict[str, object]) -> None:
     console.print(f"additions, 10^9 a second over the whole run: {speeds}\n")
 
 
+def markdown(results: list[dict[str, object]], limits: dict[str, float]) -> str:
+    """The results for docs/performance.md."""
+    lines = [f"{datetime.date.today()}, {platform.machine()} with {os.cpu_count()} cores, PyTorch {torch.__version__}.", ""]
+    for result in results:
+        costs = "; ".join(f"{mode} {c['spikes']:,} spikes, {c['synaptic_events']:,} synaptic events" for mode, c in result["costs"].items())
+        lines += [f"**{result['network']}**, T = {result['steps']}, {result['rate']:g} spikes per neuron and step: {costs}", ""]
+        lines += ["| simulator | ms an image | fastest..slowest | x best dense |", "|---|--:|--:|--:|"]
+        for r in result["rows"]:
+            cells = (f"{r['milliseconds']:.3g}", f"{r['fastest']:.3g}..{r['slowest']:.3g}", f"{r['ratio']:.2f}")
+            lines.append(f"| {r['simulator']} | {' | '.join(cells)} |")
+        gains = ", ".join(f"{mode} x {gain:.2f}" for mode, gain in result["two_processes"].items())
+        speeds = ", ".join(f"{mode} {c['additions_per_second'] / 1e9:.1f}" for mode, c in result["costs"].items())
+        shares = [c["additions_per_second"] / limits[_CEILINGS[mode]] for mode, c in result["costs"].items()]
+        lines += [
+            "",
+            f"Peak memory {result['peak_mib']:.0f} MiB. Two processes on many images: {gains}. Additions, 10^9 a second over the whole "
+            f"run: {speeds}; that is {shares[0]:.0%} and {shares[1]:.0%} of the machine's ceiling.",
+            "",
+        ]
+    lines += ["This machine at its best, one thread: " + ", ".join(f"{what} {value / 1e9:.1f}e9" for what, value in limits.items()) + "."]
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", metavar="NETWORK", help=f"of {', '.join(ARCHITECTURES)} (default: all)")
@@ -438,6 +467,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--write", action="store_true", help="write the tables of docs/performance.md, too")
     options = parser.parse_args()
     unknown = set(options.networks) - set(ARCHITECTURES)
     if unknown:
@@ -452,6 +482,10 @@ def main() -> None:
         if not options.json:
             show(console, results[-1])
     limits = ceilings()
+    if options.write:
+        document = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
+        before, _, after = document.read_text().split(MARK)
+        document.write_text(f"{before}{MARK}\n\n{markdown(results, limits)}\n\n{MARK}{after}")
     if options.json:
         print(json.dumps({"machine": platform.processor() or platform.machine(), "ceilings": limits, "results": results}, indent=2))
     else:

@@ -1,0 +1,95 @@
+"""Plot how the time of a run grows with its spikes, its length and the size of its image, for docs/performance.md.
+
+    pip install -e '.[train]' matplotlib
+    python benchmarks/growth.py            # writes docs/growth.svg and prints the numbers; some minutes
+
+The network is the CNN of simulators.py with random binary weights, one thread, one image at a time; beside it the dense form in PyTorch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from simulators import ARCHITECTURES, SETTINGS, build, calibrate, folded, layers, smooth_images, to_torch
+
+import eventsim as es
+
+LABELS = ("eventsim, clocked", "eventsim, asynchronous", "dense form in PyTorch")
+
+
+def timed(work: Callable[[], object], repeats: int = 5) -> float:
+    """Median in milliseconds, after a first run that does not count."""
+    work()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times) * 1e3
+
+
+def point(size: int, rate: float, steps: int, most_dense: int = 4 * 10**8) -> tuple[int, list[float | None]]:
+    """Spikes of a clocked run, and the times by LABELS; the dense form only where its activations fit the memory."""
+    architecture = replace(ARCHITECTURES["cnn"], image=(size, size, 1))
+    rng = np.random.default_rng(1)
+    net = layers(architecture, rng)
+    images = smooth_images(architecture.image, 1, rng)
+    dense = to_torch(images)
+    thresholds = calibrate(net, dense, rate, min(steps, 30))
+    simulator = es.Simulator(build(architecture, net, thresholds))
+    times: list[float | None] = []
+    for resolution in (1, es.DEFAULT_RESOLUTION):
+        times.append(timed(lambda r=resolution: simulator.run(images[0], steps=steps, resolution=r, record="none")))
+    fits = size * size * 32 * steps <= most_dense
+    times.append(timed(lambda: folded(net, thresholds, dense, steps), 3) if fits else None)
+    return simulator.run(images[0], steps=steps, resolution=1, record="none").total_spikes, times
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--output", type=Path, default=Path(__file__).resolve().parents[1] / "docs" / "growth.svg")
+    options = parser.parse_args()
+    if any(os.environ.get(key) != value for key, value in SETTINGS.items()):
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | SETTINGS)
+    torch.set_num_threads(1)
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    panels = {
+        "spikes an image (28x28, T = 100)": [(28, rate, 100) for rate in (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)],
+        "steps (28x28)": [(28, 0.06, steps) for steps in (10, 30, 100, 300, 1000)],
+        "pixels (T = 30)": [(size, 0.06, 30) for size in (28, 56, 112, 224)],
+    }
+    figure, axes = pyplot.subplots(1, 3, figsize=(12, 3.6), sharey=True, layout="constrained")
+    for axis, (title, points) in zip(axes, panels.items(), strict=True):
+        x: list[float] = []
+        curves: list[list[float | None]] = []
+        for size, rate, steps in points:
+            spikes, times = point(size, rate, steps)
+            x.append(spikes if "spikes" in title else steps if "steps" in title else size * size)
+            curves.append(times)
+            shown = ", ".join(f"{label} {'-' if ms is None else f'{ms:.3g} ms'}" for label, ms in zip(LABELS, times, strict=True))
+            print(f"{size}x{size}, rate {rate:g}, T = {steps}: {spikes:,} spikes; {shown}", flush=True)
+        for label, curve, marker in zip(LABELS, zip(*curves, strict=True), "osx", strict=True):
+            known = [(a, b) for a, b in zip(x, curve, strict=True) if b is not None]
+            axis.loglog(*zip(*known, strict=True), marker=marker, label=label)
+        axis.set_xlabel(title)
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("milliseconds")
+    axes[0].legend(fontsize="small")
+    figure.savefig(options.output, metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()

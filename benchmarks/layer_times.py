@@ -1,0 +1,93 @@
+"""Where the time of a run goes, population by population, for the networks of simulators.py; prints Markdown.
+
+python benchmarks/layer_times.py cnn vgg15 [--resolution 1048576]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from simulators import ARCHITECTURES, SETTINGS, build, calibrate, layers, smooth_images, to_torch
+
+import eventsim as es
+from eventsim.engines import layered
+
+
+def clock(kind: type, seconds: dict[str, float]) -> Callable[..., Any]:
+    """Make the class add the time of each ``run`` to ``seconds``; returns the method as it was."""
+    original = kind.run
+
+    def run(self: Any, *args: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            return original(self, *args)
+        finally:
+            seconds[self.name] = seconds.get(self.name, 0.0) + time.perf_counter() - start
+
+    kind.run = run
+    return original
+
+
+def measure(name: str, resolution: int, rate: float, steps: int, repeats: int) -> list[str]:
+    """A table."""
+    architecture = ARCHITECTURES[name]
+    rng = np.random.default_rng(1)
+    net = layers(architecture, rng)
+    images = smooth_images(architecture.image, max(architecture.batches), rng)
+    dense = to_torch(images[:1])
+    if net[0].weights.ndim == 2:
+        dense = dense.permute(0, 2, 3, 1).flatten(1)
+    simulator = es.Simulator(build(architecture, net, calibrate(net, dense, rate, steps)))
+    settings: dict[str, Any] = {"steps": steps, "resolution": resolution, "record": "none"}
+    simulator.run(images[0], **settings)
+    seconds: dict[str, float] = {}
+    originals = {kind: clock(kind, seconds) for kind in (layered._Layer, layered._Driven)}
+    start = time.perf_counter()
+    for _ in range(repeats):
+        result = simulator.run(images[0], **settings)
+    total = (time.perf_counter() - start) / repeats
+    for kind, original in originals.items():
+        kind.run = original
+    spikes = result.spikes_per_population()
+    incoming = {p.target: p.source for p in result.info.projections}
+    additions = dict(zip((p.target for p in result.info.projections), result.counts.additions.sum(0).tolist(), strict=True))
+    outside = total - sum(seconds.values()) / repeats
+    lines = [
+        f"{name}, resolution {resolution}: {total * 1e3:.2f} ms a run, {outside * 1e3:.2f} of them outside",
+        "",
+        "| population | ms | spikes in | spikes out | additions | ns a spike in | 10^9 additions/s |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for population, sum_of in seconds.items():
+        of = sum_of / repeats
+        into = spikes[incoming[population]] if population in incoming else 0
+        performed = additions.get(population, 0)
+        cells = (f"{of / into * 1e9:.1f}", f"{performed / of / 1e9:.1f}") if into else ("", "")
+        lines.append(
+            f"| {population} | {of * 1e3:.2f} | {into:,} | {spikes[population]:,} | {performed / 1e6:.1f} M | {cells[0]} | {cells[1]} |"
+        )
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("networks", nargs="+", choices=list(ARCHITECTURES))
+    parser.add_argument("--resolution", type=int, default=1)
+    parser.add_argument("--rate", type=float, default=0.06, help="spikes per neuron and step")
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--repeats", type=int, default=20)
+    options = parser.parse_args()
+    if any(os.environ.get(key) != value for key, value in SETTINGS.items()):
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | SETTINGS)
+    for name in options.networks:
+        print("\n".join(measure(name, options.resolution, options.rate, options.steps, options.repeats)), end="\n\n")
+
+
+if __name__ == "__main__":
+    main()
