@@ -1,6 +1,6 @@
 """Time eventsim against dense simulators on three binary networks with seeded random weights.
 
-    pip install -e '.[train]'                        # and, to have it compared too: pip install spikingjelly
+    pip install -e '.[train]'                        # and, to have them compared too: pip install spikingjelly brian2
     python benchmarks/simulators.py --write          # all three networks, some minutes; to docs/performance.md
     python benchmarks/simulators.py mlp --json
 
@@ -17,12 +17,14 @@ so this program starts itself anew with settings that keep the memory. They make
 from __future__ import annotations
 
 import argparse
+import atexit
 import datetime
 import importlib.util
 import json
 import multiprocessing
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -47,6 +49,8 @@ SETTINGS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 SETTINGS |= {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**33), "MALLOC_TOP_PAD_": str(2**28)}
 # A simulator is timed for about so long at a time.
 ROUND = 0.2
+# VGG-15 has 315 million synapses, which Brian2 lists one by one.
+WITH_BRIAN = ("mlp", "cnn")
 MARK = "<!-- tables by simulators.py -->"
 
 
@@ -335,6 +339,20 @@ def ceilings() -> dict[str, float]:
     }
 
 
+def brian_standalone(network: es.Network, image: np.ndarray, steps: int) -> Callable[[], float]:
+    """A function that runs the network in Brian2's C++ standalone mode and tells the seconds, without those of loading and saving."""
+    import brian
+
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    run, found = brian.prepare(network, image, steps, folder)
+    ours = es.run(network, image, steps=steps, resolution=1, record="none").counts.spikes
+    expected = [int(ours[: steps - layer, layer].sum()) for layer in range(len(found))]
+    if found != expected:
+        sys.exit(f"Brian2 disagrees:\n  expected {expected}\n  found    {found}")
+    return run
+
+
 def measure(name: str, options: argparse.Namespace) -> dict[str, object]:
     """Check, then time, everything on one network."""
     architecture = ARCHITECTURES[name]
@@ -381,7 +399,12 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, object]:
             sys.exit(f"{name}: {what} disagrees with the float64 loop:\n  float64 {expected}\n  found   {found}")
 
     seconds: dict[str, list[float]] = {what: [] for what in works}
+    brian = None
+    if name in WITH_BRIAN and importlib.util.find_spec("brian2"):
+        brian = brian_standalone(simulator.network, images[0], options.steps)
     for _ in range(options.repeats):
+        if brian is not None:
+            seconds.setdefault("Brian2 standalone (its run alone)", []).append(brian())
         for what, (batch, work) in works.items():
             start = time.perf_counter()
             for _ in range(inner[what]):
