@@ -46,6 +46,8 @@ def synapses(table: es.Conv2d | es.Dense, source: tuple[int, ...], target: tuple
 
 def prepare(network: es.Network, image: np.ndarray, steps: int, folder: Path) -> tuple[Callable[[], float], list[int]]:
     """Compile the network for the image; returns a function that runs it and tells the seconds, and the spikes of each layer."""
+    # The device keeps the network that was built before.
+    b2.device.reinit()
     b2.set_device("cpp_standalone", directory=str(folder), build_on_run=False)
     b2.defaultclock.dt = 1 * b2.ms
     groups: dict[str, b2.NeuronGroup] = {}

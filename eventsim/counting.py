@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
 from eventsim.errors import RunError
-from eventsim.result import Run
+from eventsim.job import OPERATIONS
+from eventsim.result import Run, RunInfo
 
 
 @dataclass(frozen=True)
@@ -172,21 +173,32 @@ def count_operations(runs: Sequence[Run]) -> OperationReport:
         if [(r.name, r.role, r.neurons) for r in rows] != first:
             raise RunError("the runs are of different networks; count them apart")
     rows = [_sum(same[0].name, same[0].role, same[0].neurons, list(same)) for same in zip(*per_run, strict=True)]
-    totals = {}
-    for role in ("synapses", "input", "bias"):
-        chosen = [r for r in rows if r.role == role]
-        totals[role] = _sum("total", role, sum(r.neurons for r in chosen), chosen)
-    return OperationReport(len(runs), rows, **totals)
+    return _with_totals(len(runs), rows)
 
 
 def _sum(name: str, role: Any, neurons: int, counts: Sequence[OperationCount]) -> OperationCount:
     return OperationCount(name=name, role=role, neurons=neurons, **{key: sum(getattr(c, key) for c in counts) for key in _SUMMED})
 
 
-def _rows(run: Run) -> list[OperationCount]:
-    counts, info = run.counts, run.info
-    # A time-stepped simulator runs every step that has begun.
-    steps = len(counts.spikes)
+def report_operations(
+    info: RunInfo, sums: Mapping[str, Sequence[int]], effective: Sequence[int], runs: int, begun: int, duration: float
+) -> OperationReport:
+    """The report of runs that share a description.
+
+    Parameters
+    ----------
+    info : RunInfo
+    sums : mapping of str to sequence of int
+        By name (:data:`eventsim.job.OPERATIONS`): counts per projection, summed over the runs.
+    effective : sequence of int
+        Per encoder: sum over the runs of its effective synapses times steps begun.
+    runs : int
+    begun : int
+        Steps begun, summed over the runs: a time-stepped simulator runs each of them whole.
+    duration : float
+        Simulated steps, summed over the runs.
+    """
+    sizes = {p.name: p.size for p in info.populations}
     rows = [
         OperationCount(
             name=f"input->{e.population}",
@@ -198,30 +210,43 @@ def _rows(run: Run) -> list[OperationCount]:
             additions=0,
             toolbox=0,
             neurobench_acs=0,
-            neurobench_macs=e.effective * steps,
-            neurobench_dense=e.synapses * steps,
-            macs=e.macs,
+            neurobench_macs=n,
+            neurobench_dense=e.synapses * begun,
+            macs=e.macs * runs,
         )
-        for e in info.encoders
+        for e, n in zip(info.encoders, effective, strict=True)
     ]
-    sums = {key: getattr(counts, key).sum(0).tolist() for key in ("deliveries", "synaptic_events", "additions", "toolbox", "effective")}
     for i, p in enumerate(info.projections):
-        size = run.population(p.source).size
         rows.append(
             OperationCount(
                 name=p.name,
                 role="bias" if p.bias else "synapses",
                 spikes=sums["deliveries"][i],
-                neurons=size,
-                neuron_steps=size * run.duration,
+                neurons=sizes[p.source],
+                neuron_steps=sizes[p.source] * duration,
                 synaptic_events=sums["synaptic_events"][i],
                 additions=sums["additions"][i],
                 # Neither definition counts biases as synaptic operations.
                 toolbox=0 if p.bias else sums["toolbox"][i],
                 neurobench_acs=0 if p.bias else sums["effective"][i],
                 neurobench_macs=0,
-                neurobench_dense=0 if p.bias else p.synapses * steps,
-                macs=0 if p.bias else p.macs,
+                neurobench_dense=0 if p.bias else p.synapses * begun,
+                macs=0 if p.bias else p.macs * runs,
             )
         )
-    return rows
+    return _with_totals(runs, rows)
+
+
+def _with_totals(runs: int, rows: list[OperationCount]) -> OperationReport:
+    totals = {}
+    for role in ("synapses", "input", "bias"):
+        chosen = [r for r in rows if r.role == role]
+        totals[role] = _sum("total", role, sum(r.neurons for r in chosen), chosen)
+    return OperationReport(runs, rows, **totals)
+
+
+def _rows(run: Run) -> list[OperationCount]:
+    counts, info = run.counts, run.info
+    begun = len(counts.spikes)
+    sums = {name: getattr(counts, name).sum(0).tolist() for name in OPERATIONS}
+    return report_operations(info, sums, [e.effective * begun for e in info.encoders], 1, begun, run.duration).rows

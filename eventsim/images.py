@@ -164,3 +164,34 @@ def _read_image(network: Network, stream: IO[bytes], name: str) -> tuple[npt.NDA
         remarks.append(f"{name}: resized from {image.width}x{image.height} to {width}x{height}")
         image = image.resize((width, height), Image.Resampling.BICUBIC)
     return np.asarray(image, np.uint8).reshape(spec.shape), remarks
+
+
+def fit_image(pixels: npt.NDArray[np.uint8], shape: tuple[int, ...]) -> tuple[npt.NDArray[np.uint8], list[str]]:
+    """An image in a network's input shape, and what had to be changed.
+
+    Parameters
+    ----------
+    pixels : uint8 (height, width, channels), 1 or 3 channels
+    shape : (height, width, channels)
+
+    Raises
+    ------
+    InputError
+        The network's input has a number of channels that no image has.
+    """
+    from PIL import Image
+
+    if pixels.shape == shape:
+        return pixels, []
+    height, width, channels = shape
+    if channels not in (1, 3):
+        raise InputError(f"the network's input has {channels} channels, the images have {pixels.shape[2]}")
+    changes = []
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    if pixels.shape[2] != channels:
+        changes.append("converted to grey" if channels == 1 else "converted to RGB")
+        image = image.convert("L" if channels == 1 else "RGB")
+    if image.size != (width, height):
+        changes.append(f"resized to {width}x{height}")
+        image = image.resize((width, height), Image.Resampling.BICUBIC)
+    return np.asarray(image, np.uint8).reshape(shape), changes

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from eventsim.errors import RunError
 from eventsim.job import Counts, Job
@@ -107,6 +108,18 @@ class RunInfo:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
+def read_info(raw: Mapping[str, Any]) -> RunInfo:
+    """A description from its JSON values; raises TypeError, KeyError or ValueError if they are none."""
+    return RunInfo(
+        **dict(raw)
+        | {
+            "populations": [PopulationInfo(**p | {"shape": tuple(p["shape"])}) for p in raw["populations"]],
+            "projections": [ProjectionInfo(**p) for p in raw["projections"]],
+            "encoders": [EncoderInfo(**e) for e in raw["encoders"]],
+        }
+    )
+
+
 class Spikes(NamedTuple):
     """Spikes of one population, by tick and then by neuron.
 
@@ -160,6 +173,11 @@ class Run:
     def __init__(self, info: RunInfo, counts: Counts):
         self.info = info
         self.counts = counts
+
+    @property
+    def image(self) -> npt.NDArray[np.uint8] | None:
+        """The image that the network was given: uint8 (height, width, channels); None for other inputs."""
+        raise NotImplementedError
 
     @property
     def duration(self) -> float:
@@ -311,9 +329,15 @@ class Run:
 class Result(Run):
     """A run's outcome in memory. See :class:`Run` for the analysis."""
 
-    def __init__(self, info: RunInfo, counts: Counts, spikes: Mapping[str, Spikes]):
+    def __init__(self, info: RunInfo, counts: Counts, spikes: Mapping[str, Spikes], image: npt.NDArray[np.uint8] | None = None):
         super().__init__(info, counts)
         self._spikes = dict(spikes)
+        self._image = image
+
+    @property
+    def image(self) -> npt.NDArray[np.uint8] | None:
+        """The image that the network was given; see :attr:`Run.image`."""
+        return self._image
 
     def spikes(self, population: str, start: float = 0, stop: float | None = None) -> Spikes:
         """Spikes of a population with ``start < time <= stop`` (steps); see :meth:`Run.spikes`."""

@@ -143,7 +143,7 @@ class Simulator:
                 settings["network_sha256"] = self.digest()
             if self._describer is None:
                 self._describer = Describer(self.network)
-            result = Result(self._describer.describe(job, settings), counts, memory.collected())
+            result = Result(self._describer.describe(job, settings), counts, memory.collected(), _image(self.network, inputs))
             if writer is not None:
                 writer.finish(result)
             return result
@@ -224,6 +224,13 @@ class notice_if_slow:
 
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
+
+
+def _image(network: Network, inputs: Any) -> npt.NDArray[np.uint8] | None:
+    """The pixels that a run took, in the network's input shape."""
+    if network.input is None or inputs is None or isinstance(inputs, Mapping):
+        return None
+    return np.array(inputs, np.uint8).reshape(network.input.shape)
 
 
 def _add_sources(job: Job, counts: Counts, recorder: Recorder) -> None:

@@ -13,15 +13,16 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 
 from eventsim.errors import TraceError
 from eventsim.job import OPERATIONS, Counts, Job
 from eventsim.network import Network
-from eventsim.result import NO_SPIKES, EncoderInfo, PopulationInfo, ProjectionInfo, Run, RunInfo, Spikes
+from eventsim.result import NO_SPIKES, Run, RunInfo, Spikes, read_info
 from eventsim.tables import IntArray
 
 if TYPE_CHECKING:
@@ -154,6 +155,8 @@ class TraceWriter:
             readouts = group.create_group("readout")
             for name, values in counts.readout.items():
                 _store(readouts, name, values)
+            if run.image is not None:
+                _store(group, "image", run.image)
         except OSError as error:
             raise TraceError(f"{self._path}: cannot be written ({error})") from error
         self._finished = True
@@ -184,7 +187,7 @@ class TraceWriter:
         self._temporary.unlink(missing_ok=True)
 
 
-def _store(group: h5py.Group, name: str, values: IntArray) -> None:
+def _store(group: h5py.Group, name: str, values: npt.NDArray[Any]) -> None:
     group.create_dataset(name, data=values, **({"compression": "gzip", "shuffle": True} if values.size else {}))
 
 
@@ -237,14 +240,7 @@ class Trace(Run):
         if group["info"].dtype.itemsize > _MAX_JSON or group["info"].dtype.kind != "S":
             raise TraceError(f"{self.path}: a damaged trace (its description is no text of reasonable size)")
         raw = json.loads(bytes(group["info"][()]).decode())
-        info = RunInfo(
-            **raw
-            | {
-                "populations": [PopulationInfo(**p | {"shape": tuple(p["shape"])}) for p in raw["populations"]],
-                "projections": [ProjectionInfo(**p) for p in raw["projections"]],
-                "encoders": [EncoderInfo(**e) for e in raw["encoders"]],
-            }
-        )
+        info = read_info(raw)
         end_tick, decision, decision_tick = (int(group.attrs[name]) for name in ("end_tick", "decision", "decision_tick"))
         steps = -(-end_tick // info.resolution)
         expected: dict[str, tuple[int, ...]] = {"spikes": (steps, len(info.populations)), "negative_spikes": (steps, len(info.populations))}
@@ -275,6 +271,24 @@ class Trace(Run):
     def close(self) -> None:
         """Close the file; counts stay usable, spikes do not."""
         self._file.close()
+
+    @property
+    def image(self) -> npt.NDArray[np.uint8] | None:
+        """The image that the network was given: uint8 (height, width, channels); None for other inputs and older traces.
+
+        Raises
+        ------
+        TraceError
+            The file is closed or damaged.
+        """
+        if not self._file:
+            raise TraceError(f"{self.path}: the trace is closed")
+        if "image" not in self._file["eventsim"]:
+            return None
+        dataset = self._file["eventsim/image"]
+        if not isinstance(dataset, h5py.Dataset) or dataset.dtype != np.uint8 or dataset.ndim != 3 or dataset.size > 2**30:
+            raise TraceError(f"{self.path}: a damaged trace (its image)")
+        return dataset[()]
 
     @property
     def recorded(self) -> list[str]:

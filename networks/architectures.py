@@ -77,3 +77,8 @@ def vgg(
 def vgg15_imagenet() -> nn.Sequential:
     """Lu & Sengupta's VGG-15 for 224x224 photos in 1000 classes: no batch norm, no bias; 121.6 M weights, 15.45 G MACs."""
     return vgg(VGG15, (4096,), 1000, image=(3, 224, 224), levels=0, normalise=IMAGENET, dropout=0.1)
+
+
+def lenet_relu() -> nn.Sequential:
+    """The paper's kind of network at the size of LeNet: 28x28, convolutions of 32, 32, 64 and 64 filters, 256 neurons, 10 classes."""
+    return vgg((32, 32, "P", 64, 64, "P"), (256,), 10, image=(1, 28, 28), levels=0, dropout=0.1)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from architectures import CIFAR10, CIFAR100, VGG15, mlp, vgg
+from architectures import CIFAR10, CIFAR100, VGG15, lenet_relu, mlp, vgg
 from evaluation import MODES, STEPS, evaluate
 from torch import nn
 from training import Phase, train
@@ -70,6 +70,14 @@ RECIPES = {
     "mlp-mnist": Recipe("mnist", lambda: mlp((784, 512, 512, 10), levels=4), (_BINARY,), shift=2),
     "lenet-mnist": Recipe(
         "mnist", lambda: vgg((32, 32, "P", 64, 64, "P"), (256,), 10, image=(1, 28, 28), levels=4), (_BINARY, _ROBUST), shift=2
+    ),
+    # The paper's kind of network, small: no batch norm, no bias, ReLU; binary from full precision.
+    "lenet-relu-mnist": Recipe(
+        "mnist",
+        lenet_relu,
+        (Phase("full precision", 6, rate=1e-3, binarised=False), Phase("binary", 10, rate=1e-3)),
+        shift=2,
+        steps=32,
     ),
     "vgg-small-fashion": Recipe(
         "fashion-mnist",
@@ -132,7 +140,9 @@ def main() -> None:
         model = recipe.build()
         checkpoint = options.work / f"{options.name}.ckpt"
         ann = train(model, phases, train_set, test_set, checkpoint, shift=recipe.shift, flip=recipe.flip, seed=SEED)
-        made = es.convert(model.cpu().float(), train_set[0][:1000], percentile=recipe.percentile)
+        # For `eventsim convert` and `eventsim study percentile` with --architecture.
+        torch.save(model.cpu().float().state_dict(), options.work / f"{options.name}.pt")
+        made = es.convert(model, train_set[0][:1000], percentile=recipe.percentile)
         print(made.report)
         made.network.labels = datasets.open_dataset(recipe.dataset, "test", options.data).classes
         made.network.provenance = {

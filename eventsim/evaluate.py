@@ -1,0 +1,297 @@
+"""Run a network on a whole data set; what is done is kept, and the same call goes on from there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from eventsim.dataset_classes import Dataset, FolderDataset
+from eventsim.datasets import open_dataset
+from eventsim.errors import InputError, RunError
+from eventsim.evaluation import VERSION, Evaluation, write
+from eventsim.evaluation_work import Arrays, Work, Worker, executor, results
+from eventsim.images import fit_image
+from eventsim.job import DEFAULT_RESOLUTION
+from eventsim.netfile import load, save
+from eventsim.network import Network, Readout
+from eventsim.result import Describer
+from eventsim.simulate import Simulator
+from eventsim.trajectory import Trajectories
+
+# Neuron-steps of a piece of work: some seconds at most, so that an interruption loses little.
+_PIECE = 2**26
+_MOST_IMAGES = 64
+
+
+def evaluate(
+    network: Network | str | os.PathLike[str],
+    dataset: Dataset | str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    split: str = "test",
+    images: int | Sequence[int] | None = None,
+    steps: int | None = None,
+    resolution: int = DEFAULT_RESOLUTION,
+    exit_margin: int | None = None,
+    exit_potential: int | None = None,
+    trade_off: bool = True,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    traces: Sequence[int] = (),
+    progress: Callable[[int, int], None] | None = None,
+    note: Callable[[str], None] | None = None,
+) -> Evaluation:
+    """Run a network on the images of a data set.
+
+    Parts of an unfinished evaluation lie in ``OUTPUT.parts`` until it is whole; the same call goes on from there, and one
+    that finds a whole evaluation of the same kind returns it.
+
+    Parameters
+    ----------
+    network : Network or path-like
+        Must have an output readout and take an image.
+    dataset : Dataset, str or path-like
+        See :func:`eventsim.datasets.open_dataset`. Images of another size or colour than the network's input are converted.
+    output : path-like
+        The evaluation, HDF5 (docs/evaluation-format.md).
+    split : str
+    images : int or sequence of int, optional
+        So many images, spread evenly over the set, or these. Default: all.
+    steps : int, optional
+        T. Default: what the network recommends, else 100.
+    resolution : int
+        R, ticks per step.
+    exit_margin, exit_potential : int, optional
+        Stop each run early; see :meth:`eventsim.Simulator.run`.
+    trade_off : bool
+        Keep what exit rules of any threshold would have given. Holds all spikes of one image in memory.
+    workers : int, optional
+        Processes. Default: one per processor. Results do not depend on it.
+    scheduler : str, optional
+        Address of a Dask scheduler whose workers run the images instead.
+    traces : sequence of int
+        Numbers of images of the data set whose spike traces are written too, to ``OUTPUT.traces/NUMBER.h5``.
+    progress : callable, optional
+        Called with (images done, all images).
+    note : callable, optional
+        Called with remarks for the user.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    InputError, RunError, DatasetError, NetworkFileError, PotentialOverflow
+    """
+    net = network if isinstance(network, Network) else load(network)
+    data = dataset if isinstance(dataset, Dataset) else open_dataset(dataset, split)
+    simulator = Simulator(net)
+    if net.input is None or net.output is None:
+        raise InputError("an evaluation needs a network that takes an image and has an output readout")
+    if exit_margin is not None and exit_potential is not None:
+        raise RunError("give one exit rule: a margin or a potential")
+    if workers is not None and workers < 1:
+        raise RunError(f"the number of workers must be at least 1, found {workers}")
+    _check_labels(net, data)
+    chosen = _chosen(images, len(data))
+    if steps is None:
+        recommended = net.provenance.get("steps")
+        steps = recommended if isinstance(recommended, int) and recommended > 0 else 100
+    rule = ("margin", exit_margin) if exit_margin is not None else ("potential", exit_potential) if exit_potential is not None else None
+    work = Work(_bytes(net), simulator.digest(), steps, resolution, 0, rule, trade_off)
+    target = Path(output)
+    labels = None if data.labels is None else data.labels[chosen]
+    about: dict[str, Any] = {
+        "network": None if isinstance(network, Network) else os.fspath(network),
+        "network_sha256": work.digest,
+        "provenance": net.provenance,
+        "dataset": data.name,
+        "split": data.split,
+        "images": len(chosen),
+        "selection": _selection(data, chosen, labels),
+        "trade_off": trade_off and rule is None,
+        "start_levels": Trajectories(net).start_levels(),
+    }
+    # One image is prepared first: what is wrong with the settings shows before anything is started or written.
+    image = _fit(net, data, int(chosen[0]), note)
+    job = simulator._preparation.job(image, steps=steps, resolution=resolution, exit_rule=_exit_rule(rule))
+    info = Describer(net).describe(job, about)
+    key = hashlib.sha256(json.dumps([VERSION, _key(about), info.steps, info.resolution, info.exit_rule]).encode()).hexdigest()
+    done = _whole(target, key)
+    if done is None:
+        parts = _Parts(target.with_name(target.name + ".parts"), key)
+        neurons = sum(p.size for p in info.populations)
+        size = max(1, min(_MOST_IMAGES, _PIECE // (neurons * steps)))
+        starts = [i for i in range(0, len(chosen), size) if i not in parts]
+        count = len(chosen) - sum(min(size, len(chosen) - i) for i in starts)
+        if note is not None and count:
+            note(f"{target}: {count:,} of {len(chosen):,} images were done before")
+        if progress is not None:
+            progress(count, len(chosen))
+
+        def pieces() -> Iterator[tuple[int, list[npt.NDArray[np.uint8]]]]:
+            for i in starts:
+                yield i, [_fit(net, data, int(k), None) for k in chosen[i : i + size]]
+
+        if starts:
+            with executor(work, workers, scheduler) as (pool, window):
+                for first, number, arrays in results(pool, window, work.digest, pieces()):
+                    parts.add(first, arrays)
+                    count += number
+                    if progress is not None:
+                        progress(count, len(chosen))
+        write(target, info, key, chosen, labels, data.classes, (parts.read(i) for i in range(0, len(chosen), size)))
+        parts.remove()
+        done = Evaluation(target)
+    elif note is not None:
+        note(f"{target}: is whole; nothing to do")
+    _trace(target, work, net, data, traces, note)
+    return done
+
+
+def _exit_rule(rule: tuple[str, int] | None) -> Any:
+    from eventsim.job import ExitRule
+
+    return None if rule is None else ExitRule(rule[0], rule[1])  # type: ignore[arg-type]
+
+
+def _key(about: dict[str, Any]) -> list[Any]:
+    return [about[name] for name in ("network_sha256", "selection", "trade_off")]
+
+
+def _bytes(network: Network) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "net.h5"
+        save(network, path)
+        return path.read_bytes()
+
+
+def _check_labels(network: Network, data: Dataset) -> None:
+    assert network.output is not None
+    output = network.populations[network.output]
+    assert isinstance(output, Readout)
+    classes = int(np.prod(output.shape))
+    if not len(data):
+        raise InputError(f"{data.name}: has no images")
+    if data.labels is not None and int(data.labels.max()) >= classes:
+        raise InputError(
+            f"{data.name} has {int(data.labels.max()) + 1} classes, the network tells {classes} apart; evaluate it on its own data"
+        )
+
+
+def _chosen(images: int | Sequence[int] | None, total: int) -> npt.NDArray[np.int64]:
+    if images is None:
+        return np.arange(total)
+    if isinstance(images, (int, np.integer)):
+        if images < 1:
+            raise RunError(f"the number of images must be at least 1, found {images}")
+        return np.linspace(0, total - 1, min(int(images), total)).astype(np.int64)
+    chosen = np.asarray(images, np.int64)
+    if chosen.ndim != 1 or not len(chosen) or chosen.min() < 0 or chosen.max() >= total:
+        raise RunError(f"images must be numbers 0..{total - 1} of the data set")
+    return chosen
+
+
+def _selection(data: Dataset, chosen: npt.NDArray[np.int64], labels: npt.NDArray[np.int64] | None) -> str:
+    """Tells one choice of images from another, without reading them all."""
+    hashed = hashlib.sha256(f"{data.name} {data.split}".encode())
+    hashed.update(chosen.tobytes() + (b"" if labels is None else labels.astype(np.int64).tobytes()))
+    if isinstance(data, FolderDataset):
+        hashed.update("\n".join(f.name for f in (data.files[int(i)] for i in chosen)).encode())
+    hashed.update(data[int(chosen[0])].tobytes())
+    return hashed.hexdigest()
+
+
+def _fit(network: Network, data: Dataset, index: int, note: Callable[[str], None] | None) -> npt.NDArray[np.uint8]:
+    assert network.input is not None
+    pixels, changes = fit_image(data[index], network.input.shape)
+    if changes and note is not None:
+        note(f"{data.name}: images {', '.join(changes)}")
+    return pixels
+
+
+def _whole(target: Path, key: str) -> Evaluation | None:
+    """The evaluation that is there already, if it is the one asked for."""
+    if not target.exists() or (target.is_file() and target.stat().st_size == 0):
+        if not target.parent.is_dir():
+            raise RunError(f"{target}: the folder {target.parent} does not exist")
+        return None
+    try:
+        found = Evaluation(target)
+    except RunError:
+        raise RunError(f"{target}: exists and is no evaluation; remove it or name another output") from None
+    if found.key == key:
+        return found
+    found.close()
+    raise RunError(f"{target}: holds another evaluation ({found}); remove it or name another output")
+
+
+class _Parts:
+    """The folder of an unfinished evaluation: a file for each piece of work, each written whole or not at all."""
+
+    def __init__(self, folder: Path, key: str):
+        self._folder = folder
+        note = folder / "key"
+        try:
+            folder.mkdir(exist_ok=True)
+            if not note.exists():
+                if any(folder.iterdir()):
+                    raise RunError(f"{folder}: exists and holds no parts of an evaluation; remove it or name another output")
+                note.write_text(key, encoding="utf-8")
+            elif note.read_text(encoding="utf-8") != key:
+                raise RunError(f"{folder}: parts of another evaluation; remove the folder or name another output")
+        except OSError as error:
+            raise RunError(f"{folder}: cannot be used ({error.strerror})") from None
+
+    def _file(self, first: int) -> Path:
+        return self._folder / f"{first:09d}.npz"
+
+    def __contains__(self, first: int) -> bool:
+        return self._file(first).exists()
+
+    def add(self, first: int, arrays: Arrays) -> None:
+        scratch = self._file(first).with_suffix(".scratch.npz")
+        try:
+            np.savez_compressed(scratch, **arrays)  # type: ignore[arg-type]
+            os.replace(scratch, self._file(first))
+        except OSError as error:
+            raise RunError(f"{self._folder}: cannot be written ({error.strerror})") from None
+
+    def read(self, first: int) -> Arrays:
+        try:
+            with np.load(self._file(first)) as file:
+                return dict(file)
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            raise RunError(f"{self._file(first)}: a damaged part ({error}); remove it, and the same command makes it again") from None
+
+    def remove(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _trace(target: Path, work: Work, network: Network, data: Dataset, numbers: Sequence[int], note: Callable[[str], None] | None) -> None:
+    if not numbers:
+        return
+    folder = target.with_name(target.name + ".traces")
+    for number in numbers:
+        if not 0 <= number < len(data):
+            raise RunError(f"there is no image {number} to trace; {data.name} has 0..{len(data) - 1}")
+    folder.mkdir(exist_ok=True)
+    worker = Worker(work)
+    for number in numbers:
+        about: dict[str, Any] = {"dataset": data.name, "split": data.split, "image": number}
+        if data.labels is not None:
+            about["truth"] = int(data.labels[number])
+        worker.simulator.run(_fit(network, data, number, None), trace=folder / f"{number}.h5", about=about, **worker.settings())
+    if note is not None:
+        note(f"traces of {len(numbers)} images are in {folder}")

@@ -1,0 +1,489 @@
+"""Evaluations of whole data sets: the file (docs/evaluation-format.md) and what follows from it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from eventsim.counting import OperationReport, report_operations
+from eventsim.errors import RunError
+from eventsim.evaluation_work import TOTALS, Arrays
+from eventsim.job import OPERATIONS
+from eventsim.result import RunInfo, read_info
+from eventsim.tables import IntArray
+from eventsim.trajectory import EXIT_KINDS, EXIT_THRESHOLDS, ExitKind, Exits
+
+FORMAT, VERSION = "eventsim-evaluation", 1
+_BLOCK = 512
+_MAX_JSON = 2**24
+Floats = npt.NDArray[np.float64]
+
+
+def write(
+    path: Path,
+    info: RunInfo,
+    key: str,
+    numbers: IntArray,
+    labels: IntArray | None,
+    classes: Sequence[str],
+    pieces: Iterable[Arrays],
+) -> None:
+    """Write an evaluation from its pieces, in their order, whole or not at all.
+
+    Raises
+    ------
+    RunError
+        The file cannot be written, or the pieces are not those of ``numbers``.
+    """
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(handle)
+    try:
+        with h5py.File(name, "w") as file:
+            file.attrs["format"] = np.bytes_(FORMAT)
+            file.attrs.create("version", VERSION, dtype="u4")
+            file.attrs["key"] = np.bytes_(key)
+            described = dataclasses.asdict(info) | {"labels": list(info.labels) or list(classes)}
+            file.create_dataset("info", data=np.bytes_(json.dumps(described).encode()))
+            file.create_dataset("image", data=numbers)
+            file.create_dataset("label", data=np.full(len(numbers), -1) if labels is None else labels)
+            count = 0
+            for piece in pieces:
+                for column, values in piece.items():
+                    _append(file, column, values)
+                count += len(piece["end_tick"])
+            if count != len(numbers):
+                raise RunError(f"{path}: {count} images done, expected {len(numbers)}")
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(name, 0o666 & ~umask)
+        os.replace(name, path)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written ({error.strerror or error})") from None
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _append(file: h5py.File, column: str, values: npt.NDArray[Any]) -> None:
+    if column not in file:
+        rest = values.shape[1:]
+        # Chunks of about 64 KiB, whatever an image's row holds.
+        rows = max(1, 2**16 // max(1, int(np.prod(rest)) * values.dtype.itemsize))
+        chunks = (rows, *(max(1, n) for n in rest))
+        file.create_dataset(column, (0, *rest), values.dtype, maxshape=(None, *rest), chunks=chunks, compression="gzip", shuffle=True)
+    dataset = file[column]
+    n = len(dataset)
+    dataset.resize(n + len(values), axis=0)
+    if values.size:
+        dataset[n:] = values
+
+
+@dataclass(frozen=True)
+class TradeOff:
+    """What stopping early gives, for each threshold of an exit rule. Every array has one entry per threshold, ascending.
+
+    Attributes
+    ----------
+    kind : {"margin", "potential"}
+    threshold : int64
+        Thresholds from the smallest that does not hold at the start to the smallest that no image reaches.
+    accuracy : float64
+    latency : float64
+        Mean time of the exit in steps; T where the rule never held.
+    spikes, synaptic_events : float64
+        Means per image, bias clocks left out.
+    exited : float64
+        Share of images that stopped early.
+    """
+
+    kind: ExitKind
+    threshold: IntArray
+    accuracy: Floats
+    latency: Floats
+    spikes: Floats
+    synaptic_events: Floats
+    exited: Floats
+
+    def at(self, threshold: int) -> dict[str, float]:
+        """One point of the curve.
+
+        Raises
+        ------
+        RunError
+            It is not one of the curve's thresholds.
+        """
+        found = np.flatnonzero(self.threshold == threshold)
+        if not len(found):
+            raise RunError(f"the curve has no {self.kind} of {threshold}; take one of TradeOff.threshold")
+        i = int(found[0])
+        names = ("accuracy", "latency", "spikes", "synaptic_events", "exited")
+        return {name: float(getattr(self, name)[i]) for name in names}
+
+
+@dataclass(frozen=True)
+class ExitChoice:
+    """A threshold chosen on one half of the images and verified on the other.
+
+    Attributes
+    ----------
+    kind : {"margin", "potential"}
+    threshold : int
+    allowed_loss : float
+        Of accuracy, as a share.
+    chosen_on, verified_on : dict
+        ``images``, ``full_accuracy`` (without exit), and the point of the trade-off curve on that half.
+    """
+
+    kind: ExitKind
+    threshold: int
+    allowed_loss: float
+    chosen_on: dict[str, float]
+    verified_on: dict[str, float]
+
+
+class Evaluation:
+    """An evaluation file, opened for analysis; a context manager. Large arrays are read when asked for.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Attributes
+    ----------
+    info : RunInfo
+        Settings and the network's parts; ``info.settings`` has the data set, the network's provenance and hash.
+    key : str
+        The same for evaluations of the same network, images and settings.
+    image : int64 (images,)
+        Numbers in the data set.
+    truth : int64 (images,) or None
+        Labels; None if the data set has none.
+
+    Raises
+    ------
+    RunError
+        Not a whole evaluation of a version that this eventsim reads.
+
+    Examples
+    --------
+    >>> from eventsim import Evaluation
+    >>> with Evaluation("eval.h5") as e:                              # doctest: +SKIP
+    ...     print(e.accuracy, e.accuracy_over_time(), e.decision_latency().mean())
+    ...     curve = e.trade_off("margin")
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = Path(path)
+        try:
+            self._file = h5py.File(self.path, "r")
+        except FileNotFoundError:
+            raise RunError(f"{self.path}: no such file") from None
+        except OSError as error:
+            raise RunError(f"{self.path}: not a readable HDF5 file ({error})") from None
+        try:
+            self._read()
+        except RunError:
+            self._file.close()
+            raise
+        except (KeyError, ValueError, TypeError, AttributeError, OSError, RuntimeError, OverflowError) as error:
+            self._file.close()
+            raise RunError(f"{self.path}: a damaged evaluation ({error})") from error
+
+    def _read(self) -> None:
+        file = self._file
+        if bytes(file.attrs.get("format", b"")) != FORMAT.encode():
+            raise RunError(f"{self.path}: not an evaluation of eventsim; expected the format {FORMAT!r}")
+        if int(file.attrs["version"]) != VERSION:
+            raise RunError(f"{self.path}: an evaluation of version {file.attrs['version']}; this eventsim reads version {VERSION}")
+        if file["info"].dtype.itemsize > _MAX_JSON or file["info"].dtype.kind != "S":
+            raise RunError(f"{self.path}: a damaged evaluation (its description is no text of reasonable size)")
+        self.key = bytes(file.attrs["key"]).decode()
+        self.info: RunInfo = read_info(json.loads(bytes(file["info"][()]).decode()))
+        n, steps = len(file["image"]), self.info.steps
+        populations, projections = len(self.info.populations), len(self.info.projections)
+        classes = next(p.size for p in self.info.populations if p.name == self.info.output)
+        expected: dict[str, tuple[int, ...]] = {
+            "image": (n,),
+            "label": (n,),
+            "decision_tick": (n,),
+            "end_tick": (n,),
+            "exited": (n,),
+            "first_tick": (n, populations),
+            "readout": (n, steps, classes),
+            "prediction": (n, steps),
+            "spikes": (n, steps, populations),
+            "negative_spikes": (n, populations),
+            "synaptic_events": (n, steps, projections),
+            "encoded": (n, len(self.info.encoders)),
+        } | {name: (n, projections) for name in TOTALS}
+        for name, shape in expected.items():
+            if file[name].shape != shape or file[name].dtype.kind != "i":
+                raise RunError(
+                    f"{self.path}: a damaged evaluation ({name} is {file[name].dtype} {file[name].shape}, expected integers {shape})"
+                )
+        for kind in file.get("exits", ()):
+            group = file["exits"][kind]
+            total = int(group["rows"][()].sum())
+            if len(group["rows"]) != n or any(group[column].shape != (total,) for column in Exits._fields):
+                raise RunError(f"{self.path}: a damaged evaluation (exits/{kind})")
+        self.image: IntArray = file["image"][()]
+        labels = file["label"][()]
+        self.truth: IntArray | None = None if np.any(labels < 0) else labels
+
+    def __enter__(self) -> Evaluation:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self.image)
+
+    def __str__(self) -> str:
+        rule = self.info.exit_rule
+        stop = "" if rule is None else f", exit {rule['kind']} {rule['threshold']}"
+        s = self.info.settings
+        mode = "clocked" if self.info.resolution == 1 else f"{self.info.resolution} ticks a step"
+        return f"{len(self)} images of {s['dataset']} ({s['split']}), {self.info.steps} steps, {mode}{stop}"
+
+    def array(self, name: str) -> npt.NDArray[Any]:
+        """A dataset of the file, whole (docs/evaluation-format.md).
+
+        Raises
+        ------
+        RunError
+            The file is closed, or has none of this name.
+        """
+        return self._dataset(name)[()]
+
+    def _dataset(self, name: str) -> h5py.Dataset:
+        if not self._file:
+            raise RunError(f"{self.path}: the evaluation is closed")
+        if name not in self._file or not isinstance(self._file[name], h5py.Dataset):
+            raise RunError(f"{self.path}: has no {name!r}")
+        return self._file[name]
+
+    def _blocks(self, name: str) -> Iterator[npt.NDArray[Any]]:
+        dataset = self._dataset(name)
+        for i in range(0, len(dataset), _BLOCK):
+            yield dataset[i : i + _BLOCK]
+
+    # Accuracy and latency
+
+    def _labels(self) -> IntArray:
+        if self.truth is None:
+            raise RunError(f"{self.path}: the data set has no labels, so there is no accuracy")
+        return self.truth
+
+    @property
+    def prediction(self) -> IntArray:
+        """The final decision of each image: int (images,)."""
+        return self._dataset("prediction")[:, -1]
+
+    @property
+    def accuracy(self) -> float:
+        """Share of images whose final decision is right."""
+        return float((self.prediction == self._labels()).mean())
+
+    def accuracy_over_time(self) -> Floats:
+        """Share of right decisions at the end of every step: float64 (steps,)."""
+        return (self.array("prediction") == self._labels()[:, None]).mean(0)
+
+    def decision_latency(self) -> Floats:
+        """First time (steps) from which each image's decision never changes again: float64 (images,)."""
+        return self.array("decision_tick") / self.info.resolution
+
+    def duration(self) -> Floats:
+        """Simulated time (steps) of each image: T, or the time of its early exit."""
+        return self.array("end_tick") / self.info.resolution
+
+    def first_spike_latency(self) -> dict[str, Floats]:
+        """Time (steps) of each population's first spike in each image; nan where it never fired."""
+        ticks = self.array("first_tick")
+        at = np.where(ticks > 0, ticks / self.info.resolution, np.nan)
+        return {p.name: at[:, i] for i, p in enumerate(self.info.populations) if p.kind != "readout" and p.emits != "clock"}
+
+    def confusion(self) -> IntArray:
+        """Counts (label, decision): int64 (classes, classes)."""
+        classes = next(p.size for p in self.info.populations if p.name == self.info.output)
+        matrix = np.zeros((classes, classes), np.int64)
+        np.add.at(matrix, (self._labels(), self.prediction), 1)
+        return matrix
+
+    def label_of(self, neuron: int) -> str:
+        """Name of an output neuron."""
+        return self.info.labels[neuron] if self.info.labels else str(neuron)
+
+    # Early exit
+
+    @property
+    def exit_kinds(self) -> list[ExitKind]:
+        """Kinds of exit rules whose trade-off was kept."""
+        return [kind for kind in EXIT_KINDS if f"exits/{kind}" in self._file]
+
+    def exits(self, kind: ExitKind) -> tuple[IntArray, Exits]:
+        """Where each image first reached thresholds: (offsets (images + 1,), rows of all images one after another).
+
+        Raises
+        ------
+        RunError
+            The evaluation was made without, or with an exit rule.
+        """
+        if f"exits/{kind}" not in self._file:
+            raise RunError(f"{self.path}: keeps no trade-off of exits by {kind}; evaluate without an exit rule, with the trade-off")
+        group = f"exits/{kind}"
+        offsets = np.concatenate(([0], np.cumsum(self.array(f"{group}/rows"))))
+        return offsets, Exits(*(self.array(f"{group}/{column}") for column in Exits._fields))
+
+    def trade_off(self, kind: ExitKind = "margin", images: npt.NDArray[Any] | None = None) -> TradeOff:
+        """Accuracy, latency and costs of every threshold of an exit rule, exactly as if the runs had stopped.
+
+        Parameters
+        ----------
+        kind : {"margin", "potential"}
+        images : array, optional
+            Positions (0..images-1) of the images to consider. Default: all.
+        """
+        offsets, rows = self.exits(kind)
+        chosen = np.arange(len(self)) if images is None else np.asarray(images)
+        right_at_end = self.prediction == self._labels()
+        spikes, events = self.totals()
+        # Thresholds that hold at the start are refused by a run; the start is the same for all images.
+        base = int(self._start_level(kind))
+        top = int(rows.level.max(initial=base))
+        count = min(top + 1, len(EXIT_THRESHOLDS)) - base
+        sums = np.zeros((5, count))
+        ends = self.array("end_tick")
+        for image in chosen.tolist():
+            part = slice(int(offsets[image]), int(offsets[image + 1]))
+            level = rows.level[part] - base
+            # Row k is where a run with threshold number base + j stops, for level[k-1] <= j < level[k].
+            repeats = np.diff(level, prepend=0)
+            reached = int(level[-1]) if len(level) else 0
+            stop = [
+                (rows.decision[part] == self._labels()[image]).astype(float),
+                rows.tick[part].astype(float),
+                rows.spikes[part].astype(float),
+                rows.synaptic_events[part].astype(float),
+            ]
+            for total, values in zip(sums, stop, strict=False):
+                total[:reached] += np.repeat(values, repeats)
+            for total, final in zip(sums, (right_at_end[image], ends[image], spikes[image], events[image]), strict=False):
+                total[reached:] += final
+            sums[4, :reached] += 1
+        right, ticks, fired, delivered, exited = sums / len(chosen)
+        threshold = EXIT_THRESHOLDS[base : base + count]
+        return TradeOff(kind, threshold, right, ticks / self.info.resolution, fired, delivered, exited)
+
+    def _start_level(self, kind: ExitKind) -> int:
+        return int(self.info.settings.get("start_levels", {}).get(kind, 0))
+
+    def choose_exit(self, kind: ExitKind = "margin", loss: float = 0.003, seed: int = 0) -> ExitChoice:
+        """The smallest threshold that loses at most ``loss`` accuracy on a random half of the images, verified on the other.
+
+        The threshold taken is the smallest such that it and all larger ones keep the accuracy: a curve may dip.
+
+        Raises
+        ------
+        RunError
+            Fewer than two images, or no trade-off was kept.
+        """
+        if len(self) < 2:
+            raise RunError("choosing an exit threshold needs at least two images")
+        order = np.random.default_rng(seed).permutation(len(self))
+        halves = order[: len(order) // 2], order[len(order) // 2 :]
+        right = self.prediction == self._labels()
+        curves = [self.trade_off(kind, half) for half in halves]
+        full = [float(right[half].mean()) for half in halves]
+        keeps = curves[0].accuracy >= full[0] - loss - 1e-12
+        # The last threshold is reached by no image, so it keeps the accuracy.
+        first = len(keeps) - int(np.argmin(keeps[::-1])) if not keeps.all() else 0
+        threshold = int(curves[0].threshold[min(first, len(keeps) - 1)])
+        points = [
+            {"images": len(half), "full_accuracy": f, **curve.at(threshold)} for half, f, curve in zip(halves, full, curves, strict=True)
+        ]
+        return ExitChoice(kind, threshold, loss, *points)
+
+    # Spikes and operations
+
+    def totals(self) -> tuple[IntArray, IntArray]:
+        """Spikes and synaptic events of each image, bias clocks left out: int64 (images,) each."""
+        neurons = [i for i, p in enumerate(self.info.populations) if p.emits != "clock"]
+        synapses = [i for i, p in enumerate(self.info.projections) if not p.bias]
+        spikes = [block[:, :, neurons].sum((1, 2)) for block in self._blocks("spikes")]
+        events = [block[:, :, synapses].sum((1, 2)) for block in self._blocks("synaptic_events")]
+        return np.concatenate(spikes), np.concatenate(events)
+
+    def over_time(self, what: str = "synaptic_events") -> Floats:
+        """Mean per image at each step: ``"spikes"`` (steps, populations) or ``"synaptic_events"`` (steps, projections)."""
+        if what not in ("spikes", "synaptic_events"):
+            raise RunError(f"over time there are 'spikes' and 'synaptic_events', found {what!r}")
+        return np.sum([block.sum(0) for block in self._blocks(what)], axis=0) / len(self)
+
+    def firing_rates(self) -> dict[str, float]:
+        """Integrated firing rate: mean spikes per neuron of each population, over the whole run (the paper's IFR)."""
+        spikes = self.over_time("spikes").sum(0)
+        return {
+            p.name: float(n / p.size)
+            for p, n in zip(self.info.populations, spikes, strict=True)
+            if p.kind != "readout" and p.emits != "clock"
+        }
+
+    def normalised_operations(self) -> float:
+        """The paper's normalised #OPS: sum over layers of firing rate x the next layer's operations, over the operations of the ANN.
+
+        Both sums go over the projections, without the first layer, whose input is analogue in both networks (Lu & Sengupta 2020).
+        """
+        rates = self.firing_rates()
+        layers = [p for p in self.info.projections if not p.bias and p.macs]
+        return sum(rates[p.source] * p.macs for p in layers) / sum(p.macs for p in layers)
+
+    def operations(self) -> OperationReport:
+        """Operations by the conventions of ``tools/count_ops.py``, sums over the images."""
+        resolution = self.info.resolution
+        ends = self.array("end_tick")
+        begun = -(-ends // resolution)
+        sums = {name: self.array(name).sum(0).tolist() for name in TOTALS}
+        sums["synaptic_events"] = np.rint(self.over_time("synaptic_events").sum(0) * len(self)).astype(np.int64).tolist()
+        assert set(sums) == set(OPERATIONS)
+        effective = (self.array("encoded") * begun[:, None]).sum(0).tolist()
+        return report_operations(self.info, sums, effective, len(self), int(begun.sum()), float(ends.sum() / resolution))
+
+    def summary(self) -> dict[str, Any]:
+        """The evaluation in a few JSON values, as ``evaluate --json`` prints."""
+        spikes, events = self.totals()
+        latency = self.decision_latency()
+        out: dict[str, Any] = {
+            "images": len(self),
+            "steps": self.info.steps,
+            "resolution": self.info.resolution,
+            "exit_rule": self.info.exit_rule,
+            "accuracy": None if self.truth is None else self.accuracy,
+            "mean_decision_latency_steps": float(latency.mean()),
+            "median_decision_latency_steps": float(np.median(latency)),
+            "p95_decision_latency_steps": float(np.percentile(latency, 95)),
+            "mean_duration_steps": float(self.duration().mean()),
+            "mean_spikes": float(spikes.mean()),
+            "mean_synaptic_events": float(events.mean()),
+            "mean_additions": self.operations().synapses.additions / len(self),
+            "normalised_operations": self.normalised_operations(),
+            "firing_rates": self.firing_rates(),
+        }
+        with contextlib.suppress(RunError):
+            out["accuracy_over_time"] = self.accuracy_over_time().tolist()
+        return out | {key: self.info.settings.get(key) for key in ("network", "network_sha256", "dataset", "split")}

@@ -1,0 +1,318 @@
+"""Static figures of runs and evaluations, for papers and reports. Needs Matplotlib (``eventsim[plot]``).
+
+Every function returns a :class:`matplotlib.figure.Figure`; ``figure.savefig("x.svg")`` or ``"x.png"`` keeps it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from eventsim.errors import RunError
+from eventsim.evaluation import Evaluation, TradeOff
+from eventsim.result import Run
+
+try:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter, PercentFormatter
+except ImportError:
+    raise RunError("figures need Matplotlib; install eventsim[plot]") from None
+
+_WIDTH = 8.0
+# Colours that people with colour blindness tell apart (Okabe & Ito 2008).
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933")
+# More spikes than this become a picture of their density.
+_DOTS = 20_000
+_BINS = 800
+
+
+def _figure(height: float, width: float = _WIDTH) -> Figure:
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _single(height: float = 3.2, width: float = _WIDTH) -> tuple[Figure, Axes]:
+    figure = _figure(height, width)
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _colour(i: int) -> str:
+    return COLOURS[i % len(COLOURS)]
+
+
+def _firing(run: Run, populations: Sequence[str] | None) -> list[str]:
+    if populations is not None:
+        return list(populations)
+    return [p.name for p in run.info.populations if p.kind != "readout" and p.emits != "clock"]
+
+
+def raster(run: Run, populations: Sequence[str] | None = None, start: float = 0, stop: float | None = None) -> Figure:
+    """Spikes of populations over time, one row of axes each.
+
+    Few spikes are dots (negative ones red); many are the number of spikes in each cell of time and neurons.
+
+    Parameters
+    ----------
+    run : Result or Trace
+        With the spikes of these populations recorded.
+    populations : sequence of str, optional
+        Default: all that fire.
+    start, stop : float
+        Window in steps.
+    """
+    names = _firing(run, populations)
+    end = run.duration if stop is None else stop
+    figure = _figure(0.5 + 1.25 * len(names))
+    rows: Any = figure.subplots(len(names), 1, sharex=True, squeeze=False)
+    for axes, name in zip(rows[:, 0], names, strict=True):
+        size = run.population(name).size
+        spikes = run.spikes(name, start, stop)
+        at = spikes.ticks / run.info.resolution
+        if len(at) <= _DOTS:
+            for sign, colour in ((1, COLOURS[0]), (-1, COLOURS[1])):
+                here = spikes.signs == sign
+                axes.plot(at[here], spikes.neurons[here], ",", color=colour, rasterized=True)
+        else:
+            # A bin holds whole ticks and whole neurons, or the picture would show stripes that are not there.
+            columns = min(_BINS, int(np.ceil((end - start) * run.info.resolution)))
+            rows_ = -(-size // -(-size // 200))
+            density, _, _ = np.histogram2d(at, spikes.neurons, bins=(columns, rows_), range=((start, end + 1e-9), (0, size)))
+            axes.imshow(
+                np.log1p(density.T), aspect="auto", origin="lower", extent=(start, end, 0, size), cmap="Blues", interpolation="nearest"
+            )
+        axes.set_xlim(start, end)
+        axes.set_ylim(0, size)
+        axes.set_yticks([])
+        axes.set_ylabel(f"{name}\n{size:,} neurons\n{len(at):,} spikes", rotation=0, ha="right", va="center", fontsize=8)
+    rows[-1, 0].set_xlabel("time (steps)")
+    return figure
+
+
+def readout(run: Run, top: int = 5) -> Figure:
+    """Output potentials at the end of every step, the largest ``top`` in colour, with the decision and the exit marked."""
+    potentials = run.readout
+    if potentials is None:
+        raise RunError("this run has no readout")
+    figure, axes = _single()
+    at = np.minimum(np.arange(1, len(potentials) + 1), run.duration)
+    best = [i for i, _, _ in run.top(top)]
+    for neuron in range(potentials.shape[1]):
+        if neuron not in best:
+            axes.plot(at, potentials[:, neuron], color="0.85", linewidth=0.7, zorder=1)
+    for i, neuron in enumerate(best):
+        axes.plot(at, potentials[:, neuron], color=_colour(i), label=run.label_of(neuron), marker="." if len(at) < 40 else "")
+    if run.decision_latency is not None:
+        axes.axvline(run.decision_latency, color="0.3", linestyle="--", linewidth=1, label=f"decided at {run.decision_latency:.3f}")
+    if run.exit_latency is not None:
+        axes.axvline(run.exit_latency, color=COLOURS[1], linestyle=":", linewidth=1.5, label=f"stopped at {run.exit_latency:.3f}")
+    axes.set(xlabel="time (steps)", ylabel="output potential")
+    axes.set_xlim(left=0)
+    axes.yaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def feature_maps(run: Run, population: str, most: int = 32) -> Figure:
+    """Net spikes of every neuron of a population, one picture per channel (the first ``most``)."""
+    counts = run.spike_counts(population)
+    maps = counts.reshape(1, -1, 1) if counts.ndim == 1 else counts
+    if counts.ndim == 1:
+        # Neurons without places fill a rectangle, row by row.
+        columns = int(np.ceil(np.sqrt(counts.size * 4)))
+        padded = np.full(-(-counts.size // columns) * columns, np.nan)
+        padded[: counts.size] = counts
+        maps = padded.reshape(-1, columns, 1)
+    shown = min(most, maps.shape[2])
+    across = min(16, shown)
+    down = -(-shown // across)
+    height, width = maps.shape[:2]
+    figure = _figure(0.35 + min(6.0, _WIDTH / across * down * height / width), _WIDTH)
+    grid: Any = figure.subplots(down, across, squeeze=False)
+    low, high = np.nanmin(maps[..., :shown]), max(1, np.nanmax(maps[..., :shown]))
+    picture = None
+    for i, axes in enumerate(grid.ravel()):
+        axes.set_axis_off()
+        if i < shown:
+            picture = axes.imshow(maps[..., i], vmin=min(0, low), vmax=high, cmap="magma", interpolation="nearest")
+    more = "" if shown == maps.shape[2] else f" (first {shown} of {maps.shape[2]} channels)"
+    figure.suptitle(f"{population}: net spikes{more}", fontsize=9)
+    if picture is not None:
+        figure.colorbar(picture, ax=grid, fraction=0.02, pad=0.01)
+    return figure
+
+
+def operations(run: Run | Evaluation) -> Figure:
+    """Synaptic events of each projection at each step (of an evaluation: mean per image), stacked."""
+    if isinstance(run, Evaluation):
+        per_step, what = run.over_time("synaptic_events"), "synaptic events per image and step"
+    else:
+        per_step, what = run.counts.synaptic_events.astype(float), "synaptic events per step"
+    figure, axes = _single()
+    at = np.arange(1, len(per_step) + 1)
+    below = np.zeros(len(per_step))
+    shown = 0
+    for i, p in enumerate(run.info.projections):
+        if p.bias:
+            continue
+        axes.bar(at, per_step[:, i], bottom=below, color=_colour(shown), label=p.name, width=1.0 if len(at) > 40 else 0.8)
+        below = below + per_step[:, i]
+        shown += 1
+    axes.set(xlabel="step", ylabel=what)
+    axes.yaxis.set_major_formatter(EngFormatter(sep=""))
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(handles[::-1], labels[::-1], frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def firing_rates(evaluations: Mapping[str, Evaluation] | Evaluation) -> Figure:
+    """Mean spikes per neuron and step of each population, from the first layer to the last."""
+    figure, axes = _single()
+    for i, (name, e) in enumerate(_named(evaluations).items()):
+        steps = float(e.duration().mean())
+        rates = {population: rate / steps for population, rate in e.firing_rates().items()}
+        axes.plot(list(rates), list(rates.values()), marker="o", color=_colour(i), label=name)
+    axes.set(ylabel="spikes per neuron and step")
+    axes.set_ylim(bottom=0)
+    axes.tick_params(axis="x", rotation=45)
+    _legend(axes, evaluations)
+    return figure
+
+
+def accuracy_over_time(evaluations: Mapping[str, Evaluation] | Evaluation) -> Figure:
+    """Accuracy at the end of every step; several evaluations by name."""
+    figure, axes = _single()
+    for i, (name, e) in enumerate(_named(evaluations).items()):
+        accuracy = e.accuracy_over_time()
+        at = np.arange(1, len(accuracy) + 1)
+        axes.plot(at, accuracy, color=_colour(i), label=name, marker="." if len(accuracy) < 40 else "")
+    reference = _ann_accuracy(_named(evaluations).values())
+    if reference is not None:
+        axes.axhline(reference, color="0.4", linestyle="--", linewidth=1, label=f"ANN {reference:.2%}")
+    axes.set(xlabel="time (steps)", ylabel="accuracy")
+    axes.set_xlim(left=0)
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    return figure
+
+
+def latency_histogram(evaluation: Evaluation) -> Figure:
+    """Decision latencies of all images; right and wrong decisions apart where there are labels."""
+    figure, axes = _single()
+    latency = evaluation.decision_latency()
+    steps = evaluation.info.steps
+    # In a clocked run a decision falls on a whole step.
+    edges = np.arange(steps + 1) + 0.5 if evaluation.info.resolution == 1 else np.linspace(0, steps, min(100, 8 * steps) + 1)
+    if evaluation.truth is None:
+        axes.hist(latency, edges, color=COLOURS[0])
+    else:
+        right = evaluation.prediction == evaluation.truth
+        axes.hist([latency[right], latency[~right]], edges, stacked=True, color=[COLOURS[0], COLOURS[1]], label=["right", "wrong"])
+        axes.legend(frameon=False)
+    mean = float(latency.mean())
+    axes.axvline(mean, color="0.3", linestyle="--", linewidth=1)
+    axes.annotate(f"mean {mean:.2f}", (mean, 0.97), xycoords=("data", "axes fraction"), xytext=(4, 0), textcoords="offset points", va="top")
+    axes.set(xlabel="decision latency (steps)", ylabel="images")
+    return figure
+
+
+def trade_off(evaluations: Mapping[str, Evaluation] | Evaluation, points: Iterable[tuple[TradeOff, int]] = ()) -> Figure:
+    """Accuracy against mean latency and against mean synaptic events, over all thresholds of both exit rules.
+
+    Parameters
+    ----------
+    evaluations : Evaluation, or several by name
+    points : iterable of (TradeOff, threshold)
+        Thresholds to mark.
+    """
+    figure = _figure(3.4)
+    panels: Any = figure.subplots(1, 2, sharey=True)
+    named = _named(evaluations)
+    shown = 0
+    worst = 1.0
+    for name, e in named.items():
+        for kind in e.exit_kinds:
+            curve = e.trade_off(kind)
+            label = kind if len(named) == 1 else f"{name}, {kind}"
+            worst = min(worst, float(curve.accuracy[-1]))
+            for axes, x in zip(panels, (curve.latency, curve.synaptic_events), strict=True):
+                axes.plot(x, curve.accuracy, color=_colour(shown), label=label, linewidth=1.4)
+                axes.plot(x[-1], curve.accuracy[-1], "o", color=_colour(shown), markersize=4)
+            shown += 1
+    for curve, threshold in points:
+        point = curve.at(threshold)
+        for axes, key in zip(panels, ("latency", "synaptic_events"), strict=True):
+            axes.plot(point[key], point["accuracy"], "x", color="black", markersize=7)
+            axes.annotate(
+                f"{curve.kind} {threshold:,}", (point[key], point["accuracy"]), xytext=(5, -10), textcoords="offset points", fontsize=7
+            )
+    for axes, what in zip(panels, ("mean latency (steps)", "mean synaptic events per image"), strict=True):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_xlabel(what)
+    panels[1].xaxis.set_major_formatter(EngFormatter(sep=""))
+    panels[0].set_ylabel("accuracy")
+    panels[0].yaxis.set_major_formatter(PercentFormatter(1))
+    # What the field looks at is the last few points of accuracy.
+    panels[0].set_ylim(max(0.0, worst - 0.12), min(1.0, worst + 0.02) + 0.002)
+    panels[1].legend(frameon=False, fontsize=8, loc="lower right")
+    return figure
+
+
+def confusion(evaluation: Evaluation) -> Figure:
+    """Labels against decisions: counts, coloured by the share of the label's images."""
+    matrix = evaluation.confusion()
+    n = len(matrix)
+    size = min(8.0, 1.8 + 0.42 * n)
+    figure, axes = _single(size, size)
+    shares = matrix / np.maximum(1, matrix.sum(1, keepdims=True))
+    picture = axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)
+    names = [evaluation.label_of(i) for i in range(n)]
+    if n <= 30:
+        axes.set_xticks(range(n), names, rotation=90)
+        axes.set_yticks(range(n), names)
+        for y, x in np.argwhere(matrix):
+            axes.text(x, y, str(matrix[y, x]), ha="center", va="center", fontsize=7, color="white" if shares[y, x] > 0.4 else "black")
+    axes.set(xlabel="decision", ylabel="label")
+    picture.set_clim(0, 1)
+    return figure
+
+
+def curves(
+    rows: Sequence[Mapping[str, Any]], x: str, ys: Sequence[str], *, log: bool = False, labels: Mapping[str, str] | None = None
+) -> Figure:
+    """Columns of a study's table against one of them, one panel each; rows with the same ``"series"`` are joined."""
+    figure = _figure(3.0, max(_WIDTH, 2.8 * len(ys)))
+    panels: Any = figure.subplots(1, len(ys), squeeze=False)
+    series = list(dict.fromkeys(row.get("series", "") for row in rows))
+    for axes, y in zip(panels[0], ys, strict=True):
+        for i, name in enumerate(series):
+            chosen = [row for row in rows if row.get("series", "") == name]
+            axes.plot([row[x] for row in chosen], [row[y] for row in chosen], marker="o", markersize=4, color=_colour(i), label=name)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set(xlabel=(labels or {}).get(x, x), title=(labels or {}).get(y, y))
+        axes.title.set_fontsize(9)
+        axes.yaxis.set_major_formatter(PercentFormatter(1) if "accuracy" in y else EngFormatter(sep=""))
+        if log:
+            axes.set_xscale("log", base=2)
+    if len(series) > 1:
+        panels[0, -1].legend(frameon=False, fontsize=8)
+    return figure
+
+
+def _named(evaluations: Mapping[str, Evaluation] | Evaluation) -> Mapping[str, Evaluation]:
+    return {"": evaluations} if isinstance(evaluations, Evaluation) else evaluations
+
+
+def _legend(axes: Axes, evaluations: Mapping[str, Evaluation] | Evaluation) -> None:
+    if not isinstance(evaluations, Evaluation):
+        axes.legend(frameon=False, fontsize=8)
+
+
+def _ann_accuracy(evaluations: Iterable[Evaluation]) -> float | None:
+    """Accuracy of the source network, if all networks name the same."""
+    found = {e.info.settings.get("provenance", {}).get("ANN test accuracy") for e in evaluations}
+    value = found.pop() if len(found) == 1 else None
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1 else None

@@ -1,0 +1,220 @@
+"""One self-contained HTML page for a run or an evaluation. Needs Matplotlib and Jinja2 (``eventsim[plot]``)."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+
+from eventsim.counting import Costs, OperationReport, count_operations
+from eventsim.errors import RunError
+from eventsim.evaluation import FORMAT as EVALUATION
+from eventsim.evaluation import Evaluation
+from eventsim.result import Run
+from eventsim.trace import Trace
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_MAX_MAPS = 8
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of the page: SVG text, and what it shows for those who cannot see it."""
+
+    title: str
+    svg: str
+    caption: str
+
+
+def is_evaluation(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is an evaluation; anything else is left to others to complain about."""
+    try:
+        with h5py.File(path, "r") as file:
+            return bytes(file.attrs.get("format", b"")) == EVALUATION.encode()
+    except (OSError, TypeError):
+        return False
+
+
+def write_report(source: str | os.PathLike[str], output: str | os.PathLike[str]) -> None:
+    """Write the page of a trace or an evaluation, whole or not at all.
+
+    Raises
+    ------
+    RunError, TraceError
+        The source is neither, Matplotlib or Jinja2 is missing, or the page cannot be written.
+    """
+    target = Path(output)
+    if is_evaluation(source):
+        with Evaluation(source) as evaluation:
+            page = evaluation_page(evaluation)
+    else:
+        with Trace(source) as trace:
+            page = run_page(trace, os.fspath(source))
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(page)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(name, 0o666 & ~umask)
+        os.replace(name, target)
+    except OSError as error:
+        raise RunError(f"{target}: cannot be written ({error.strerror})") from None
+
+
+def run_page(run: Trace, name: str) -> str:
+    """The page of a run: its input, spikes, readout and operations. HTML."""
+    from eventsim import plot
+
+    mode = "clocked" if run.info.resolution == 1 else f"{run.info.resolution:,} ticks a step"
+    facts = [("network", run.info.settings.get("network")), ("input", run.info.settings.get("input"))]
+    if run.label is not None:
+        truth = run.info.settings.get("truth")
+        facts.append(("answer", run.label + ("" if truth is None else f" (label {run.label_of(int(truth))})")))
+        facts.append(("decided at", f"{run.decision_latency:.3f} of {run.info.steps} steps"))
+    if run.exit_latency is not None:
+        facts.append(("stopped at", f"{run.exit_latency:.3f} of {run.info.steps} steps"))
+    facts += [
+        ("mode", mode),
+        ("spikes", f"{run.total_spikes:,}"),
+        ("synaptic events", f"{run.total_synaptic_events:,}"),
+    ]
+    pictures = []
+    recorded = [p for p in run.recorded if run.population(p).emits != "clock"]
+    if run.readout is not None:
+        pictures.append(_picture(plot.readout(run), "Readout over time", "Output potentials at the end of each step."))
+    if recorded:
+        pictures.append(_picture(plot.raster(run, recorded), "Spike raster", "Every population from the first to the last; time in steps."))
+    pictures.append(_picture(plot.operations(run), "Operations per layer and step", "Synaptic events of each projection."))
+    for population in recorded[:_MAX_MAPS]:
+        pictures.append(_picture(plot.feature_maps(run, population), f"Feature maps of {population}", "Net spikes of each neuron."))
+    latencies = [
+        (k, "never" if v is None else f"{v:.3f}") for k, v in run.first_spike_latency().items() if run.population(k).kind != "readout"
+    ]
+    return _page(
+        f"Run: {name}",
+        facts,
+        pictures,
+        count_operations([run]),
+        [("First spike of each population (steps)", ["population", "first spike"], latencies)],
+        _image(run),
+    )
+
+
+def evaluation_page(evaluation: Evaluation) -> str:
+    """The page of an evaluation: accuracy, latency, trade-off, operations, confusions. HTML."""
+    from eventsim import plot
+
+    e, summary = evaluation, evaluation.summary()
+    facts: list[tuple[str, Any]] = [("network", summary["network"]), ("evaluated", str(e))]
+    if e.truth is not None:
+        facts.append(("accuracy", f"{e.accuracy:.2%}"))
+    facts += [
+        (
+            "decision latency",
+            f"mean {summary['mean_decision_latency_steps']:.3f}, 95 % by {summary['p95_decision_latency_steps']:.3f} steps",
+        ),
+        ("spikes an image", f"{summary['mean_spikes']:,.0f}"),
+        ("synaptic events an image", f"{summary['mean_synaptic_events']:,.0f}"),
+        ("normalised #OPS (against the ANN)", f"{summary['normalised_operations']:.3f}"),
+    ]
+    pictures, tables = [], []
+    if e.truth is not None:
+        pictures.append(_picture(plot.accuracy_over_time(e), "Accuracy against time", "Share of right decisions at the end of each step."))
+    pictures.append(_picture(plot.latency_histogram(e), "Decision latency", "When each image's decision was final."))
+    if e.truth is not None and e.exit_kinds:
+        choices = [e.choose_exit(kind) for kind in e.exit_kinds] if len(e) > 1 else []
+        marks = [(e.trade_off(c.kind), c.threshold) for c in choices]
+        caption = "What stopping early gives, for every threshold; the dot is the whole run, crosses the thresholds of the table."
+        pictures.append(_picture(plot.trade_off(e, marks), "Early exit", caption))
+        rows = []
+        for c in choices:
+            for half, on in (("chosen on", c.chosen_on), ("verified on", c.verified_on)):
+                rows.append(
+                    (c.kind, f"{c.threshold:,}", f"{half} {on['images']:,.0f} images", f"{on['full_accuracy']:.2%}", f"{on['accuracy']:.2%}",
+                     f"{on['latency']:.3f}", f"{on['synaptic_events']:,.0f}")
+                )  # fmt: skip
+        tables.append(
+            ("Exit thresholds that lose at most 0.3 points of accuracy",
+             ["rule", "threshold", "half", "whole run", "with exit", "mean latency (steps)", "mean synaptic events"], rows)
+        )  # fmt: skip
+    pictures.append(_picture(plot.operations(e), "Operations per layer and step", "Mean synaptic events an image of each projection."))
+    pictures.append(_picture(plot.firing_rates(e), "Firing rates", "Mean spikes per neuron and step."))
+    if e.truth is not None:
+        pictures.append(_picture(plot.confusion(e), "Confusion matrix", "Labels against decisions."))
+    return _page(f"Evaluation: {e.path.name}", facts, pictures, e.operations(), tables, None)
+
+
+def _picture(figure: Figure, title: str, caption: str) -> Picture:
+    text = io.StringIO()
+    # Text stays text: it can be read aloud, searched and copied.
+    import matplotlib
+
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": title, "font.family": "sans-serif"}):
+        figure.savefig(text, format="svg", dpi=150, metadata={"Date": None})
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :]
+    # Figures share a page: their ids must not meet.
+    mark = re.sub(r"\W+", "-", title.lower())
+    svg = re.sub(r'(\bid="|xlink:href="#|url\(#)', rf"\g<1>{mark}-", svg)
+    return Picture(title, svg, caption)
+
+
+def _image(run: Trace) -> str | None:
+    """The input as a data address, enlarged without smoothing by the page."""
+    from PIL import Image
+
+    pixels = run.image
+    if pixels is None or pixels.shape[2] not in (1, 3):
+        return None
+    data = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(data, "PNG")
+    return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()
+
+
+def _operation_rows(report: OperationReport) -> list[tuple[str, ...]]:
+    rows = []
+    for r in [row for row in report.rows if row.role == "synapses"] + [report.synapses]:
+        ratio = "" if r.events_per_mac is None else f"{r.events_per_mac:.3f}"
+        numbers = (r.spikes, r.synaptic_events, r.additions, r.toolbox, r.neurobench_acs, r.macs)
+        rows.append((r.name, *(f"{n / report.runs:,.0f}" for n in numbers), ratio))
+    return rows
+
+
+def _page(
+    title: str,
+    facts: list[tuple[str, Any]],
+    pictures: list[Picture],
+    report: OperationReport,
+    tables: list[tuple[str, list[str], list[Any]]],
+    image: str | None,
+) -> str:
+    try:
+        import jinja2
+    except ImportError:
+        raise RunError("a report needs Jinja2; install eventsim[plot]") from None
+    costs = Costs()
+    energy = {kind: value / report.runs / 1e6 for kind, value in report.to_dict(costs)["energy_pj"].items()}
+    head = ["projection", "spikes", "synaptic events", "additions", "SNN Toolbox", "NeuroBench ACs", "dense MACs", "events / MAC"]
+    operations = ("Operations" + ("" if report.runs == 1 else ", mean an image"), head, _operation_rows(report))
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    template = environment.from_string(files("eventsim").joinpath("report.html.jinja").read_text(encoding="utf-8"))
+    return template.render(
+        title=title,
+        facts=[(name, value) for name, value in facts if value is not None],
+        pictures=pictures,
+        tables=[*tables, operations],
+        energy=energy,
+        costs=costs,
+        image=image,
+    )
