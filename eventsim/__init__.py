@@ -14,6 +14,8 @@ from eventsim.errors import (
     RunError,
     TraceError,
 )
+from eventsim.evaluating import evaluate
+from eventsim.evaluation import Evaluation
 from eventsim.job import DEFAULT_RESOLUTION
 from eventsim.netfile import load, save
 from eventsim.network import Network
@@ -31,6 +33,7 @@ __all__ = [
     "ConversionError",
     "DatasetError",
     "Dense",
+    "Evaluation",
     "EventsimError",
     "InputError",
     "Network",
@@ -47,6 +50,7 @@ __all__ = [
     "TraceError",
     "__version__",
     "convert",
+    "evaluate",
     "load",
     "run",
     "save",

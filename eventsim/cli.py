@@ -1,4 +1,4 @@
-"""The command line: ``python -m eventsim run|info|convert|data``."""
+"""The command line: ``python -m eventsim run|info|convert|data|evaluate|study|report``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ import click
 import eventsim
 from eventsim.cli_convert import convert
 from eventsim.cli_data import data
+from eventsim.cli_evaluate import evaluate
+from eventsim.cli_report import report
+from eventsim.cli_study import study
 from eventsim.errors import EventsimError
 
 if TYPE_CHECKING:
@@ -52,6 +55,9 @@ def main() -> None:
 
 main.add_command(convert)
 main.add_command(data)
+main.add_command(evaluate)
+main.add_command(report)
+main.add_command(study)
 
 
 @main.command()

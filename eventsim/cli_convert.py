@@ -13,7 +13,7 @@ import numpy as np
 from eventsim.errors import ConversionError, DatasetError
 
 
-def _numbers(text: str | None, default: float) -> list[float]:
+def numbers(text: str | None, default: float) -> list[float]:
     if text is None:
         return [default]
     try:
@@ -82,7 +82,7 @@ def convert(
         except ValueError:
             raise click.UsageError(f"{input_shape!r}: expected whole numbers with commas") from None
     source = read_model(model, architecture, shape)
-    calibration, _, labels = _images(calibrate, "train", images)
+    calibration, _, labels = sample_images(calibrate, "train", images)
     made = es.convert(
         source,
         calibration,
@@ -94,8 +94,8 @@ def convert(
         refractory=refractory,
         fraction_bits=fraction_bits,
         weight_bits=weight_bits,
-        mean=_numbers(mean, 0.0),
-        std=_numbers(std, 1.0),
+        mean=numbers(mean, 0.0),
+        std=numbers(std, 1.0),
     )
     outputs = int(np.prod(made.source.layers[-1].shape))
     if len(labels) == outputs:
@@ -111,7 +111,7 @@ def convert(
     if report is not None:
         from eventsim.conversion.faithfulness import faithfulness
 
-        test, truth, _ = _images(calibrate, "test", report)
+        test, truth, _ = sample_images(calibrate, "test", report)
         assert test is not None
         compared = faithfulness(made, test, truth, steps=steps or 100)
     if as_json:
@@ -124,7 +124,7 @@ def convert(
     click.echo(f"{output}: {output.stat().st_size:,} bytes")
 
 
-def _images(name: str | None, split: str, count: int) -> tuple[np.ndarray | None, np.ndarray | None, list[str]]:
+def sample_images(name: str | None, split: str, count: int) -> tuple[np.ndarray | None, np.ndarray | None, list[str]]:
     """Images spread evenly over a set, their labels if there are any, and its class names."""
     if name is None:
         return None, None, []

@@ -30,6 +30,15 @@ _MAX_JSON = 2**24
 Floats = npt.NDArray[np.float64]
 
 
+def is_evaluation(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is an evaluation; anything else is left to others to complain about."""
+    try:
+        with h5py.File(path, "r") as file:
+            return bytes(file.attrs.get("format", b"")) == FORMAT.encode()
+    except (OSError, TypeError):
+        return False
+
+
 def write(
     path: Path,
     info: RunInfo,

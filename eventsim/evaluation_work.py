@@ -110,9 +110,9 @@ def _row(result: Result) -> Arrays:
         return np.pad(values, ((0, missing), (0, 0)))
 
     row: Arrays = {
-        "decision_tick": np.int64(counts.decision_tick or 0),
-        "end_tick": np.int64(counts.end_tick),
-        "exited": np.int8(counts.exited),
+        "decision_tick": np.asarray(counts.decision_tick or 0, np.int64),
+        "end_tick": np.asarray(counts.end_tick, np.int64),
+        "exited": np.asarray(counts.exited, np.int8),
         "first_tick": counts.first_tick,
         "readout": readout.astype(np.int32),
         "prediction": readout.argmax(1).astype(np.int32),

@@ -207,10 +207,10 @@ def latency_histogram(evaluation: Evaluation) -> Figure:
     # In a clocked run a decision falls on a whole step.
     edges = np.arange(steps + 1) + 0.5 if evaluation.info.resolution == 1 else np.linspace(0, steps, min(100, 8 * steps) + 1)
     if evaluation.truth is None:
-        axes.hist(latency, edges, color=COLOURS[0])
+        axes.hist(latency, edges.tolist(), color=COLOURS[0])
     else:
         right = evaluation.prediction == evaluation.truth
-        axes.hist([latency[right], latency[~right]], edges, stacked=True, color=[COLOURS[0], COLOURS[1]], label=["right", "wrong"])
+        axes.hist([latency[right], latency[~right]], edges.tolist(), stacked=True, color=[COLOURS[0], COLOURS[1]], label=["right", "wrong"])
         axes.legend(frameon=False)
     mean = float(latency.mean())
     axes.axvline(mean, color="0.3", linestyle="--", linewidth=1)
@@ -246,9 +246,6 @@ def trade_off(evaluations: Mapping[str, Evaluation] | Evaluation, points: Iterab
         point = curve.at(threshold)
         for axes, key in zip(panels, ("latency", "synaptic_events"), strict=True):
             axes.plot(point[key], point["accuracy"], "x", color="black", markersize=7)
-            axes.annotate(
-                f"{curve.kind} {threshold:,}", (point[key], point["accuracy"]), xytext=(5, -10), textcoords="offset points", fontsize=7
-            )
     for axes, what in zip(panels, ("mean latency (steps)", "mean synaptic events per image"), strict=True):
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_xlabel(what)

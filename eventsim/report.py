@@ -12,13 +12,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import h5py
-
 from eventsim.counting import Costs, OperationReport, count_operations
 from eventsim.errors import RunError
-from eventsim.evaluation import FORMAT as EVALUATION
-from eventsim.evaluation import Evaluation
-from eventsim.result import Run
+from eventsim.evaluation import Evaluation, is_evaluation
 from eventsim.trace import Trace
 
 if TYPE_CHECKING:
@@ -34,15 +30,6 @@ class Picture:
     title: str
     svg: str
     caption: str
-
-
-def is_evaluation(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is an evaluation; anything else is left to others to complain about."""
-    try:
-        with h5py.File(path, "r") as file:
-            return bytes(file.attrs.get("format", b"")) == EVALUATION.encode()
-    except (OSError, TypeError):
-        return False
 
 
 def write_report(source: str | os.PathLike[str], output: str | os.PathLike[str]) -> None:
@@ -140,10 +127,8 @@ def evaluation_page(evaluation: Evaluation) -> str:
         rows = []
         for c in choices:
             for half, on in (("chosen on", c.chosen_on), ("verified on", c.verified_on)):
-                rows.append(
-                    (c.kind, f"{c.threshold:,}", f"{half} {on['images']:,.0f} images", f"{on['full_accuracy']:.2%}", f"{on['accuracy']:.2%}",
-                     f"{on['latency']:.3f}", f"{on['synaptic_events']:,.0f}")
-                )  # fmt: skip
+                numbers = [f"{on['full_accuracy']:.2%}", f"{on['accuracy']:.2%}", f"{on['latency']:.3f}", f"{on['synaptic_events']:,.0f}"]
+                rows.append((c.kind, f"{c.threshold:,}", f"{half} {on['images']:,.0f} images", *numbers))
         tables.append(
             ("Exit thresholds that lose at most 0.3 points of accuracy",
              ["rule", "threshold", "half", "whole run", "with exit", "mean latency (steps)", "mean synaptic events"], rows)

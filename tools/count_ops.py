@@ -1,6 +1,7 @@
 """Report the synaptic operations of one or more traces of a network, by several definitions.
 
     python tools/count_ops.py run.h5 [more.h5 ...] [--json | --csv] [--costs costs.json]
+    python tools/count_ops.py eval.h5                  # an evaluation: mean of an image
 
 The definitions are in docs/definitions.md.
 """
@@ -16,8 +17,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from eventsim import EventsimError, Trace
+from eventsim import Evaluation, EventsimError, Trace
 from eventsim.counting import Costs, OperationCount, OperationReport, count_operations
+from eventsim.evaluation import is_evaluation
 
 
 @click.command(help=__doc__.split("\n\n")[0], context_settings={"help_option_names": ["-h", "--help"]})
@@ -30,11 +32,7 @@ def main(traces: tuple[Path, ...], as_json: bool, as_csv: bool, costs_file: Path
         raise click.UsageError("choose one of --json and --csv")
     try:
         costs = Costs.read(costs_file) if costs_file else Costs()
-        runs = []
-        for path in traces:
-            with Trace(path) as trace:
-                runs.append(trace)
-        report = count_operations(runs)
+        report = read(traces)
     except EventsimError as error:
         print(f"count_ops: error: {error}", file=sys.stderr)
         sys.exit(1)
@@ -44,6 +42,17 @@ def main(traces: tuple[Path, ...], as_json: bool, as_csv: bool, costs_file: Path
         print_csv(report, costs)
     else:
         print_table(report, costs, traces)
+
+
+def read(paths: tuple[Path, ...]) -> OperationReport:
+    if len(paths) == 1 and is_evaluation(paths[0]):
+        with Evaluation(paths[0]) as evaluation:
+            return evaluation.operations()
+    runs = []
+    for path in paths:
+        with Trace(path) as trace:
+            runs.append(trace)
+    return count_operations(runs)
 
 
 def print_csv(report: OperationReport, costs: Costs) -> None:
@@ -67,7 +76,7 @@ def print_table(report: OperationReport, costs: Costs, traces: tuple[Path, ...])
     n = report.runs
     # A pipe has no width; do not let it fold the numbers.
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
-    what = str(traces[0]) if n == 1 else f"{n} traces, mean of a run"
+    what = str(traces[0]) if n == 1 else f"{len(traces)} file{'s'[: len(traces) > 1]}, mean of {n:,} runs"
     table = Table(title=f"Synaptic operations: {what}", title_justify="left", box=None, header_style="bold", pad_edge=False)
     table.add_column("projection")
     for heading in ("spikes", "rate", "synaptic\nevents", "additions", "SNN\nToolbox", "NeuroBench\nACs", "dense\nMACs", "events\n/ MAC"):
