@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -272,7 +273,7 @@ class _Parts:
         try:
             with np.load(self._file(first)) as file:
                 return dict(file)
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise RunError(f"{self._file(first)}: a damaged part ({error}); remove it, and the same command makes it again") from None
 
     def remove(self) -> None:

@@ -22,7 +22,7 @@ _BLOCK = 2**15
 def _thresholds() -> IntArray:
     """Every whole number up to 32, then 32 an octave up to 2**31."""
     octaves = np.floor(2 ** (5 + np.arange(1, 26 * 32 + 1) / 32)).astype(np.int64)
-    return np.concatenate((np.arange(1, 33), octaves))
+    return np.unique(np.concatenate((np.arange(1, 33), octaves)))
 
 
 # The thresholds of exit rules for which a trade-off is known exactly.

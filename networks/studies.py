@@ -1,0 +1,186 @@
+"""The paper's experiments and their asynchronous extension on our networks: writes the tables and figures of docs/results.md.
+
+    python networks/make.py lenet-relu-mnist        # once: its weights are the source of the percentile sweep
+    python networks/studies.py
+
+Whole test sets for the trade-off of early exit, ``--images`` of them for the sweeps. What is done is kept in ``--work``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+from architectures import lenet_relu
+from rich.console import Console
+from rich.progress import Progress
+
+import eventsim as es
+from eventsim import datasets, plot, study
+from eventsim.study import Study
+
+HERE = Path(__file__).resolve().parent
+DOCS = HERE.parent / "docs"
+MARK = "<!-- by networks/studies.py -->"
+EXITS = {"lenet-mnist": "mnist", "vgg-small-fashion": "fashion-mnist", "vgg-small-cifar10": "cifar-10"}
+LOSS = 0.003
+# The paper's networks need more steps than those with QCFS activations.
+RELU_STEPS = 64
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder that holds the data sets (default: EVENTSIM_DATA, then the cache of `data get`)")
+    parser.add_argument("--work", type=Path, default=HERE / "work", help="weights of lenet-relu-mnist, and evaluations")
+    parser.add_argument("--images", type=int, default=2000, help="test images of the sweeps")
+    parser.add_argument("--workers", type=int, default=None)
+    options = parser.parse_args()
+    if options.data is not None:
+        os.environ["EVENTSIM_DATA"] = str(options.data)
+    try:
+        text = "\n".join([*exits(options), *sweeps(options), *paper(options)])
+    except KeyboardInterrupt:
+        raise SystemExit("interrupted; the same command goes on") from None
+    except (es.EventsimError, FileNotFoundError) as error:
+        raise SystemExit(f"error: {error}") from None
+    page = DOCS / "results.md"
+    before, _, rest = page.read_text(encoding="utf-8").partition(MARK)
+    _, _, after = rest.partition(MARK)
+    page.write_text(f"{before}{MARK}\n\n{text}\n{MARK}{after}", encoding="utf-8")
+
+
+def exits(options: argparse.Namespace) -> list[str]:
+    lines = ["## Early exit: what it saves for at most 0.3 points of accuracy", ""]
+    for name, dataset in EXITS.items():
+        with bar(f"{name}, exit") as each:
+            found = study.exit_study(
+                es.load(HERE / f"{name}.h5"),
+                datasets.open_dataset(dataset),
+                options.work / f"study-exit-{name}",
+                [LOSS],
+                each=each,
+                workers=options.workers,
+            )
+        with ExitStack() as stack:
+            whole = {mode: stack.enter_context(es.Evaluation(found.evaluations[mode])) for mode in study.MODES}
+            lines += [f"### `{name}`, {len(whole['clocked']):,} images", ""]
+            lines += [compare(whole), found.markdown(), *figure(plot.trade_off(whole), f"trade-off-{name}", f"trade-off of {name}")]
+    return lines
+
+
+def compare(evaluations: dict[str, es.Evaluation]) -> str:
+    rows = []
+    for mode, e in evaluations.items():
+        normalised = {"#OPS": e.normalised_operations()}
+        rows.append({"mode": mode} | study.measures(e) | normalised)
+    return Study("", rows, {}).markdown()
+
+
+def sweeps(options: argparse.Namespace) -> list[str]:
+    name = "lenet-mnist"
+    net = es.load(HERE / f"{name}.h5")
+    kinds: dict[str, tuple[str, list[study.Point], bool]] = {
+        "Resolution, from clocked to asynchronous": ("resolution", study.resolution_points(net), True),
+        "Delay of every layer": ("delay", study.delay_points(net), False),
+        "Initial potential": ("initial potential", study.initial_points(net), False),
+    }
+    lines = []
+    for title, (column, points, log) in kinds.items():
+        found = sweep(column, points, "mnist", options, options.work / f"study-{column.replace(' ', '-')}-{name}")
+        picture = plot.curves(found.rows, column, ("accuracy", "decision latency", "spikes", "synaptic events"), log=log)
+        lines += [f"## {title} (`{name}`, {options.images:,} images)", "", found.markdown()]
+        lines += figure(picture, column.replace(" ", "-"), f"{title.lower()} on {name}")
+    return lines
+
+
+def paper(options: argparse.Namespace) -> list[str]:
+    name = "lenet-relu-mnist"
+    model = lenet_relu()
+    model.load_state_dict(torch.load(options.work / f"{name}.pt", weights_only=True))
+    model.eval()
+    calibration = datasets.load("mnist", "train")[0][:1000]
+    # As in the paper: initial potential 0.
+    points = study.percentile_points(model, calibration, (90.0, 99.0, 99.7, 99.9, 100.0), initial="zero")
+    found = sweep("percentile", points, "mnist", options, options.work / f"study-percentile-{name}", steps=RELU_STEPS)
+    lines = [f"## The paper's network in small (`{name}`: no batch norm, no bias, ReLU; {options.images:,} images, v0 = 0)", ""]
+    lines += ["### Percentile", "", found.markdown()]
+    with ExitStack() as stack:
+        opened = {title: stack.enter_context(es.Evaluation(path)) for title, path in found.evaluations.items()}
+        clocked = {title: e for title, e in opened.items() if title.startswith("clocked")}
+        lines += figure(plot.accuracy_over_time(clocked), "percentile-accuracy", "accuracy over time for several percentiles, clocked")
+        both = {title.replace(" percentile 99.9", ""): e for title, e in opened.items() if title.endswith("percentile 99.9")}
+        lines += ["### Firing rate by layer, percentile 99.9", "", *figure(plot.firing_rates(both), "firing-rates", "firing rate by layer")]
+        rows: list[dict[str, Any]] = [{"mode": mode, "T": t, **rates(e, t)} for mode, e in both.items() for t in (8, 16, 32, RELU_STEPS)]
+        lines += ["### Accuracy and normalised #OPS by length of the run, percentile 99.9", "", Study("", rows, {}).markdown()]
+    with bar(f"{name}, exit") as each:
+        made = es.convert(model, calibration, percentile=99.9, initial="zero")
+        stops = study.exit_study(
+            made.network,
+            datasets.open_dataset("mnist"),
+            options.work / f"study-exit-{name}",
+            [LOSS],
+            each=each,
+            steps=RELU_STEPS,
+            images=options.images,
+            workers=options.workers,
+        )
+    with ExitStack() as stack:
+        whole = {mode: stack.enter_context(es.Evaluation(stops.evaluations[mode])) for mode in study.MODES}
+        lines += ["### Early exit", "", stops.markdown(), *figure(plot.trade_off(whole), f"trade-off-{name}", f"trade-off of {name}")]
+    return lines
+
+
+def rates(e: es.Evaluation, steps: int) -> dict[str, float]:
+    """Accuracy and normalised #OPS of the first ``steps`` steps of the runs."""
+    spikes = dict(zip([p.name for p in e.info.populations], e.over_time("spikes")[:steps].sum(0), strict=True))
+    sizes = {p.name: p.size for p in e.info.populations}
+    layers = [p for p in e.info.projections if not p.bias]
+    operations = sum(spikes[p.source] / sizes[p.source] * p.macs for p in layers) / sum(p.macs for p in layers)
+    return {"accuracy": float(e.accuracy_over_time()[steps - 1]), "normalised #OPS": float(operations)}
+
+
+def sweep(column: str, points: list[study.Point], dataset: str, options: argparse.Namespace, folder: Path, **settings: Any) -> Study:
+    with bar(column) as each:
+        return study.run_study(
+            column, points, datasets.open_dataset(dataset), folder, each=each, images=options.images, workers=options.workers, **settings
+        )
+
+
+def figure(picture: Any, name: str, text: str) -> list[str]:
+    (DOCS / "figures").mkdir(exist_ok=True)
+    picture.savefig(DOCS / "figures" / f"{name}.svg", metadata={"Date": None})
+    return [f"![{text}](figures/{name}.svg)", ""]
+
+
+class bar:
+    """A progress bar over the images of each point of a study on a terminal."""
+
+    def __init__(self, what: str):
+        self._bars = Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+        self._what = what
+
+    def __enter__(self) -> Callable[[str], Callable[[int, int], None]]:
+        self._bars.start()
+
+        def each(title: str) -> Callable[[int, int], None]:
+            task = self._bars.add_task(f"{self._what}: {title}", total=None)
+
+            def show(done: int, total: int) -> None:
+                self._bars.update(task, completed=done, total=total)
+
+            return show
+
+        return each
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,408 @@
+"""Evaluations of data sets: against runs one by one, interrupted, in parallel, on a cluster, and misused."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+import eventsim as es
+from eventsim import evaluating
+from eventsim.cli import main
+from eventsim.counting import count_operations
+from eventsim.dataset_classes import ArrayDataset
+
+ROOT = Path(__file__).resolve().parents[1]
+LENET = ROOT / "networks" / "lenet-mnist.h5"
+
+
+def small_network(seed=0, classes=4):
+    rng = np.random.default_rng(seed)
+    net = es.Network()
+    net.image_input((6, 6, 1))
+    net.driven("a", (6, 6, 3), 300, v0=150, encoder=es.Conv2d(rng.integers(-3, 4, (3, 3, 1, 3)), padding=1))
+    net.spiking("b", (3, 3, 5), 3, v0=1, signed=True, refractory=1)
+    net.readout("out", classes)
+    net.connect("a", "b", es.Conv2d(rng.choice([-1, 1], (3, 3, 3, 5)), padding=1, pool_after=2))
+    net.connect("b", "out", rng.integers(-9, 10, (45, classes)))
+    net.bias("b", rng.integers(-2, 3, 5))
+    net.provenance = {"steps": 6}
+    return net
+
+
+def small_data(n=37, classes=4, seed=1):
+    rng = np.random.default_rng(seed)
+    names = [f"class {i}" for i in range(classes)]
+    return ArrayDataset("made", "test", names, rng.integers(0, 256, (n, 6, 6, 1), dtype=np.uint8), rng.integers(0, classes, n))
+
+
+def contents(evaluation):
+    names = []
+    evaluation._file.visititems(lambda name, item: names.append(name) if hasattr(item, "dtype") and name != "info" else None)
+    return {name: evaluation.array(name) for name in names}
+
+
+def same(a, b):
+    x, y = contents(a), contents(b)
+    assert x.keys() == y.keys()
+    assert a.info == b.info
+    for name in x:
+        assert np.array_equal(x[name], y[name]), name
+
+
+@pytest.mark.parametrize("resolution", [1, 2**20])
+def test_it_is_what_single_runs_give(tmp_path, resolution):
+    net, data = small_network(), small_data()
+    images, labels = data.arrays()
+    e = es.evaluate(net, data, tmp_path / "e.h5", resolution=resolution, workers=1)
+    runs = [es.run(net, image, steps=6, resolution=resolution) for image in images]
+    decisions = np.array([r.decision for r in runs])
+    assert np.array_equal(e.prediction, decisions)
+    assert e.accuracy == (decisions == labels).mean()
+    over_time = np.array([[row.argmax() for row in r.readout] for r in runs])
+    assert np.array_equal(e.accuracy_over_time(), (over_time == labels[:, None]).mean(0))
+    assert np.array_equal(e.array("readout"), np.stack([r.readout for r in runs]))
+    assert np.array_equal(e.decision_latency(), [r.decision_latency for r in runs])
+    for name, found in e.first_spike_latency().items():
+        expected = [r.first_spike_latency()[name] for r in runs]
+        assert np.array_equal(found, [np.nan if v is None else v for v in expected], equal_nan=True)
+    spikes, events = e.totals()
+    assert spikes.tolist() == [r.total_spikes for r in runs]
+    assert events.tolist() == [r.total_synaptic_events for r in runs]
+    assert e.operations() == count_operations(runs)
+    assert np.allclose(e.over_time("spikes"), np.mean([r.counts.spikes for r in runs], axis=0))
+    rates = {
+        "a": np.mean([r.spikes_per_population()["a"] for r in runs]) / 108,
+        "b": np.mean([r.spikes_per_population()["b"] for r in runs]) / 45,
+    }
+    assert e.firing_rates() == pytest.approx(rates)
+    macs = {"a": 36 * 9 * 3 * 5, "b": 45 * 4}
+    assert e.normalised_operations() == pytest.approx((rates["a"] * macs["a"] + rates["b"] * macs["b"]) / (macs["a"] + macs["b"]))
+    assert e.confusion().sum() == len(data)
+    assert e.confusion().trace() == (decisions == labels).sum()
+    assert e.info.labels == data.classes
+
+
+@pytest.mark.parametrize("resolution", [1, 2**20])
+@pytest.mark.parametrize("kind", ["margin", "potential"])
+def test_the_trade_off_is_what_stopping_gives(tmp_path, resolution, kind):
+    net, data = small_network(), small_data()
+    e = es.evaluate(net, data, tmp_path / "e.h5", resolution=resolution, workers=1)
+    curve = e.trade_off(kind)
+    assert len(curve.threshold) > 5
+    for threshold in [*curve.threshold[:: max(1, len(curve.threshold) // 6)].tolist(), int(curve.threshold[-1])]:
+        path = tmp_path / f"{threshold}.h5"
+        path.unlink(missing_ok=True)
+        real = es.evaluate(net, data, path, resolution=resolution, workers=1, **{f"exit_{kind}": threshold})
+        spikes, events = real.totals()
+        assert curve.at(threshold) == pytest.approx(
+            {
+                "accuracy": real.accuracy,
+                "latency": real.duration().mean(),
+                "spikes": spikes.mean(),
+                "synaptic_events": events.mean(),
+                "exited": real.array("exited").mean(),
+            },
+            rel=1e-12,
+        )
+    # The last threshold is reached by no image: the whole run.
+    assert curve.exited[-1] == 0
+    assert curve.accuracy[-1] == e.accuracy
+    assert np.all(np.diff(curve.latency) >= 0)
+
+
+def test_a_chosen_threshold_keeps_the_accuracy_where_it_was_chosen(tmp_path):
+    e = es.evaluate(small_network(), small_data(200), tmp_path / "e.h5", workers=1)
+    tight, loose = e.choose_exit("margin", 0.0), e.choose_exit("margin", 0.1)
+    for choice, loss in ((tight, 0.0), (loose, 0.1)):
+        assert choice.chosen_on["accuracy"] >= choice.chosen_on["full_accuracy"] - loss - 1e-9
+        assert choice.chosen_on["images"] + choice.verified_on["images"] == 200
+    assert loose.threshold <= tight.threshold
+    assert loose.verified_on["latency"] <= tight.verified_on["latency"]
+
+
+def test_results_do_not_depend_on_workers_or_interruptions(tmp_path, monkeypatch):
+    net, data = small_network(), small_data()
+    monkeypatch.setattr(evaluating, "_MOST_IMAGES", 5)
+    one = es.evaluate(net, data, tmp_path / "one.h5", workers=1)
+    same(one, es.evaluate(net, data, tmp_path / "two.h5", workers=2))
+    calls = []
+
+    def stop(done, total):
+        calls.append(done)
+        if done >= 15:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        es.evaluate(net, data, tmp_path / "three.h5", workers=1, progress=stop)
+    assert calls == [0, 5, 10, 15]
+    assert not (tmp_path / "three.h5").exists()
+    calls.clear()
+    remarks = []
+    third = es.evaluate(net, data, tmp_path / "three.h5", workers=1, progress=lambda done, total: calls.append(done), note=remarks.append)
+    assert calls == [15, 20, 25, 30, 35, 37]
+    assert "15 of 37 images were done before" in remarks[0]
+    same(one, third)
+    assert not (tmp_path / "three.h5.parts").exists()
+    # The same call again finds it whole, another one is refused.
+    es.evaluate(net, data, tmp_path / "three.h5", note=remarks.append)
+    assert "nothing to do" in remarks[-1]
+    with pytest.raises(es.RunError, match="another evaluation"):
+        es.evaluate(net, data, tmp_path / "three.h5", steps=5)
+
+
+def test_parts_of_another_evaluation_are_not_taken(tmp_path):
+    net, data = small_network(), small_data()
+
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        es.evaluate(net, data, tmp_path / "e.h5", progress=stop, workers=1)
+    for other in ({"steps": 5}, {"resolution": 7}, {"exit_margin": 99}, {"images": 7}, {"trade_off": False}):
+        with pytest.raises(es.RunError, match="parts of another evaluation"):
+            es.evaluate(net, data, tmp_path / "e.h5", workers=1, **other)
+    with pytest.raises(es.RunError, match="parts of another evaluation"):
+        es.evaluate(small_network(5), data, tmp_path / "e.h5", workers=1)
+    with pytest.raises(es.RunError, match="parts of another evaluation"):
+        es.evaluate(net, small_data(seed=2), tmp_path / "e.h5", workers=1)
+
+
+def test_a_damaged_part_is_an_error_that_names_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluating, "_MOST_IMAGES", 10)
+    net, data = small_network(), small_data()
+
+    def stop(done, total):
+        if done == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        es.evaluate(net, data, tmp_path / "e.h5", progress=stop, workers=1)
+    part = tmp_path / "e.h5.parts" / "000000000.npz"
+    whole = part.read_bytes()
+    for bad in (whole[: len(whole) // 2], b"", whole[:100] + b"x" * 50 + whole[150:]):
+        part.write_bytes(bad)
+        with pytest.raises(es.RunError, match=r"000000000\.npz.*remove it"):
+            es.evaluate(net, data, tmp_path / "e.h5", workers=1)
+        assert not (tmp_path / "e.h5").exists()
+    part.unlink()
+    assert len(es.evaluate(net, data, tmp_path / "e.h5", workers=1)) == 37
+
+
+def test_a_chosen_subset_and_traces(tmp_path):
+    net, data = small_network(), small_data()
+    e = es.evaluate(net, data, tmp_path / "e.h5", images=[3, 30, 4], workers=1, traces=[30])
+    assert e.image.tolist() == [3, 30, 4]
+    assert e.truth.tolist() == data.labels[[3, 30, 4]].tolist()
+    with es.Trace(tmp_path / "e.h5.traces" / "30.h5") as trace:
+        assert trace.decision == e.prediction[1]
+        assert trace.info.settings["truth"] == data.labels[30]
+        assert np.array_equal(trace.image, data[30])
+    assert es.evaluate(net, data, tmp_path / "some.h5", images=5, workers=1).image.tolist() == [0, 9, 18, 27, 36]
+
+
+def test_images_without_labels_and_of_other_sizes(tmp_path):
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(3):
+        Image.fromarray(rng.integers(0, 256, (8 + i, 7, 3), dtype=np.uint8)).save(folder / f"{i}.png")
+    remarks = []
+    e = es.evaluate(small_network(), folder, tmp_path / "e.h5", workers=1, note=remarks.append)
+    assert "converted to grey, resized to 6x6" in remarks[0]
+    assert e.truth is None
+    assert e.summary()["accuracy"] is None
+    with pytest.raises(es.RunError, match="no labels"):
+        e.accuracy_over_time()
+    expected = [
+        es.run(small_network(), evaluating.fit_image(np.asarray(Image.open(folder / f"{i}.png")), (6, 6, 1))[0], steps=6) for i in range(3)
+    ]
+    assert e.prediction.tolist() == [r.decision for r in expected]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"images": 0}, "at least 1"),
+        ({"images": [99]}, "0..36"),
+        ({"workers": 0}, "workers"),
+        ({"exit_margin": 5, "exit_potential": 5}, "one exit rule"),
+        ({"exit_margin": 0}, "before the first spike"),
+        ({"steps": 0}, "steps"),
+        ({"scheduler": "tcp://127.0.0.1:9"}, "no Dask scheduler"),
+        ({"traces": [99]}, "no image 99"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(tmp_path, monkeypatch, arguments, words):
+    monkeypatch.setattr("eventsim.cluster._TIMEOUT", "1s")
+    with pytest.raises(es.RunError, match=words):
+        es.evaluate(small_network(), small_data(), tmp_path / "e.h5", **{"workers": 1} | arguments)
+
+
+def test_wrong_data_networks_and_files(tmp_path):
+    net, data = small_network(), small_data()
+    with pytest.raises(es.InputError, match="9 classes"):
+        es.evaluate(net, small_data(99, 9), tmp_path / "e.h5")
+    plain = es.Network()
+    plain.driven("a", 2, 5)
+    with pytest.raises(es.InputError, match="takes an image"):
+        es.evaluate(plain, data, tmp_path / "e.h5")
+    (tmp_path / "x.h5").write_text("not mine")
+    with pytest.raises(es.RunError, match="no evaluation"):
+        es.evaluate(net, data, tmp_path / "x.h5")
+    assert (tmp_path / "x.h5").read_text() == "not mine"
+    with pytest.raises(es.RunError, match="does not exist"):
+        es.evaluate(net, data, tmp_path / "nowhere" / "e.h5")
+    for bad in (LENET, tmp_path / "x.h5", tmp_path / "none.h5"):
+        with pytest.raises(es.RunError):
+            es.Evaluation(bad)
+
+
+def test_damaged_evaluations_are_errors(tmp_path):
+    import h5py
+
+    path = tmp_path / "e.h5"
+    es.evaluate(small_network(), small_data(), path, workers=1).close()
+    whole = path.read_bytes()
+    for column in ("prediction", "spikes", "exits/margin/level", "label"):
+        path.write_bytes(whole)
+        with h5py.File(path, "r+") as file:
+            values = file[column][()]
+            del file[column]
+            file[column] = values[:-1]
+        with pytest.raises(es.RunError, match="damaged"):
+            es.Evaluation(path)
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(es.RunError):
+        es.Evaluation(path)
+
+
+def test_the_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(3)
+    for label in range(2):
+        (tmp_path / "data" / f"class{label}").mkdir(parents=True)
+        for i in range(3):
+            Image.fromarray(rng.integers(0, 256, (6, 6), dtype=np.uint8)).save(tmp_path / "data" / f"class{label}" / f"{i}.png")
+    es.save(small_network(), "net.h5")
+
+    def call(*args):
+        return CliRunner().invoke(main, [str(a) for a in args], catch_exceptions=False)
+
+    done = call("evaluate", "net.h5", "--dataset", "data", "--workers", "1", "--trace", "0,5")
+    assert done.exit_code == 0, done.output
+    for word in ("6 images", "accuracy", "decided at", "exit margin", "eval.h5"):
+        assert word in done.stdout
+    assert sorted(p.name for p in (tmp_path / "eval.h5.traces").iterdir()) == ["0.h5", "5.h5"]
+    found = json.loads(call("evaluate", "net.h5", "--dataset", "data", "--json").stdout)
+    with es.Evaluation("eval.h5") as e:
+        assert found["accuracy"] == e.accuracy
+        assert found["steps"] == 6
+    for args, word in (
+        (("--dataset", "nothing"), "neither a folder nor a known data set"),
+        (("--dataset", "data", "--clocked"), "another evaluation"),
+        (("--dataset", "data", "--trace", "9", "-o", "b.h5"), "no image 9"),
+    ):
+        outcome = call("evaluate", "net.h5", *args)
+        assert outcome.exit_code == 1
+        assert outcome.stderr.startswith("eventsim: error: ")
+        assert word in outcome.stderr
+    report = subprocess.run(
+        [sys.executable, ROOT / "tools" / "count_ops.py", "eval.h5", "--json"], capture_output=True, text=True, check=True
+    )
+    assert json.loads(report.stdout)["runs"] == 6
+
+
+def test_ctrl_c_keeps_what_is_done(tmp_path):
+    """A real interruption of a real command, with worker processes; then the rest alone is run."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "data").mkdir()
+    for i in range(192):
+        Image.fromarray(rng.integers(0, 256, (28, 28), dtype=np.uint8)).save(tmp_path / "data" / f"{i:03}.png")
+    command = [
+        sys.executable,
+        "-m",
+        "eventsim",
+        "evaluate",
+        LENET,
+        "--dataset",
+        tmp_path / "data",
+        "-o",
+        tmp_path / "e.h5",
+        "--workers",
+        "2",
+    ]
+    command += ["--steps", "60"]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    parts = tmp_path / "e.h5.parts"
+    deadline = time.monotonic() + 120
+    while not list(parts.glob("0*[0-9].npz")):
+        assert time.monotonic() < deadline
+        assert child.poll() is None
+        time.sleep(0.01)
+    os.killpg(child.pid, signal.SIGINT)
+    out, err = child.communicate(timeout=120)
+    assert child.returncode == 130, err
+    assert err == "eventsim: interrupted\n"
+    assert "Traceback" not in out
+    kept = len(list(parts.glob("0*[0-9].npz")))
+    assert kept > 0
+    again = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    assert "of 192 images were done before" in again.stderr
+    with es.Evaluation(tmp_path / "e.h5") as e:
+        assert len(e) == 192
+        image = np.asarray(Image.open(tmp_path / "data" / "191.png"))
+        assert e.prediction[-1] == es.run(es.load(LENET), image, steps=60).decision
+
+
+def wait_for(condition, what):
+    deadline = time.monotonic() + 90
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def test_a_cluster_that_loses_a_worker_gives_the_same(tmp_path, monkeypatch):
+    """A real scheduler and two workers on loopback; one is killed halfway."""
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(evaluating, "_MOST_IMAGES", 2)
+    net, data = small_network(), small_data(200)
+    here = es.evaluate(net, data, tmp_path / "here.h5", workers=1)
+    environment = os.environ | {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "10s"}
+    address_file = tmp_path / "scheduler.json"
+    command = [sys.executable, "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
+    processes = [subprocess.Popen([*command, "--scheduler-file", address_file], env=environment, stderr=subprocess.DEVNULL)]
+    try:
+        wait_for(lambda: address_file.exists() and address_file.read_text().endswith("}"), "no scheduler")
+        address = json.loads(address_file.read_text())["address"]
+        options = ["--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", str(tmp_path)]
+        for _ in range(2):
+            worker = [sys.executable, "-m", "dask", "worker", address, *options]
+            processes.append(subprocess.Popen(worker, env=environment, stderr=subprocess.DEVNULL))
+        with distributed.Client(address, set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=90)
+        killed = []
+
+        def kill_one_halfway(done, total):
+            if done >= total // 2 and not killed:
+                processes[1].kill()
+                killed.append(done)
+
+        there = es.evaluate(net, data, tmp_path / "there.h5", scheduler=address, progress=kill_one_halfway)
+        assert killed
+        assert killed[0] < 200
+        assert processes[1].wait(30) != 0
+        same(here, there)
+    finally:
+        for process in processes[::-1]:
+            process.kill()
+            process.wait()
