@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from eventsim.cli_convert import numbers, sample_images
-from eventsim.cli_evaluate import image_progress
+from eventsim.progress import point_progress
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -116,7 +116,7 @@ def early_exit(network: Path, **common: Any) -> None:
     data = open_dataset(common["dataset"], common["split"])
     folder = common["output"] or Path("study-exit")
     settings = {key: common[key] for key in ("images", "steps", "workers", "scheduler")}
-    with _bars() as each:
+    with point_progress() as each:
         found = s.exit_study(net, data, folder, numbers_or(common["values"], s.LOSSES), each=each, **settings)
 
     def draw() -> Figure:
@@ -133,18 +133,6 @@ def numbers_or(text: str | None, default: Any) -> list[float]:
     return list(default) if text is None else numbers(text, 0.0)
 
 
-@contextlib.contextmanager
-def _bars() -> Iterator[Callable[[str], Callable[[int, int], None] | None]]:
-    """Makes a progress bar per point; the one before goes away."""
-    with contextlib.ExitStack() as stack:
-
-        def each(title: str) -> Callable[[int, int], None] | None:
-            stack.pop_all().close()
-            return stack.enter_context(image_progress(title))
-
-        yield each
-
-
 def _sweep(
     name: str, make: Callable[..., list[Point]], default: Any, network: Path | None, common: dict[str, Any], log: bool = False
 ) -> None:
@@ -157,7 +145,7 @@ def _sweep(
     data = open_dataset(common["dataset"], common["split"])
     folder = common["output"] or Path(f"study-{name.replace(' ', '-')}")
     settings = {key: common[key] for key in ("images", "steps", "workers", "scheduler")}
-    with _bars() as each:
+    with point_progress() as each:
         found = s.run_study(name, points, data, folder, each=each, **settings)
 
     def draw() -> Figure:

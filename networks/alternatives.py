@@ -52,13 +52,13 @@ def accuracies(options: argparse.Namespace) -> str:
     """Accuracy of each variant of the network, clocked and asynchronous."""
     lines = ["| network | neurons | mode | " + " | ".join(f"T = {t}" for t in STEPS) + " |", "|---|---|---|" + "--:|" * len(STEPS)]
     network = es.load(HERE / f"{NETWORK}.h5")
-    images, labels = datasets.load(network.provenance["data set"], "test", options.data)
-    images, labels = images[: options.images], labels[: options.images]
     for what, changes in VARIANTS.items():
         path = options.work / f"{NETWORK}-{what.replace(', ', '-').replace(' ', '-')}.h5"
         es.save(variant(es.load(HERE / f"{NETWORK}.h5"), changes), path)
         for mode, resolution in MODES.items():
-            scores = evaluate(path, images, labels, STEPS[-1], resolution, options.work, options.workers)
+            scores = evaluate(
+                path, network.provenance["data set"], STEPS[-1], resolution, options.work, options.workers, options.images, options.data
+            )
             cells = " | ".join(f"{scores.at(t)['accuracy']:.2%}" for t in STEPS)
             lines.append(f"| `{NETWORK}` | {what} | {mode} | {cells} |")
     return f"On the first {options.images:,} test images:\n\n" + "\n".join(lines)

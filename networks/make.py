@@ -158,8 +158,9 @@ def main() -> None:
         print(f"{output}: {output.stat().st_size} bytes, ANN {ann:.2%}", flush=True)
         count = options.images or len(test_set[0])
         for mode, resolution in MODES.items():
-            images, labels = test_set[0][:count], test_set[1][:count]
-            scores = evaluate(output, images, labels, options.steps, resolution, options.work, options.workers)
+            scores = evaluate(
+                output, recipe.dataset, options.steps, resolution, options.work, options.workers, images=options.images, data=options.data
+            )
             for steps in STEPS:
                 if steps <= options.steps:
                     print(f"{mode}, T = {steps}, {count} images: {scores.at(steps)}", flush=True)

@@ -10,19 +10,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
 from architectures import lenet_relu
-from rich.console import Console
-from rich.progress import Progress
 
 import eventsim as es
 from eventsim import datasets, plot, study
+from eventsim.progress import point_progress
 from eventsim.study import Study
 
 HERE = Path(__file__).resolve().parent
@@ -58,7 +55,7 @@ def main() -> None:
 def exits(options: argparse.Namespace) -> list[str]:
     lines = ["## Early exit: what it saves for at most 0.3 points of accuracy", ""]
     for name, dataset in EXITS.items():
-        with bar(f"{name}, exit") as each:
+        with point_progress() as each:
             found = study.exit_study(
                 es.load(HERE / f"{name}.h5"),
                 datasets.open_dataset(dataset),
@@ -118,7 +115,7 @@ def paper(options: argparse.Namespace) -> list[str]:
         lines += ["### Firing rate by layer, percentile 99.9", "", *figure(plot.firing_rates(both), "firing-rates", "firing rate by layer")]
         rows: list[dict[str, Any]] = [{"mode": mode, "T": t, **rates(e, t)} for mode, e in both.items() for t in (8, 16, 32, RELU_STEPS)]
         lines += ["### Accuracy and normalised #OPS by length of the run, percentile 99.9", "", Study("", rows, {}).markdown()]
-    with bar(f"{name}, exit") as each:
+    with point_progress() as each:
         made = es.convert(model, calibration, percentile=99.9, initial="zero")
         stops = study.exit_study(
             made.network,
@@ -146,7 +143,7 @@ def rates(e: es.Evaluation, steps: int) -> dict[str, float]:
 
 
 def sweep(column: str, points: list[study.Point], dataset: str, options: argparse.Namespace, folder: Path, **settings: Any) -> Study:
-    with bar(column) as each:
+    with point_progress() as each:
         return study.run_study(
             column, points, datasets.open_dataset(dataset), folder, each=each, images=options.images, workers=options.workers, **settings
         )
@@ -156,30 +153,6 @@ def figure(picture: Any, name: str, text: str) -> list[str]:
     (DOCS / "figures").mkdir(exist_ok=True)
     picture.savefig(DOCS / "figures" / f"{name}.svg", metadata={"Date": None})
     return [f"![{text}](figures/{name}.svg)", ""]
-
-
-class bar:
-    """A progress bar over the images of each point of a study on a terminal."""
-
-    def __init__(self, what: str):
-        self._bars = Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
-        self._what = what
-
-    def __enter__(self) -> Callable[[str], Callable[[int, int], None]]:
-        self._bars.start()
-
-        def each(title: str) -> Callable[[int, int], None]:
-            task = self._bars.add_task(f"{self._what}: {title}", total=None)
-
-            def show(done: int, total: int) -> None:
-                self._bars.update(task, completed=done, total=total)
-
-            return show
-
-        return each
-
-    def __exit__(self, *_: object) -> None:
-        self._bars.stop()
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ from typing import Any
 from evaluation import MODES, STEPS, evaluate
 
 import eventsim as es
-from eventsim import datasets
 
 HERE = Path(__file__).resolve().parent
 TABLE = "<!-- table by zoo.py -->"
@@ -33,9 +32,9 @@ def sha256(path: Path) -> str:
 
 def measure(path: Path, mode: str, steps: int, options: argparse.Namespace) -> dict[str, Any]:
     """Accuracy and counts of a network on its whole test set at every length up to ``steps``."""
-    images, labels = datasets.load(es.load(path).provenance["data set"], "test", options.data)
-    scores = evaluate(path, images, labels, steps, MODES[mode], options.work, options.workers)
-    return {"images": len(images), "steps": {str(t): scores.at(t) for t in STEPS if t <= steps}}
+    name = es.load(path).provenance["data set"]
+    scores = evaluate(path, name, steps, MODES[mode], options.work, options.workers, data=options.data)
+    return {"images": scores.images, "steps": {str(t): scores.at(t) for t in STEPS if t <= steps}}
 
 
 def short(number: float) -> str:

@@ -1,0 +1,53 @@
+"""The pages' Python runs as it stands, in order, and so does the example script."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import eventsim as es
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run_page(name, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    text = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    space = {"__name__": "page"}
+    for block in re.finditer(r"```python\n(.*?)```", text, re.S):
+        line = text.count("\n", 0, block.start()) + 1
+        exec(compile("\n" * line + block.group(1), name, "exec"), space)
+    return space
+
+
+def test_semantics(tmp_path, monkeypatch):
+    assert "taken_back" in run_page("semantics.md", tmp_path, monkeypatch)
+
+
+def test_tutorial(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    pytest.importorskip("sklearn")
+    space = run_page("tutorial.md", tmp_path, monkeypatch)
+    assert space["made"].report.binary_layers == "1 of 3" or "1" in str(space["made"].report.binary_layers)
+    assert space["asynchronous"].accuracy > 0.93
+    assert space["clocked"].accuracy > 0.93
+    assert space["stopped"].duration().mean() < 16
+    assert Image.open(tmp_path / "accuracy.png").size[0] > 500
+
+
+def test_the_example_script(tmp_path):
+    digit = np.asarray(Image.open(ROOT / "datasets" / "samples" / "digit-7.png"))
+    result = es.run(es.load(ROOT / "networks" / "lenet-mnist.h5"), digit, steps=4)
+    es.run(es.load(ROOT / "networks" / "lenet-mnist.h5"), digit, steps=4, trace=tmp_path / "run.h5")
+    script = ROOT / "docs" / "examples" / "analyse.py"
+    out = subprocess.run([sys.executable, script, tmp_path / "run.h5"], capture_output=True, text=True, check=True).stdout
+    assert f"answer {result.label}" in out
+    for name, count in result.spikes_per_population().items():
+        if result.population(name).kind != "readout":
+            assert re.search(rf"{re.escape(name)} +{count:,} spikes", out)

@@ -1,0 +1,176 @@
+"""Figures and report pages: what they contain, that they need nothing else, and a real browser."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+from test_evaluation import small_data, small_network
+
+import eventsim as es
+from eventsim import plot
+from eventsim.cli import main
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    net, data = small_network(), small_data(80)
+    es.evaluate(net, data, folder / "eval.h5", workers=1).close()
+    es.run(net, data[0], steps=6, exit_margin=15, trace=folder / "run.h5", about={"input": "<b>0</b>.png", "truth": 1})
+    digit = np.asarray(Image.open(ROOT / "datasets" / "samples" / "digit-7.png"))
+    es.run(es.load(ROOT / "networks" / "lenet-mnist.h5"), digit, steps=8, trace=folder / "lenet.h5")
+    for name in ("eval", "run", "lenet"):
+        done = CliRunner().invoke(main, ["report", str(folder / f"{name}.h5"), "-o", str(folder / f"{name}.html")], catch_exceptions=False)
+        assert done.exit_code == 0
+    return folder
+
+
+class Reader(HTMLParser):
+    """Collects text, tags and addresses."""
+
+    def __init__(self):
+        super().__init__()
+        self.text, self.tags, self.addresses, self.ids = [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name in ("src", "href", "xlink:href"):
+                self.addresses.append(value)
+            if name == "id":
+                self.ids.append(value)
+
+    handle_startendtag = handle_starttag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def read(path):
+    reader = Reader()
+    reader.feed(path.read_text(encoding="utf-8"))
+    return reader, " ".join(" ".join(reader.text).split())
+
+
+@pytest.mark.parametrize("name", ["eval", "run", "lenet"])
+def test_a_page_needs_nothing_else_and_no_script(files, name):
+    reader, _ = read(files / f"{name}.html")
+    assert "script" not in reader.tags
+    assert all(a.startswith(("data:image/png;base64,", "#")) for a in reader.addresses)
+    assert len(set(reader.ids)) == len(reader.ids)
+    # What a figure refers to is in that figure.
+    text = (files / f"{name}.html").read_text()
+    for address in [a[1:] for a in reader.addresses if a.startswith("#")] + re.findall(r"url\(#([^)]*)\)", text):
+        assert address in reader.ids
+
+
+def test_the_pages_say_what_the_files_say(files):
+    with es.Trace(files / "run.h5") as trace:
+        _, text = read(files / "run.html")
+        assert "<b>0</b>.png" in text  # escaped, not markup
+        assert f"{trace.total_synaptic_events:,}" in text
+        assert f"decided at {trace.decision_latency:.3f}" in text
+        assert f"stopped at {trace.exit_latency:.3f}" in text
+        for title in ("Readout over time", "Spike raster", "Operations per layer and step", "Feature maps of b"):
+            assert title in text
+    with es.Evaluation(files / "eval.h5") as e:
+        _, text = read(files / "eval.html")
+        assert f"{e.accuracy:.2%}" in text
+        assert f"{e.totals()[1].mean():,.0f}" in text
+        assert f"{e.choose_exit('margin').threshold:,}" in text
+        for title in ("Accuracy against time", "Decision latency", "Early exit", "Firing rates", "Confusion matrix"):
+            assert title in text
+
+
+def test_the_input_is_the_image(files):
+    import base64
+    import io
+
+    reader, _ = read(files / "run.html")
+    shown = Image.open(io.BytesIO(base64.b64decode(next(a for a in reader.addresses if a.startswith("data:")).partition(",")[2])))
+    assert np.array_equal(np.asarray(shown), small_data(80)[0][..., 0])
+
+
+def test_figures_show_the_numbers(files):
+    with es.Trace(files / "run.h5") as trace:
+        axes = plot.readout(trace).axes[0]
+        lines = {line.get_label(): line for line in axes.lines}
+        for neuron, label, _ in trace.top():
+            assert np.array_equal(lines[label].get_ydata(), trace.readout[:, neuron])
+        raster = plot.raster(trace)
+        drawn = sum(len(line.get_xdata()) for a in raster.axes for line in a.lines)
+        assert drawn == sum(len(trace.spikes(p).ticks) for p in ("a", "b"))
+        bars = plot.operations(trace).axes[0].containers
+        for bar, i in zip(bars, (0, 1), strict=True):
+            assert [p.get_height() for p in bar] == trace.counts.synaptic_events[:, i].tolist()
+        maps = plot.feature_maps(trace, "b").axes
+        assert np.array_equal(maps[0].images[0].get_array(), trace.spike_counts("b")[..., 0])
+    with es.Evaluation(files / "eval.h5") as e:
+        assert np.array_equal(plot.accuracy_over_time(e).axes[0].lines[0].get_ydata(), e.accuracy_over_time())
+        histogram = plot.latency_histogram(e).axes[0]
+        assert sum(p.get_height() for p in histogram.containers[0]) + sum(p.get_height() for p in histogram.containers[1]) == len(e)
+        curve = plot.trade_off(e).axes[0].lines[0]
+        assert np.array_equal(curve.get_xdata(), e.trade_off("margin").latency)
+        picture = plot.confusion(e).axes[0]
+        assert sum(int(t.get_text()) for t in picture.texts) == len(e)
+
+
+def test_many_spikes_become_a_density(files, monkeypatch):
+    monkeypatch.setattr(plot, "_DOTS", 10)
+    with es.Trace(files / "lenet.h5") as trace:
+        axes = plot.raster(trace, ["fc5"]).axes[0]
+        assert np.expm1(axes.images[0].get_array()).sum() == pytest.approx(len(trace.spikes("fc5").ticks))
+
+
+def test_figures_are_written_as_png_and_svg(files, tmp_path):
+    with es.Evaluation(files / "eval.h5") as e:
+        for ending in ("png", "svg"):
+            plot.trade_off({"one": e, "two": e}).savefig(tmp_path / f"x.{ending}")
+    assert Image.open(tmp_path / "x.png").size[0] > 500
+    assert ET.parse(tmp_path / "x.svg").getroot().tag.endswith("svg")
+
+
+def test_errors_are_one_line(files, tmp_path):
+    def call(*args):
+        return CliRunner().invoke(main, ["report", *map(str, args)], catch_exceptions=False)
+
+    (tmp_path / "x.h5").write_text("no")
+    (tmp_path / "old.html").write_text("old")
+    for args in ([tmp_path / "x.h5"], [tmp_path / "none.h5"], [files / "run.h5", "-o", tmp_path / "no" / "x.html"]):
+        outcome = call(*args)
+        assert outcome.exit_code == 1
+        assert outcome.stderr.startswith("eventsim: error: ")
+        assert outcome.stderr.count("\n") == 1
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+@pytest.mark.parametrize("name", ["eval", "lenet"])
+def test_in_a_real_browser(files, tmp_path, name):
+    """Headless Chromium lays the page out: pictures have a size, tables are read, the screen is not blank."""
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+    options += ["--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}"]
+    page = f"file://{files / name}.html"
+    shot = tmp_path / "shot.png"
+    size = "--window-size=1000,3000"
+    subprocess.run([CHROMIUM, *options, size, f"--screenshot={shot}", page], check=True, capture_output=True, timeout=120)
+    pixels = np.asarray(Image.open(shot).convert("RGB")).reshape(-1, 3)
+    colours = np.unique(pixels // 16, axis=0)
+    assert len(colours) > 50
+    assert 0.02 < np.any(pixels < 250, axis=1).mean() < 0.9
+    text = subprocess.run([CHROMIUM, *options, "--dump-dom", page], check=True, capture_output=True, timeout=120, text=True).stdout
+    assert text.count("<svg") == (files / f"{name}.html").read_text().count("<svg")
+    assert "</table>" in text
