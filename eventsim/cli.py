@@ -246,7 +246,7 @@ def _tick_progress(total: int, wanted: bool) -> Iterator[Callable[[int], None] |
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def info(file: Path, as_json: bool) -> None:
-    """Describe a network file or a trace."""
+    """Describe a network file, a trace or an evaluation."""
     from eventsim import inspect
 
     facts = inspect.describe_file(file)

@@ -1,4 +1,4 @@
-"""``info``: facts about a network file or a trace, as JSON values and as tables."""
+"""``info``: facts about a network file, a trace or an evaluation, as JSON values and as tables."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import numpy as np
 
 from eventsim.counting import count_operations
 from eventsim.errors import NetworkFileError, TraceError
+from eventsim.evaluation import Evaluation, is_evaluation
 from eventsim.netfile import FORMAT, load
 from eventsim.network import Driven, Network, Source, Spiking
 from eventsim.trace import Trace
 
 
 def describe_file(path: Path) -> dict[str, Any]:
-    """Facts about a network file or a trace.
+    """Facts about a network file, a trace or an evaluation.
 
     Raises
     ------
@@ -30,12 +31,15 @@ def describe_file(path: Path) -> dict[str, Any]:
         raise NetworkFileError(f"{path}: cannot be read ({error.strerror})") from None
     if head == FORMAT.encode():
         return {"file": str(path), "bytes": path.stat().st_size} | network_facts(load(path))
+    if is_evaluation(path):
+        with Evaluation(path) as evaluation:
+            return {"file": str(path), "bytes": path.stat().st_size} | evaluation_facts(evaluation)
     try:
         with Trace(path) as trace:
             return {"file": str(path), "bytes": path.stat().st_size} | trace_facts(trace)
     except TraceError as error:
         if "not a readable HDF5" in str(error):
-            raise TraceError(f"{path}: neither a network file nor a trace of eventsim") from None
+            raise TraceError(f"{path}: neither a network file, a trace nor an evaluation of eventsim") from None
         raise
 
 
@@ -125,6 +129,28 @@ def trace_facts(trace: Trace) -> dict[str, Any]:
     return {"kind": "trace", "summary": trace.summary(), "populations": populations, "projections": projections}
 
 
+def evaluation_facts(evaluation: Evaluation) -> dict[str, Any]:
+    """Facts about an evaluation: its summary, and what happened per image in every population and projection."""
+    images = len(evaluation)
+    spikes = evaluation.over_time("spikes").sum(0).tolist()
+    populations = [
+        {"name": p.name, "kind": p.kind, "shape": list(p.shape), "spikes": n, "spikes_per_neuron": n / p.size}
+        for p, n in zip(evaluation.info.populations, spikes, strict=True)
+    ]
+    projections = [
+        {
+            "name": r.name,
+            "spikes": r.spikes / images,
+            "synaptic_events": r.synaptic_events / images,
+            "additions": r.additions / images,
+            "macs": r.macs // images,
+        }
+        for r in evaluation.operations().rows
+        if r.role != "input"
+    ]
+    return {"kind": "evaluation", "summary": evaluation.summary(), "populations": populations, "projections": projections}
+
+
 def print_facts(facts: dict[str, Any]) -> None:
     """Print what :func:`describe_file` returned as tables."""
     from rich.console import Console
@@ -133,6 +159,8 @@ def print_facts(facts: dict[str, Any]) -> None:
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False)
     if facts["kind"] == "network":
         _print_network(console, facts)
+    elif facts["kind"] == "evaluation":
+        _print_evaluation(console, facts)
     else:
         _print_trace(console, facts)
 
@@ -215,3 +243,21 @@ def _print_trace(console: Any, facts: dict[str, Any]) -> None:
     console.print(table)
     console.print()
     console.print(f"{summary['spikes']:,} spikes, {summary['synaptic_events']:,} synaptic events, {summary['additions']:,} additions")
+
+
+def _print_evaluation(console: Any, facts: dict[str, Any]) -> None:
+    console.print(f"{facts['file']}: evaluation, {facts['bytes']:,} bytes")
+    for key, value in facts["summary"].items():
+        if value is not None and not isinstance(value, (dict, list)):
+            console.print(f"{key.replace('_', ' ')}: {value}")
+    console.print()
+    table = _table("populations", ["name", "kind", "shape", "spikes/image", "spikes/neuron/image"])
+    for p in facts["populations"]:
+        table.add_row(p["name"], p["kind"], "x".join(map(str, p["shape"])), f"{p['spikes']:,.1f}", f"{p['spikes_per_neuron']:.4f}")
+    console.print(table)
+    console.print()
+    table = _table("projections", ["name", "", "spikes/image", "synaptic events/image", "additions/image", "dense MACs"])
+    for p in facts["projections"]:
+        cells = [f"{p[key]:,.1f}" for key in ("spikes", "synaptic_events", "additions")]
+        table.add_row(p["name"], "", *cells, f"{p['macs']:,}")
+    console.print(table)

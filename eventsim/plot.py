@@ -16,6 +16,7 @@ from eventsim.result import Run
 
 try:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter, PercentFormatter
 except ImportError:
@@ -27,6 +28,27 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 # More spikes than this become a picture of their density.
 _DOTS = 20_000
 _BINS = 800
+
+
+def _percent(axes: Axes) -> None:
+    """Percentages on the y axis, with as many decimals as its range needs."""
+    low, high = axes.get_ylim()
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=2 if high - low < 0.01 else 1 if high - low < 0.1 else 0))
+
+
+def _thousands(axis: Axis) -> None:
+    """k, M, G for large numbers."""
+    if max(map(abs, axis.get_view_interval())) >= 1000:
+        axis.set_major_formatter(EngFormatter(sep=""))
+
+
+def _style(names: Sequence[str], name: str) -> dict[str, Any]:
+    """Colour and dashes: what is clocked in one curve and asynchronous in another has one colour."""
+    keys = list(dict.fromkeys(n.removeprefix("asynchronous").removeprefix("clocked") for n in names))
+    key = name.removeprefix("asynchronous").removeprefix("clocked")
+    if len(keys) == 1:
+        return {"color": _colour(list(names).index(name))}
+    return {"color": _colour(keys.index(key)), "linestyle": "--" if name.startswith("asynchronous") else "-"}
 
 
 def _figure(height: float, width: float = _WIDTH) -> Figure:
@@ -111,7 +133,7 @@ def readout(run: Run, top: int = 5) -> Figure:
         axes.axvline(run.exit_latency, color=COLOURS[1], linestyle=":", linewidth=1.5, label=f"stopped at {run.exit_latency:.3f}")
     axes.set(xlabel="time (steps)", ylabel="output potential")
     axes.set_xlim(left=0)
-    axes.yaxis.set_major_formatter(EngFormatter(sep=""))
+    _thousands(axes.yaxis)
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
@@ -162,7 +184,7 @@ def operations(run: Run | Evaluation) -> Figure:
         below = below + per_step[:, i]
         shown += 1
     axes.set(xlabel="step", ylabel=what)
-    axes.yaxis.set_major_formatter(EngFormatter(sep=""))
+    _thousands(axes.yaxis)
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(handles[::-1], labels[::-1], frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
@@ -185,16 +207,17 @@ def firing_rates(evaluations: Mapping[str, Evaluation] | Evaluation) -> Figure:
 def accuracy_over_time(evaluations: Mapping[str, Evaluation] | Evaluation) -> Figure:
     """Accuracy at the end of every step; several evaluations by name."""
     figure, axes = _single()
-    for i, (name, e) in enumerate(_named(evaluations).items()):
+    named = _named(evaluations)
+    for name, e in named.items():
         accuracy = e.accuracy_over_time()
         at = np.arange(1, len(accuracy) + 1)
-        axes.plot(at, accuracy, color=_colour(i), label=name, marker="." if len(accuracy) < 40 else "")
-    reference = _ann_accuracy(_named(evaluations).values())
+        axes.plot(at, accuracy, label=name, marker="." if len(accuracy) < 40 else "", **_style(list(named), name))
+    reference = _ann_accuracy(named.values())
     if reference is not None:
         axes.axhline(reference, color="0.4", linestyle="--", linewidth=1, label=f"ANN {reference:.2%}")
     axes.set(xlabel="time (steps)", ylabel="accuracy")
     axes.set_xlim(left=0)
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    _percent(axes)
     axes.legend(frameon=False, fontsize=8, loc="lower right")
     return figure
 
@@ -249,11 +272,11 @@ def trade_off(evaluations: Mapping[str, Evaluation] | Evaluation, points: Iterab
     for axes, what in zip(panels, ("mean latency (steps)", "mean synaptic events per image"), strict=True):
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_xlabel(what)
-    panels[1].xaxis.set_major_formatter(EngFormatter(sep=""))
+    _thousands(panels[1].xaxis)
     panels[0].set_ylabel("accuracy")
-    panels[0].yaxis.set_major_formatter(PercentFormatter(1))
     # What the field looks at is the last few points of accuracy.
     panels[0].set_ylim(max(0.0, worst - 0.12), min(1.0, worst + 0.02) + 0.002)
+    _percent(panels[0])
     panels[1].legend(frameon=False, fontsize=8, loc="lower right")
     return figure
 
@@ -291,7 +314,10 @@ def curves(
         axes.spines[["top", "right"]].set_visible(False)
         axes.set(xlabel=(labels or {}).get(x, x), title=(labels or {}).get(y, y))
         axes.title.set_fontsize(9)
-        axes.yaxis.set_major_formatter(PercentFormatter(1) if "accuracy" in y else EngFormatter(sep=""))
+        if "accuracy" in y:
+            _percent(axes)
+        else:
+            _thousands(axes.yaxis)
         if log:
             axes.set_xscale("log", base=2)
     if len(series) > 1:

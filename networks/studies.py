@@ -1,7 +1,7 @@
 """The paper's experiments and their asynchronous extension on our networks: writes the tables and figures of docs/results.md.
 
     python networks/make.py lenet-relu-mnist        # once: its weights are the source of the percentile sweep
-    python networks/studies.py
+    python networks/studies.py                      # or some of: exits sweeps paper
 
 Whole test sets for the trade-off of early exit, ``--images`` of them for the sweeps. What is done is kept in ``--work``.
 """
@@ -24,8 +24,15 @@ from eventsim.study import Study
 
 HERE = Path(__file__).resolve().parent
 DOCS = HERE.parent / "docs"
-MARK = "<!-- by networks/studies.py -->"
-EXITS = {"lenet-mnist": "mnist", "vgg-small-fashion": "fashion-mnist", "vgg-small-cifar10": "cifar-10"}
+MARK = "<!-- networks/studies.py {} -->"
+# Network, data set and steps. The steps that the networks were trained for, and runs long enough for asynchronous spikes to settle.
+EXITS = [
+    ("lenet-mnist", "mnist", 8),
+    ("vgg-small-fashion", "fashion-mnist", 8),
+    ("vgg-small-fashion", "fashion-mnist", 32),
+    ("vgg-small-cifar10", "cifar-10", 8),
+    ("vgg-small-cifar10", "cifar-10", 32),
+]
 LOSS = 0.003
 # The paper's networks need more steps than those with QCFS activations.
 RELU_STEPS = 64
@@ -33,6 +40,7 @@ RELU_STEPS = 64
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", help="of " + ", ".join(PARTS) + " (default: all)")
     parser.add_argument("--data", type=Path, help="folder that holds the data sets (default: EVENTSIM_DATA, then the cache of `data get`)")
     parser.add_argument("--work", type=Path, default=HERE / "work", help="weights of lenet-relu-mnist, and evaluations")
     parser.add_argument("--images", type=int, default=2000, help="test images of the sweeps")
@@ -40,34 +48,45 @@ def main() -> None:
     options = parser.parse_args()
     if options.data is not None:
         os.environ["EVENTSIM_DATA"] = str(options.data)
-    try:
-        text = "\n".join([*exits(options), *sweeps(options), *paper(options)])
-    except KeyboardInterrupt:
-        raise SystemExit("interrupted; the same command goes on") from None
-    except (es.EventsimError, FileNotFoundError) as error:
-        raise SystemExit(f"error: {error}") from None
+    if wrong := set(options.parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(wrong))}; there are {', '.join(PARTS)}")
+    for part in options.parts or PARTS:
+        try:
+            text = "\n".join(PARTS[part](options))
+        except KeyboardInterrupt:
+            raise SystemExit("interrupted; the same command goes on") from None
+        except (es.EventsimError, FileNotFoundError) as error:
+            raise SystemExit(f"error: {error}") from None
+        write(part, text)
+
+
+def write(part: str, text: str) -> None:
+    """Put ``text`` between the two marks of ``part`` in docs/results.md."""
     page = DOCS / "results.md"
-    before, _, rest = page.read_text(encoding="utf-8").partition(MARK)
-    _, _, after = rest.partition(MARK)
-    page.write_text(f"{before}{MARK}\n\n{text}\n{MARK}{after}", encoding="utf-8")
+    mark = MARK.format(part)
+    before, _, rest = page.read_text(encoding="utf-8").partition(mark)
+    _, _, after = rest.partition(mark)
+    page.write_text(f"{before}{mark}\n\n{text}\n{mark}{after}", encoding="utf-8")
 
 
 def exits(options: argparse.Namespace) -> list[str]:
-    lines = ["## Early exit: what it saves for at most 0.3 points of accuracy", ""]
-    for name, dataset in EXITS.items():
+    lines = []
+    for name, dataset, steps in EXITS:
         with point_progress() as each:
             found = study.exit_study(
                 es.load(HERE / f"{name}.h5"),
                 datasets.open_dataset(dataset),
-                options.work / f"study-exit-{name}",
+                options.work / f"study-exit-{name}-{steps}",
                 [LOSS],
                 each=each,
+                steps=steps,
                 workers=options.workers,
             )
         with ExitStack() as stack:
             whole = {mode: stack.enter_context(es.Evaluation(found.evaluations[mode])) for mode in study.MODES}
-            lines += [f"### `{name}`, {len(whole['clocked']):,} images", ""]
-            lines += [compare(whole), found.markdown(), *figure(plot.trade_off(whole), f"trade-off-{name}", f"trade-off of {name}")]
+            lines += [f"### `{name}`, T = {steps}, {len(whole['clocked']):,} images", ""]
+            lines += [compare(whole), found.markdown()]
+            lines += figure(plot.trade_off(whole), f"trade-off-{name}-{steps}", f"trade-off of {name}, T = {steps}")
     return lines
 
 
@@ -91,7 +110,7 @@ def sweeps(options: argparse.Namespace) -> list[str]:
     for title, (column, points, log) in kinds.items():
         found = sweep(column, points, "mnist", options, options.work / f"study-{column.replace(' ', '-')}-{name}")
         picture = plot.curves(found.rows, column, ("accuracy", "decision latency", "spikes", "synaptic events"), log=log)
-        lines += [f"## {title} (`{name}`, {options.images:,} images)", "", found.markdown()]
+        lines += [f"### {title} (`{name}`, {options.images:,} images)", "", found.markdown()]
         lines += figure(picture, column.replace(" ", "-"), f"{title.lower()} on {name}")
     return lines
 
@@ -105,7 +124,7 @@ def paper(options: argparse.Namespace) -> list[str]:
     # As in the paper: initial potential 0.
     points = study.percentile_points(model, calibration, (90.0, 99.0, 99.7, 99.9, 100.0), initial="zero")
     found = sweep("percentile", points, "mnist", options, options.work / f"study-percentile-{name}", steps=RELU_STEPS)
-    lines = [f"## The paper's network in small (`{name}`: no batch norm, no bias, ReLU; {options.images:,} images, v0 = 0)", ""]
+    lines = [f"`{name}`: no batch norm, no bias, ReLU; {options.images:,} images, v0 = 0.", ""]
     lines += ["### Percentile", "", found.markdown()]
     with ExitStack() as stack:
         opened = {title: stack.enter_context(es.Evaluation(path)) for title, path in found.evaluations.items()}
@@ -154,6 +173,8 @@ def figure(picture: Any, name: str, text: str) -> list[str]:
     picture.savefig(DOCS / "figures" / f"{name}.svg", metadata={"Date": None})
     return [f"![{text}](figures/{name}.svg)", ""]
 
+
+PARTS = {"exits": exits, "sweeps": sweeps, "paper": paper}
 
 if __name__ == "__main__":
     main()

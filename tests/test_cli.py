@@ -142,6 +142,24 @@ def test_info_of_a_network_and_of_a_trace(cli):
         assert word in outcome.stdout
 
 
+def test_info_of_an_evaluation(cli):
+    done = cli("evaluate", LENET, "--dataset", DIGITS, "--steps", "4", "-o", "e.h5", "--workers", "1", "--json")
+    assert done.exit_code == 0, done.stderr
+    summary = json.loads(done.stdout)
+    facts = json.loads(cli("info", "e.h5", "--json").stdout)
+    assert facts["kind"] == "evaluation"
+    assert facts["summary"] == {key: value for key, value in summary.items() if key != "evaluation"}
+    assert sum(p["spikes"] for p in facts["populations"] if p["kind"] != "source") == pytest.approx(summary["mean_spikes"])
+    layers = {p["name"]: p for p in json.loads(cli("info", LENET, "--json").stdout)["projections"] if p["name"] != "input->conv1"}
+    assert [p["name"] for p in facts["projections"]] == list(layers)
+    assert [p["macs"] for p in facts["projections"]] == [0 if p["bias"] else p["macs"] for p in layers.values()]
+    events = sum(p["synaptic_events"] for p in facts["projections"] if not layers[p["name"]]["bias"])
+    assert events == pytest.approx(summary["mean_synaptic_events"])
+    text = cli("info", "e.h5").stdout
+    for word in ("images: 10", "conv4->fc5", "synaptic events/image", f"mean spikes: {summary['mean_spikes']}"):
+        assert word in text
+
+
 def test_bad_files_end_in_one_line(cli, tmp_path):
     (tmp_path / "text.h5").write_text("no network")
     digit = DIGITS / "digit-7.png"

@@ -182,7 +182,8 @@ class _Reader:
 
         given = {of: arg for of, arg in zip(node.input, args, strict=True) if of}
         try:
-            return ReferenceEvaluator(node, opsets=self.opsets).run(None, given)[0]
+            evaluator: Any = ReferenceEvaluator(node, opsets=self.opsets)
+            return evaluator.run(None, given)[0]
         except Exception as error:  # whatever the reference says of a node that is not well formed
             raise ConversionError(f"{name}: cannot be computed ({' '.join(str(error).split())[:200]})") from None
 
