@@ -18,7 +18,7 @@ try:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
-    from matplotlib.ticker import EngFormatter, PercentFormatter
+    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, PercentFormatter, ScalarFormatter
 except ImportError:
     raise RunError("figures need Matplotlib; install eventsim[plot]") from None
 
@@ -254,28 +254,34 @@ def trade_off(evaluations: Mapping[str, Evaluation] | Evaluation, points: Iterab
     figure = _figure(3.4)
     panels: Any = figure.subplots(1, 2, sharey=True)
     named = _named(evaluations)
-    shown = 0
-    worst = 1.0
-    for name, e in named.items():
-        for kind in e.exit_kinds:
-            curve = e.trade_off(kind)
-            label = kind if len(named) == 1 else f"{name}, {kind}"
-            worst = min(worst, float(curve.accuracy[-1]))
-            for axes, x in zip(panels, (curve.latency, curve.synaptic_events), strict=True):
-                axes.plot(x, curve.accuracy, color=_colour(shown), label=label, linewidth=1.4)
-                axes.plot(x[-1], curve.accuracy[-1], "o", color=_colour(shown), markersize=4)
-            shown += 1
-    for curve, threshold in points:
-        point = curve.at(threshold)
+    curves = {kind if len(named) == 1 else f"{name}, {kind}": e.trade_off(kind) for name, e in named.items() for kind in e.exit_kinds}
+    # What the field looks at is the last few points of accuracy.
+    whole = min(float(curve.accuracy[-1]) for curve in curves.values())
+    low, high = max(0.0, whole - 0.12), min(1.0, whole + 0.02) + 0.002
+    for axes, key in zip(panels, ("latency", "synaptic_events"), strict=True):
+        in_sight: list[float] = []
+        for label, curve in curves.items():
+            x, y = getattr(curve, key), curve.accuracy
+            style = _style(list(curves), label)
+            axes.plot(x, y, label=label, linewidth=1.4, **style)
+            axes.plot(x[-1], y[-1], "o", color=style["color"], markersize=4)
+            in_sight += x[y >= low].tolist()
+        if max(in_sight) > 8 * max(min(in_sight), 1e-9):
+            axes.set_xscale("log")
+            axes.set_xlim(left=0.8 * min(in_sight))
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter(ScalarFormatter())
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        _thousands(axes.xaxis)
+    for marked, threshold in points:
+        point = marked.at(threshold)
         for axes, key in zip(panels, ("latency", "synaptic_events"), strict=True):
             axes.plot(point[key], point["accuracy"], "x", color="black", markersize=7)
     for axes, what in zip(panels, ("mean latency (steps)", "mean synaptic events per image"), strict=True):
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_xlabel(what)
-    _thousands(panels[1].xaxis)
     panels[0].set_ylabel("accuracy")
-    # What the field looks at is the last few points of accuracy.
-    panels[0].set_ylim(max(0.0, worst - 0.12), min(1.0, worst + 0.02) + 0.002)
+    panels[0].set_ylim(low, high)
     _percent(panels[0])
     panels[1].legend(frameon=False, fontsize=8, loc="lower right")
     return figure
