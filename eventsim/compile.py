@@ -215,12 +215,18 @@ def padded_stencil(table: Conv2d | Dense, source: Shape, target: Shape, padded: 
 
 def aligned(values: IntArray, dtype: Any) -> IntArray:
     """A flat copy that begins at a cache line: vectors that straddle two lines cost twice and hold up the next load."""
-    line = 64
-    size = values.size * np.dtype(dtype).itemsize
-    room = np.empty(size + line, np.uint8)
-    skip = -room.ctypes.data % line
-    out: IntArray = room[skip : skip + size].view(dtype)
+    out = aligned_zeros(values.size, dtype)
     out[:] = values.ravel()
+    return out
+
+
+def aligned_zeros(n: int, dtype: Any) -> IntArray:
+    """A flat array of zeros that begins at a cache line."""
+    line = 64
+    size = n * np.dtype(dtype).itemsize
+    room = np.zeros(size + line, np.uint8)
+    skip = -room.__array_interface__["data"][0] % line
+    out: IntArray = room[skip : skip + size].view(dtype)
     return out
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from eventsim.compile import FIRST_LANE, ROWS, RUN, TAP, aligned, padded_stencil
+from eventsim.compile import FIRST_LANE, ROWS, RUN, TAP, aligned, aligned_zeros, padded_stencil
 from eventsim.engines import simd
 from eventsim.engines.simd import LANES
-from eventsim.tables import IntArray, Shape, Sparse, Table, spatial
+from eventsim.tables import Dense, IntArray, Shape, Sparse, Table, spatial
 
 
 class Encoder:
@@ -19,16 +19,21 @@ class Encoder:
     Parameters
     ----------
     table : Table
+    bias : int array
+        Of each channel of the population.
     source, target : tuple of int
         Shapes of the input and of the population.
     """
 
-    def __init__(self, table: Table, source: Shape, target: Shape):
+    def __init__(self, table: Table, bias: IntArray, source: Shape, target: Shape):
         self._table, self._target = table, target
+        self._bias = np.array(bias, np.int64)
         self._effective = table.effective_fan_out(source, target)
         self._most = 0
         if not isinstance(table, Sparse):
-            channels = spatial(target)[2]
+            if isinstance(table, Dense) and table.pool_before == (1, 1):
+                source = (int(np.prod(source)),)  # it does not matter where its inputs lie
+            self._channels, channels = spatial(source)[2], spatial(target)[2]
             self._padded = -(-channels // LANES) * LANES
             weights, records, self._steps = padded_stencil(table, source, target, self._padded)
             self._weights, self._records = aligned(weights, weights.dtype), records.reshape(-1, records.shape[-1])
@@ -36,14 +41,17 @@ class Encoder:
             # The largest sum of |weights| that reaches one target.
             self._most = int(np.abs(weights.reshape(-1, self._padded).astype(np.int64)).sum(0).max())
 
-    def apply(self, image: IntArray) -> IntArray:
-        """The table's exact output for an image of integers: int64, flat, one value per neuron; as the table's own ``apply``."""
-        if isinstance(self._table, Sparse) or int(np.abs(image).max(initial=0)) * self._most >= 2**31:
-            return self._table.apply(image, self._target)
-        out = aligned(np.zeros(self._lanes, np.int32), np.int32)
-        channels = spatial(image.shape)[2]
-        accumulate(np.ascontiguousarray(image, np.int32).ravel(), channels, self._records, self._weights, *self._steps, out)
-        return out.reshape(-1, self._padded)[:, : self._target[-1]].astype(np.int64).ravel()
+    def apply(self, image: IntArray) -> tuple[IntArray, int]:
+        """Currents that an image of integers makes, bias included: int64, one per neuron; and the largest magnitude of one."""
+        largest = max(-int(image.min(initial=0)), int(image.max(initial=0)))
+        if isinstance(self._table, Sparse) or largest * self._most >= 2**31:
+            out = self._table.apply(image, self._target).reshape(-1, len(self._bias)) + self._bias
+            return out.ravel(), max(-int(out.min()), int(out.max()))
+        sums = aligned_zeros(self._lanes, np.int32)
+        values = image.astype(np.int16 if largest < 2**15 else np.int32).ravel()
+        accumulate(values, self._channels, self._records, self._weights, *self._steps, sums)
+        currents = np.empty(self._lanes // self._padded * len(self._bias), np.int64)
+        return currents, finish(sums, self._padded, self._bias, currents)
 
     def effective(self, image: IntArray) -> int:
         """Synapses whose weight and input value are not zero."""
@@ -51,17 +59,46 @@ class Encoder:
 
 
 @njit(cache=True, _nrt=False, nogil=True)  # type: ignore[call-overload, untyped-decorator, unused-ignore]
+def finish(sums: Any, padded: int, bias: Any, currents: Any) -> Any:
+    """Currents without padding and with the bias; returns the largest magnitude."""
+    largest, channels = np.int64(0), len(bias)
+    for location in range(len(sums) // padded):
+        for channel in range(channels):
+            current = np.int64(sums[location * padded + channel]) + bias[channel]
+            largest = max(largest, abs(current))
+            currents[location * channels + channel] = current
+    return largest
+
+
+@njit(cache=True, _nrt=False, nogil=True)  # type: ignore[call-overload, untyped-decorator, unused-ignore]
 def accumulate(values: Any, channels: int, records: Any, weights: Any, row_step: int, tap_step: int, channel_step: int, out: Any) -> None:
     """Add value times weight over all synapses (see :func:`eventsim.compile.padded_stencil`)."""
-    for neuron in range(len(values)):
-        value = values[neuron]
-        if value == 0:
-            continue
-        location = neuron // channels
-        lane, run = records[location, FIRST_LANE], records[location, RUN]
-        w = (neuron - location * channels) * channel_step + records[location, TAP]
-        for _ in range(records[location, ROWS]):
-            for k in range(0, run, LANES):
-                simd.add_scaled(out, lane + k, weights, w + k, value)
-            lane += row_step
-            w -= tap_step
+    a = b = c = d = np.int64(0)
+    fa = fb = fc = fd = values[0]
+    for location in range(len(values) // channels):
+        found = 0
+        for channel in range(channels):
+            value = values[location * channels + channel]
+            if value == 0:
+                continue
+            # Inputs of one location reach the same targets: four of them at a time.
+            a, b, c, d = b, c, d, channel * channel_step + records[location, TAP]
+            fa, fb, fc, fd = fb, fc, fd, value
+            found += 1
+            if found == 4:
+                found = 0
+                lane = records[location, FIRST_LANE]
+                for row in range(records[location, ROWS]):
+                    up = row * tap_step
+                    for k in range(0, records[location, RUN], LANES):
+                        simd.add_scaled_rows(out, lane + k, weights, a - up + k, fa, b - up + k, fb, c - up + k, fc, d - up + k, fd)
+                    lane += row_step
+        while found:
+            lane = records[location, FIRST_LANE]
+            for row in range(records[location, ROWS]):
+                for k in range(0, records[location, RUN], LANES):
+                    simd.add_scaled(out, lane + k, weights, d - row * tap_step + k, fd)
+                lane += row_step
+            b, c, d = a, b, c
+            fb, fc, fd = fa, fb, fc
+            found -= 1

@@ -166,7 +166,7 @@ class Preparation:
     def __init__(self, network: Network):
         network.check()
         self.network = network
-        self._orders: dict[int, list[str]] = {}
+        self._timings: dict[tuple[int, int], tuple[list[str], dict[str, int], dict[str, int]]] = {}
         self._encoders: dict[str, Encoder] = {}
 
     def job(
@@ -203,51 +203,44 @@ class Preparation:
         for position, (name, population) in enumerate(network.populations.items()):
             if isinstance(population, Driven):
                 if name in given:
-                    currents[name] = _given_currents(name, population, given[name])
+                    currents[name], largest = _given_currents(name, population, given[name])
                 else:
-                    currents[name], encoded[name] = self._encode(name, population, image)
+                    currents[name], largest, encoded[name] = self._encode(name, population, image)
                 # Twice the range of a potential, and what the current brings: more than V + threshold * spikes ever is.
-                largest = _magnitude(currents[name]) * steps + 2**32
-                if largest * resolution >= 2**62:
+                if (largest * steps + 2**32) * resolution >= 2**62:
                     raise RunError(f"{name}: {steps} steps of these currents exceed 64 bits at resolution {resolution}; lower it")
             elif isinstance(population, Source):
                 events[name] = _source_events(name, population, given.get(name), steps, resolution, [seed, position])
-        if resolution not in self._orders:
-            self._orders[resolution] = zero_delay_order(network, resolution)
-        return Job(
-            network,
-            steps,
-            resolution,
-            self._orders[resolution],
+        return Job(network, steps, resolution, *self._timing(resolution, end), currents, events, encoded, exit_rule)
+
+    def _timing(self, resolution: int, end: int) -> tuple[list[str], dict[str, int], dict[str, int]]:
+        """Order of the populations, delays and refractory periods."""
+        if (resolution, end) not in self._timings:
+            network = self.network
             # What lies beyond the end of the run needs no exact place, but must fit 64 bits.
-            {p.name: min(ticks(p.delay, resolution), end + 1) for p in network.projections},
-            {
+            delay = {p.name: min(ticks(p.delay, resolution), end + 1) for p in network.projections}
+            refractory = {
                 name: min(max(1, ticks(p.refractory, resolution)), end + 1)
                 for name, p in network.populations.items()
                 if not isinstance(p, (Readout, Source))
-            },
-            currents,
-            events,
-            encoded,
-            exit_rule,
-        )
+            }
+            self._timings[resolution, end] = zero_delay_order(network, resolution), delay, refractory
+        return self._timings[resolution, end]
 
-    def _encode(self, name: str, population: Driven, image: IntArray | None) -> tuple[IntArray, int]:
-        """Currents that the image makes, and the synapses that had a part in it."""
+    def _encode(self, name: str, population: Driven, image: IntArray | None) -> tuple[IntArray, int, int]:
+        """Currents that the image makes, their largest magnitude, and the synapses that had a part in it."""
         if population.encoder is None or image is None:
             need = "currents" if population.encoder is None else "an image or currents"
             raise InputError(f"{name}: no input; this driven population needs {need}")
         if name not in self._encoders:
             from eventsim.currents import Encoder
 
-            self._encoders[name] = Encoder(population.encoder, image.shape, population.shape)
+            self._encoders[name] = Encoder(population.encoder, population.bias, image.shape, population.shape)
         encoder = self._encoders[name]
-        currents = encoder.apply(image).reshape(-1, population.shape[-1])
-        currents += population.bias
-        largest = _magnitude(currents)
+        currents, largest = encoder.apply(image)
         if largest > POTENTIAL_MAX:
             raise InputError(f"{name}: the image makes currents up to {largest}, beyond 32 bits")
-        return currents.ravel(), encoder.effective(image)
+        return currents, largest, encoder.effective(image)
 
 
 def prepare(
@@ -303,7 +296,7 @@ def integer_image(network: Network, pixels: npt.NDArray[Any]) -> IntArray:
         raise InputError(
             f"the network takes pixels as whole numbers 0..255, found {pixels.dtype}; multiply by 255 and round if they are 0..1"
         )
-    if pixels.size and (pixels.min() < 0 or pixels.max() > 255):
+    if pixels.dtype != np.uint8 and pixels.size and (pixels.min() < 0 or pixels.max() > 255):
         raise InputError(f"the network takes pixels 0..255, found {pixels.min()}..{pixels.max()}")
     return pixels.astype(np.int64) * spec.scale - spec.offset
 
@@ -327,14 +320,15 @@ def _check_exit(network: Network, rule: ExitRule) -> None:
         raise RunError(f"an exit {rule.kind} of {rule.threshold} holds before the first spike; choose a larger one")
 
 
-def _given_currents(name: str, population: Driven, given: Any) -> IntArray:
+def _given_currents(name: str, population: Driven, given: Any) -> tuple[IntArray, int]:
     size = int(np.prod(population.shape))
     array = np.asarray(given)
     if array.dtype.kind not in "iu" or array.shape not in (population.shape, (size,)):
         raise InputError(f"{name}: currents must be integers of shape {population.shape}, found {array.dtype} {array.shape}")
-    if _magnitude(array) > POTENTIAL_MAX:
+    largest = _magnitude(array)
+    if largest > POTENTIAL_MAX:
         raise InputError(f"{name}: currents must fit 32 bits")
-    return np.ascontiguousarray(array.ravel(), np.int64)
+    return np.ascontiguousarray(array.ravel(), np.int64), largest
 
 
 def _source_events(name: str, population: Source, given: Any, steps: int, resolution: int, seed: list[int]) -> tuple[IntArray, IntArray]:

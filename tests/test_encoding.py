@@ -47,15 +47,19 @@ def test_expected_input_is_the_constant_current(name):
     assert np.array_equal(arrived, np.outer([1, 2, 3], current))
 
 
-@pytest.mark.parametrize("largest", [255, 2**27])
+@pytest.mark.parametrize("largest", [255, 2**20, 2**27])
 @pytest.mark.parametrize("name", ENCODERS)
 def test_compiled_encoder_is_the_table(name, largest):
-    """Values that need 64 bits included."""
+    """Values that need 32 and 64 bits included."""
     rng = np.random.default_rng(2)
     for _ in range(5):
         image = rng.integers(-largest, largest + 1, (4, 4, 2)) * rng.integers(0, 2, (4, 4, 2))
-        encoder = Encoder(ENCODERS[name], (4, 4, 2), (2, 2, 3))
-        np.testing.assert_array_equal(encoder.apply(image), ENCODERS[name].apply(image, (2, 2, 3)))
+        bias = rng.integers(-9, 10, 3)
+        encoder = Encoder(ENCODERS[name], bias, (4, 4, 2), (2, 2, 3))
+        currents, magnitude = encoder.apply(image)
+        expected = ENCODERS[name].apply(image, (2, 2, 3)) + np.tile(bias, 4)
+        np.testing.assert_array_equal(currents, expected)
+        assert magnitude == np.abs(expected).max()
         synapses = [[w for _, w in ENCODERS[name].synapses_from(i, (4, 4, 2), (2, 2, 3))] for i in range(32)]
         assert encoder.effective(image) == sum(np.count_nonzero(synapses[i]) for i in np.flatnonzero(image))
 

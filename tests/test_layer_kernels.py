@@ -48,6 +48,38 @@ def lowest(mask):
 
 
 @njit
+def add_together(d, i, w, j):
+    if len(j) == 2:
+        simd.add_2(d, i, w, j[0], j[1])
+    elif len(j) == 3:
+        simd.add_3(d, i, w, j[0], j[1], j[2])
+    else:
+        simd.add_4(d, i, w, j[0], j[1], j[2], j[3])
+
+
+@pytest.mark.parametrize("rows", [2, 3, 4])
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_adding_rows_together(distance, rows):
+    rng = np.random.default_rng(13)
+    for _ in range(30):
+        d = rng.integers(-1000, 1000, 100).astype(distance)
+        w = rng.integers(-31, 32, 200).astype(np.int8)
+        i, j = int(rng.integers(0, 69)), rng.integers(0, 169, rows)
+        expected, twin = d.copy(), d.copy()
+        for place in j:
+            expected[i : i + 32] += w[place : place + 32].astype(distance)
+        add_together(d, i, w, j)
+        simd._numpy_add_together(twin, i, w, *j)
+        np.testing.assert_array_equal(d, expected)
+        np.testing.assert_array_equal(twin, expected)
+
+
+@njit
+def add_wide_rows(d, i, w, spikes, ranges, rows, scale):
+    simd.add_wide_rows(d, i, w, spikes, ranges, rows, scale)
+
+
+@njit
 def add_rows(d, i, w, spikes, ranges, rows, scale, block):
     if block == 128:
         simd.add_rows_128(d, i, w, spikes, ranges, rows, scale)
@@ -101,8 +133,72 @@ def test_summing_rows(distance, block):
         twin = d.copy()
         add_rows(d, i, w, spikes, ranges, 2, scale, block)
         np.testing.assert_array_equal(d, expected)
-        simd._numpy_summer(block)(twin, i, w, spikes, ranges, 2, scale)
+        simd._numpy_summer(block, 8)(twin, i, w, spikes, ranges, 2, scale)
         np.testing.assert_array_equal(twin, expected)
+
+
+@pytest.mark.parametrize("distance", DISTANCES[1:])
+def test_summing_rows_of_large_weights(distance):
+    """In int16: up to 258 rows of weights up to 127."""
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        d = rng.integers(-1000, 1000, 96).astype(distance)
+        w = rng.choice([-127, 127, 3], 8 * 32).astype(np.int8)
+        spikes = np.full(258, rng.integers(0, 8), np.int32)
+        scale, i = int(rng.integers(-9, 10)), int(rng.integers(0, 65))
+        expected = d.copy()
+        expected[i : i + 32] += 258 * scale * w[32 * spikes[0] :][:32].astype(distance)
+        twin, ranges = d.copy(), np.array([0, 258, 0], np.int64)
+        add_wide_rows(d, i, w, spikes, ranges, 1, scale)
+        simd._numpy_summer(32, 16)(twin, i, w, spikes, ranges, 1, scale)
+        np.testing.assert_array_equal(d, expected)
+        np.testing.assert_array_equal(twin, expected)
+
+
+@njit
+def add_bits(d, i, w, offsets, groups, rows, scale, block):
+    if block == 512:
+        simd.add_bits_512(d, i, w, offsets, groups, rows, scale)
+    elif block == 256:
+        simd.add_bits_256(d, i, w, offsets, groups, rows, scale)
+    elif block == 128:
+        simd.add_bits_128(d, i, w, offsets, groups, rows, scale)
+    else:
+        simd.add_bits_64(d, i, w, offsets, groups, rows, scale)
+
+
+@pytest.mark.parametrize("block", [64, 128, 256, 512])
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_summing_rows_of_bits(distance, block):
+    rng = np.random.default_rng(12)
+    words = block // 64
+    for rows in (1, 7, 8, 15, 16, 17, 100, 248):
+        for density in (0.5, 1.0):
+            signs = rng.random((20, block)) < density
+            w = np.append(np.packbits(signs, axis=1, bitorder="little").view("<u8").ravel(), np.zeros(8, np.uint64))
+            chosen = rng.integers(0, 20, rows)
+            offsets = np.append(chosen * words, np.full(-rows % 8, 20 * words))
+            d = rng.integers(-1000, 1000, 3 * block).astype(distance)
+            scale, i = int(rng.integers(-9, 10)), int(rng.integers(0, 2 * block + 1))
+            expected, twin = d.copy(), d.copy()
+            expected[i : i + block] += (scale * (2 * signs[chosen].astype(np.int64) - 1).sum(0)).astype(distance)
+            add_bits(d, i, w, offsets, -(-rows // 8), rows, scale, block)
+            simd._numpy_bit_summer(block)(twin, i, w, offsets, -(-rows // 8), rows, scale)
+            np.testing.assert_array_equal(d, expected)
+            np.testing.assert_array_equal(twin, expected)
+
+
+@njit
+def shifted(out, i, values, j, by):
+    simd.shifted(out, i, values, j, by)
+
+
+def test_shifting_places():
+    values, out = np.arange(20), np.zeros(20, np.int64)
+    twin = out.copy()
+    shifted(out, 3, values, 5, -100)
+    simd._numpy_shifted(twin, 3, values, 5, -100)
+    assert out.tolist() == twin.tolist() == [0] * 3 + list(range(-95, -87)) + [0] * 9
 
 
 def test_lowest_bit():
@@ -203,17 +299,30 @@ def test_appending_the_bits_of_a_mask(bits):
         np.testing.assert_array_equal(places[:3], -1)
 
 
+@njit
+def add_scaled_rows(d, i, w, j, factors):
+    simd.add_scaled_rows(d, i, w, j[0], factors[0], j[1], factors[1], j[2], factors[2], j[3], factors[3])
+
+
+@pytest.mark.parametrize("factor_type", [np.int16, np.int32])
 @pytest.mark.parametrize("weight", WEIGHTS)
-def test_adding_a_scaled_vector(weight):
+def test_adding_scaled_vectors(weight, factor_type):
     rng = np.random.default_rng(7)
-    for factor in (0, 1, -3, 1000):
+    for factor in (0, 1, -3, 1000, -(2**15)):
         d = rng.integers(-(10**6), 10**6, 100).astype(np.int32)
         w = rng.integers(-100, 100, 100).astype(weight)
         twin, expected = d.copy(), d.copy()
         i, j = (int(n) for n in rng.integers(0, 69, 2))
         expected[i : i + 32] += factor * w[j : j + 32].astype(np.int32)
-        add_scaled(d, i, w, j, np.int32(factor))
-        simd._numpy_add_scaled(twin, i, w, j, factor)
+        add_scaled(d, i, w, j, factor_type(factor))
+        simd._numpy_add_scaled(twin, i, w, j, factor_type(factor))
+        np.testing.assert_array_equal(d, expected)
+        np.testing.assert_array_equal(twin, expected)
+        places, factors = rng.integers(0, 69, 4), np.array([factor, 7, -1, 2**15 - 1], factor_type)
+        for place, each in zip(places, factors.tolist(), strict=True):
+            expected[i : i + 32] += each * w[place : place + 32].astype(np.int32)
+        add_scaled_rows(d, i, w, places, factors)
+        simd._numpy_add_scaled(twin, i, w, *(n for pair in zip(places, factors, strict=True) for n in pair))
         np.testing.assert_array_equal(d, expected)
         np.testing.assert_array_equal(twin, expected)
 

@@ -24,6 +24,7 @@ from eventsim.engines.simd import LANES
 
 DONE, GROW, WIDEN, OVERFLOW = range(4)
 FOREVER = 2**62
+INT8_MAX = 2**7 - 1
 # Beyond the last tick of any run, and exact in floating point.
 FAR = 2.0**51
 # Up to so many spikes in a tick, every addition tells whom it made due; with more, those reached are looked through afterwards.
@@ -39,16 +40,20 @@ NEURONS, READOUT, OUTPUT = range(3)
 CONSTANTS = 13
 # Columns of Layer.projections.
 (
-    KIND, WIDE, WEIGHTS, LARGEST, SOURCE_CHANNELS, RECORDS, ROW_STEP, TAP_STEP, CHANNEL_STEP, NONZERO, BLOCK, GATHER_FROM,
-    SOURCE_SHIFT,
+    KIND, WIDE, WEIGHTS, LARGEST, SOURCE_CHANNELS, RECORDS, ROW_STEP, TAP_STEP, CHANNEL_STEP, NONZERO, GATHER_FROM, SOURCE_SHIFT,
+    NUMBER,
 ) = range(13)  # fmt: skip
 PROJECTION = 13
 # Columns of Layer.gathers.
 (
     G_WEIGHTS, G_UNIT, G_MOST, G_HEIGHT, G_WIDTH, G_CHANNELS, G_OUT_HEIGHT, G_OUT_WIDTH, G_ROWS, G_COLUMNS, G_STRIDE_Y, G_STRIDE_X,
-    G_TOP, G_LEFT, G_LANES,
-) = range(15)  # fmt: skip
-GATHER = 15
+    G_TOP, G_LEFT, G_LANES, G_FORM, G_POOL_Y, G_POOL_X, G_BLOCK,
+) = range(19)  # fmt: skip
+GATHER = 19
+# How the rows of a gather are stored and summed (G_FORM).
+INT8, INT16, BITS = range(3)
+# Rows of bits that are summed at a time, at most.
+MOST_BITS = 248
 # Places in State.scalars.
 AT, STEP, BOUND, HEAD, WAITING, FIRED, LIMIT, PARK, LOWEST, CHECKED, DECISION, DECIDED_AT, EXITED, FIRST_TICK, WHERE = range(15)
 SCALARS = 15
@@ -71,6 +76,7 @@ class Layer(NamedTuple):
     lanes: Any  # CSR target lanes
     gathers: Any  # (projections, GATHER)
     gather_weights: Any  # int8: (block of lanes, kernel row, kernel column, source channel, lane)
+    gather_bits: Any  # uint64: the same, a bit for a lane, 1 for a positive weight; the last eight are 0
     threshold: Any  # per channel, int64
 
 
@@ -93,6 +99,8 @@ class Scratch(NamedTuple):
     begins: Any
     ranges: Any
     split: Any
+    places: Any
+    offsets: Any
 
 
 class Train(NamedTuple):
@@ -105,10 +113,11 @@ class Train(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """Counts per step."""
+    """Counts per step. Operations are those of the whole network: a projection finds its own by its NUMBER."""
 
-    spikes: Any  # (steps, 2): all and negative
-    operations: Any  # (steps, projections, 5): deliveries, synaptic events, additions, toolbox, effective
+    spikes: Any  # (steps,)
+    negative: Any  # (steps,): those of sign -1 among them
+    operations: Any  # (projections, steps, 5): deliveries, synaptic events, additions, toolbox, effective
     readout: Any  # (steps, neurons)
 
 
@@ -173,28 +182,66 @@ def scatter_all(d, w8, records, of, spikes, signs, first, last, operations):
     tap_step, channel_step = of[TAP_STEP], of[CHANNEL_STEP]
     base, weights = 8 * of[RECORDS], of[WEIGHTS]
     touched = synapses = additions = toolbox = np.int64(0)
-    for f in range(first, last):
+    # The spikes of one location reach the same lanes: up to four together, if their weights can be summed in int8.
+    most = 4 if len(signs) == 0 and 4 * of[LARGEST] <= INT8_MAX else 1
+    f = first
+    while f < last:
         neuron = np.int64(simd.peek(spikes, f))
         location = divided(neuron, source_channels, shift)
         record = base + 8 * location
         lane, rows, run = simd.peek(records, record + FIRST_LANE), simd.peek(records, record + ROWS), simd.peek(records, record + RUN)
-        w = weights + (neuron - location * source_channels) * channel_step + simd.peek(records, record + TAP)
-        synapses += simd.peek(records, record + SYNAPSES)
-        additions += simd.peek(records, record + ADDITIONS)
-        toolbox += simd.peek(records, record + TOOLBOX)
+        origin = weights - location * source_channels * channel_step + simd.peek(records, record + TAP)
+        w = origin + neuron * channel_step
+        n, beyond, room = 1, (location + 1) * source_channels, min(most, last - f)
+        while n < room and simd.peek(spikes, f + n) < beyond:
+            n += 1
+        synapses += n * simd.peek(records, record + SYNAPSES)
+        additions += n * simd.peek(records, record + ADDITIONS)
+        toolbox += n * simd.peek(records, record + TOOLBOX)
         touched += rows * run
-        if len(signs) == 0 or simd.peek(signs, f) > 0:
-            for _ in range(rows):
-                for k in range(0, run, LANES):
-                    simd.add(d, lane + k, w8, w + k)
-                lane += row_step
-                w -= tap_step
+        if n == 1:
+            if len(signs) == 0 or simd.peek(signs, f) > 0:
+                for _ in range(rows):
+                    for k in range(0, run, LANES):
+                        simd.add(d, lane + k, w8, w + k)
+                    lane += row_step
+                    w -= tap_step
+            else:
+                for _ in range(rows):
+                    for k in range(0, run, LANES):
+                        simd.subtract(d, lane + k, w8, w + k)
+                    lane += row_step
+                    w -= tap_step
         else:
-            for _ in range(rows):
-                for k in range(0, run, LANES):
-                    simd.subtract(d, lane + k, w8, w + k)
-                lane += row_step
-                w -= tap_step
+            w2 = origin + np.int64(simd.peek(spikes, f + 1)) * channel_step
+            if n == 2:
+                for _ in range(rows):
+                    for k in range(0, run, LANES):
+                        simd.add_2(d, lane + k, w8, w + k, w2 + k)
+                    lane += row_step
+                    w -= tap_step
+                    w2 -= tap_step
+            else:
+                w3 = origin + np.int64(simd.peek(spikes, f + 2)) * channel_step
+                if n == 3:
+                    for _ in range(rows):
+                        for k in range(0, run, LANES):
+                            simd.add_3(d, lane + k, w8, w + k, w2 + k, w3 + k)
+                        lane += row_step
+                        w -= tap_step
+                        w2 -= tap_step
+                        w3 -= tap_step
+                else:
+                    w4 = origin + np.int64(simd.peek(spikes, f + 3)) * channel_step
+                    for _ in range(rows):
+                        for k in range(0, run, LANES):
+                            simd.add_4(d, lane + k, w8, w + k, w2 + k, w3 + k, w4 + k)
+                        lane += row_step
+                        w -= tap_step
+                        w2 -= tap_step
+                        w3 -= tap_step
+                        w4 -= tap_step
+        f += n
     operations[0] += last - first
     operations[1] += synapses
     operations[2] += additions
@@ -229,14 +276,8 @@ def scan(d, low, signed, lane, run, candidates, n):
 
 
 @compiled
-def gather(d, weights, g, block, shift, spikes, first, last, begins, ranges, scale):
-    """Deliver the spikes first..last-1 (sorted by neuron), location of the target by location.
-
-    A target location sees, in each kernel row, the spikes of consecutive source locations, hence a range of the sorted list. A block
-    of lanes at a time over all locations: its weights stay in the cache.
-    """
-    channels, height, width, lanes = g[G_CHANNELS], g[G_HEIGHT], g[G_WIDTH], g[G_LANES]
-    locations = height * width
+def locate(spikes, first, last, channels, shift, begins, locations):
+    """Where in the list of spikes (sorted by neuron) those of each location begin."""
     begins[:locations] = first
     begins[locations] = last
     if locations > 1:
@@ -244,6 +285,72 @@ def gather(d, weights, g, block, shift, spikes, first, last, begins, ranges, sca
             begins[divided(np.int64(simd.peek(spikes, e)), channels, shift) + 1] = e + 1
         for location in range(1, locations):
             begins[location] = max(begins[location], begins[location - 1])
+
+
+@compiled
+def gather_bits(d, weights, g, shift, spikes, first, last, begins, places, offsets, scale):
+    """As :func:`gather`, for weights of one magnitude, a bit each; pooling is not fused, its locations are summed one by one."""
+    channels, height, width, lanes = g[G_CHANNELS], g[G_HEIGHT], g[G_WIDTH], g[G_LANES]
+    locate(spikes, first, last, channels, shift, begins, height * width)
+    block = g[G_BLOCK]
+    words = block >> 6
+    for e in range(first, last):
+        places[e - first] = np.int64(simd.peek(spikes, e)) * words
+    kernel_row = g[G_COLUMNS] * channels * words
+    for b in range(lanes // block):
+        base = g[G_WEIGHTS] + b * g[G_ROWS] * kernel_row
+        for y in range(g[G_OUT_HEIGHT]):
+            for x in range(g[G_OUT_WIDTH]):
+                lane, n = (y * g[G_OUT_WIDTH] + x) * lanes + b * block, 0
+                for i in range(g[G_POOL_Y]):
+                    top = (y * g[G_POOL_Y] + i) * g[G_STRIDE_Y] - g[G_TOP]
+                    for j in range(g[G_POOL_X]):
+                        left = (x * g[G_POOL_X] + j) * g[G_STRIDE_X] - g[G_LEFT]
+                        from_x, to_x = max(0, left), min(width, left + g[G_COLUMNS])
+                        if from_x >= to_x:
+                            continue
+                        for row in range(max(0, -top), min(g[G_ROWS], height - top)):
+                            source = (top + row) * width
+                            start, end = begins[source + from_x], begins[source + to_x]
+                            offset = base + row * kernel_row - (source + left) * channels * words
+                            while start < end:
+                                some = min(end - start, MOST_BITS - n)
+                                for e in range(0, some, 8):
+                                    simd.shifted(offsets, n + e, places, start - first + e, offset)
+                                n += some
+                                start += some
+                                if n == MOST_BITS:
+                                    add_bits(d, lane, weights, block, offsets, n, scale)
+                                    n = 0
+                if n:
+                    add_bits(d, lane, weights, block, offsets, n, scale)
+
+
+@inlined
+def add_bits(d, lane, weights, block, offsets, n, scale):
+    groups = (n + 7) >> 3
+    for k in range(n, 8 * groups):
+        offsets[k] = len(weights) - 8
+    if block == 512:
+        simd.add_bits_512(d, lane, weights, offsets, groups, n, scale)
+    elif block == 256:
+        simd.add_bits_256(d, lane, weights, offsets, groups, n, scale)
+    elif block == 128:
+        simd.add_bits_128(d, lane, weights, offsets, groups, n, scale)
+    else:
+        simd.add_bits_64(d, lane, weights, offsets, groups, n, scale)
+
+
+@compiled
+def gather(d, weights, g, shift, spikes, first, last, begins, ranges, scale):
+    """Deliver the spikes first..last-1 (sorted by neuron), location of the target by location.
+
+    A target location sees, in each kernel row, the spikes of consecutive source locations, hence a range of the sorted list. A block
+    of lanes at a time over all locations: its weights stay in the cache.
+    """
+    channels, height, width, lanes = g[G_CHANNELS], g[G_HEIGHT], g[G_WIDTH], g[G_LANES]
+    block = g[G_BLOCK]
+    locate(spikes, first, last, channels, shift, begins, height * width)
     kernel_row = g[G_COLUMNS] * channels * block
     for b in range(lanes // block):
         base = g[G_WEIGHTS] + b * g[G_ROWS] * kernel_row
@@ -268,11 +375,11 @@ def gather(d, weights, g, block, shift, spikes, first, last, begins, ranges, sca
                         n += 1
                         start += some
                         room -= some
-                        if room == 0:  # an int8 sum might overflow
-                            add_block(d, lane, weights, block, spikes, ranges, n, scale)
+                        if room == 0:  # a sum might overflow
+                            add_block(d, lane, weights, block, g[G_FORM], spikes, ranges, n, scale)
                             n, room = 0, g[G_MOST]
                 if n:
-                    add_block(d, lane, weights, block, spikes, ranges, n, scale)
+                    add_block(d, lane, weights, block, g[G_FORM], spikes, ranges, n, scale)
 
 
 @compiled
@@ -290,8 +397,10 @@ def count_gathered(begins, records, of, locations, operations):
 
 
 @inlined
-def add_block(d, lane, weights, block, spikes, ranges, n, scale):
-    if block == 128:
+def add_block(d, lane, weights, block, wide, spikes, ranges, n, scale):
+    if wide == INT16:
+        simd.add_wide_rows(d, lane, weights, spikes, ranges, n, scale)
+    elif block == 128:
         simd.add_rows_128(d, lane, weights, spikes, ranges, n, scale)
     elif block == 64:
         simd.add_rows_64(d, lane, weights, spikes, ranges, n, scale)
@@ -302,20 +411,19 @@ def add_block(d, lane, weights, block, spikes, ranges, n, scale):
 @compiled
 def decide(scalars, d, channels, padded, tick, exit_kind, limit):
     """Note the decision at the end of a tick and apply the exit rule."""
-    best = 0
-    second = np.int64(-FOREVER)
-    for i in range(1, (len(d) // padded) * channels):
-        value = np.int64(d[(i // channels) * padded + i % channels])
-        top = np.int64(d[(best // channels) * padded + best % channels])
-        if value > top:
-            second = top
-            best = i
-        else:
-            second = max(second, value)
+    best = number = 0
+    top = second = np.int64(-FOREVER)
+    for start in range(0, len(d), padded):
+        for lane in range(start, start + channels):
+            value = np.int64(d[lane])
+            if value > top:
+                second, top, best = top, value, number
+            else:
+                second = max(second, value)
+            number += 1
     if best != scalars[DECISION]:
         scalars[DECISION] = best
         scalars[DECIDED_AT] = tick
-    top = np.int64(d[(best // channels) * padded + best % channels])
     if (exit_kind == 1 and top >= limit) or (exit_kind == 2 and top - second >= limit):
         scalars[EXITED] = tick
 
@@ -324,8 +432,11 @@ def decide(scalars, d, channels, padded, tick, exit_kind, limit):
 def note_readout(d, channels, padded, rows, first, last):
     """Copy the potentials into the rows of the steps first..last-1."""
     for step in range(first, last):
-        for i in range(rows.shape[1]):
-            rows[step, i] = d[(i // channels) * padded + i % channels]
+        number = 0
+        for start in range(0, len(d), padded):
+            for lane in range(start, start + channels):
+                rows[step, number] = d[lane]
+                number += 1
 
 
 @compiled
@@ -376,7 +487,7 @@ def fire(c, thresholds, state, out, tally, tick, step, lane, fired, head, waitin
     if signed:
         out.sign[fired] = sign
         state.net[lane] += sign
-        tally.spikes[step, 1] += sign < 0
+        tally.negative[step] += sign < 0
         low[lane] = -threshold if state.net[lane] > 0 else lowest
         again |= d[lane] < low[lane]
     if parks:
@@ -463,7 +574,7 @@ def advance(layer, state, scratch, train, out, tally, until):
                 quota = at + (s[LIMIT] - s[BOUND]) // max(1, of[LARGEST])
                 few = min(FEW, of[GATHER_FROM] - 1)
                 last = min(until, step_end)
-                operations = tally.operations[step, p]
+                operations = tally.operations[of[NUMBER], step]
                 source_channels, source_shift, row_step, tap_step = of[SOURCE_CHANNELS], of[SOURCE_SHIFT], of[ROW_STEP], of[TAP_STEP]
                 channel_step, base, weights, effective = of[CHANNEL_STEP], 8 * of[RECORDS], of[WEIGHTS], of[NONZERO]
                 synapses = additions = toolbox = nonzero = np.int64(0)
@@ -535,7 +646,7 @@ def advance(layer, state, scratch, train, out, tally, until):
                 operations[3] += toolbox
                 operations[4] += nonzero
                 if fired > before:
-                    tally.spikes[step, 0] += fired - before
+                    tally.spikes[step] += fired - before
                     if s[FIRST_TICK] == 0:
                         s[FIRST_TICK] = out.tick[before]
                 if at > first:
@@ -577,7 +688,7 @@ def advance(layer, state, scratch, train, out, tally, until):
         while e < stop:
             p = np.int64(train.projection[e]) if len(train.projection) else 0
             of = layer.projections[p]
-            operations = tally.operations[step, p]
+            operations = tally.operations[of[NUMBER], step]
             before_group = operations[1]
             group = stop if len(train.projection) == 0 else e + 1
             while group < stop and train.projection[group] == p:
@@ -595,11 +706,17 @@ def advance(layer, state, scratch, train, out, tally, until):
                                 last += 1
                     elif sign < 0:
                         break
-                    if last > first:
+                    if last > first and g[G_FORM] == BITS:
+                        gather_bits(
+                            d, layer.gather_bits, g, of[SOURCE_SHIFT], spikes, first, last, scratch.begins, scratch.places,
+                            scratch.offsets, sign * g[G_UNIT],
+                        )  # fmt: skip
+                    elif last > first:
                         gather(
-                            d, layer.gather_weights, g, of[BLOCK], of[SOURCE_SHIFT], spikes, first, last, scratch.begins, scratch.ranges,
+                            d, layer.gather_weights, g, of[SOURCE_SHIFT], spikes, first, last, scratch.begins, scratch.ranges,
                             sign * g[G_UNIT],
                         )  # fmt: skip
+                    if last > first:
                         count_gathered(scratch.begins, layer.records, of, locations, operations)
                 everywhere = True
             elif of[KIND] == STENCIL and of[WIDE] == 0:
@@ -702,7 +819,7 @@ def advance(layer, state, scratch, train, out, tally, until):
             waiting = fire(c, layer.threshold, state, out, tally, tick, step, lane, fired, head, waiting, park, lowest)
             fired += 1
         if fired > before:
-            tally.spikes[step, 0] += fired - before
+            tally.spikes[step] += fired - before
             if s[FIRST_TICK] == 0:
                 s[FIRST_TICK] = tick
     s[AT], s[FIRED], s[HEAD], s[WAITING] = at, fired, head, waiting
@@ -712,6 +829,48 @@ def advance(layer, state, scratch, train, out, tally, until):
         step = now
     s[STEP] = step
     return status
+
+
+@compiled
+def expect(inverse, current, most):
+    """(sum of the expected spikes per step, least and largest current) of driven neurons; ``inverse`` is 1 / threshold by channel.
+
+    A neuron makes at most ``most`` spikes a step.
+    """
+    channels = len(inverse)
+    expected = 0.0
+    low = high = current[0]
+    for start in range(0, len(current), channels):
+        for channel in range(channels):
+            rate = current[start + channel]
+            low, high = min(low, rate), max(high, rate)
+            expected += min(max(rate * inverse[channel], 0.0), most)
+    return expected, low, high
+
+
+@compiled
+def first_ticks(threshold, v0, current, resolution, following):
+    """The tick of the first spike of each driven neuron, FOREVER if there is none."""
+    channels = len(threshold)
+    channel = -1
+    for neuron in range(len(current)):
+        channel = channel + 1 if channel + 1 < channels else 0
+        rate, need = current[neuron], (threshold[channel] - v0[channel]) * resolution
+        following[neuron] = 1 if rate >= need else next_tick(rate, need, 1.0 / rate) if rate > 0 else FOREVER
+
+
+@inlined
+def next_tick(rate, need, inverse):
+    """The smallest tick with ``rate * tick >= need``, for a rate above 0 with this inverse; FOREVER beyond the end of any run."""
+    if need * inverse >= FAR:
+        return FOREVER
+    # An estimate in floating point is off by one or two.
+    tick = np.int64(need * inverse)
+    while rate * tick < need:
+        tick += 1
+    while rate * (tick - 1) >= need:
+        tick -= 1
+    return tick
 
 
 @compiled
@@ -746,13 +905,8 @@ def drive(threshold, v0, current, count, following, refractory, resolution, chec
             need = (theta * (spikes + 1) - initial) * resolution
             if rate * after >= need:
                 tick = after
-            elif rate > 0 and need * inverse < FAR:
-                # The smallest tick with rate * tick >= need; an estimate in floating point is off by one or two.
-                tick = np.int64(need * inverse)
-                while rate * tick < need:
-                    tick += 1
-                while rate * (tick - 1) >= need:
-                    tick -= 1
+            elif rate > 0:
+                tick = next_tick(rate, need, inverse)
             else:
                 tick = FOREVER
         following[neuron], count[neuron] = tick, spikes

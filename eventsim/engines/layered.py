@@ -24,7 +24,7 @@ from eventsim.engines.simd import LANES
 from eventsim.errors import PotentialOverflow, RunError
 from eventsim.job import OPERATIONS, Counts, Job, NoRecorder, Recorder, check_room, prepare
 from eventsim.network import Driven, Network, Projection, Readout, Spiking, feed_forward_order
-from eventsim.tables import Dense, IntArray, Sparse, spatial
+from eventsim.tables import Conv2d, Dense, IntArray, Shape, Sparse, spatial
 
 # Spikes of driven neurons that a window is meant to have: enough to be worth its overhead, few enough for the cache.
 _WINDOW = 2**16
@@ -86,17 +86,17 @@ class DrivenLayout:
 
     def __init__(self, population: Driven):
         self.threshold, self.v0 = (np.array(a, np.int64) for a in (population.threshold, population.v0))
-        size = int(np.prod(population.shape))
-        copies = size // len(self.threshold)
-        self.per_neuron = np.tile(self.threshold, copies), np.tile(self.v0, copies)
+        self.inverse = 1.0 / self.threshold
+        self.size = int(np.prod(population.shape))
         # What a potential may be apart from what the current brings.
         self.span = int(np.abs(self.v0).max()) + int(self.threshold.max())
         # Padded with neurons that never fire.
-        padded = -(-size // _BLOCK) * _BLOCK
+        padded = -(-self.size // _BLOCK) * _BLOCK
         v, theta = np.full(padded, -1, np.int32), np.ones(padded, np.int32)
-        theta[:size] = self.per_neuron[0]
+        copies = self.size // len(self.threshold)
+        theta[: self.size] = np.tile(self.threshold, copies)
         if self.span < 2**31:
-            v[:size] = self.per_neuron[1]
+            v[: self.size] = np.tile(self.v0, copies)
         self.v, self.theta = aligned(v, np.int32), aligned(theta, np.int32)
 
 
@@ -117,6 +117,22 @@ class Layouts:
         self.sparse = {name: _layout(network, name) for name, p in network.populations.items() if isinstance(p, (Spiking, Readout))}
         self.driven = {name: DrivenLayout(p) for name, p in network.populations.items() if isinstance(p, Driven)}
         self._dense: dict[str, Layout] | None = None
+        self._idle: list[_Run] = []
+
+    def begin(self, job: Job) -> _Run:
+        """The populations at the start of a run, in the arrays of the last one if they fit."""
+        try:
+            state = self._idle.pop()
+        except IndexError:
+            state = None
+        if state is None or state.key != _Run.key_of(job):
+            state = _Run(job, self)
+        state.begin(job)
+        return state
+
+    def end(self, state: _Run) -> None:
+        """Keep the arrays for the next run."""
+        self._idle[:] = [state]
 
     @property
     def dense(self) -> dict[str, Layout]:
@@ -143,7 +159,7 @@ def _layout(network: Network, name: str) -> Layout:
     room = {"locations": 1, "rows": 1, "source": 1}
     for row, projection in zip(columns, incoming, strict=True):
         source, table = network.populations[projection.source].shape, projection.table
-        row[k.GATHER_FROM] = k.FOREVER
+        row[k.GATHER_FROM], row[k.NUMBER] = k.FOREVER, network.projections.index(projection)
         if isinstance(table, Sparse):
             row[k.KIND] = k.CSR
             row[k.RECORDS] = sum(map(len, row_start))
@@ -190,6 +206,7 @@ def _layout(network: Network, name: str) -> Layout:
         _joined(lanes, np.int32),
         np.zeros((len(incoming), k.GATHER), np.int64),
         np.zeros(0, np.int8),
+        np.zeros(0, np.uint64),
         threshold,
     )
     return Layout(layer, incoming, room, np.broadcast_to(population.v0, (height * width, channels)).astype(np.int64))
@@ -197,64 +214,98 @@ def _layout(network: Network, name: str) -> Layout:
 
 def _with_gathers(network: Network, name: str, layout: Layout) -> Layout:
     """Add the tables by which the spikes of a tick are summed target by target (see :func:`layer_kernels.gather`)."""
-    target = network.populations[name].shape
-    padded, size = (int(layout.layer.scalars[i]) for i in (k.PADDED, k.SIZE))
+    population = network.populations[name]
     columns, gathers = layout.layer.projections.copy(), layout.layer.gathers.copy()
-    parts: list[IntArray] = []
+    rows: dict[bool, list[IntArray]] = {False: [], True: []}
     room = dict(layout.room)
     for row, g, projection in zip(columns, gathers, layout.incoming, strict=True):
         source, table = network.populations[projection.source].shape, projection.table
-        if isinstance(table, Sparse) or table.pool_before != (1, 1):
+        if isinstance(table, Sparse) or table.pool_before != (1, 1) or np.prod(source) < 2:
             continue  # their spikes go to their targets one by one
-        neurons = int(np.prod(source))
-        if neurons < 2:
+        gathered = _gather(table, source, population.shape, int(layout.layer.scalars[k.PADDED]))
+        if gathered is None:
             continue
-        if isinstance(table, Dense):
-            values, lanes = table.weights.reshape(1, 1, neurons, -1), size
-            copies = spatial(target)[0] * spatial(target)[1]
-            height = width = out_height = out_width = 1
-            stride, padding, channels = (1, 1), (0, 0, 0, 0), neurons
-            values = values.reshape(1, 1, neurons, copies, -1)
-            values = np.pad(values, [(0, 0)] * 4 + [(0, padded - values.shape[-1])]).reshape(1, 1, neurons, size)
-        else:
-            height, width, channels = spatial(source)
-            out_height, out_width, _ = spatial(target)
-            values, lanes = table.fused(), padded
-            stride = tuple(table.stride[i] * table.pool_after[i] for i in (0, 1))
-            padding = table.padding
-            values = np.pad(values, [(0, 0)] * 3 + [(0, padded - values.shape[-1])])
-        unit = max(1, int(np.gcd.reduce(np.abs(values.ravel().astype(np.int64)))))
-        most = 127 // max(1, int(np.abs(values.astype(np.int64)).max()) // unit)
-        if most < 4:
-            continue
-        block = next(b for b in (128, 64, 32) if lanes % b == 0)
-        small = (values // unit).astype(np.int8)
-        small = small.reshape(*small.shape[:3], lanes // block, block).transpose(3, 0, 1, 2, 4)
-        g[k.G_WEIGHTS] = sum(part.size for part in parts)
-        parts.append(small.ravel())
-        g[[k.G_UNIT, k.G_MOST, k.G_HEIGHT, k.G_WIDTH, k.G_CHANNELS]] = unit, most, height, width, channels
-        g[[k.G_OUT_HEIGHT, k.G_OUT_WIDTH, k.G_ROWS, k.G_COLUMNS]] = out_height, out_width, values.shape[0], values.shape[1]
-        g[[k.G_STRIDE_Y, k.G_STRIDE_X, k.G_TOP, k.G_LEFT, k.G_LANES]] = *stride, padding[0], padding[1], lanes
-        row[k.BLOCK] = block
+        g[:], values = gathered
+        sliced = bool(g[k.G_FORM] == k.BITS)
+        g[k.G_WEIGHTS] = sum(before.size for before in rows[sliced])
+        rows[sliced].append(values)
         row[k.GATHER_FROM] = _worth_gathering(layout.layer, row, g)
-        room["locations"] = max(room["locations"], height * width)
-        room["rows"] = max(room["rows"], int(values.shape[0]))
-        room["source"] = max(room["source"], neurons)
-    layer = layout.layer._replace(projections=columns, gathers=gathers, gather_weights=_joined(parts, np.int8))
+        locations, neurons = int(g[k.G_HEIGHT] * g[k.G_WIDTH]), int(np.prod(source))
+        for key, size in (("locations", locations), ("rows", int(g[k.G_ROWS])), ("source", neurons)):
+            room[key] = max(room[key], size)
+    if rows[True]:
+        rows[True].append(np.zeros(8, np.uint64))
+    bytes_, bits = _joined(rows[False], np.int8), _joined(rows[True], np.uint64)
+    layer = layout.layer._replace(projections=columns, gathers=gathers, gather_weights=bytes_, gather_bits=bits)
     return Layout(layer, layout.incoming, room, layout.v)
 
 
-def _worth_gathering(layer: k.Layer, row: IntArray, g: IntArray) -> int:
-    """From how many spikes in a tick on it is faster to gather than to scatter them; results do not depend on it.
+def _gather(table: Conv2d | Dense, source: Shape, target: Shape, padded: int) -> tuple[IntArray, IntArray] | None:
+    """Constants and weights of the fastest form in which a table's rows can be summed, if there is one."""
+    out_height, out_width, outputs = spatial(target)
+    g = np.zeros(k.GATHER, np.int64)
+    if isinstance(table, Dense):
+        lanes, neurons = out_height * out_width * padded, int(np.prod(source))
+        g[[k.G_HEIGHT, k.G_WIDTH, k.G_CHANNELS, k.G_OUT_HEIGHT, k.G_OUT_WIDTH, k.G_LANES]] = 1, 1, neurons, 1, 1, lanes
+        g[[k.G_STRIDE_Y, k.G_STRIDE_X, k.G_POOL_Y, k.G_POOL_X]] = 1
+        split = fused = table.weights.reshape(1, 1, neurons, -1, outputs)
+    else:
+        g[[k.G_HEIGHT, k.G_WIDTH, k.G_CHANNELS]] = spatial(source)
+        g[[k.G_OUT_HEIGHT, k.G_OUT_WIDTH, k.G_LANES]] = out_height, out_width, padded
+        g[[k.G_STRIDE_Y, k.G_STRIDE_X, k.G_TOP, k.G_LEFT]] = *table.stride, table.padding[0], table.padding[1]
+        g[[k.G_POOL_Y, k.G_POOL_X]] = table.pool_after
+        split, fused = table.weights[..., None, :], table.fused()[..., None, :]
+    forms = []
+    lanes = int(g[k.G_LANES])
+    if table.magnitude is not None and lanes % 64 == 0 and padded == outputs:
+        sliced = g.copy()
+        sliced[[k.G_FORM, k.G_UNIT, k.G_MOST]] = k.BITS, table.magnitude, k.MOST_BITS
+        sliced[[k.G_BLOCK, k.G_ROWS, k.G_COLUMNS]] = next(b for b in (512, 256, 128, 64) if lanes % b == 0), *split.shape[:2]
+        forms.append((sliced, split))
+    magnitudes = np.abs(fused.astype(np.int64))
+    unit = max(1, int(np.gcd.reduce(magnitudes.ravel())))
+    largest = max(1, int(magnitudes.max()) // unit)
+    if largest <= 127:
+        wide = 127 // largest < 4
+        summed = g.copy()
+        summed[[k.G_FORM, k.G_UNIT, k.G_MOST]] = (k.INT16, unit, (2**15 - 1) // largest) if wide else (k.INT8, unit, 127 // largest)
+        summed[[k.G_BLOCK, k.G_ROWS, k.G_COLUMNS]] = LANES if wide else next(b for b in (128, 64, 32) if lanes % b == 0), *fused.shape[:2]
+        summed[[k.G_STRIDE_Y, k.G_STRIDE_X]] *= g[[k.G_POOL_Y, k.G_POOL_X]]
+        summed[[k.G_POOL_Y, k.G_POOL_X]] = 1
+        forms.append((summed, fused))
+    if not forms:
+        return None
+    # The best where one neuron in sixteen fires.
+    chosen, values = min(forms, key=lambda form: sum(cost * n for cost, n in zip(_costs(form[0]), (1, np.prod(source) / 16), strict=True)))
+    values = values > 0 if chosen[k.G_FORM] == k.BITS else (values // unit).astype(np.int8)
+    values = np.pad(values, [(0, 0)] * 4 + [(0, padded - outputs)])
+    block = int(chosen[k.G_BLOCK])
+    stored: IntArray = values.reshape(*values.shape[:3], lanes // block, block).transpose(3, 0, 1, 2, 4).ravel()
+    if chosen[k.G_FORM] == k.BITS:
+        stored = np.packbits(stored, bitorder="little").view("<u8").astype(np.uint64)
+    return chosen, stored
 
-    The constants are rough measurements, in nanoseconds.
-    """
+
+# What follows are rough measurements, in nanoseconds; results do not depend on them.
+
+
+def _costs(g: IntArray) -> tuple[float, float]:
+    """Of gathering in a tick: whatever its spikes, and for each spike."""
+    blocks, words = int(g[k.G_LANES] // g[k.G_BLOCK]), int(g[k.G_BLOCK]) / 64
+    visits = int(g[k.G_OUT_HEIGHT] * g[k.G_OUT_WIDTH]) * blocks
+    segments = int(g[k.G_ROWS] * g[k.G_POOL_Y] * g[k.G_POOL_X])
+    reached = float(g[k.G_ROWS] * g[k.G_COLUMNS] / (g[k.G_STRIDE_Y] * g[k.G_STRIDE_X]))
+    if g[k.G_FORM] == k.BITS:
+        return visits * (10 + 10 * segments + 9 * words), (1.0 if words > 4 else 0.65) * reached * blocks
+    return visits * (10 + 12 * segments), 2.0 * reached * blocks
+
+
+def _worth_gathering(layer: k.Layer, row: IntArray, g: IntArray) -> int:
+    """From how many spikes in a tick on it is faster to gather than to scatter them."""
     locations = int(g[k.G_HEIGHT] * g[k.G_WIDTH]) if row[k.ROW_STEP] else 1
     records = layer.records[row[k.RECORDS] :][:locations]
-    lanes = float((records[:, ROWS] * records[:, RUN]).mean())
-    visits = int(g[k.G_OUT_HEIGHT] * g[k.G_OUT_WIDTH] * (g[k.G_LANES] // row[k.BLOCK]))
-    fixed = visits * (12 * int(g[k.G_ROWS]) + 5) + locations
-    saved = 6 + lanes / LANES / 2 - lanes / row[k.BLOCK]
+    fixed, each = _costs(g)
+    saved = 6 + 0.9 * float((records[:, ROWS] * records[:, RUN]).mean()) / LANES - each
     return max(4, int(fixed / saved)) if saved > 0 else int(k.FOREVER)
 
 
@@ -293,9 +344,12 @@ def _theta(layer: k.Layer, dtype: Any) -> IntArray:
 
 
 class _Layer:
-    """A spiking or readout population during a run."""
+    """A spiking or readout population during a run.
 
-    def __init__(self, job: Job, name: str, layout: Layout):
+    ``spikes`` (2, steps) and ``operations`` (projections, steps, 5) are what it counts in.
+    """
+
+    def __init__(self, job: Job, name: str, layout: Layout, spikes: IntArray, operations: IntArray):
         self.name, self.incoming = name, layout.incoming
         scalars = layout.layer.scalars.copy()
         scalars[k.REFRACTORY], scalars[k.RESOLUTION], scalars[k.END] = job.refractory.get(name, 1), job.resolution, job.end
@@ -308,24 +362,38 @@ class _Layer:
         self.spiking = bool(scalars[k.ROLE] == k.NEURONS)
         self.signed = bool(scalars[k.SIGNED])
         self.parks = self.spiking and job.refractory[name] > 1
-        start = layout.start(self.parks)
+        self.start = layout.start(self.parks)
         lanes, signed = size if self.spiking else 0, size if self.signed else 0
-        net, ring_tick, ring_lane = np.zeros(signed, np.int32), np.empty(lanes, np.int64), np.empty(lanes, np.int32)
-        ring_tick[: len(start.due)] = 1
-        ring_lane[: len(start.due)] = start.due
-        d, low = aligned(start.d, start.d.dtype), aligned(start.low, start.low.dtype)
-        self.state = k.State(start.scalars.copy(), d, low, net, ring_tick, ring_lane, start.theta)
-        self.tally = k.Tally(
-            np.zeros((job.steps, 2), np.int64),
-            np.zeros((job.steps, len(self.incoming), len(OPERATIONS)), np.int64),
-            np.zeros((0, 0) if self.spiking else (job.steps, self.neurons), np.int64),
+        self.state = k.State(
+            self.start.scalars.copy(),
+            aligned(self.start.d, self.start.d.dtype),
+            aligned(self.start.low, self.start.low.dtype),
+            np.zeros(signed, np.int32),
+            np.empty(lanes, np.int64),
+            np.empty(lanes, np.int32),
+            self.start.theta,
         )
+        readout = np.zeros((0, 0) if self.spiking else (job.steps, self.neurons), np.int64)
+        self.tally = k.Tally(spikes[0], spikes[1], operations, readout)
         self.out = _empty(size + 1024 if self.spiking else 0, self.signed)
         self.spare: k.Train | None = None
 
+    def begin(self) -> None:
+        """Go to the start of a run."""
+        state, start = self.state, self.start
+        if state.d.dtype != start.d.dtype:
+            d, low = aligned(start.d, start.d.dtype), aligned(start.low, start.low.dtype)
+            self.state = state = state._replace(d=d, low=low, theta=start.theta)
+        state.scalars[:], state.d[:] = start.scalars, start.d
+        if self.signed:
+            state.low[:], state.net[:] = start.low, 0
+        if len(start.due):
+            state.ring_tick[: len(start.due)], state.ring_lane[: len(start.due)] = 1, start.due
+
     def alternate(self) -> None:
         """From now on leave the spikes of a window alone while the next one runs."""
-        self.spare = _empty(len(self.out.tick), self.signed)
+        if self.spare is None:
+            self.spare = _empty(len(self.out.tick), self.signed)
 
     def _widen(self) -> None:
         """Give d the next wider type."""
@@ -361,42 +429,56 @@ class _Layer:
 
     def snapshot(self) -> Any:
         """Everything that :meth:`restore` needs to run on from here again."""
-        state = self.state._replace(**{key: aligned(a, a.dtype) for key, a in self.state._asdict().items()})
-        return state, k.Tally(*(a.copy() for a in self.tally))
+        return self.state._replace(**{key: aligned(a, a.dtype) for key, a in self.state._asdict().items()})
 
     def restore(self, snapshot: Any) -> None:
         """Go back to a snapshot."""
-        self.state, self.tally = snapshot
+        self.state = snapshot
 
 
 class _Driven:
-    """A driven population during a run."""
+    """A driven population during a run; counts its spikes in ``spikes`` (steps,)."""
 
-    def __init__(self, job: Job, name: str, layout: DrivenLayout):
+    def __init__(self, job: Job, name: str, layout: DrivenLayout, spikes: IntArray):
         self.name, self.resolution, self.refractory, self.layout = name, job.resolution, job.refractory[name], layout
-        self.current = job.currents[name]
-        self.spikes = np.zeros(job.steps, np.int64)
+        self.steps, self.spikes = job.steps, spikes
+        self.bits = layout.size.bit_length()
+        self.padded_current = aligned(np.zeros(len(layout.v), np.int32), np.int32)
+        self.buffers = [np.empty(2**14, np.int64), np.empty(2**14, np.int64)]
+        self.digits = np.empty(2**_DIGIT + 1, np.int64)
+        self.loose = np.empty(0, np.int32)
+        self.trains = [_empty(0, False)]
+        self.state: list[IntArray] = []
+
+    def begin(self, current: IntArray) -> None:
+        """Go to the start of a run with these currents per step."""
+        self.current = current
         self.first_tick = 0
-        # No potential, before or after a spike, is larger than this.
-        self.checked = layout.span + max(int(self.current.max()), -int(self.current.min())) * job.steps >= 2**31
+        expected, low, high = k.expect(self.layout.inverse, current, self.resolution / self.refractory)
         # About how many spikes a tick to expect.
-        theta, v0 = layout.per_neuron
-        rates = np.maximum(self.current, 0) / (theta * float(self.resolution))
-        self.per_tick = float(np.minimum(rates, 1 / self.refractory).sum())
+        self.per_tick = expected / self.resolution
+        # No potential, before or after a spike, is larger than this.
+        self.checked = self.layout.span + max(high, -low) * self.steps >= 2**31
         self.clocked = self.resolution == 1 and self.refractory == 1 and not self.checked
         if self.clocked:
-            self.padded_current = np.zeros(len(layout.v), np.int32)
-            self.padded_current[: len(self.current)] = self.current
-            self.state: list[IntArray] = [aligned(layout.v, np.int32)]
+            self.padded_current[: len(current)] = current
+            self.state = [aligned(self.layout.v, np.int32)]
         else:
-            need = (theta - v0) * job.resolution
-            rising = self.current > 0
-            first = np.where(rising, np.maximum(1, -(-need // np.where(rising, self.current, 1))), 1)
-            due = rising | (self.current >= need)
             # Ticks of the next spikes, and spikes so far.
-            self.state = [np.where(due, first, k.FOREVER), np.zeros(len(self.current), np.int64)]
-            self.bits = len(self.current).bit_length()
-            self.buffers = [np.empty(2**14, np.int64), np.empty(2**14, np.int64)]
+            self.state = [np.empty(len(current), np.int64), np.zeros(len(current), np.int64)]
+            k.first_ticks(self.layout.threshold, self.layout.v0, current, self.resolution, self.state[0])
+
+    def alternate(self) -> None:
+        """From now on leave the spikes of a window alone while the next one runs."""
+        if len(self.trains) == 1:
+            self.trains.append(_empty(0, False))
+
+    def _train(self, room: int) -> k.Train:
+        """Room for the spikes of a window."""
+        self.trains.append(self.trains.pop(0))
+        if len(self.trains[0].tick) < room:
+            self.trains[0] = _empty(room, False)
+        return self.trains[0]
 
     def longest(self) -> int:
         """The longest window that this population can run."""
@@ -416,11 +498,12 @@ class _Driven:
 
     def _run_clocked(self, since: int, until: int) -> k.Train:
         (v,), ticks = self.state, until - since
-        loose = np.empty(len(v) * ticks + k.SLACK, np.int32)
-        train = _empty(len(loose), False)
+        if len(self.loose) < len(v) * ticks + k.SLACK:
+            self.loose = np.empty(len(v) * ticks + k.SLACK, np.int32)
+        train = self._train(len(self.loose))
         starts = np.empty((len(v) // _BLOCK, ticks + 1), np.int64)
         n = k.drive_clocked(
-            v, self.padded_current, self.layout.theta, ticks, _BLOCK, loose, starts, train.tick, train.neuron, since, self.spikes
+            v, self.padded_current, self.layout.theta, ticks, _BLOCK, self.loose, starts, train.tick, train.neuron, since, self.spikes
         )
         return train._replace(tick=train.tick[:n], neuron=train.neuron[:n])
 
@@ -443,30 +526,30 @@ class _Driven:
         width = (until - since).bit_length()
         passes = -(-width // _DIGIT)
         digit = -(-width // passes)
-        starts = np.empty(2**digit + 1, np.int64)
         for number in range(passes):
             a, b = self.buffers
-            k.sort_pass(a, n, self.bits + number * digit, starts, b)
+            k.sort_pass(a, n, self.bits + number * digit, self.digits[: 2**digit + 1], b)
             self.buffers = [b, a]
-        train = _empty(n, False)
+        train = self._train(n)
         k.unpack(self.buffers[0], n, since, self.bits, train.tick, train.neuron)
-        return train
+        return train._replace(tick=train.tick[:n], neuron=train.neuron[:n])
 
     def overflows_at(self, end: int) -> bool:
         """Whether a potential is beyond int32 at the end of the run."""
         if not self.checked:
             return False
-        threshold, v0 = self.layout.per_neuron
-        v = v0 + self.current * end // self.resolution - threshold * self.state[1]
+        threshold, v0 = self.layout.threshold, self.layout.v0
+        current, spikes = (a.reshape(-1, len(threshold)) for a in (self.current, self.state[1]))
+        v = v0 + current * end // self.resolution - threshold * spikes
         return bool(v.max() > 2**31 - 1 or v.min() < -(2**31))
 
     def snapshot(self) -> Any:
         """Everything that :meth:`restore` needs to run on from here again."""
-        return [aligned(a, a.dtype) for a in self.state], self.spikes.copy(), self.first_tick
+        return [aligned(a, a.dtype) for a in self.state], self.first_tick
 
     def restore(self, snapshot: Any) -> None:
         """Go back to a snapshot."""
-        self.state, self.spikes, self.first_tick = snapshot
+        self.state, self.first_tick = snapshot
 
 
 def _empty(room: int, signed: bool) -> k.Train:
@@ -480,15 +563,62 @@ def _grown(train: k.Train, signed: bool) -> k.Train:
     return bigger
 
 
-@dataclass
 class _Run:
-    """All populations of a run, and the spikes that are still on their way through delayed projections."""
+    """All populations of a run, what they count, and the spikes that are still on their way through delayed projections."""
 
-    job: Job
-    order: list[str]
-    layers: dict[str, _Layer]
-    driven: dict[str, _Driven]
-    late: dict[str, k.Train] = field(default_factory=dict)
+    def __init__(self, job: Job, layouts: Layouts):
+        check_room(job)
+        network, self.order, self.key = job.network, layouts.order, self.key_of(job)
+        self.compiled = layouts.sparse if job.resolution >= _SPARSE else layouts.dense
+        # Per population, all and negative; per projection.
+        self.spikes = np.zeros((len(network.populations), 2, job.steps), np.int64)
+        self.operations = np.zeros((len(network.projections), job.steps, len(OPERATIONS)), np.int64)
+        self.layers: dict[str, _Layer] = {}
+        self.driven: dict[str, _Driven] = {}
+        for name, counts in zip(network.populations, self.spikes, strict=True):
+            if name in layouts.driven:
+                self.driven[name] = _Driven(job, name, layouts.driven[name], counts[0])
+            elif name in self.compiled:
+                self.layers[name] = _Layer(job, name, self.compiled[name], counts, self.operations)
+        self._scratch: list[k.Scratch] = []
+        self.populations: list[_Layer | _Driven] = [*self.layers.values(), *self.driven.values()]
+
+    @staticmethod
+    def key_of(job: Job) -> Any:
+        """Runs of a network that agree in this can use the same arrays."""
+        return job.steps, job.resolution, job.exit_rule
+
+    def scratch(self, threads: int) -> list[k.Scratch]:
+        """Room to work in, for each thread."""
+        layouts = self.compiled.values()
+        # A source of events may repeat a neuron in a tick; all others fire at most once.
+        split = max([1, *(layout.room["source"] for layout in layouts), *(len(ticks) for ticks, _ in self.job.events.values())])
+        if len(self._scratch) < threads or len(self._scratch[0].split) < split:
+            rows, locations = (max([1, *(layout.room[key] for layout in layouts)]) for key in ("rows", "locations"))
+            largest = max([1, *(int(layout.layer.scalars[k.SIZE]) for layout in layouts)])
+            self._scratch = [
+                k.Scratch(
+                    np.empty(2 * largest + LANES, np.int32),
+                    np.empty(locations + 2, np.int64),
+                    np.empty(3 * (rows + 2), np.int64),
+                    np.empty(split, np.int32),
+                    np.empty(split + 8, np.int64),
+                    np.empty(k.MOST_BITS + 8, np.int64),
+                )
+                for _ in range(threads)
+            ]
+        return self._scratch[:threads]
+
+    def begin(self, job: Job) -> None:
+        """Go to the start of a run."""
+        self.job = job
+        self.late: dict[str, k.Train] = {}
+        self.spikes.fill(0)
+        self.operations.fill(0)
+        for layer in self.layers.values():
+            layer.begin()
+        for name, driven in self.driven.items():
+            driven.begin(job.currents[name])
 
     def window(self, since: int, until: int, scratch: k.Scratch) -> dict[str, k.Train] | None:
         """Run all populations from after ``since`` to the end of ``until``; returns their spikes, None after an overflow."""
@@ -538,13 +668,13 @@ class _Run:
 
     def snapshot(self) -> Any:
         """Everything that :meth:`restore` needs to run a window again."""
-        layers = [(layer, layer.snapshot()) for layer in self.layers.values()]
-        return layers, [(driven, driven.snapshot()) for driven in self.driven.values()], dict(self.late)
+        populations = [(population, population.snapshot()) for population in self.populations]
+        return populations, dict(self.late), self.spikes.copy(), self.operations.copy()
 
     def restore(self, snapshot: Any) -> None:
-        """Go back to a snapshot."""
-        layers, driven, self.late = snapshot
-        for population, state in (*layers, *driven):
+        """Go back to a snapshot; the readouts of the steps after it are written again."""
+        populations, self.late, self.spikes[:], self.operations[:] = snapshot
+        for population, state in populations:
             population.restore(state)
 
 
@@ -581,33 +711,16 @@ def run(job: Job, layouts: Layouts, recorder: Recorder, progress: Callable[[int]
     RunError
         More steps than the counts have room for.
     """
-    compiled = layouts.sparse if job.resolution >= _SPARSE else layouts.dense
-    check_room(job)
-    state = _Run(
-        job,
-        layouts.order,
-        {name: _Layer(job, name, layout) for name, layout in compiled.items()},
-        {name: _Driven(job, name, layout) for name, layout in layouts.driven.items()},
-    )
+    state = layouts.begin(job)
     if threads > 1 and job.exit_rule is None:
-        end = _run_threads(state, compiled, recorder, progress, threads)
+        end = _run_threads(state, recorder, progress, threads)
     else:
-        end = _run_alone(state, compiled, recorder, progress)
+        end = _run_alone(state, recorder, progress)
     if any(population.overflows_at(end) for population in state.driven.values()):
         raise _overflow(job)
-    return _counts(job, state, end)
-
-
-def _scratch(job: Job, compiled: Mapping[str, Layout]) -> k.Scratch:
-    room = {key: max([1, *(layout.room[key] for layout in compiled.values())]) for key in ("locations", "rows", "source")}
-    largest = max([1, *(int(layout.layer.scalars[k.SIZE]) for layout in compiled.values())])
-    return k.Scratch(
-        np.empty(2 * largest + LANES, np.int32),
-        np.empty(room["locations"] + 2, np.int64),
-        np.empty(3 * (room["rows"] + 2), np.int64),
-        # A source of events may repeat a neuron in a tick; all others fire at most once.
-        np.empty(max([room["source"], *(len(ticks) for ticks, _ in job.events.values())]), np.int32),
-    )
+    counts = _counts(job, state, end)
+    layouts.end(state)
+    return counts
 
 
 def _window_length(state: _Run) -> int:
@@ -629,10 +742,10 @@ def _record(recorder: Recorder, network: Network, name: str, train: k.Train) -> 
         recorder.record(name, train.tick, train.neuron, signs)
 
 
-def _run_alone(state: _Run, compiled: Mapping[str, Layout], recorder: Recorder, progress: Callable[[int], None] | None) -> int:
+def _run_alone(state: _Run, recorder: Recorder, progress: Callable[[int], None] | None) -> int:
     """Window by window; returns the last tick."""
     job, network = state.job, state.job.network
-    scratch, length = _scratch(job, compiled), _window_length(state)
+    (scratch,), length = state.scratch(1), _window_length(state)
     output = state.layers[network.output] if network.output is not None else None
     since = 0
     while since < job.end:
@@ -658,15 +771,13 @@ def _run_alone(state: _Run, compiled: Mapping[str, Layout], recorder: Recorder, 
     return since
 
 
-def _run_threads(
-    state: _Run, compiled: Mapping[str, Layout], recorder: Recorder, progress: Callable[[int], None] | None, threads: int
-) -> int:
+def _run_threads(state: _Run, recorder: Recorder, progress: Callable[[int], None] | None, threads: int) -> int:
     """Several windows at the same time, each in other populations (:class:`Pipeline`); returns the last tick."""
     job, network = state.job, state.job.network
     length = _window_length(state)
-    for layer in state.layers.values():
-        layer.alternate()
-    scratches = [_scratch(job, compiled) for _ in range(threads)]
+    for population in state.populations:
+        population.alternate()
+    scratches = state.scratch(threads)
     # Spikes of the last two windows of each population.
     trains: tuple[dict[str, k.Train], dict[str, k.Train]] = ({}, {})
     one_at_a_time = threading.Lock()
@@ -705,26 +816,21 @@ def _overflow(job: Job) -> PotentialOverflow:
 def _counts(job: Job, state: _Run, end: int) -> Counts:
     network = job.network
     steps = -(-end // job.resolution)
-    populations, projections = list(network.populations), {p.name: i for i, p in enumerate(network.projections)}
-    spikes, negative = (np.zeros((steps, len(populations)), np.int64) for _ in range(2))
-    first_tick = np.zeros(len(populations), np.int64)
-    operations = np.zeros((len(OPERATIONS), steps, len(projections)), np.int64)
+    spikes, negative = (np.ascontiguousarray(state.spikes[:, i, :steps].T) for i in (0, 1))
+    operations = np.ascontiguousarray(state.operations[:, :steps].transpose(2, 1, 0))
+    first_tick = np.zeros(len(network.populations), np.int64)
     readout = {}
-    for column, name in enumerate(populations):
+    for column, name in enumerate(network.populations):
         if name in state.driven:
-            spikes[:, column] = state.driven[name].spikes[:steps]
             first_tick[column] = state.driven[name].first_tick
         elif name in state.layers:
             layer = state.layers[name]
-            spikes[:, column], negative[:, column] = layer.tally.spikes[:steps].T
             first_tick[column] = layer.state.scalars[k.FIRST_TICK]
-            for i, projection in enumerate(layer.incoming):
-                operations[:, :, projections[projection.name]] = layer.tally.operations[:steps, i].T
             if not layer.spiking:
-                rows = layer.tally.readout[:steps]
+                rows = layer.tally.readout[:steps].copy()
                 channels, padded = (int(layer.layer.scalars[i]) for i in (k.CHANNELS, k.PADDED))
                 rows[int(layer.state.scalars[k.STEP]) :] = layer.state.d.reshape(-1, padded)[:, :channels].ravel()
-                readout[name] = rows.copy()
+                readout[name] = rows
     output = state.layers[network.output].state.scalars if network.output is not None else None
     return Counts(
         end,

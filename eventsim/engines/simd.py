@@ -74,6 +74,32 @@ def _adder(negative: bool, signed: bool) -> Any:
     return intrinsic(without)
 
 
+def _rows_adder(rows: int) -> Any:
+    """``d +=`` the sum of so many rows of int8 weights, on LANES lanes; the caller makes sure that no int8 sum overflows."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = signature.args
+        total = None
+        for row in range(rows):
+            line = _load(context, builder, kind[2], args[2], args[3 + row])
+            total = line if total is None else builder.add(total, line)
+        place = _pointer(context, builder, kind[0], args[0], args[1], LANES)
+        change = _as(builder, total, context.get_data_type(kind[0].dtype))
+        builder.store(builder.add(builder.load(place, align=1), change), place, align=1)
+        return context.get_dummy_value()
+
+    def two(typing_context: Any, d: Any, i: Any, w: Any, a: Any, b: Any) -> Any:
+        return types.void(d, types.intp, w, types.intp, types.intp), generate
+
+    def three(typing_context: Any, d: Any, i: Any, w: Any, a: Any, b: Any, c: Any) -> Any:
+        return types.void(d, types.intp, w, types.intp, types.intp, types.intp), generate
+
+    def four(typing_context: Any, d: Any, i: Any, w: Any, a: Any, b: Any, c: Any, e: Any) -> Any:
+        return types.void(d, types.intp, w, types.intp, types.intp, types.intp, types.intp), generate
+
+    return intrinsic({2: two, 3: three, 4: four}[rows])
+
+
 def _tester(signed: bool) -> Any:
     """Which of LANES lanes are due."""
 
@@ -95,20 +121,20 @@ def _tester(signed: bool) -> Any:
     return intrinsic(without)
 
 
-def _summer(block: int) -> Any:
-    """``d += scale * (sum of rows of a block of int8 weights)``, the rows listed by spikes and summed in int8 lanes.
+def _summer(block: int, bits: int) -> Any:
+    """``d += scale * (sum of rows of a block of int8 weights)``, the rows listed by spikes and summed in lanes of so many bits.
 
     ``ranges`` holds, three numbers for each kernel row, the first and the last (exclusive) place in ``spikes`` and the place in ``w``
-    of the row of a spike number 0; the row of spike n is ``n * block`` further. The caller makes sure that no int8 sum overflows.
+    of the row of a spike number 0; the row of spike n is ``n * block`` further. The caller makes sure that no sum overflows.
     """
     lanes = min(block, 64)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = signature.args
         d, i, _, _, _, rows, scale = args
-        i8, i64 = ir.IntType(8), ir.IntType(64)
+        i64 = ir.IntType(64)
         element = context.get_data_type(kind[0].dtype)
-        narrow = ir.VectorType(i8, lanes)
+        stored, narrow = ir.VectorType(ir.IntType(8), lanes), ir.VectorType(ir.IntType(bits), lanes)
         weights, spike, limits = (context.make_array(kind[k])(context, builder, args[k]).data for k in (2, 3, 4))
         sums = [cgutils.alloca_once_value(builder, ir.Constant(narrow, None)) for _ in range(block // lanes)]
         for total in sums:
@@ -121,8 +147,8 @@ def _summer(block: int) -> Any:
                 start = builder.add(offset, builder.mul(builder.sext(number, i64), i64(block)))
                 for k, total in enumerate(sums):
                     pointer = builder.gep(weights, [builder.add(start, i64(k * lanes))])
-                    line = builder.load(builder.bitcast(pointer, narrow.as_pointer()), align=1)
-                    builder.store(builder.add(builder.load(total), line), total)
+                    line = builder.load(builder.bitcast(pointer, stored.as_pointer()), align=1)
+                    builder.store(builder.add(builder.load(total), _as(builder, line, narrow.element)), total)
         factor = builder.trunc(scale, element) if element.width < 64 else scale
         splat = _splat(builder, factor, lanes)
         for k, total in enumerate(sums):
@@ -137,25 +163,116 @@ def _summer(block: int) -> Any:
     return intrinsic(rows_of)
 
 
+def _bit_summer(block: int) -> Any:
+    """``d += scale * (2 * ones - rows)`` on a block of lanes, ``ones`` being how many of the given rows of bits have the lane's bit.
+
+    ``offsets`` are the places in ``w`` (uint64) of eight times ``groups`` rows, at most 248; those beyond the number ``rows`` are
+    rows of zeros. The rows are summed bit-sliced: by carry-save adders, into one vector of bits for each binary digit of the sums.
+    """
+    words = block // 64
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = signature.args
+        d, i, _, _, groups, rows, scale = args
+        i64, element = ir.IntType(64), context.get_data_type(kind[0].dtype)
+        line = ir.VectorType(i64, words) if words > 1 else i64
+        weights, offsets = (context.make_array(kind[k])(context, builder, args[k]).data for k in (2, 3))
+        digits = [cgutils.alloca_once(builder, line) for _ in range(8)]
+        for digit in digits:
+            builder.store(ir.Constant(line, None), digit)
+
+        def add(digit: Any, a: Any, b: Any) -> Any:
+            """Add two bits to a digit; returns the carry."""
+            total = builder.load(digit)
+            different = builder.xor(a, b)
+            builder.store(builder.xor(total, different), digit)
+            return builder.or_(builder.and_(a, b), builder.and_(total, different))
+
+        with cgutils.for_range(builder, groups) as group:
+            first = builder.mul(group.index, i64(8))
+            row = []
+            for k in range(8):
+                place = builder.load(builder.gep(offsets, [builder.add(first, i64(k))]))
+                row.append(builder.load(builder.bitcast(builder.gep(weights, [place]), line.as_pointer()), align=8))
+            twos = [add(digits[0], row[k], row[k + 1]) for k in (0, 2, 4, 6)]
+            fours = [add(digits[1], twos[k], twos[k + 1]) for k in (0, 2)]
+            carry = add(digits[2], *fours)
+            for digit in digits[3:]:
+                before = builder.load(digit)
+                builder.store(builder.xor(before, carry), digit)
+                carry = builder.and_(before, carry)
+        ones = cgutils.alloca_once(builder, ir.VectorType(ir.IntType(8), 64))
+        factor, missing = builder.mul(scale, i64(2)), builder.mul(scale, rows)
+        if element.width < 64:
+            factor, missing = (builder.trunc(value, element) for value in (factor, missing))
+        factor, missing = (_splat(builder, value, 64) for value in (factor, missing))
+        many = builder.icmp_signed(">=", rows, i64(16))
+        for word in range(words):
+
+            def count(some: range, word: int = word) -> None:
+                total = builder.load(ones)
+                for k in some:
+                    digit = builder.load(digits[k])
+                    bits = builder.extract_element(digit, ir.IntType(32)(word)) if words > 1 else digit
+                    has = builder.bitcast(bits, ir.VectorType(ir.IntType(1), 64))
+                    value = ir.Constant(total.type, [1 << k] * 64)
+                    total = builder.add(total, builder.select(has, value, ir.Constant(total.type, None)))
+                builder.store(total, ones)
+
+            builder.store(ir.Constant(ones.type.pointee, None), ones)
+            count(range(4))
+            with builder.if_then(many):
+                count(range(4, 8))
+            target = _pointer(context, builder, kind[0], d, builder.add(i, i64(64 * word)), 64)
+            total = builder.zext(builder.load(ones), ir.VectorType(element, 64))
+            change = builder.sub(builder.mul(total, factor), missing)
+            builder.store(builder.add(builder.load(target, align=1), change), target, align=1)
+        return context.get_dummy_value()
+
+    def rows_of(typing_context: Any, d: Any, i: Any, w: Any, offsets: Any, groups: Any, rows: Any, scale: Any) -> Any:
+        return types.void(d, types.intp, w, offsets, types.intp, types.int64, types.int64), generate
+
+    return intrinsic(rows_of)
+
+
 def _splat(builder: Any, value: Any, lanes: int) -> Any:
     vector = ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined)
     first = builder.insert_element(vector, value, ir.IntType(32)(0))
     return builder.shuffle_vector(first, vector, ir.Constant(ir.VectorType(ir.IntType(32), lanes), None))
 
 
-@intrinsic
-def _add_scaled(typing_context: Any, d: Any, i: Any, w: Any, j: Any, factor: Any) -> Any:
-    """``d += factor * w`` on LANES lanes; d and the factor are int32."""
+def _scaled_adder(rows: int) -> Any:
+    """``d += factor * w`` on LANES lanes for so many rows of weights; d is int32, the factors are int16 (faster) or int32."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = signature.args
         place = _pointer(context, builder, kind[0], args[0], args[1], LANES)
-        weights = _as(builder, _load(context, builder, kind[2], args[2], args[3]), context.get_data_type(kind[0].dtype))
-        product = builder.mul(weights, _splat(builder, args[4], LANES))
-        builder.store(builder.add(builder.load(place, align=1), product), place, align=1)
+        i32 = ir.IntType(32)
+        total = builder.load(place, align=1)
+        for row in range(rows):
+            of_row, factor = args[3 + 2 * row], args[4 + 2 * row]
+            weights = _as(builder, _load(context, builder, kind[2], args[2], of_row), i32)
+            factor = factor if factor.type.width == 32 else builder.sext(factor, i32)
+            total = builder.add(total, builder.mul(weights, _splat(builder, factor, LANES)))
+        builder.store(total, place, align=1)
         return context.get_dummy_value()
 
-    return types.void(d, types.intp, w, types.intp, types.int32), generate
+    def typed(d: Any, i: Any, w: Any, factor: Any) -> Any:
+        return types.void(d, types.intp, w, *((types.intp, factor if factor == types.int16 else types.int32) * rows)), generate
+
+    if rows == 1:
+
+        def one(typing_context: Any, d: Any, i: Any, w: Any, j: Any, factor: Any) -> Any:
+            return typed(d, i, w, factor)
+
+        return intrinsic(one)
+
+    def four(
+        typing_context: Any, d: Any, i: Any, w: Any, j: Any, f: Any, j2: Any, f2: Any, j3: Any, f3: Any, j4: Any, f4: Any
+    ) -> Any:  # fmt: skip
+        return typed(d, i, w, f)
+
+    return intrinsic(four)
 
 
 @intrinsic
@@ -186,6 +303,20 @@ def _discharge(typing_context: Any, d: Any, i: Any, threshold: Any, j: Any) -> A
         return builder.bitcast(fires, ir.IntType(LANES))
 
     return types.uint32(d, types.intp, threshold, types.intp), generate
+
+
+@intrinsic
+def _shifted(typing_context: Any, out: Any, i: Any, values: Any, j: Any, by: Any) -> Any:
+    """``out = values + by`` on eight lanes; both arrays are of int64."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = signature.args
+        source = _load(context, builder, kind[2], args[2], args[3], 8)
+        target = _pointer(context, builder, kind[0], args[0], args[1], 8)
+        builder.store(builder.add(source, _splat(builder, args[4], 8)), target, align=8)
+        return context.get_dummy_value()
+
+    return types.void(out, types.intp, values, types.intp, types.int64), generate
 
 
 @intrinsic
@@ -236,13 +367,17 @@ def _numpy_adder(sign: int) -> Callable[..., int]:
     return add
 
 
+def _numpy_add_together(d: Any, i: int, w: Any, *rows: int) -> None:
+    d[i : i + LANES] += sum((w[j : j + LANES] for j in rows), np.zeros(LANES, np.int8)).astype(d.dtype)
+
+
 def _numpy_test(d: Any, i: int, low: Any | None = None) -> int:
     return _due(d, i, low)
 
 
-def _numpy_summer(block: int) -> Callable[..., None]:
+def _numpy_summer(block: int, bits: int) -> Callable[..., None]:
     def add_rows(d: Any, i: int, w: Any, spikes: Any, ranges: Any, rows: int, scale: int) -> None:
-        total = np.zeros(block, np.int8)
+        total = np.zeros(block, f"int{bits}")
         for first, last, offset in ranges[: 3 * rows].reshape(-1, 3):
             for number in spikes[first:last].astype(np.int64):
                 total += w[offset + number * block :][:block]
@@ -251,8 +386,18 @@ def _numpy_summer(block: int) -> Callable[..., None]:
     return add_rows
 
 
-def _numpy_add_scaled(d: Any, i: int, w: Any, j: int, factor: int) -> None:
-    d[i : i + LANES] += factor * w[j : j + LANES].astype(d.dtype)
+def _numpy_bit_summer(block: int) -> Callable[..., None]:
+    def add_bits(d: Any, i: int, w: Any, offsets: Any, groups: int, rows: int, scale: int) -> None:
+        words = w[offsets[: 8 * groups, None] + np.arange(block // 64)].astype("<u8")
+        ones = np.unpackbits(words.view(np.uint8), axis=1, bitorder="little").sum(0, dtype=np.int64)
+        d[i : i + block] += (scale * (2 * ones - rows)).astype(d.dtype)
+
+    return add_bits
+
+
+def _numpy_add_scaled(d: Any, i: int, w: Any, *rows: int) -> None:
+    for j, factor in zip(rows[::2], rows[1::2], strict=True):
+        d[i : i + LANES] += int(factor) * w[j : j + LANES].astype(d.dtype)
 
 
 def _numpy_charge(v: Any, current: Any, threshold: Any, i: int) -> int:
@@ -269,6 +414,10 @@ def _numpy_discharge(d: Any, i: int, threshold: Any, j: int) -> int:
     return _bits(fires)
 
 
+def _numpy_shifted(out: Any, i: int, values: Any, j: int, by: int) -> None:
+    out[i : i + 8] = values[j : j + 8] + by
+
+
 def _numpy_peek(array: Any, i: int) -> Any:
     return array.ravel()[i]
 
@@ -281,23 +430,36 @@ def _numpy_count(mask: int) -> int:
     return int(mask).bit_count()
 
 
+add_2: Callable[..., Any]
+add_3: Callable[..., Any]
+add_4: Callable[..., Any]
 add_scaled: Callable[..., Any]
+add_scaled_rows: Callable[..., Any]
 charge: Callable[..., Any]
 count: Callable[..., Any]
 discharge: Callable[..., Any]
 lowest: Callable[..., Any]
 peek: Callable[..., Any]
+shifted: Callable[..., Any]
 if config.DISABLE_JIT:  # type: ignore[attr-defined]
     add = add_signed = _numpy_adder(1)
     subtract = subtract_signed = _numpy_adder(-1)
+    add_2 = add_3 = add_4 = _numpy_add_together
     test = test_signed = _numpy_test
-    add_rows_32, add_rows_64, add_rows_128 = (_numpy_summer(block) for block in (32, 64, 128))
-    add_scaled, charge, discharge = _numpy_add_scaled, _numpy_charge, _numpy_discharge
-    count, lowest, peek = _numpy_count, _numpy_lowest, _numpy_peek
+    add_rows_32, add_rows_64, add_rows_128 = (_numpy_summer(block, 8) for block in (32, 64, 128))
+    add_wide_rows = _numpy_summer(LANES, 16)
+    add_bits_64, add_bits_128, add_bits_256, add_bits_512 = (_numpy_bit_summer(block) for block in (64, 128, 256, 512))
+    add_scaled = add_scaled_rows = _numpy_add_scaled
+    charge, discharge = _numpy_charge, _numpy_discharge
+    count, lowest, peek, shifted = _numpy_count, _numpy_lowest, _numpy_peek, _numpy_shifted
 else:
     add, add_signed = _adder(False, False), _adder(False, True)
     subtract, subtract_signed = _adder(True, False), _adder(True, True)
+    add_2, add_3, add_4 = (_rows_adder(rows) for rows in (2, 3, 4))
     test, test_signed = _tester(False), _tester(True)
-    add_rows_32, add_rows_64, add_rows_128 = (_summer(block) for block in (32, 64, 128))
-    add_scaled, charge, discharge = _add_scaled, _charge, _discharge
-    count, lowest, peek = _count, _lowest, _peek
+    add_rows_32, add_rows_64, add_rows_128 = (_summer(block, 8) for block in (32, 64, 128))
+    add_wide_rows = _summer(LANES, 16)
+    add_bits_64, add_bits_128, add_bits_256, add_bits_512 = (_bit_summer(block) for block in (64, 128, 256, 512))
+    add_scaled, add_scaled_rows = _scaled_adder(1), _scaled_adder(4)
+    charge, discharge = _charge, _discharge
+    count, lowest, peek, shifted = _count, _lowest, _peek, _shifted

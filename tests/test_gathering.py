@@ -1,0 +1,103 @@
+"""Layers whose spikes are summed target by target, in every form that the sums can have, against the queue engine."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import eventsim as es
+from eventsim.engines import layer_kernels as k
+from eventsim.engines import layered
+from eventsim.job import NoRecorder, prepare
+
+FORMS = {"int8": k.INT8, "int16": k.INT16, "bits": k.BITS}
+
+
+def network(rng: np.random.Generator, channels: int, form: str, signed: bool, refractory: float) -> tuple[es.Network, np.ndarray]:
+    """A few layers of so many channels, most of whose neurons fire often."""
+    height, width, inputs = (int(n) for n in (rng.integers(3, 6), rng.integers(3, 6), rng.integers(1, 4)))
+    large = 100 if form == "int16" else 1
+
+    def weights(*shape: int) -> np.ndarray:
+        signs = rng.choice([-1, 1], shape)
+        return (signs * rng.integers(1, 100, shape)).astype(np.int8) if large > 1 else int(rng.integers(1, 4)) * signs
+
+    net = es.Network()
+    net.image_input((height, width, inputs))
+    first = int(rng.choice([3, 16, 40]))
+    net.driven("in", (height, width, first), threshold=300, encoder=es.Conv2d(rng.integers(-3, 9, (3, 3, inputs, first)), padding=1))
+    # Pooling adds up weights, which have to stay below 128 to be gathered.
+    stride, padding, pool = int(rng.integers(1, 3)), int(rng.integers(0, 2)), 1 if large > 1 else int(rng.integers(1, 3))
+    while min(height, width) + 2 * padding < 3 + stride * (pool - 1):
+        pool, padding = 1, 1
+    conv = es.Conv2d(weights(3, 3, first, channels), stride=stride, padding=padding, pool_after=pool)
+    shape = tuple(((n + 2 * padding - 3) // stride + 1) // pool for n in (height, width))
+    net.spiking("conv", (*shape, channels), threshold=int(rng.integers(3, 9)) * large, signed=signed, refractory=refractory)
+    net.connect("in", "conv", conv)
+    # The target of a dense table may be an image, and get spikes from two populations, late and in time.
+    net.spiking("dense", (2, 1, channels), threshold=int(rng.integers(5, 20)) * large, signed=signed)
+    net.connect("conv", "dense", es.Dense(weights(int(np.prod(shape)) * channels, 2 * channels)))
+    if rng.random() < 0.5:
+        net.connect("in", "dense", es.Dense(weights(height * width * first, 2 * channels)), delay=float(rng.choice([0, 0.4, 1])))
+    net.readout("out", 10)
+    net.connect("dense", "out", es.Dense(weights(2 * channels, 10)))
+    return net, rng.integers(0, 256, (height, width, inputs), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("channels", [32, 64, 128, 256, 512, 640])
+def test_gathered_networks_equal_the_queue_engine(monkeypatch, channels, form):
+    rng = np.random.default_rng([channels, FORMS[form]])
+    # Always gather, in the form asked for where the table has it.
+    monkeypatch.setattr(layered, "_worth_gathering", lambda *_: 1)
+    monkeypatch.setattr(layered, "_costs", lambda g: (float(g[k.G_FORM] != FORMS[form]), 0.0))
+    rounds = 0
+    for signed, refractory in ((False, 0.0), (True, 0.0), (False, 2.0)):
+        net, image = network(rng, channels, form, signed, refractory)
+        layouts = layered.Layouts(net)
+        for resolution in (1, 3):
+            job = prepare(net, image, steps=9, resolution=resolution)
+            expected = es.run(net, image, steps=9, resolution=resolution, engine="queue")
+            found = layered.run(job, layouts, NoRecorder())
+            for name in ("spikes", "negative_spikes", "first_tick", "deliveries", "synaptic_events", "additions", "toolbox", "effective"):
+                np.testing.assert_array_equal(getattr(found, name), getattr(expected.counts, name), err_msg=name)
+            np.testing.assert_array_equal(found.readout["out"], expected.counts.readout["out"])
+            rounds += int(resolution == 1 and expected.counts.deliveries.max() > k.MOST_BITS)
+        assert found.spikes[:, 1:3].sum() > 50
+        forms = {name: set(layout.layer.gathers[:, k.G_FORM]) for name, layout in layouts.dense.items()}
+        sliceable = form != "bits" or channels % 64 == 0
+        assert forms["conv"] == ({FORMS[form]} if sliceable else {k.INT8})
+    assert rounds or channels < 128, "no tick had more spikes than are summed at a time"
+
+
+def test_padded_channels_are_not_sliced():
+    """A lane that stands for no neuron must not move, and bits are either +1 or -1."""
+    net = es.Network()
+    net.driven("in", 64, threshold=1)
+    net.spiking("hidden", 65, threshold=3)
+    net.connect("in", "hidden", es.Dense(np.ones((64, 65), np.int8)))
+    layout = layered.Layouts(net).dense["hidden"]
+    assert layout.layer.gathers[0, k.G_FORM] == k.INT8
+
+
+def test_runs_follow_each_other_in_the_same_arrays():
+    """What a run leaves must not reach the next one, whatever differs between them."""
+    rng = np.random.default_rng(3)
+    net, image = network(rng, 32, "int8", True, 0.5)
+    simulator, other = es.Simulator(net), rng.integers(0, 256, image.shape, dtype=np.uint8)
+    settings = [
+        {"steps": 9, "resolution": 1},
+        {"steps": 9, "resolution": 7},
+        {"steps": 4, "resolution": 7},
+        {"steps": 9, "exit_potential": 2},
+    ]
+    for setting in settings * 2:
+        for pixels in (image, other, np.zeros_like(image), image):
+            for threads in (1, 2):
+                found = simulator.run(pixels, threads=threads, **setting)
+                expected = es.run(net, pixels, engine="queue", **setting)
+                told = [run.summary() | {"engine": "", "wall_seconds": 0} for run in (found, expected)]
+                assert told[0] == told[1]
+                for name in ("in", "conv", "dense"):
+                    for mine, queued in zip(found.spikes(name), expected.spikes(name), strict=True):
+                        np.testing.assert_array_equal(mine, queued)
