@@ -531,6 +531,61 @@ def fire_all(d, theta, channels, neurons, fired, again, end, ring_tick, ring_lan
 
 
 @compiled
+def read_out(layer, state, train, at, last, operations):
+    """Deliver ticks with few spikes up to tick ``last`` to a readout, from place ``at`` of the train on; returns the place behind them."""
+    c, s, d, of = layer.scalars, state.scalars, state.d, layer.projections[0]
+    quota = at + (s[LIMIT] - s[BOUND]) // max(1, of[LARGEST])
+    few = min(FEW, of[GATHER_FROM] - 1)
+    arrivals, decides, signs = len(train.tick), c[ROLE] == OUTPUT, len(train.sign) > 0
+    source_channels, source_shift, row_step, tap_step = of[SOURCE_CHANNELS], of[SOURCE_SHIFT], of[ROW_STEP], of[TAP_STEP]
+    channel_step, base, weights, effective = of[CHANNEL_STEP], 8 * of[RECORDS], of[WEIGHTS], of[NONZERO]
+    synapses = additions = toolbox = nonzero = np.int64(0)
+    first = at
+    while at < arrivals:
+        tick = simd.peek(train.tick, at)
+        if tick > last:
+            break
+        stop = at + 1
+        while stop < arrivals and simd.peek(train.tick, stop) == tick:
+            stop += 1
+        if stop > quota or stop - at > few:
+            break
+        for f in range(at, stop):
+            neuron = np.int64(simd.peek(train.neuron, f))
+            location = divided(neuron, source_channels, source_shift)
+            record = base + 8 * location
+            lane = simd.peek(layer.records, record + FIRST_LANE)
+            rows = simd.peek(layer.records, record + ROWS)
+            run = simd.peek(layer.records, record + RUN)
+            w = weights + (neuron - location * source_channels) * channel_step + simd.peek(layer.records, record + TAP)
+            exact = simd.peek(layer.records, record + SYNAPSES)
+            synapses += exact
+            additions += simd.peek(layer.records, record + ADDITIONS)
+            toolbox += simd.peek(layer.records, record + TOOLBOX)
+            nonzero += layer.effective[effective + neuron] if effective >= 0 else exact
+            for _ in range(rows):
+                for k in range(0, run, LANES):
+                    if signs and simd.peek(train.sign, f) < 0:
+                        simd.subtract(d, lane + k, layer.w8, w + k)
+                    else:
+                        simd.add(d, lane + k, layer.w8, w + k)
+                lane += row_step
+                w -= tap_step
+        at = stop
+        if decides:
+            decide(s, d, c[CHANNELS], c[PADDED], tick, c[EXIT_KIND], c[EXIT_LIMIT])
+            if s[EXITED]:
+                break
+    s[BOUND] += (at - first) * of[LARGEST]
+    operations[0] += at - first
+    operations[1] += synapses
+    operations[2] += additions
+    operations[3] += toolbox
+    operations[4] += nonzero
+    return at
+
+
+@compiled
 def advance(layer, state, scratch, train, out, tally, until):
     """Run one population to the end of tick ``until``; returns DONE, GROW, WIDEN or OVERFLOW.
 
@@ -649,6 +704,16 @@ def advance(layer, state, scratch, train, out, tally, until):
                     tally.spikes[step] += fired - before
                     if s[FIRST_TICK] == 0:
                         s[FIRST_TICK] = out.tick[before]
+                if at > first:
+                    continue
+        if not neurons and s[CHECKED] == 0 and len(train.projection) == 0:
+            # Readouts have nobody to fire: ticks with few spikes without leaving this loop.
+            of = layer.projections[0]
+            if of[KIND] == STENCIL and of[WIDE] == 0:
+                first = at
+                at = read_out(layer, state, train, at, min(until, step_end), tally.operations[of[NUMBER], step])
+                if s[EXITED]:
+                    break
                 if at > first:
                     continue
         stop = at

@@ -462,10 +462,14 @@ class _Driven:
         self.clocked = self.resolution == 1 and self.refractory == 1 and not self.checked
         if self.clocked:
             self.padded_current[: len(current)] = current
-            self.state = [aligned(self.layout.v, np.int32)]
+            if len(self.state) != 1:
+                self.state = [aligned(self.layout.v, np.int32)]
+            self.state[0][:] = self.layout.v
         else:
             # Ticks of the next spikes, and spikes so far.
-            self.state = [np.empty(len(current), np.int64), np.zeros(len(current), np.int64)]
+            if len(self.state) != 2:
+                self.state = [np.empty(len(current), np.int64) for _ in range(2)]
+            self.state[1].fill(0)
             k.first_ticks(self.layout.threshold, self.layout.v0, current, self.resolution, self.state[0])
 
     def alternate(self) -> None:
@@ -581,6 +585,7 @@ class _Run:
             elif name in self.compiled:
                 self.layers[name] = _Layer(job, name, self.compiled[name], counts, self.operations)
         self._scratch: list[k.Scratch] = []
+        self._split = max([1, *(layout.room["source"] for layout in self.compiled.values())])
         self.populations: list[_Layer | _Driven] = [*self.layers.values(), *self.driven.values()]
 
     @staticmethod
@@ -590,10 +595,10 @@ class _Run:
 
     def scratch(self, threads: int) -> list[k.Scratch]:
         """Room to work in, for each thread."""
-        layouts = self.compiled.values()
         # A source of events may repeat a neuron in a tick; all others fire at most once.
-        split = max([1, *(layout.room["source"] for layout in layouts), *(len(ticks) for ticks, _ in self.job.events.values())])
+        split = max([self._split, *(len(ticks) for ticks, _ in self.job.events.values())])
         if len(self._scratch) < threads or len(self._scratch[0].split) < split:
+            layouts = self.compiled.values()
             rows, locations = (max([1, *(layout.room[key] for layout in layouts)]) for key in ("rows", "locations"))
             largest = max([1, *(int(layout.layer.scalars[k.SIZE]) for layout in layouts)])
             self._scratch = [
