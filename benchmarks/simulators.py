@@ -43,6 +43,7 @@ from rich.table import Table
 
 import eventsim as es
 from eventsim.compile import aligned
+from eventsim.engines import layer_kernels as k
 from eventsim.engines import simd
 
 SETTINGS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -298,18 +299,18 @@ def _add_rows(d: np.ndarray, weights: np.ndarray, lanes: int, times: int) -> Non
     rows = len(weights) // lanes
     for n in range(times):
         row = (n * 7 % rows) * lanes
-        for k in range(0, lanes, simd.LANES):
-            simd.add(d, k, weights, row + k)
+        for lane in range(0, lanes, simd.LANES):
+            simd.add(d, lane, weights, row + lane)
 
 
 @njit(nogil=True)
-def _sum_rows(d: np.ndarray, weights: np.ndarray, spikes: np.ndarray, ranges: np.ndarray, times: int) -> None:
-    for n in range(times):
-        simd.add_rows_128(d, 128 * (n & 3), weights, spikes, ranges, 1, 1)
+def _sum_bits(d: np.ndarray, bits: np.ndarray, places: np.ndarray, times: int) -> None:
+    for _ in range(times):
+        simd.add_bits_512(d, 0, bits, places, len(places) // 8, len(places), 1)
 
 
-# Clocked, most spikes are summed in int8; asynchronous ones are added one by one.
-_CEILINGS = {"clocked": "sums of rows in int8 (1/s)", "asynchronous": "row additions, int8 to int16 (1/s)"}
+# Clocked, the spikes of wide layers are summed bit-sliced; asynchronous ones are added one by one.
+_CEILINGS = {"clocked": "bit-sliced sums (1/s)", "asynchronous": "row additions, int8 to int16 (1/s)"}
 
 
 def ceilings() -> dict[str, float]:
@@ -317,11 +318,11 @@ def ceilings() -> dict[str, float]:
     rng = np.random.default_rng(0)
     weights = aligned(rng.choice([-1, 1], 2**15).astype(np.int8), np.int8)
     d = aligned(np.zeros(512, np.int16), np.int16)
-    spikes, ranges = rng.integers(0, 250, 120).astype(np.int32), np.array([0, 120, 0])
+    bits, places = rng.integers(0, 2**63, 2**12).astype(np.uint64), 8 * rng.integers(0, 500, k.MOST_ROWS)
     big = np.ones(2**25)
     other, matrix = np.empty_like(big), torch.ones(1024, 1024)
     _add_rows(d, weights, 512, 1)
-    _sum_rows(d, weights, spikes, ranges, 1)
+    _sum_bits(d, bits, places, 1)
 
     def best(work: Callable[[], object]) -> float:
         times = []
@@ -333,7 +334,7 @@ def ceilings() -> dict[str, float]:
 
     return {
         "row additions, int8 to int16 (1/s)": 512 * 10**5 / best(lambda: _add_rows(d, weights, 512, 10**5)),
-        "sums of rows in int8 (1/s)": 128 * 120 * 10**4 / best(lambda: _sum_rows(d, weights, spikes, ranges, 10**4)),
+        "bit-sliced sums (1/s)": 512 * k.MOST_ROWS * 10**4 / best(lambda: _sum_bits(d, bits, places, 10**4)),
         "memory, copying (bytes/s)": 2 * big.nbytes / best(lambda: np.copyto(other, big)),
         "sgemm (FLOP/s)": 2 * 1024**3 / best(lambda: matrix @ matrix),
     }

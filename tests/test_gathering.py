@@ -1,4 +1,4 @@
-"""Layers whose spikes are summed target by target, in every form that the sums can have, against the queue engine."""
+"""Layers whose spikes are summed bit-sliced, target by target, or several together, against the queue engine."""
 
 from __future__ import annotations
 
@@ -10,13 +10,10 @@ from eventsim.engines import layer_kernels as k
 from eventsim.engines import layered
 from eventsim.job import NoRecorder, prepare
 
-FORMS = {"int8": k.INT8, "int16": k.INT16, "bits": k.BITS}
 
-
-def network(rng: np.random.Generator, channels: int, form: str, signed: bool, refractory: float) -> tuple[es.Network, np.ndarray]:
+def network(rng: np.random.Generator, channels: int, large: int, signed: bool, refractory: float) -> tuple[es.Network, np.ndarray]:
     """A few layers of so many channels, most of whose neurons fire often."""
     height, width, inputs = (int(n) for n in (rng.integers(3, 6), rng.integers(3, 6), rng.integers(1, 4)))
-    large = 100 if form == "int16" else 1
 
     def weights(*shape: int) -> np.ndarray:
         signs = rng.choice([-1, 1], shape)
@@ -26,7 +23,7 @@ def network(rng: np.random.Generator, channels: int, form: str, signed: bool, re
     net.image_input((height, width, inputs))
     first = int(rng.choice([3, 16, 40]))
     net.driven("in", (height, width, first), threshold=300, encoder=es.Conv2d(rng.integers(-3, 9, (3, 3, inputs, first)), padding=1))
-    # Pooling adds up weights, which have to stay below 128 to be gathered.
+    # Pooling adds up weights, which have to stay below 128 to be added together.
     stride, padding, pool = int(rng.integers(1, 3)), int(rng.integers(0, 2)), 1 if large > 1 else int(rng.integers(1, 3))
     while min(height, width) + 2 * padding < 3 + stride * (pool - 1):
         pool, padding = 1, 1
@@ -44,16 +41,14 @@ def network(rng: np.random.Generator, channels: int, form: str, signed: bool, re
     return net, rng.integers(0, 256, (height, width, inputs), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("way", ["gathered", "scattered", "large weights"])
 @pytest.mark.parametrize("channels", [32, 64, 128, 256, 512, 640])
-def test_gathered_networks_equal_the_queue_engine(monkeypatch, channels, form):
-    rng = np.random.default_rng([channels, FORMS[form]])
-    # Always gather, in the form asked for where the table has it.
-    monkeypatch.setattr(layered, "_worth_gathering", lambda *_: 1)
-    monkeypatch.setattr(layered, "_costs", lambda g: (float(g[k.G_FORM] != FORMS[form]), 0.0))
+def test_busy_networks_equal_the_queue_engine(monkeypatch, channels, way):
+    rng = np.random.default_rng(channels)
+    monkeypatch.setattr(layered, "_worth_gathering", lambda *_: 1 if way == "gathered" else k.FOREVER)
     rounds = 0
     for signed, refractory in ((False, 0.0), (True, 0.0), (False, 2.0)):
-        net, image = network(rng, channels, form, signed, refractory)
+        net, image = network(rng, channels, 100 if way == "large weights" else 1, signed, refractory)
         layouts = layered.Layouts(net)
         for resolution in (1, 3):
             job = prepare(net, image, steps=9, resolution=resolution)
@@ -62,11 +57,10 @@ def test_gathered_networks_equal_the_queue_engine(monkeypatch, channels, form):
             for name in ("spikes", "negative_spikes", "first_tick", "deliveries", "synaptic_events", "additions", "toolbox", "effective"):
                 np.testing.assert_array_equal(getattr(found, name), getattr(expected.counts, name), err_msg=name)
             np.testing.assert_array_equal(found.readout["out"], expected.counts.readout["out"])
-            rounds += int(resolution == 1 and expected.counts.deliveries.max() > k.MOST_BITS)
+            rounds += int(resolution == 1 and expected.counts.deliveries.max() > k.MOST_ROWS)
         assert found.spikes[:, 1:3].sum() > 50
-        forms = {name: set(layout.layer.gathers[:, k.G_FORM]) for name, layout in layouts.dense.items()}
-        sliceable = form != "bits" or channels % 64 == 0
-        assert forms["conv"] == ({FORMS[form]} if sliceable else {k.INT8})
+        gathers = layouts.dense["conv"].layer.projections[0, k.GATHER_FROM] == 1
+        assert gathers == (way == "gathered" and channels % 64 == 0)
     assert rounds or channels < 128, "no tick had more spikes than are summed at a time"
 
 
@@ -77,13 +71,13 @@ def test_padded_channels_are_not_sliced():
     net.spiking("hidden", 65, threshold=3)
     net.connect("in", "hidden", es.Dense(np.ones((64, 65), np.int8)))
     layout = layered.Layouts(net).dense["hidden"]
-    assert layout.layer.gathers[0, k.G_FORM] == k.INT8
+    assert layout.layer.projections[0, k.GATHER_FROM] == k.FOREVER
 
 
 def test_runs_follow_each_other_in_the_same_arrays():
     """What a run leaves must not reach the next one, whatever differs between them."""
     rng = np.random.default_rng(3)
-    net, image = network(rng, 32, "int8", True, 0.5)
+    net, image = network(rng, 64, 1, True, 0.5)
     simulator, other = es.Simulator(net), rng.integers(0, 256, image.shape, dtype=np.uint8)
     settings = [
         {"steps": 9, "resolution": 1},

@@ -48,45 +48,40 @@ def lowest(mask):
 
 
 @njit
-def add_together(d, i, w, j):
+def add_together(d, i, w, j, narrow):
     if len(j) == 2:
-        simd.add_2(d, i, w, j[0], j[1])
+        if narrow:
+            simd.add_2(d, i, w, j[0], j[1])
+        else:
+            simd.add_2_wide(d, i, w, j[0], j[1])
     elif len(j) == 3:
-        simd.add_3(d, i, w, j[0], j[1], j[2])
-    else:
+        if narrow:
+            simd.add_3(d, i, w, j[0], j[1], j[2])
+        else:
+            simd.add_3_wide(d, i, w, j[0], j[1], j[2])
+    elif narrow:
         simd.add_4(d, i, w, j[0], j[1], j[2], j[3])
+    else:
+        simd.add_4_wide(d, i, w, j[0], j[1], j[2], j[3])
 
 
 @pytest.mark.parametrize("rows", [2, 3, 4])
+@pytest.mark.parametrize("narrow", [True, False])
 @pytest.mark.parametrize("distance", DISTANCES)
-def test_adding_rows_together(distance, rows):
+def test_adding_rows_together(distance, narrow, rows):
     rng = np.random.default_rng(13)
+    largest = 31 if narrow else 127
     for _ in range(30):
         d = rng.integers(-1000, 1000, 100).astype(distance)
-        w = rng.integers(-31, 32, 200).astype(np.int8)
+        w = rng.integers(-largest, largest + 1, 200).astype(np.int8)
         i, j = int(rng.integers(0, 69)), rng.integers(0, 169, rows)
         expected, twin = d.copy(), d.copy()
         for place in j:
             expected[i : i + 32] += w[place : place + 32].astype(distance)
-        add_together(d, i, w, j)
+        add_together(d, i, w, j, narrow)
         simd._numpy_add_together(twin, i, w, *j)
         np.testing.assert_array_equal(d, expected)
         np.testing.assert_array_equal(twin, expected)
-
-
-@njit
-def add_wide_rows(d, i, w, spikes, ranges, rows, scale):
-    simd.add_wide_rows(d, i, w, spikes, ranges, rows, scale)
-
-
-@njit
-def add_rows(d, i, w, spikes, ranges, rows, scale, block):
-    if block == 128:
-        simd.add_rows_128(d, i, w, spikes, ranges, rows, scale)
-    elif block == 64:
-        simd.add_rows_64(d, i, w, spikes, ranges, rows, scale)
-    else:
-        simd.add_rows_32(d, i, w, spikes, ranges, rows, scale)
 
 
 test.__test__ = test_signed.__test__ = False
@@ -113,46 +108,6 @@ def test_adding_a_vector(distance, weight, sign):
         np.testing.assert_array_equal(d, twin)
         assert test(d, i) == simd._numpy_test(d, i)
         assert test_signed(d, i, low) == simd._numpy_test(d, i, low)
-
-
-@pytest.mark.parametrize("block", [32, 64, 128])
-@pytest.mark.parametrize("distance", DISTANCES)
-def test_summing_rows(distance, block):
-    rng = np.random.default_rng(4)
-    for _ in range(30):
-        d = rng.integers(-1000, 1000, 3 * block).astype(distance)
-        w = rng.integers(-4, 5, 60 * block).astype(np.int8)
-        spikes = rng.integers(0, 40, 30).astype(np.int32)
-        limits = np.sort(rng.integers(0, 31, 3))
-        ranges = np.array([limits[0], limits[1], 0, limits[1], limits[2], 20 * block], np.int64)
-        scale, i = int(rng.integers(-9, 10)), int(rng.integers(0, 2 * block + 1))
-        expected = d.copy()
-        for n in range(limits[0], limits[2]):
-            row = spikes[n] + (20 if n >= limits[1] else 0)
-            expected[i : i + block] += (scale * w[row * block : (row + 1) * block]).astype(distance)
-        twin = d.copy()
-        add_rows(d, i, w, spikes, ranges, 2, scale, block)
-        np.testing.assert_array_equal(d, expected)
-        simd._numpy_summer(block, 8)(twin, i, w, spikes, ranges, 2, scale)
-        np.testing.assert_array_equal(twin, expected)
-
-
-@pytest.mark.parametrize("distance", DISTANCES[1:])
-def test_summing_rows_of_large_weights(distance):
-    """In int16: up to 258 rows of weights up to 127."""
-    rng = np.random.default_rng(5)
-    for _ in range(20):
-        d = rng.integers(-1000, 1000, 96).astype(distance)
-        w = rng.choice([-127, 127, 3], 8 * 32).astype(np.int8)
-        spikes = np.full(258, rng.integers(0, 8), np.int32)
-        scale, i = int(rng.integers(-9, 10)), int(rng.integers(0, 65))
-        expected = d.copy()
-        expected[i : i + 32] += 258 * scale * w[32 * spikes[0] :][:32].astype(distance)
-        twin, ranges = d.copy(), np.array([0, 258, 0], np.int64)
-        add_wide_rows(d, i, w, spikes, ranges, 1, scale)
-        simd._numpy_summer(32, 16)(twin, i, w, spikes, ranges, 1, scale)
-        np.testing.assert_array_equal(d, expected)
-        np.testing.assert_array_equal(twin, expected)
 
 
 @njit

@@ -46,14 +46,14 @@ CONSTANTS = 13
 PROJECTION = 13
 # Columns of Layer.gathers.
 (
-    G_WEIGHTS, G_UNIT, G_MOST, G_HEIGHT, G_WIDTH, G_CHANNELS, G_OUT_HEIGHT, G_OUT_WIDTH, G_ROWS, G_COLUMNS, G_STRIDE_Y, G_STRIDE_X,
-    G_TOP, G_LEFT, G_LANES, G_FORM, G_POOL_Y, G_POOL_X, G_BLOCK,
-) = range(19)  # fmt: skip
-GATHER = 19
-# How the rows of a gather are stored and summed (G_FORM).
-INT8, INT16, BITS = range(3)
-# Rows of bits that are summed at a time, at most.
-MOST_BITS = 248
+    G_WEIGHTS, G_UNIT, G_HEIGHT, G_WIDTH, G_CHANNELS, G_OUT_HEIGHT, G_OUT_WIDTH, G_ROWS, G_COLUMNS, G_STRIDE_Y, G_STRIDE_X, G_TOP, G_LEFT,
+    G_LANES, G_POOL_Y, G_POOL_X, G_BLOCK,
+) = range(17)  # fmt: skip
+GATHER = 17
+# Rows of bits that are summed at a time, at most: their sums have eight binary digits.
+MOST_ROWS = 248
+# Places at the end of the bits that hold a row of zeros.
+ZEROS = 8
 # Places in State.scalars.
 AT, STEP, BOUND, HEAD, WAITING, FIRED, LIMIT, PARK, LOWEST, CHECKED, DECISION, DECIDED_AT, EXITED, FIRST_TICK, WHERE = range(15)
 SCALARS = 15
@@ -75,8 +75,7 @@ class Layer(NamedTuple):
     row_start: Any  # CSR rows: places in lanes
     lanes: Any  # CSR target lanes
     gathers: Any  # (projections, GATHER)
-    gather_weights: Any  # int8: (block of lanes, kernel row, kernel column, source channel, lane)
-    gather_bits: Any  # uint64: the same, a bit for a lane, 1 for a positive weight; the last eight are 0
+    bits: Any  # uint64: (block of lanes, kernel row, kernel column, source channel, lane), 1 for a positive weight; then ZEROS times 0
     threshold: Any  # per channel, int64
 
 
@@ -97,7 +96,6 @@ class Scratch(NamedTuple):
 
     candidates: Any
     begins: Any
-    ranges: Any
     split: Any
     places: Any
     offsets: Any
@@ -182,8 +180,8 @@ def scatter_all(d, w8, records, of, spikes, signs, first, last, operations):
     tap_step, channel_step = of[TAP_STEP], of[CHANNEL_STEP]
     base, weights = 8 * of[RECORDS], of[WEIGHTS]
     touched = synapses = additions = toolbox = np.int64(0)
-    # The spikes of one location reach the same lanes: up to four together, if their weights can be summed in int8.
-    most = 4 if len(signs) == 0 and 4 * of[LARGEST] <= INT8_MAX else 1
+    # The spikes of one location reach the same lanes: up to four of them together.
+    most, narrow = 4 if len(signs) == 0 else 1, 4 * of[LARGEST] <= INT8_MAX
     f = first
     while f < last:
         neuron = np.int64(simd.peek(spikes, f))
@@ -217,7 +215,10 @@ def scatter_all(d, w8, records, of, spikes, signs, first, last, operations):
             if n == 2:
                 for _ in range(rows):
                     for k in range(0, run, LANES):
-                        simd.add_2(d, lane + k, w8, w + k, w2 + k)
+                        if narrow:
+                            simd.add_2(d, lane + k, w8, w + k, w2 + k)
+                        else:
+                            simd.add_2_wide(d, lane + k, w8, w + k, w2 + k)
                     lane += row_step
                     w -= tap_step
                     w2 -= tap_step
@@ -226,7 +227,10 @@ def scatter_all(d, w8, records, of, spikes, signs, first, last, operations):
                 if n == 3:
                     for _ in range(rows):
                         for k in range(0, run, LANES):
-                            simd.add_3(d, lane + k, w8, w + k, w2 + k, w3 + k)
+                            if narrow:
+                                simd.add_3(d, lane + k, w8, w + k, w2 + k, w3 + k)
+                            else:
+                                simd.add_3_wide(d, lane + k, w8, w + k, w2 + k, w3 + k)
                         lane += row_step
                         w -= tap_step
                         w2 -= tap_step
@@ -235,7 +239,10 @@ def scatter_all(d, w8, records, of, spikes, signs, first, last, operations):
                     w4 = origin + np.int64(simd.peek(spikes, f + 3)) * channel_step
                     for _ in range(rows):
                         for k in range(0, run, LANES):
-                            simd.add_4(d, lane + k, w8, w + k, w2 + k, w3 + k, w4 + k)
+                            if narrow:
+                                simd.add_4(d, lane + k, w8, w + k, w2 + k, w3 + k, w4 + k)
+                            else:
+                                simd.add_4_wide(d, lane + k, w8, w + k, w2 + k, w3 + k, w4 + k)
                         lane += row_step
                         w -= tap_step
                         w2 -= tap_step
@@ -288,11 +295,16 @@ def locate(spikes, first, last, channels, shift, begins, locations):
 
 
 @compiled
-def gather_bits(d, weights, g, shift, spikes, first, last, begins, places, offsets, scale):
-    """As :func:`gather`, for weights of one magnitude, a bit each; pooling is not fused, its locations are summed one by one."""
+def gather(d, bits, g, shift, spikes, first, last, begins, places, offsets, scale):
+    """Deliver the spikes first..last-1 (sorted by neuron), location of the target by location; all weights are +1 or -1 times scale.
+
+    A target location sees, in each kernel row, the spikes of consecutive source locations, hence a range of the sorted list. A block
+    of lanes at a time over all locations: its weights stay in the cache. Pooling is not fused: the locations that it pools are summed
+    one by one.
+    """
     channels, height, width, lanes = g[G_CHANNELS], g[G_HEIGHT], g[G_WIDTH], g[G_LANES]
-    locate(spikes, first, last, channels, shift, begins, height * width)
     block = g[G_BLOCK]
+    locate(spikes, first, last, channels, shift, begins, height * width)
     words = block >> 6
     for e in range(first, last):
         places[e - first] = np.int64(simd.peek(spikes, e)) * words
@@ -314,72 +326,31 @@ def gather_bits(d, weights, g, shift, spikes, first, last, begins, places, offse
                             start, end = begins[source + from_x], begins[source + to_x]
                             offset = base + row * kernel_row - (source + left) * channels * words
                             while start < end:
-                                some = min(end - start, MOST_BITS - n)
+                                some = min(end - start, MOST_ROWS - n)
                                 for e in range(0, some, 8):
                                     simd.shifted(offsets, n + e, places, start - first + e, offset)
                                 n += some
                                 start += some
-                                if n == MOST_BITS:
-                                    add_bits(d, lane, weights, block, offsets, n, scale)
+                                if n == MOST_ROWS:
+                                    add_bits(d, lane, bits, block, offsets, n, scale)
                                     n = 0
                 if n:
-                    add_bits(d, lane, weights, block, offsets, n, scale)
+                    add_bits(d, lane, bits, block, offsets, n, scale)
 
 
 @inlined
-def add_bits(d, lane, weights, block, offsets, n, scale):
+def add_bits(d, lane, bits, block, offsets, n, scale):
     groups = (n + 7) >> 3
     for k in range(n, 8 * groups):
-        offsets[k] = len(weights) - 8
+        offsets[k] = len(bits) - ZEROS
     if block == 512:
-        simd.add_bits_512(d, lane, weights, offsets, groups, n, scale)
+        simd.add_bits_512(d, lane, bits, offsets, groups, n, scale)
     elif block == 256:
-        simd.add_bits_256(d, lane, weights, offsets, groups, n, scale)
+        simd.add_bits_256(d, lane, bits, offsets, groups, n, scale)
     elif block == 128:
-        simd.add_bits_128(d, lane, weights, offsets, groups, n, scale)
+        simd.add_bits_128(d, lane, bits, offsets, groups, n, scale)
     else:
-        simd.add_bits_64(d, lane, weights, offsets, groups, n, scale)
-
-
-@compiled
-def gather(d, weights, g, shift, spikes, first, last, begins, ranges, scale):
-    """Deliver the spikes first..last-1 (sorted by neuron), location of the target by location.
-
-    A target location sees, in each kernel row, the spikes of consecutive source locations, hence a range of the sorted list. A block
-    of lanes at a time over all locations: its weights stay in the cache.
-    """
-    channels, height, width, lanes = g[G_CHANNELS], g[G_HEIGHT], g[G_WIDTH], g[G_LANES]
-    block = g[G_BLOCK]
-    locate(spikes, first, last, channels, shift, begins, height * width)
-    kernel_row = g[G_COLUMNS] * channels * block
-    for b in range(lanes // block):
-        base = g[G_WEIGHTS] + b * g[G_ROWS] * kernel_row
-        for y in range(g[G_OUT_HEIGHT]):
-            top = y * g[G_STRIDE_Y] - g[G_TOP]
-            for x in range(g[G_OUT_WIDTH]):
-                left = x * g[G_STRIDE_X] - g[G_LEFT]
-                from_x, to_x = max(0, left), min(width, left + g[G_COLUMNS])
-                if from_x >= to_x:
-                    continue
-                lane = (y * g[G_OUT_WIDTH] + x) * lanes + b * block
-                n, room = 0, g[G_MOST]
-                for row in range(max(0, -top), min(g[G_ROWS], height - top)):
-                    source = (top + row) * width
-                    start, end = begins[source + from_x], begins[source + to_x]
-                    offset = base + row * kernel_row - (source + left) * channels * block
-                    while start < end:
-                        some = min(end - start, room)
-                        ranges[3 * n] = start
-                        ranges[3 * n + 1] = start + some
-                        ranges[3 * n + 2] = offset
-                        n += 1
-                        start += some
-                        room -= some
-                        if room == 0:  # a sum might overflow
-                            add_block(d, lane, weights, block, g[G_FORM], spikes, ranges, n, scale)
-                            n, room = 0, g[G_MOST]
-                if n:
-                    add_block(d, lane, weights, block, g[G_FORM], spikes, ranges, n, scale)
+        simd.add_bits_64(d, lane, bits, offsets, groups, n, scale)
 
 
 @compiled
@@ -394,18 +365,6 @@ def count_gathered(begins, records, of, locations, operations):
             operations[1] += n * simd.peek(records, record + SYNAPSES)
             operations[2] += n * simd.peek(records, record + ADDITIONS)
             operations[3] += n * simd.peek(records, record + TOOLBOX)
-
-
-@inlined
-def add_block(d, lane, weights, block, wide, spikes, ranges, n, scale):
-    if wide == INT16:
-        simd.add_wide_rows(d, lane, weights, spikes, ranges, n, scale)
-    elif block == 128:
-        simd.add_rows_128(d, lane, weights, spikes, ranges, n, scale)
-    elif block == 64:
-        simd.add_rows_64(d, lane, weights, spikes, ranges, n, scale)
-    else:
-        simd.add_rows_32(d, lane, weights, spikes, ranges, n, scale)
 
 
 @compiled
@@ -546,7 +505,7 @@ def read_out(layer, state, train, at, last, operations):
         if tick > last:
             break
         stop = at + 1
-        while stop < arrivals and simd.peek(train.tick, stop) == tick:
+        while stop < arrivals and stop - at <= few and simd.peek(train.tick, stop) == tick:
             stop += 1
         if stop > quota or stop - at > few:
             break
@@ -639,7 +598,7 @@ def advance(layer, state, scratch, train, out, tally, until):
                     if tick > last or tick >= release or fired + size > room:
                         break
                     stop = at + 1
-                    while stop < arrivals and simd.peek(train.tick, stop) == tick:
+                    while stop < arrivals and stop - at <= few and simd.peek(train.tick, stop) == tick:
                         stop += 1
                     if stop > quota or stop - at > few or (len(train.projection) and not all_are(train.projection, at, stop, p)):
                         break
@@ -771,17 +730,11 @@ def advance(layer, state, scratch, train, out, tally, until):
                                 last += 1
                     elif sign < 0:
                         break
-                    if last > first and g[G_FORM] == BITS:
-                        gather_bits(
-                            d, layer.gather_bits, g, of[SOURCE_SHIFT], spikes, first, last, scratch.begins, scratch.places,
-                            scratch.offsets, sign * g[G_UNIT],
-                        )  # fmt: skip
-                    elif last > first:
-                        gather(
-                            d, layer.gather_weights, g, of[SOURCE_SHIFT], spikes, first, last, scratch.begins, scratch.ranges,
-                            sign * g[G_UNIT],
-                        )  # fmt: skip
                     if last > first:
+                        gather(
+                            d, layer.bits, g, of[SOURCE_SHIFT], spikes, first, last, scratch.begins,
+                            scratch.places, scratch.offsets, sign * g[G_UNIT],
+                        )  # fmt: skip
                         count_gathered(scratch.begins, layer.records, of, locations, operations)
                 everywhere = True
             elif of[KIND] == STENCIL and of[WIDE] == 0:

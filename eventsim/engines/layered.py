@@ -156,7 +156,7 @@ def _layout(network: Network, name: str) -> Layout:
     effective: list[IntArray] = []
     row_start: list[IntArray] = []
     lanes: list[IntArray] = []
-    room = {"locations": 1, "rows": 1, "source": 1}
+    room = {"locations": 1, "source": 1}
     for row, projection in zip(columns, incoming, strict=True):
         source, table = network.populations[projection.source].shape, projection.table
         row[k.GATHER_FROM], row[k.NUMBER] = k.FOREVER, network.projections.index(projection)
@@ -205,7 +205,6 @@ def _layout(network: Network, name: str) -> Layout:
         _joined(row_start, np.int64),
         _joined(lanes, np.int32),
         np.zeros((len(incoming), k.GATHER), np.int64),
-        np.zeros(0, np.int8),
         np.zeros(0, np.uint64),
         threshold,
     )
@@ -214,99 +213,66 @@ def _layout(network: Network, name: str) -> Layout:
 
 def _with_gathers(network: Network, name: str, layout: Layout) -> Layout:
     """Add the tables by which the spikes of a tick are summed target by target (see :func:`layer_kernels.gather`)."""
-    population = network.populations[name]
+    shape = network.populations[name].shape
     columns, gathers = layout.layer.projections.copy(), layout.layer.gathers.copy()
-    rows: dict[bool, list[IntArray]] = {False: [], True: []}
+    bits: list[IntArray] = []
     room = dict(layout.room)
     for row, g, projection in zip(columns, gathers, layout.incoming, strict=True):
         source, table = network.populations[projection.source].shape, projection.table
-        if isinstance(table, Sparse) or table.pool_before != (1, 1) or np.prod(source) < 2:
-            continue  # their spikes go to their targets one by one
-        gathered = _gather(table, source, population.shape, int(layout.layer.scalars[k.PADDED]))
+        gathered = None if isinstance(table, Sparse) else _gather(table, source, shape, int(layout.layer.scalars[k.PADDED]))
         if gathered is None:
-            continue
+            continue  # their spikes go to their targets one by one
         g[:], values = gathered
-        sliced = bool(g[k.G_FORM] == k.BITS)
-        g[k.G_WEIGHTS] = sum(before.size for before in rows[sliced])
-        rows[sliced].append(values)
+        g[k.G_WEIGHTS] = sum(before.size for before in bits)
+        bits.append(values)
         row[k.GATHER_FROM] = _worth_gathering(layout.layer, row, g)
-        locations, neurons = int(g[k.G_HEIGHT] * g[k.G_WIDTH]), int(np.prod(source))
-        for key, size in (("locations", locations), ("rows", int(g[k.G_ROWS])), ("source", neurons)):
+        for key, size in (("locations", int(g[k.G_HEIGHT] * g[k.G_WIDTH])), ("source", int(np.prod(source)))):
             room[key] = max(room[key], size)
-    if rows[True]:
-        rows[True].append(np.zeros(8, np.uint64))
-    bytes_, bits = _joined(rows[False], np.int8), _joined(rows[True], np.uint64)
-    layer = layout.layer._replace(projections=columns, gathers=gathers, gather_weights=bytes_, gather_bits=bits)
-    return Layout(layer, layout.incoming, room, layout.v)
+    bits.append(np.zeros(k.ZEROS, np.uint64))
+    return Layout(
+        layout.layer._replace(projections=columns, gathers=gathers, bits=_joined(bits, np.uint64)), layout.incoming, room, layout.v
+    )
 
 
 def _gather(table: Conv2d | Dense, source: Shape, target: Shape, padded: int) -> tuple[IntArray, IntArray] | None:
-    """Constants and weights of the fastest form in which a table's rows can be summed, if there is one."""
+    """Constants and packed weights of a table, if it has weights of one magnitude and whole words of channels."""
     out_height, out_width, outputs = spatial(target)
+    lanes = padded if isinstance(table, Conv2d) else out_height * out_width * padded
+    # A lane that stands for no neuron must not move.
+    if table.magnitude is None or padded != outputs or lanes % 64 or table.pool_before != (1, 1):
+        return None
     g = np.zeros(k.GATHER, np.int64)
+    block = next(b for b in (512, 256, 128, 64) if lanes % b == 0)
+    g[[k.G_UNIT, k.G_LANES, k.G_BLOCK]] = table.magnitude, lanes, block
     if isinstance(table, Dense):
-        lanes, neurons = out_height * out_width * padded, int(np.prod(source))
-        g[[k.G_HEIGHT, k.G_WIDTH, k.G_CHANNELS, k.G_OUT_HEIGHT, k.G_OUT_WIDTH, k.G_LANES]] = 1, 1, neurons, 1, 1, lanes
+        signs = table.weights.reshape(1, 1, -1, lanes) > 0
+        g[[k.G_HEIGHT, k.G_WIDTH, k.G_CHANNELS, k.G_OUT_HEIGHT, k.G_OUT_WIDTH]] = 1, 1, len(table.weights), 1, 1
         g[[k.G_STRIDE_Y, k.G_STRIDE_X, k.G_POOL_Y, k.G_POOL_X]] = 1
-        split = fused = table.weights.reshape(1, 1, neurons, -1, outputs)
     else:
+        signs = table.weights > 0
         g[[k.G_HEIGHT, k.G_WIDTH, k.G_CHANNELS]] = spatial(source)
-        g[[k.G_OUT_HEIGHT, k.G_OUT_WIDTH, k.G_LANES]] = out_height, out_width, padded
+        g[[k.G_OUT_HEIGHT, k.G_OUT_WIDTH]] = out_height, out_width
         g[[k.G_STRIDE_Y, k.G_STRIDE_X, k.G_TOP, k.G_LEFT]] = *table.stride, table.padding[0], table.padding[1]
         g[[k.G_POOL_Y, k.G_POOL_X]] = table.pool_after
-        split, fused = table.weights[..., None, :], table.fused()[..., None, :]
-    forms = []
-    lanes = int(g[k.G_LANES])
-    if table.magnitude is not None and lanes % 64 == 0 and padded == outputs:
-        sliced = g.copy()
-        sliced[[k.G_FORM, k.G_UNIT, k.G_MOST]] = k.BITS, table.magnitude, k.MOST_BITS
-        sliced[[k.G_BLOCK, k.G_ROWS, k.G_COLUMNS]] = next(b for b in (512, 256, 128, 64) if lanes % b == 0), *split.shape[:2]
-        forms.append((sliced, split))
-    magnitudes = np.abs(fused.astype(np.int64))
-    unit = max(1, int(np.gcd.reduce(magnitudes.ravel())))
-    largest = max(1, int(magnitudes.max()) // unit)
-    if largest <= 127:
-        wide = 127 // largest < 4
-        summed = g.copy()
-        summed[[k.G_FORM, k.G_UNIT, k.G_MOST]] = (k.INT16, unit, (2**15 - 1) // largest) if wide else (k.INT8, unit, 127 // largest)
-        summed[[k.G_BLOCK, k.G_ROWS, k.G_COLUMNS]] = LANES if wide else next(b for b in (128, 64, 32) if lanes % b == 0), *fused.shape[:2]
-        summed[[k.G_STRIDE_Y, k.G_STRIDE_X]] *= g[[k.G_POOL_Y, k.G_POOL_X]]
-        summed[[k.G_POOL_Y, k.G_POOL_X]] = 1
-        forms.append((summed, fused))
-    if not forms:
-        return None
-    # The best where one neuron in sixteen fires.
-    chosen, values = min(forms, key=lambda form: sum(cost * n for cost, n in zip(_costs(form[0]), (1, np.prod(source) / 16), strict=True)))
-    values = values > 0 if chosen[k.G_FORM] == k.BITS else (values // unit).astype(np.int8)
-    values = np.pad(values, [(0, 0)] * 4 + [(0, padded - outputs)])
-    block = int(chosen[k.G_BLOCK])
-    stored: IntArray = values.reshape(*values.shape[:3], lanes // block, block).transpose(3, 0, 1, 2, 4).ravel()
-    if chosen[k.G_FORM] == k.BITS:
-        stored = np.packbits(stored, bitorder="little").view("<u8").astype(np.uint64)
-    return chosen, stored
-
-
-# What follows are rough measurements, in nanoseconds; results do not depend on them.
-
-
-def _costs(g: IntArray) -> tuple[float, float]:
-    """Of gathering in a tick: whatever its spikes, and for each spike."""
-    blocks, words = int(g[k.G_LANES] // g[k.G_BLOCK]), int(g[k.G_BLOCK]) / 64
-    visits = int(g[k.G_OUT_HEIGHT] * g[k.G_OUT_WIDTH]) * blocks
-    segments = int(g[k.G_ROWS] * g[k.G_POOL_Y] * g[k.G_POOL_X])
-    reached = float(g[k.G_ROWS] * g[k.G_COLUMNS] / (g[k.G_STRIDE_Y] * g[k.G_STRIDE_X]))
-    if g[k.G_FORM] == k.BITS:
-        return visits * (10 + 10 * segments + 9 * words), (1.0 if words > 4 else 0.65) * reached * blocks
-    return visits * (10 + 12 * segments), 2.0 * reached * blocks
+    g[[k.G_ROWS, k.G_COLUMNS]] = signs.shape[:2]
+    signs = signs.reshape(*signs.shape[:3], lanes // block, block).transpose(3, 0, 1, 2, 4).ravel()
+    return g, np.packbits(signs, bitorder="little").view("<u8").astype(np.uint64)
 
 
 def _worth_gathering(layer: k.Layer, row: IntArray, g: IntArray) -> int:
-    """From how many spikes in a tick on it is faster to gather than to scatter them."""
+    """From how many spikes in a tick on it is faster to gather than to scatter them; results do not depend on it.
+
+    The constants are rough measurements, in nanoseconds.
+    """
+    blocks, words = int(g[k.G_LANES] // g[k.G_BLOCK]), int(g[k.G_BLOCK]) // 64
+    visits = int(g[k.G_OUT_HEIGHT] * g[k.G_OUT_WIDTH]) * blocks
+    segments = int(g[k.G_ROWS] * g[k.G_POOL_Y] * g[k.G_POOL_X])
+    reached = float(g[k.G_ROWS] * g[k.G_COLUMNS] / (g[k.G_STRIDE_Y] * g[k.G_STRIDE_X]))
     locations = int(g[k.G_HEIGHT] * g[k.G_WIDTH]) if row[k.ROW_STEP] else 1
     records = layer.records[row[k.RECORDS] :][:locations]
-    fixed, each = _costs(g)
-    saved = 6 + 0.9 * float((records[:, ROWS] * records[:, RUN]).mean()) / LANES - each
-    return max(4, int(fixed / saved)) if saved > 0 else int(k.FOREVER)
+    scattered = 7 + 0.52 * float((records[:, ROWS] * records[:, RUN]).mean()) / LANES
+    saved = scattered - (1.0 if words > 4 else 0.65) * reached * blocks
+    return max(4, int(visits * (10 + 10 * segments + 9 * words) / saved)) if saved > 0 else int(k.FOREVER)
 
 
 def _shift(n: int) -> int:
@@ -599,16 +565,15 @@ class _Run:
         split = max([self._split, *(len(ticks) for ticks, _ in self.job.events.values())])
         if len(self._scratch) < threads or len(self._scratch[0].split) < split:
             layouts = self.compiled.values()
-            rows, locations = (max([1, *(layout.room[key] for layout in layouts)]) for key in ("rows", "locations"))
+            locations = max([1, *(layout.room["locations"] for layout in layouts)])
             largest = max([1, *(int(layout.layer.scalars[k.SIZE]) for layout in layouts)])
             self._scratch = [
                 k.Scratch(
                     np.empty(2 * largest + LANES, np.int32),
                     np.empty(locations + 2, np.int64),
-                    np.empty(3 * (rows + 2), np.int64),
                     np.empty(split, np.int32),
                     np.empty(split + 8, np.int64),
-                    np.empty(k.MOST_BITS + 8, np.int64),
+                    np.empty(k.MOST_ROWS + 8, np.int64),
                 )
                 for _ in range(threads)
             ]

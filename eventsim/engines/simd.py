@@ -74,18 +74,20 @@ def _adder(negative: bool, signed: bool) -> Any:
     return intrinsic(without)
 
 
-def _rows_adder(rows: int) -> Any:
-    """``d +=`` the sum of so many rows of int8 weights, on LANES lanes; the caller makes sure that no int8 sum overflows."""
+def _rows_adder(rows: int, narrow: bool) -> Any:
+    """``d +=`` the sum of so many rows of int8 weights, on LANES lanes; ``narrow`` sums them in int8, which must not overflow."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = signature.args
-        total = None
-        for row in range(rows):
-            line = _load(context, builder, kind[2], args[2], args[3 + row])
-            total = line if total is None else builder.add(total, line)
+        element = context.get_data_type(kind[0].dtype)
+        lines = [_load(context, builder, kind[2], args[2], place) for place in args[3:]]
+        if not narrow:
+            lines = [_as(builder, line, element) for line in lines]
+        total = lines[0]
+        for line in lines[1:]:
+            total = builder.add(total, line)
         place = _pointer(context, builder, kind[0], args[0], args[1], LANES)
-        change = _as(builder, total, context.get_data_type(kind[0].dtype))
-        builder.store(builder.add(builder.load(place, align=1), change), place, align=1)
+        builder.store(builder.add(builder.load(place, align=1), _as(builder, total, element)), place, align=1)
         return context.get_dummy_value()
 
     def two(typing_context: Any, d: Any, i: Any, w: Any, a: Any, b: Any) -> Any:
@@ -119,48 +121,6 @@ def _tester(signed: bool) -> Any:
         return types.uint32(d, types.intp), generate
 
     return intrinsic(without)
-
-
-def _summer(block: int, bits: int) -> Any:
-    """``d += scale * (sum of rows of a block of int8 weights)``, the rows listed by spikes and summed in lanes of so many bits.
-
-    ``ranges`` holds, three numbers for each kernel row, the first and the last (exclusive) place in ``spikes`` and the place in ``w``
-    of the row of a spike number 0; the row of spike n is ``n * block`` further. The caller makes sure that no sum overflows.
-    """
-    lanes = min(block, 64)
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = signature.args
-        d, i, _, _, _, rows, scale = args
-        i64 = ir.IntType(64)
-        element = context.get_data_type(kind[0].dtype)
-        stored, narrow = ir.VectorType(ir.IntType(8), lanes), ir.VectorType(ir.IntType(bits), lanes)
-        weights, spike, limits = (context.make_array(kind[k])(context, builder, args[k]).data for k in (2, 3, 4))
-        sums = [cgutils.alloca_once_value(builder, ir.Constant(narrow, None)) for _ in range(block // lanes)]
-        for total in sums:
-            builder.store(ir.Constant(narrow, None), total)
-        with cgutils.for_range(builder, rows) as row:
-            place = builder.mul(row.index, i64(3))
-            first, last, offset = (builder.load(builder.gep(limits, [builder.add(place, i64(k))])) for k in range(3))
-            with cgutils.for_range(builder, builder.sub(last, first)) as step:
-                number = builder.load(builder.gep(spike, [builder.add(first, step.index)]))
-                start = builder.add(offset, builder.mul(builder.sext(number, i64), i64(block)))
-                for k, total in enumerate(sums):
-                    pointer = builder.gep(weights, [builder.add(start, i64(k * lanes))])
-                    line = builder.load(builder.bitcast(pointer, stored.as_pointer()), align=1)
-                    builder.store(builder.add(builder.load(total), _as(builder, line, narrow.element)), total)
-        factor = builder.trunc(scale, element) if element.width < 64 else scale
-        splat = _splat(builder, factor, lanes)
-        for k, total in enumerate(sums):
-            target = _pointer(context, builder, kind[0], d, builder.add(i, i64(k * lanes)), lanes)
-            scaled = builder.mul(_as(builder, builder.load(total), element), splat)
-            builder.store(builder.add(builder.load(target, align=1), scaled), target, align=1)
-        return context.get_dummy_value()
-
-    def rows_of(typing_context: Any, d: Any, i: Any, w: Any, spikes: Any, ranges: Any, rows: Any, scale: Any) -> Any:
-        return types.void(d, types.intp, w, spikes, ranges, types.intp, types.int64), generate
-
-    return intrinsic(rows_of)
 
 
 def _bit_summer(block: int) -> Any:
@@ -368,22 +328,11 @@ def _numpy_adder(sign: int) -> Callable[..., int]:
 
 
 def _numpy_add_together(d: Any, i: int, w: Any, *rows: int) -> None:
-    d[i : i + LANES] += sum((w[j : j + LANES] for j in rows), np.zeros(LANES, np.int8)).astype(d.dtype)
+    d[i : i + LANES] += sum((w[j : j + LANES].astype(d.dtype) for j in rows), np.zeros(LANES, d.dtype))
 
 
 def _numpy_test(d: Any, i: int, low: Any | None = None) -> int:
     return _due(d, i, low)
-
-
-def _numpy_summer(block: int, bits: int) -> Callable[..., None]:
-    def add_rows(d: Any, i: int, w: Any, spikes: Any, ranges: Any, rows: int, scale: int) -> None:
-        total = np.zeros(block, f"int{bits}")
-        for first, last, offset in ranges[: 3 * rows].reshape(-1, 3):
-            for number in spikes[first:last].astype(np.int64):
-                total += w[offset + number * block :][:block]
-        d[i : i + block] += (total.astype(d.dtype) * scale).astype(d.dtype)
-
-    return add_rows
 
 
 def _numpy_bit_summer(block: int) -> Callable[..., None]:
@@ -433,6 +382,9 @@ def _numpy_count(mask: int) -> int:
 add_2: Callable[..., Any]
 add_3: Callable[..., Any]
 add_4: Callable[..., Any]
+add_2_wide: Callable[..., Any]
+add_3_wide: Callable[..., Any]
+add_4_wide: Callable[..., Any]
 add_scaled: Callable[..., Any]
 add_scaled_rows: Callable[..., Any]
 charge: Callable[..., Any]
@@ -444,10 +396,8 @@ shifted: Callable[..., Any]
 if config.DISABLE_JIT:  # type: ignore[attr-defined]
     add = add_signed = _numpy_adder(1)
     subtract = subtract_signed = _numpy_adder(-1)
-    add_2 = add_3 = add_4 = _numpy_add_together
+    add_2 = add_3 = add_4 = add_2_wide = add_3_wide = add_4_wide = _numpy_add_together
     test = test_signed = _numpy_test
-    add_rows_32, add_rows_64, add_rows_128 = (_numpy_summer(block, 8) for block in (32, 64, 128))
-    add_wide_rows = _numpy_summer(LANES, 16)
     add_bits_64, add_bits_128, add_bits_256, add_bits_512 = (_numpy_bit_summer(block) for block in (64, 128, 256, 512))
     add_scaled = add_scaled_rows = _numpy_add_scaled
     charge, discharge = _numpy_charge, _numpy_discharge
@@ -455,10 +405,9 @@ if config.DISABLE_JIT:  # type: ignore[attr-defined]
 else:
     add, add_signed = _adder(False, False), _adder(False, True)
     subtract, subtract_signed = _adder(True, False), _adder(True, True)
-    add_2, add_3, add_4 = (_rows_adder(rows) for rows in (2, 3, 4))
+    add_2, add_3, add_4 = (_rows_adder(rows, True) for rows in (2, 3, 4))
+    add_2_wide, add_3_wide, add_4_wide = (_rows_adder(rows, False) for rows in (2, 3, 4))
     test, test_signed = _tester(False), _tester(True)
-    add_rows_32, add_rows_64, add_rows_128 = (_summer(block, 8) for block in (32, 64, 128))
-    add_wide_rows = _summer(LANES, 16)
     add_bits_64, add_bits_128, add_bits_256, add_bits_512 = (_bit_summer(block) for block in (64, 128, 256, 512))
     add_scaled, add_scaled_rows = _scaled_adder(1), _scaled_adder(4)
     charge, discharge = _charge, _discharge
