@@ -262,7 +262,8 @@ class _Parts:
         return self._file(first).exists()
 
     def add(self, first: int, arrays: Arrays) -> None:
-        scratch = self._file(first).with_suffix(".scratch.npz")
+        # A name of its own: somebody may have started the same evaluation twice.
+        scratch = self._file(first).with_suffix(f".{os.getpid()}.scratch.npz")
         try:
             np.savez_compressed(scratch, **arrays)  # type: ignore[arg-type]
             os.replace(scratch, self._file(first))

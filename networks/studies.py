@@ -87,6 +87,8 @@ def exits(options: argparse.Namespace) -> list[str]:
             lines += [f"### `{name}`, T = {steps}, {len(whole['clocked']):,} images", ""]
             lines += [compare(whole), found.markdown()]
             lines += figure(plot.trade_off(whole), f"trade-off-{name}-{steps}", f"trade-off of {name}, T = {steps}")
+            if steps == 32:
+                lines += figure(plot.firing_rates(whole), f"firing-rates-{name}", f"firing rate by layer of {name}")
     return lines
 
 
