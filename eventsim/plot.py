@@ -218,7 +218,8 @@ def accuracy_over_time(evaluations: Mapping[str, Evaluation] | Evaluation) -> Fi
     axes.set(xlabel="time (steps)", ylabel="accuracy")
     axes.set_xlim(left=0)
     _percent(axes)
-    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=8, loc="lower right")
     return figure
 
 
