@@ -284,7 +284,8 @@ def trade_off(evaluations: Mapping[str, Evaluation] | Evaluation, points: Iterab
     panels[0].set_ylabel("accuracy")
     panels[0].set_ylim(low, high)
     _percent(panels[0])
-    panels[1].legend(frameon=False, fontsize=8, loc="lower right")
+    handles, labels = panels[1].get_legend_handles_labels()
+    figure.legend(handles, labels, frameon=False, fontsize=8, loc="outside lower center", ncols=4)
     return figure
 
 
