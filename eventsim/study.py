@@ -19,7 +19,7 @@ from eventsim.errors import RunError
 from eventsim.evaluating import evaluate
 from eventsim.evaluation import Evaluation
 from eventsim.job import DEFAULT_RESOLUTION
-from eventsim.network import Driven, Network, Spiking, feed_forward_order
+from eventsim.network import Driven, Network, Spiking, feed_forward_order, ticks
 
 MODES = {"clocked": 1, "asynchronous": DEFAULT_RESOLUTION}
 RESOLUTIONS = (1, 2, 4, 16, 64, 256, 4096, DEFAULT_RESOLUTION)
@@ -107,9 +107,9 @@ def resolution_points(network: Network, values: Iterable[int] = RESOLUTIONS) -> 
 
 
 def delay_points(network: Network, values: Iterable[float] = DELAYS) -> list[Point]:
-    """The same delay, in steps, in every projection; see :func:`delayed`."""
+    """The same delay, in steps, in every projection, as the mode rounds it; see :func:`delayed`."""
     return [
-        Point({"series": mode, "delay": value}, delayed(network, value), {"resolution": resolution})
+        Point({"series": mode, "delay": value}, delayed(network, ticks(value, resolution) / resolution), {"resolution": resolution})
         for mode, resolution in MODES.items()
         for value in values
     ]

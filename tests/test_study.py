@@ -44,6 +44,22 @@ def test_a_delay_of_whole_steps_moves_every_spike(tmp_path):
     assert np.array_equal(plain.readout, late.readout[2:])
 
 
+def test_delays_are_rounded_before_they_add_up():
+    """Clocked, half a step is a step in every layer; a bias that waits for three of them waits three steps, not one and a half."""
+    net = es.Network()
+    net.driven("a", 1, threshold=1)
+    for name in ("b", "c", "d"):
+        net.spiking(name, 1, threshold=1)
+    net.readout("out", 1)
+    for source, target in (("a", "b"), ("b", "c"), ("c", "d"), ("d", "out")):
+        net.connect(source, target, [[1]])
+    net.bias("d", [1])
+    for point in study.delay_points(net, (0.5,)):
+        delays = {p.name: p.delay for p in point.network.projections}
+        assert delays["a->b"] == delays["d->out"] == (1 if point.settings["resolution"] == 1 else 0.5)
+        assert delays["d.bias->d"] == 3 * delays["a->b"]
+
+
 def test_a_recurrent_network_has_no_delay_sweep():
     net = small_network()
     net.connect("b", "b", np.ones((45, 45), int), delay=1)
