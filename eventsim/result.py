@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -393,7 +393,11 @@ class Describer:
             job.resolution,
             list(self._populations),
             list(self._projections),
-            [replace(e, effective=job.encoded[e.population]) for e in self._encoders if e.population in job.encoded],
+            [
+                EncoderInfo(e.population, e.macs, e.synapses, job.encoded[e.population])
+                for e in self._encoders
+                if e.population in job.encoded
+            ],
             self._network.output,
             list(self._network.labels),
             None if rule is None else {"kind": rule.kind, "threshold": int(rule.threshold)},
