@@ -997,14 +997,16 @@ def walk(data: bytes, path: Path) -> Iterator[tuple[str, str, str, str, Mutation
 OPTIONAL = {"output", "labels", "rate", "input", "encoder"}
 
 
-# By default every 17th case, among the slow tests every other one, and every mutator at least once; all of them take minutes.
-@pytest.mark.parametrize("every", [17, pytest.param(2, marks=pytest.mark.slow)])
+# By default every 17th case and every mutator at least once; all of them take minutes, in two parts for two processors.
+@pytest.mark.parametrize(
+    ("first", "every"), [(0, 17), pytest.param(0, 2, marks=pytest.mark.slow), pytest.param(1, 2, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("sample", SAMPLES)
-def test_hostile_structures(sample: str, every: int, sample_files: dict[str, bytes], tmp_path: Path) -> None:
+def test_hostile_structures(sample: str, first: int, every: int, sample_files: dict[str, bytes], tmp_path: Path) -> None:
     data = sample_files[sample]
     path, again = tmp_path / "net.h5", tmp_path / "again.h5"
     cases = list(walk(data, path))
-    chosen = cases[::every]
+    chosen = cases[first::every]
     covered = {(case[0], case[3]) for case in chosen}
     for case in cases:
         if (case[0], case[3]) not in covered:
