@@ -73,6 +73,7 @@ def finish(sums: Any, padded: int, bias: Any, currents: Any) -> Any:
 @njit(cache=True, _nrt=False, nogil=True)  # type: ignore[call-overload, untyped-decorator, unused-ignore]
 def accumulate(values: Any, channels: int, records: Any, weights: Any, row_step: int, tap_step: int, channel_step: int, out: Any) -> None:
     """Add value times weight over all synapses (see :func:`eventsim.compile.padded_stencil`)."""
+    # Where the weights of the last four inputs lie, and their values.
     a = b = c = d = np.int64(0)
     fa = fb = fc = fd = values[0]
     for location in range(len(values) // channels):
