@@ -19,9 +19,9 @@ import eventsim as es
 from eventsim.engines import layered
 
 
-def clock(kind: type, seconds: dict[str, float]) -> Callable[..., Any]:
-    """Make the class add the time of each ``run`` to ``seconds``; returns the method as it was."""
-    original = kind.run
+def clock(kind: type, method: str, seconds: dict[str, float]) -> Callable[..., Any]:
+    """Make the class add the time of each call of the method to ``seconds``; returns the method as it was."""
+    original = getattr(kind, method)
 
     def run(self: Any, *args: Any) -> Any:
         start = time.perf_counter()
@@ -30,7 +30,7 @@ def clock(kind: type, seconds: dict[str, float]) -> Callable[..., Any]:
         finally:
             seconds[self.name] = seconds.get(self.name, 0.0) + time.perf_counter() - start
 
-    kind.run = run
+    setattr(kind, method, run)
     return original
 
 
@@ -47,13 +47,14 @@ def measure(name: str, resolution: int, rate: float, steps: int, repeats: int) -
     settings: dict[str, Any] = {"steps": steps, "resolution": resolution, "record": "none"}
     simulator.run(images[0], **settings)
     seconds: dict[str, float] = {}
-    originals = {kind: clock(kind, seconds) for kind in (layered._Layer, layered._Driven)}
+    methods = ((layered._Layer, "run"), (layered._Layer, "run_raster"), (layered._Driven, "run"))
+    originals = [(kind, method, clock(kind, method, seconds)) for kind, method in methods]
     start = time.perf_counter()
     for _ in range(repeats):
         result = simulator.run(images[0], **settings)
     total = (time.perf_counter() - start) / repeats
-    for kind, original in originals.items():
-        kind.run = original
+    for kind, method, original in originals:
+        setattr(kind, method, original)
     spikes = result.spikes_per_population()
     incoming = {p.target: p.source for p in result.info.projections}
     additions = dict(zip((p.target for p in result.info.projections), result.counts.additions.sum(0).tolist(), strict=True))

@@ -190,11 +190,6 @@ def test_end_of_a_tick():
 
 
 @njit
-def charge(v, current, threshold, i):
-    return simd.charge(v, current, threshold, i)
-
-
-@njit
 def add_scaled(d, i, w, j, factor):
     simd.add_scaled(d, i, w, j, factor)
 
@@ -202,20 +197,6 @@ def add_scaled(d, i, w, j, factor):
 @njit
 def peek(array, i):
     return simd.peek(array, i)
-
-
-def test_charging_driven_neurons():
-    rng = np.random.default_rng(6)
-    for _ in range(50):
-        v, current = (rng.integers(-50, 50, 128).astype(np.int32) for _ in range(2))
-        threshold = rng.integers(1, 40, 128).astype(np.int32)
-        twin, i = v.copy(), int(rng.integers(0, 97))
-        expected = v[i : i + 32] + current[i : i + 32]
-        fires = charge(v, current, threshold, i)
-        assert fires == simd._numpy_charge(twin, current, threshold, i)
-        assert [bool(fires >> n & 1) for n in range(32)] == (expected >= threshold[i : i + 32]).tolist()
-        np.testing.assert_array_equal(v, twin)
-        np.testing.assert_array_equal(v[i : i + 32], expected - np.where(expected >= threshold[i : i + 32], threshold[i : i + 32], 0))
 
 
 @njit
@@ -285,29 +266,6 @@ def test_adding_scaled_vectors(weight, factor_type):
 def test_peeking():
     array = np.arange(12, dtype=np.int16).reshape(3, 4)
     assert peek(array, 7) == simd._numpy_peek(array, 7) == 7
-
-
-@pytest.mark.parametrize("ticks", [1, 7])
-def test_driven_neurons_clocked(ticks):
-    """Tick by tick against V = v0 + I*t - threshold * spikes, in windows."""
-    rng = np.random.default_rng(8)
-    size = 128
-    v0, current, threshold = rng.integers(-30, 30, size), rng.integers(-10, 40, size), rng.integers(1, 50, size)
-    v = v0.astype(np.int32)
-    potential, found, expected, spikes = v0.copy(), [], [], np.zeros(21, np.int64)
-    for since in range(0, 21, ticks):
-        loose, neuron, tick = np.empty(size * ticks + k.SLACK, np.int32), np.empty(size * ticks, np.int32), np.empty(size * ticks, np.int64)
-        starts = np.empty((size // 64, ticks + 1), np.int64)
-        n = k.drive_clocked(v, current.astype(np.int32), threshold.astype(np.int32), ticks, 64, loose, starts, tick, neuron, since, spikes)
-        found += zip(tick[:n].tolist(), neuron[:n].tolist(), strict=True)
-        for t in range(since + 1, since + ticks + 1):
-            potential = potential + current
-            fires = potential >= threshold
-            potential = potential - np.where(fires, threshold, 0)
-            expected += [(t, int(i)) for i in np.flatnonzero(fires)]
-    assert found == expected
-    np.testing.assert_array_equal(v, potential)
-    assert spikes.tolist() == np.bincount([t - 1 for t, _ in expected], minlength=21).tolist()
 
 
 @pytest.mark.parametrize("resolution", [1, 3, 2**20, 2**40])

@@ -99,6 +99,10 @@ class Scratch(NamedTuple):
     split: Any
     places: Any
     offsets: Any
+    counts: Any  # these for rasters
+    currents: Any
+    words: Any
+    targets: Any
 
 
 class Train(NamedTuple):
@@ -929,35 +933,6 @@ def drive(threshold, v0, current, count, following, refractory, resolution, chec
                 tick = FOREVER
         following[neuron], count[neuron] = tick, spikes
     return DONE, n, len(current)
-
-
-@compiled
-def drive_clocked(v, current, threshold, ticks, block, loose, starts, tick, neuron, since, spikes):
-    """Spikes of driven neurons in so many ticks of one step each, by tick; returns their number.
-
-    The arrays, int32, are padded to whole blocks with neurons that never fire; no potential leaves int32. A block of neurons at a
-    time, to have it in the cache: its spikes go to ``loose``, those of a block and a tick from ``starts[block, tick]`` on.
-    ``spikes`` counts them, by step.
-    """
-    n = 0
-    blocks = len(v) // block
-    for b in range(blocks):
-        for t in range(ticks):
-            starts[b, t] = n
-            for i in range(b * block, (b + 1) * block, LANES):
-                fires = simd.charge(v, current, threshold, i)
-                n = append(loose, n, i, fires)
-        starts[b, ticks] = n
-    at = 0
-    for t in range(ticks):
-        before = at
-        for b in range(blocks):
-            for i in range(starts[b, t], starts[b, t + 1]):
-                neuron[at] = loose[i]
-                tick[at] = since + t + 1
-                at += 1
-        spikes[since + t] = at - before
-    return n
 
 
 @compiled

@@ -15,26 +15,31 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from eventsim.compile import ROWS, RUN, aligned, compile_tables, padded_stencil
+from eventsim.compile import ADDITIONS, ROWS, RUN, SYNAPSES, TOOLBOX, aligned, aligned_zeros, compile_tables, padded_stencil
 from eventsim.engines import layer_kernels as k
-from eventsim.engines import queue
+from eventsim.engines import queue, raster, raster_kernels
 from eventsim.engines.pipeline import Pipeline
 from eventsim.engines.reference import overflow_message
 from eventsim.engines.simd import LANES
 from eventsim.errors import PotentialOverflow, RunError
 from eventsim.job import OPERATIONS, Counts, Job, NoRecorder, Recorder, check_room, prepare
-from eventsim.network import Driven, Network, Projection, Readout, Spiking, feed_forward_order
+from eventsim.network import Driven, Network, Projection, Readout, Source, Spiking, feed_forward_order
 from eventsim.tables import Conv2d, Dense, IntArray, Shape, Sparse, spatial
 
 # Spikes of driven neurons that a window is meant to have: enough to be worth its overhead, few enough for the cache.
 _WINDOW = 2**16
 # Bits of a tick by which spikes are sorted in one pass, at most.
 _DIGIT = 13
-# Neurons of a driven population that are run together, for the cache.
-_BLOCK = 2**10
+# Clocked windows are as long as the rasters of all populations together have room for in so many bytes, ...
+_RASTER = 2**23
+# ... and a layer of up to so many channels is run from rasters; gathering (bit-sliced) is faster for wider ones.
+_WIDEST = 128
 # From this resolution on so few spikes share a tick that gathering them is not worth its tables.
 _SPARSE = 2**10
 _NO_SIGNS, _NO_PROJECTIONS = np.zeros(0, np.int8), np.zeros(0, np.int16)
+_NO_RASTER = np.zeros(0, np.uint32), np.zeros(0, np.uint32)
+# The spikes of a population in a window.
+Spikes = k.Train | raster.Raster
 
 
 class Start(NamedTuple):
@@ -48,6 +53,16 @@ class Start(NamedTuple):
 
 
 @dataclass
+class Summing:
+    """How a population is run from the raster of its source; its other projections are bias clocks."""
+
+    compiled: raster.Summing
+    source: Projection
+    row: int  # among the incoming projections
+    clocks: list[int]  # likewise
+
+
+@dataclass
 class Layout:
     """The compiled tables of one population."""
 
@@ -55,11 +70,13 @@ class Layout:
     incoming: list[Projection]
     room: dict[str, int]
     v: IntArray  # initial potentials, (locations, channels)
-    _starts: dict[bool, Start] = field(default_factory=dict)
+    summing: Summing | None = None
+    _starts: dict[tuple[bool, bool], Start] = field(default_factory=dict)
 
-    def start(self, parks: bool) -> Start:
-        """The state before a run."""
-        if parks not in self._starts:
+    def start(self, parks: bool, summed: bool) -> Start:
+        """The state before a run; what is summed from rasters has 32 bits."""
+        key = (parks, summed)
+        if key not in self._starts:
             of = self.layer.scalars
             role, highest, padded = of[k.ROLE], int(of[k.HIGHEST]), int(of[k.PADDED])
             wide = np.full((len(self.v), padded), -1, np.int64)
@@ -67,7 +84,7 @@ class Layout:
             d: IntArray = wide.ravel()
             bound = max(int(np.abs(d).max()), highest)
             # Readouts are few; they start where they will not have to be widened soon.
-            dtype = next(t for t in _TYPES[0 if role == k.NEURONS else 1 :] if bound <= _limits(t, parks, highest)[0])
+            dtype = next(t for t in _TYPES[0 if role == k.NEURONS and not summed else 1 :] if bound <= _limits(t, parks, highest)[0])
             due = np.flatnonzero(d >= 0) if role == k.NEURONS else np.zeros(0, np.int64)
             scalars = np.zeros(k.SCALARS, np.int64)
             scalars[[k.BOUND, k.DECIDED_AT, k.WAITING]] = bound, 1, len(due)
@@ -77,8 +94,8 @@ class Layout:
             if parks:
                 d[due] -= scalars[k.PARK]
             low = np.full(d.size if of[k.SIGNED] else 0, scalars[k.LOWEST], dtype)
-            self._starts[parks] = Start(scalars, d.astype(dtype), low, _theta(self.layer, dtype), due)
-        return self._starts[parks]
+            self._starts[key] = Start(scalars, d.astype(dtype), low, _theta(self.layer, dtype), due)
+        return self._starts[key]
 
 
 class DrivenLayout:
@@ -90,14 +107,18 @@ class DrivenLayout:
         self.size = int(np.prod(population.shape))
         # What a potential may be apart from what the current brings.
         self.span = int(np.abs(self.v0).max()) + int(self.threshold.max())
-        # Padded with neurons that never fire.
-        padded = -(-self.size // _BLOCK) * _BLOCK
-        v, theta = np.full(padded, -1, np.int32), np.ones(padded, np.int32)
-        copies = self.size // len(self.threshold)
-        theta[: self.size] = np.tile(self.threshold, copies)
-        if self.span < 2**31:
-            v[: self.size] = np.tile(self.v0, copies)
-        self.v, self.theta = aligned(v, np.int32), aligned(theta, np.int32)
+        self.locations, self.channels = self.size // len(self.threshold), len(self.threshold)
+        # Location by location, padded with channels that never fire.
+        self.padded = 32 * raster.blocks(self.channels)
+        wide = self.span < 2**31
+        self.v = self.lanes(self.v0 if wide else np.full(self.channels, -1), -1)
+        self.theta = self.lanes(self.threshold if wide else np.ones(self.channels), 1)
+
+    def lanes(self, values: IntArray, other: int) -> IntArray:
+        """Values per channel, or per neuron, for all lanes."""
+        out = np.full((self.locations, self.padded), other, np.int32)
+        out[:, : self.channels] = values.reshape(-1, self.channels)
+        return aligned(out, np.int32)
 
 
 class Layouts:
@@ -138,7 +159,7 @@ class Layouts:
     def dense(self) -> dict[str, Layout]:
         """With the tables that gathering takes."""
         if self._dense is None:
-            self._dense = {name: _with_gathers(self.network, name, layout) for name, layout in self.sparse.items()}
+            self._dense = {name: _for_many(self.network, name, layout) for name, layout in self.sparse.items()}
         return self._dense
 
 
@@ -211,8 +232,8 @@ def _layout(network: Network, name: str) -> Layout:
     return Layout(layer, incoming, room, np.broadcast_to(population.v0, (height * width, channels)).astype(np.int64))
 
 
-def _with_gathers(network: Network, name: str, layout: Layout) -> Layout:
-    """Add the tables by which the spikes of a tick are summed target by target (see :func:`layer_kernels.gather`)."""
+def _for_many(network: Network, name: str, layout: Layout) -> Layout:
+    """Add the tables for ticks with many spikes: see :func:`layer_kernels.gather` and :mod:`eventsim.engines.raster`."""
     shape = network.populations[name].shape
     columns, gathers = layout.layer.projections.copy(), layout.layer.gathers.copy()
     bits: list[IntArray] = []
@@ -229,9 +250,41 @@ def _with_gathers(network: Network, name: str, layout: Layout) -> Layout:
         for key, size in (("locations", int(g[k.G_HEIGHT] * g[k.G_WIDTH])), ("source", int(np.prod(source)))):
             room[key] = max(room[key], size)
     bits.append(np.zeros(k.ZEROS, np.uint64))
-    return Layout(
-        layout.layer._replace(projections=columns, gathers=gathers, bits=_joined(bits, np.uint64)), layout.incoming, room, layout.v
-    )
+    layer = layout.layer._replace(projections=columns, gathers=gathers, bits=_joined(bits, np.uint64))
+    return Layout(layer, layout.incoming, room, layout.v, _summing(network, name, layout))
+
+
+def _summing(network: Network, name: str, layout: Layout) -> Summing | None:
+    """How a population is run from a raster, if it can be."""
+    population = network.populations[name]
+    if not isinstance(population, Spiking) or any(p.delay for p in layout.incoming):
+        return None
+    sources = {row: network.populations[p.source] for row, p in enumerate(layout.incoming)}
+    clocks = [row for row, p in sources.items() if isinstance(p, Source) and p.emits == "clock" and p.shape == (1,)]
+    others = [row for row in sources if row not in clocks]
+    if len(others) != 1 or isinstance(sources[others[0]], Source):
+        return None
+    height, width, channels = spatial(population.shape)
+    padded = int(layout.layer.scalars[k.PADDED])
+    if padded > _WIDEST:
+        return None
+    constant = None
+    if clocks:
+        lanes = np.zeros((height * width, padded), np.int64)
+        for row in clocks:
+            table = layout.incoming[row].table
+            if not isinstance(table, Dense):
+                return None
+            lanes[:, :channels] += table.weights.reshape(height * width, channels)
+        constant = lanes
+    projection = layout.incoming[others[0]]
+    if isinstance(projection.table, Sparse):
+        return None
+    compiled = raster.summing(
+        projection.table, sources[others[0]].shape, population.shape, padded, constant, _theta(layout.layer, np.int64),
+        population.signed, population.reset == "zero",
+    )  # fmt: skip
+    return None if compiled is None else Summing(compiled, projection, others[0], clocks)
 
 
 def _gather(table: Conv2d | Dense, source: Shape, target: Shape, padded: int) -> tuple[IntArray, IntArray] | None:
@@ -328,7 +381,8 @@ class _Layer:
         self.spiking = bool(scalars[k.ROLE] == k.NEURONS)
         self.signed = bool(scalars[k.SIGNED])
         self.parks = self.spiking and job.refractory[name] > 1
-        self.start = layout.start(self.parks)
+        self.summing = layout.summing if job.resolution == 1 and not self.parks else None
+        self.start = layout.start(self.parks, self.summing is not None)
         lanes, signed = size if self.spiking else 0, size if self.signed else 0
         self.state = k.State(
             self.start.scalars.copy(),
@@ -343,6 +397,8 @@ class _Layer:
         self.tally = k.Tally(spikes[0], spikes[1], operations, readout)
         self.out = _empty(size + 1024 if self.spiking else 0, self.signed)
         self.spare: k.Train | None = None
+        self.shape = job.network.populations[name].shape
+        self.rasters = [_NO_RASTER]
 
     def begin(self) -> None:
         """Go to the start of a run."""
@@ -355,11 +411,13 @@ class _Layer:
             state.low[:], state.net[:] = start.low, 0
         if len(start.due):
             state.ring_tick[: len(start.due)], state.ring_lane[: len(start.due)] = 1, start.due
+        self.in_ring = True
 
     def alternate(self) -> None:
         """From now on leave the spikes of a window alone while the next one runs."""
         if self.spare is None:
             self.spare = _empty(len(self.out.tick), self.signed)
+            self.rasters.append(_NO_RASTER)
 
     def _widen(self) -> None:
         """Give d the next wider type."""
@@ -375,8 +433,67 @@ class _Layer:
             d[parked] += park - int(scalars[k.PARK])
         self.state = old._replace(d=d, low=low, theta=_theta(self.layer, dtype))
 
-    def run(self, train: k.Train, until: int, scratch: k.Scratch) -> k.Train | None:
+    def sums(self, ticks: int) -> bool:
+        """Whether so many ticks can be run from a raster: potentials surely stay in 32 bits."""
+        if self.summing is None or self.state.d.dtype != np.int32:
+            return False
+        s, rise = self.state.scalars, ticks * self.summing.compiled.rise
+        if s[k.BOUND] + rise > s[k.LIMIT]:
+            # A reset may leave |d| at the threshold.
+            most = k.largest(self.state.d, False, 0, self.state.ring_lane, 0, 0)
+            s[k.BOUND] = max(int(self.layer.scalars[k.HIGHEST]), most)
+        return bool(s[k.BOUND] + rise <= s[k.LIMIT])
+
+    def run_raster(self, source: raster.Raster, since: int, until: int, scratch: k.Scratch) -> raster.Raster:
+        """Run to the end of a tick from the raster of the source; returns that of the population."""
+        assert self.summing is not None
+        of, state, ticks = self.summing.compiled, self.state, until - since
+        height, width, channels = spatial(self.shape)
+        room = raster.room(ticks, height * width, channels)
+        out = self.rasters.pop(0)
+        if len(out[0]) != room:
+            out = np.zeros(room, np.uint32), np.zeros(room if self.signed else 0, np.uint32)
+        self.rasters.append(out)
+        raster_kernels.integrate(
+            *of.tables, state.d, state.net, source.masks, source.negative, ticks, source.length, *out,
+            scratch.currents, scratch.words, scratch.targets,
+        )  # fmt: skip
+        state.scalars[k.BOUND] += ticks * of.rise
+        state.scalars[[k.HEAD, k.WAITING]] = 0
+        self.in_ring = False
+        found = raster.Raster(since, ticks, source.length, height * width, channels, *out)
+        projections, records, operations = self.layer.projections, self.layer.records, self.tally.operations
+        row = projections[self.summing.row]
+        raster_kernels.count_operations(
+            source.masks, source.negative, ticks, source.length, source.locations, raster.blocks(source.channels), records,
+            int(row[k.RECORDS]), scratch.counts, operations[row[k.NUMBER], since:until],
+        )  # fmt: skip
+        for clock in self.summing.clocks:
+            row = projections[clock]
+            synapses, additions, toolbox = records[row[k.RECORDS], [SYNAPSES, ADDITIONS, TOOLBOX]]
+            effective = self.layer.effective[row[k.NONZERO]] if row[k.NONZERO] >= 0 else synapses
+            operations[row[k.NUMBER], since:until] += 1, synapses, additions, toolbox, effective
+        found.count_steps(self.tally.spikes[since:until], self.tally.negative[since:until], scratch.counts)
+        if not state.scalars[k.FIRST_TICK]:
+            state.scalars[k.FIRST_TICK] = _first(self.tally.spikes[since:until], since)
+        return found
+
+    def _enter_ring(self, since: int) -> None:
+        """After a raster, tick by tick again: the neurons that are still due have to be in the ring."""
+        state, s = self.state, self.state.scalars
+        due = state.d >= 0
+        if self.signed:
+            state.low[:] = np.where(state.net > 0, -np.resize(state.theta, state.d.size), s[k.LOWEST])
+            due |= state.d < state.low
+        lanes = np.flatnonzero(due)
+        state.ring_tick[: len(lanes)], state.ring_lane[: len(lanes)] = since + 1, lanes
+        s[[k.HEAD, k.WAITING]] = 0, len(lanes)
+        self.in_ring = True
+
+    def run(self, train: k.Train, since: int, until: int, scratch: k.Scratch) -> k.Train | None:
         """Run to the end of a tick; returns the spikes, or None if a potential left int32."""
+        if not self.in_ring:
+            self._enter_ring(since)
         if self.spare is not None:
             self.out, self.spare = self.spare, self.out
         scalars = self.state.scalars
@@ -395,11 +512,11 @@ class _Layer:
 
     def snapshot(self) -> Any:
         """Everything that :meth:`restore` needs to run on from here again."""
-        return self.state._replace(**{key: aligned(a, a.dtype) for key, a in self.state._asdict().items()})
+        return self.state._replace(**{key: aligned(a, a.dtype) for key, a in self.state._asdict().items()}), self.in_ring
 
     def restore(self, snapshot: Any) -> None:
         """Go back to a snapshot."""
-        self.state = snapshot
+        self.state, self.in_ring = snapshot
 
 
 class _Driven:
@@ -409,11 +526,10 @@ class _Driven:
         self.name, self.resolution, self.refractory, self.layout = name, job.resolution, job.refractory[name], layout
         self.steps, self.spikes = job.steps, spikes
         self.bits = layout.size.bit_length()
-        self.padded_current = aligned(np.zeros(len(layout.v), np.int32), np.int32)
         self.buffers = [np.empty(2**14, np.int64), np.empty(2**14, np.int64)]
         self.digits = np.empty(2**_DIGIT + 1, np.int64)
-        self.loose = np.empty(0, np.int32)
         self.trains = [_empty(0, False)]
+        self.rasters = [_NO_RASTER[0]]
         self.state: list[IntArray] = []
 
     def begin(self, current: IntArray) -> None:
@@ -427,7 +543,7 @@ class _Driven:
         self.checked = self.layout.span + max(high, -low) * self.steps >= 2**31
         self.clocked = self.resolution == 1 and self.refractory == 1 and not self.checked
         if self.clocked:
-            self.padded_current[: len(current)] = current
+            self.padded_current = self.layout.lanes(current, 0)
             if len(self.state) != 1:
                 self.state = [aligned(self.layout.v, np.int32)]
             self.state[0][:] = self.layout.v
@@ -442,6 +558,7 @@ class _Driven:
         """From now on leave the spikes of a window alone while the next one runs."""
         if len(self.trains) == 1:
             self.trains.append(_empty(0, False))
+            self.rasters.append(_NO_RASTER[0])
 
     def _train(self, room: int) -> k.Train:
         """Room for the spikes of a window."""
@@ -454,28 +571,32 @@ class _Driven:
         """The longest window that this population can run."""
         return int(k.FOREVER) if self.clocked else 2 ** (62 - self.bits)
 
-    def run(self, since: int, until: int) -> k.Train | None:
+    def run(self, since: int, until: int, scratch: k.Scratch) -> k.Train | raster.Raster | None:
         """The spikes of a window, sorted; None if a potential left int32."""
-        train = self._run_clocked(since, until) if self.clocked else self._run(since, until)
+        if self.clocked:
+            return self._run_clocked(since, until, scratch)
+        train = self._run(since, until)
         if train is None or not len(train.tick):
             return train
         self.first_tick = self.first_tick or int(train.tick[0])
-        if not self.clocked:
-            steps = np.arange(since // self.resolution, (until - 1) // self.resolution + 1)
-            inside = np.searchsorted(train.tick, (steps + 1) * self.resolution, side="right")
-            self.spikes[steps] += np.diff(inside, prepend=0)
+        steps = np.arange(since // self.resolution, (until - 1) // self.resolution + 1)
+        inside = np.searchsorted(train.tick, (steps + 1) * self.resolution, side="right")
+        self.spikes[steps] += np.diff(inside, prepend=0)
         return train
 
-    def _run_clocked(self, since: int, until: int) -> k.Train:
-        (v,), ticks = self.state, until - since
-        if len(self.loose) < len(v) * ticks + k.SLACK:
-            self.loose = np.empty(len(v) * ticks + k.SLACK, np.int32)
-        train = self._train(len(self.loose))
-        starts = np.empty((len(v) // _BLOCK, ticks + 1), np.int64)
-        n = k.drive_clocked(
-            v, self.padded_current, self.layout.theta, ticks, _BLOCK, self.loose, starts, train.tick, train.neuron, since, self.spikes
-        )
-        return train._replace(tick=train.tick[:n], neuron=train.neuron[:n])
+    def _run_clocked(self, since: int, until: int, scratch: k.Scratch) -> raster.Raster:
+        (v,), ticks, layout = self.state, until - since, self.layout
+        room = raster.room(ticks, layout.locations, layout.channels)
+        masks = self.rasters.pop(0)
+        if len(masks) != room:
+            masks = np.zeros(room, np.uint32)
+        self.rasters.append(masks)
+        length = raster.chunks(ticks)[1]
+        raster_kernels.drive(v, self.padded_current, layout.theta, ticks, length, masks)
+        found = raster.Raster(since, ticks, length, layout.locations, layout.channels, masks, _NO_RASTER[1])
+        found.count_steps(self.spikes[since:until], self.spikes[:0], scratch.counts)
+        self.first_tick = self.first_tick or _first(self.spikes[since:until], since)
+        return found
 
     def _run(self, since: int, until: int) -> k.Train | None:
         n = start = 0
@@ -520,6 +641,12 @@ class _Driven:
     def restore(self, snapshot: Any) -> None:
         """Go back to a snapshot."""
         self.state, self.first_tick = snapshot
+
+
+def _first(spikes: IntArray, since: int) -> int:
+    """The first tick with spikes, 0 if there is none, given those of the ticks after ``since``."""
+    found = np.flatnonzero(spikes)
+    return since + 1 + int(found[0]) if len(found) else 0
 
 
 def _empty(room: int, signed: bool) -> k.Train:
@@ -567,6 +694,7 @@ class _Run:
             layouts = self.compiled.values()
             locations = max([1, *(layout.room["locations"] for layout in layouts)])
             largest = max([1, *(int(layout.layer.scalars[k.SIZE]) for layout in layouts)])
+            summed = [layout.summing.compiled for layout in layouts if layout.summing is not None]
             self._scratch = [
                 k.Scratch(
                     np.empty(2 * largest + LANES, np.int32),
@@ -574,6 +702,10 @@ class _Run:
                     np.empty(split, np.int32),
                     np.empty(split + 8, np.int64),
                     np.empty(k.MOST_ROWS + 8, np.int64),
+                    np.empty(raster.CHUNK, np.int32),
+                    aligned_zeros(max([0, *(of.current for of in summed)]), np.int16),
+                    np.empty(max([0, *(of.words for of in summed)]), np.int64),
+                    np.empty(raster.MOST_TAPS, np.int64),
                 )
                 for _ in range(threads)
             ]
@@ -590,9 +722,9 @@ class _Run:
         for name, driven in self.driven.items():
             driven.begin(job.currents[name])
 
-    def window(self, since: int, until: int, scratch: k.Scratch) -> dict[str, k.Train] | None:
+    def window(self, since: int, until: int, scratch: k.Scratch) -> dict[str, Spikes] | None:
         """Run all populations from after ``since`` to the end of ``until``; returns their spikes, None after an overflow."""
-        trains: dict[str, k.Train] = {}
+        trains: dict[str, Spikes] = {}
         for name in self.order:
             train = self.population(name, since, until, trains, scratch)
             if train is None:
@@ -600,21 +732,28 @@ class _Run:
             trains[name] = train
         return trains
 
-    def population(self, name: str, since: int, until: int, trains: Mapping[str, k.Train], scratch: k.Scratch) -> k.Train | None:
+    def population(self, name: str, since: int, until: int, trains: Mapping[str, Spikes], scratch: k.Scratch) -> Spikes | None:
         """Run one of them, given the spikes of those that it reads; returns its own, None after an overflow."""
         if name in self.driven:
-            return self.driven[name].run(since, until)
+            return self.driven[name].run(since, until, scratch)
         if name in self.layers:
-            return self.layers[name].run(self._arrivals(self.layers[name].incoming, trains, until), until, scratch)
+            layer = self.layers[name]
+            if layer.summing is not None and layer.sums(until - since):
+                source = layer.summing.source.source
+                found = trains[source]
+                if isinstance(found, k.Train):
+                    found = raster.of_train(found, since, until - since, self.job.network.populations[source].shape)
+                return layer.run_raster(found, since, until, scratch)
+            return layer.run(self._arrivals(layer.incoming, trains, until), since, until, scratch)
         ticks, neurons = self.job.events[name]
         here = slice(*np.searchsorted(ticks, (since, until), side="right"))
         return k.Train(ticks[here], neurons[here], _NO_SIGNS, _NO_PROJECTIONS)
 
-    def _arrivals(self, incoming: list[Projection], trains: Mapping[str, k.Train], until: int) -> k.Train:
+    def _arrivals(self, incoming: list[Projection], trains: Mapping[str, Spikes], until: int) -> k.Train:
         """What reaches a population in the window, by tick of arrival; what arrives later is kept in ``late``."""
         parts = []
         for number, projection in enumerate(incoming):
-            train, delay = trains[projection.source], self.job.delay[projection.name]
+            train, delay = _as_train(trains[projection.source]), self.job.delay[projection.name]
             if delay:
                 train = train._replace(tick=train.tick + delay)
                 before = self.late.get(projection.name)
@@ -693,9 +832,13 @@ def run(job: Job, layouts: Layouts, recorder: Recorder, progress: Callable[[int]
     return counts
 
 
-def _window_length(state: _Run) -> int:
+def _window_length(state: _Run, alone: bool) -> int:
     """Ticks in which the driven neurons and sources make about so many spikes as a window is meant to have."""
     job = state.job
+    if alone and job.exit_rule is None and any(layer.summing is not None for layer in state.layers.values()):
+        # Rasters of all populations, a bit for a neuron and tick.
+        places = sum(p.layout.v.size if isinstance(p, _Driven) else p.neurons for p in state.populations)
+        return max(raster.CHUNK, min(job.end, 8 * _RASTER // places))
     rate = sum(population.per_tick for population in state.driven.values())
     rate += sum(len(ticks) / job.end for ticks, _ in job.events.values())
     length = job.end if rate * job.end <= _WINDOW else max(1, int(_WINDOW / rate))
@@ -705,9 +848,16 @@ def _window_length(state: _Run) -> int:
     return length - length % job.resolution if length > job.resolution else length
 
 
-def _record(recorder: Recorder, network: Network, name: str, train: k.Train) -> None:
+def _as_train(spikes: Spikes) -> k.Train:
+    return spikes.train() if isinstance(spikes, raster.Raster) else spikes
+
+
+def _record(recorder: Recorder, network: Network, name: str, spikes: Spikes) -> None:
     # Asked every time: the recorder may want to stop the run.
-    if recorder.wants(name) and len(train.tick) and isinstance(network.populations[name], (Driven, Spiking)):
+    if not recorder.wants(name) or not isinstance(network.populations[name], (Driven, Spiking)):
+        return
+    train = _as_train(spikes)
+    if len(train.tick):
         signs = train.sign if len(train.sign) else np.ones(len(train.tick), np.int8)
         recorder.record(name, train.tick, train.neuron, signs)
 
@@ -715,7 +865,7 @@ def _record(recorder: Recorder, network: Network, name: str, train: k.Train) -> 
 def _run_alone(state: _Run, recorder: Recorder, progress: Callable[[int], None] | None) -> int:
     """Window by window; returns the last tick."""
     job, network = state.job, state.job.network
-    (scratch,), length = state.scratch(1), _window_length(state)
+    (scratch,), length = state.scratch(1), _window_length(state, alone=True)
     output = state.layers[network.output] if network.output is not None else None
     since = 0
     while since < job.end:
@@ -744,12 +894,12 @@ def _run_alone(state: _Run, recorder: Recorder, progress: Callable[[int], None] 
 def _run_threads(state: _Run, recorder: Recorder, progress: Callable[[int], None] | None, threads: int) -> int:
     """Several windows at the same time, each in other populations (:class:`Pipeline`); returns the last tick."""
     job, network = state.job, state.job.network
-    length = _window_length(state)
+    length = _window_length(state, alone=False)
     for population in state.populations:
         population.alternate()
     scratches = state.scratch(threads)
     # Spikes of the last two windows of each population.
-    trains: tuple[dict[str, k.Train], dict[str, k.Train]] = ({}, {})
+    trains: tuple[dict[str, Spikes], dict[str, Spikes]] = ({}, {})
     one_at_a_time = threading.Lock()
 
     def work(name: str, window: int) -> bool:

@@ -21,18 +21,18 @@ from numba.extending import intrinsic
 LANES = 32
 
 
-def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any, lanes: int) -> Any:
+def pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any, lanes: int) -> Any:
     """Pointer to a vector of lanes at a place of an array."""
     data = context.make_array(array_type)(context, builder, array).data
     element = context.get_data_type(array_type.dtype)
     return builder.bitcast(builder.gep(data, [index]), ir.VectorType(element, lanes).as_pointer())
 
 
-def _load(context: Any, builder: Any, array_type: Any, array: Any, index: Any, lanes: int = LANES) -> Any:
-    return builder.load(_pointer(context, builder, array_type, array, index, lanes), align=1)
+def load(context: Any, builder: Any, array_type: Any, array: Any, index: Any, lanes: int = LANES) -> Any:
+    return builder.load(pointer(context, builder, array_type, array, index, lanes), align=1)
 
 
-def _as(builder: Any, value: Any, element: Any) -> Any:
+def converted(builder: Any, value: Any, element: Any) -> Any:
     """A vector of integers in another width."""
     vector = ir.VectorType(element, value.type.count)
     if element.width == value.type.element.width:
@@ -53,12 +53,12 @@ def _adder(negative: bool, signed: bool) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = signature.args
-        place = _pointer(context, builder, kind[0], args[0], args[1], LANES)
-        weights = _as(builder, _load(context, builder, kind[2], args[2], args[3]), context.get_data_type(kind[0].dtype))
+        place = pointer(context, builder, kind[0], args[0], args[1], LANES)
+        weights = converted(builder, load(context, builder, kind[2], args[2], args[3]), context.get_data_type(kind[0].dtype))
         before = builder.load(place, align=1)
         after = builder.sub(before, weights) if negative else builder.add(before, weights)
         builder.store(after, place, align=1)
-        low = _load(context, builder, kind[4], args[4], args[1]) if signed else None
+        low = load(context, builder, kind[4], args[4], args[1]) if signed else None
         return _mask(builder, after, low)
 
     if signed:
@@ -80,14 +80,14 @@ def _rows_adder(rows: int, narrow: bool) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = signature.args
         element = context.get_data_type(kind[0].dtype)
-        lines = [_load(context, builder, kind[2], args[2], place) for place in args[3:]]
+        lines = [load(context, builder, kind[2], args[2], place) for place in args[3:]]
         if not narrow:
-            lines = [_as(builder, line, element) for line in lines]
+            lines = [converted(builder, line, element) for line in lines]
         total = lines[0]
         for line in lines[1:]:
             total = builder.add(total, line)
-        place = _pointer(context, builder, kind[0], args[0], args[1], LANES)
-        builder.store(builder.add(builder.load(place, align=1), _as(builder, total, element)), place, align=1)
+        place = pointer(context, builder, kind[0], args[0], args[1], LANES)
+        builder.store(builder.add(builder.load(place, align=1), converted(builder, total, element)), place, align=1)
         return context.get_dummy_value()
 
     def two(typing_context: Any, d: Any, i: Any, w: Any, a: Any, b: Any) -> Any:
@@ -107,8 +107,8 @@ def _tester(signed: bool) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = signature.args
-        low = _load(context, builder, kind[2], args[2], args[1]) if signed else None
-        return _mask(builder, _load(context, builder, kind[0], args[0], args[1]), low)
+        low = load(context, builder, kind[2], args[2], args[1]) if signed else None
+        return _mask(builder, load(context, builder, kind[0], args[0], args[1]), low)
 
     if signed:
 
@@ -165,7 +165,7 @@ def _bit_summer(block: int) -> Any:
         factor, missing = builder.mul(scale, i64(2)), builder.mul(scale, rows)
         if element.width < 64:
             factor, missing = (builder.trunc(value, element) for value in (factor, missing))
-        factor, missing = (_splat(builder, value, 64) for value in (factor, missing))
+        factor, missing = (splat(builder, value, 64) for value in (factor, missing))
         many = builder.icmp_signed(">=", rows, i64(16))
         for word in range(words):
 
@@ -183,7 +183,7 @@ def _bit_summer(block: int) -> Any:
             count(range(4))
             with builder.if_then(many):
                 count(range(4, 8))
-            target = _pointer(context, builder, kind[0], d, builder.add(i, i64(64 * word)), 64)
+            target = pointer(context, builder, kind[0], d, builder.add(i, i64(64 * word)), 64)
             total = builder.zext(builder.load(ones), ir.VectorType(element, 64))
             change = builder.sub(builder.mul(total, factor), missing)
             builder.store(builder.add(builder.load(target, align=1), change), target, align=1)
@@ -195,7 +195,7 @@ def _bit_summer(block: int) -> Any:
     return intrinsic(rows_of)
 
 
-def _splat(builder: Any, value: Any, lanes: int) -> Any:
+def splat(builder: Any, value: Any, lanes: int) -> Any:
     vector = ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined)
     first = builder.insert_element(vector, value, ir.IntType(32)(0))
     return builder.shuffle_vector(first, vector, ir.Constant(ir.VectorType(ir.IntType(32), lanes), None))
@@ -206,14 +206,14 @@ def _scaled_adder(rows: int) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = signature.args
-        place = _pointer(context, builder, kind[0], args[0], args[1], LANES)
+        place = pointer(context, builder, kind[0], args[0], args[1], LANES)
         i32 = ir.IntType(32)
         total = builder.load(place, align=1)
         for row in range(rows):
             of_row, factor = args[3 + 2 * row], args[4 + 2 * row]
-            weights = _as(builder, _load(context, builder, kind[2], args[2], of_row), i32)
+            weights = converted(builder, load(context, builder, kind[2], args[2], of_row), i32)
             factor = factor if factor.type.width == 32 else builder.sext(factor, i32)
-            total = builder.add(total, builder.mul(weights, _splat(builder, factor, LANES)))
+            total = builder.add(total, builder.mul(weights, splat(builder, factor, LANES)))
         builder.store(total, place, align=1)
         return context.get_dummy_value()
 
@@ -236,27 +236,12 @@ def _scaled_adder(rows: int) -> Any:
 
 
 @intrinsic
-def _charge(typing_context: Any, v: Any, current: Any, threshold: Any, i: Any) -> Any:
-    """``v += current``, then fire: ``v -= threshold`` where v >= threshold; returns which lanes fired (int32 arrays)."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        place = _pointer(context, builder, signature.args[0], args[0], args[3], LANES)
-        rate, theta = (_load(context, builder, signature.args[k], args[k], args[3]) for k in (1, 2))
-        after = builder.add(builder.load(place, align=1), rate)
-        fires = builder.icmp_signed(">=", after, theta)
-        builder.store(builder.select(fires, builder.sub(after, theta), after), place, align=1)
-        return builder.bitcast(fires, ir.IntType(LANES))
-
-    return types.uint32(v, current, threshold, types.intp), generate
-
-
-@intrinsic
 def _discharge(typing_context: Any, d: Any, i: Any, threshold: Any, j: Any) -> Any:
     """Fire: ``d -= threshold`` where d >= 0 on LANES lanes; returns which lanes fired. Both arrays are of one type."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        place = _pointer(context, builder, signature.args[0], args[0], args[1], LANES)
-        theta = _load(context, builder, signature.args[2], args[2], args[3])
+        place = pointer(context, builder, signature.args[0], args[0], args[1], LANES)
+        theta = load(context, builder, signature.args[2], args[2], args[3])
         before = builder.load(place, align=1)
         fires = builder.icmp_signed(">=", before, ir.Constant(before.type, None))
         builder.store(builder.select(fires, builder.sub(before, theta), before), place, align=1)
@@ -271,9 +256,9 @@ def _shifted(typing_context: Any, out: Any, i: Any, values: Any, j: Any, by: Any
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = signature.args
-        source = _load(context, builder, kind[2], args[2], args[3], 8)
-        target = _pointer(context, builder, kind[0], args[0], args[1], 8)
-        builder.store(builder.add(source, _splat(builder, args[4], 8)), target, align=8)
+        source = load(context, builder, kind[2], args[2], args[3], 8)
+        target = pointer(context, builder, kind[0], args[0], args[1], 8)
+        builder.store(builder.add(source, splat(builder, args[4], 8)), target, align=8)
         return context.get_dummy_value()
 
     return types.void(out, types.intp, values, types.intp, types.int64), generate
@@ -349,14 +334,6 @@ def _numpy_add_scaled(d: Any, i: int, w: Any, *rows: int) -> None:
         d[i : i + LANES] += int(factor) * w[j : j + LANES].astype(d.dtype)
 
 
-def _numpy_charge(v: Any, current: Any, threshold: Any, i: int) -> int:
-    lanes = slice(i, i + LANES)
-    v[lanes] += current[lanes]
-    fires = v[lanes] >= threshold[lanes]
-    v[lanes] -= fires * threshold[lanes]
-    return _bits(fires)
-
-
 def _numpy_discharge(d: Any, i: int, threshold: Any, j: int) -> int:
     fires = d[i : i + LANES] >= 0
     d[i : i + LANES] -= fires * threshold[j : j + LANES]
@@ -387,7 +364,6 @@ add_3_wide: Callable[..., Any]
 add_4_wide: Callable[..., Any]
 add_scaled: Callable[..., Any]
 add_scaled_rows: Callable[..., Any]
-charge: Callable[..., Any]
 count: Callable[..., Any]
 discharge: Callable[..., Any]
 lowest: Callable[..., Any]
@@ -400,7 +376,7 @@ if config.DISABLE_JIT:  # type: ignore[attr-defined]
     test = test_signed = _numpy_test
     add_bits_64, add_bits_128, add_bits_256, add_bits_512 = (_numpy_bit_summer(block) for block in (64, 128, 256, 512))
     add_scaled = add_scaled_rows = _numpy_add_scaled
-    charge, discharge = _numpy_charge, _numpy_discharge
+    discharge = _numpy_discharge
     count, lowest, peek, shifted = _numpy_count, _numpy_lowest, _numpy_peek, _numpy_shifted
 else:
     add, add_signed = _adder(False, False), _adder(False, True)
@@ -410,5 +386,5 @@ else:
     test, test_signed = _tester(False), _tester(True)
     add_bits_64, add_bits_128, add_bits_256, add_bits_512 = (_bit_summer(block) for block in (64, 128, 256, 512))
     add_scaled, add_scaled_rows = _scaled_adder(1), _scaled_adder(4)
-    charge, discharge = _charge, _discharge
+    discharge = _discharge
     count, lowest, peek, shifted = _count, _lowest, _peek, _shifted

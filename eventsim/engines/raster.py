@@ -1,0 +1,156 @@
+"""Clocked layers: many ticks of a location at a time, from rasters.
+
+At one tick a step most locations have spikes at most ticks, so it pays to give up the order of time across a population, and to keep a
+location in registers for up to CHUNK ticks. A :class:`Raster` holds the spikes of a window as masks: (chunk, location, block of 32
+channels, tick). A projection is seen as a convolution of stride 1: the source locations are taken in groups of stride x stride, and all
+neurons of a group reach the same rows x columns target locations. For each group and tick the weights of its spikes are added up in
+registers (in int8, as far as that surely goes) and then added to the *currents* of those target locations (int16), which are kept for as
+many rows of targets as a group reaches, and for LANES target channels at a time. A row of target locations that no further group reaches
+integrates its currents and fires, each location through all ticks of the chunk.
+
+The result is that of :func:`eventsim.engines.layer_kernels.advance`, which takes over where a table or neuron does not fit this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from eventsim.compile import aligned
+from eventsim.engines import raster_kernels as k
+from eventsim.engines.layer_kernels import Train
+from eventsim.tables import Conv2d, Dense, IntArray, Shape, spatial
+
+# Ticks that a location is run for at a time, at most: the currents at work have to fit the second-level cache. (A vector counts as many.)
+CHUNK = 32
+# Target locations that are added up at a time, and lanes of each (see simd_raster).
+_TAPS, _LANES = (1, 4, 9), (64, 32)
+MOST_TAPS = _TAPS[-1]
+_INT8_MAX, _INT16_MAX, _INT32_MAX = 2**7 - 1, 2**15 - 1, 2**31 - 1
+
+
+@dataclass
+class Raster:
+    """The spikes of a population in the ticks since+1..since+ticks. ``negative`` (spikes of sign -1) may be empty."""
+
+    since: int
+    ticks: int
+    length: int  # ticks of a chunk; the last one may have fewer
+    locations: int
+    channels: int
+    masks: IntArray
+    negative: IntArray
+    _train: Train | None = field(default=None, repr=False)
+
+    def count_steps(self, spikes: IntArray, negative: IntArray, counts: IntArray) -> None:
+        """Add the spikes of each tick, and those of sign -1 among them; ``counts`` is room for CHUNK numbers."""
+        each = self.locations * blocks(self.channels)
+        k.count_steps(self.masks, self.ticks, self.length, each, counts, spikes)
+        if len(self.negative):
+            for total in (spikes, negative):
+                k.count_steps(self.negative, self.ticks, self.length, each, counts, total)
+
+    def train(self) -> Train:
+        """The same spikes as a list."""
+        if self._train is None:
+            n = k.count(self.masks, len(self.masks) - k.BEHIND) + k.count(self.negative, max(0, len(self.negative) - k.BEHIND))
+            tick, neuron = np.empty(n, np.int64), np.empty(n + 32, np.int32)
+            sign = np.empty(n if len(self.negative) else 0, np.int8)
+            k.to_train(self.masks, self.negative, self.since, self.ticks, self.length, self.locations, self.channels, tick, neuron, sign)
+            self._train = Train(tick, neuron[:n], sign, np.zeros(0, np.int16))
+        return self._train
+
+
+def chunks(ticks: int) -> tuple[int, int]:
+    """Into how many chunks a window is divided, and the ticks of each but the last."""
+    number = -(-ticks // CHUNK)
+    return number, -(-ticks // number)
+
+
+def blocks(channels: int) -> int:
+    """Masks of a location and tick."""
+    return -(-channels // 32)
+
+
+def room(ticks: int, locations: int, channels: int) -> int:
+    """Places for the masks of a window."""
+    number, length = chunks(ticks)
+    return number * length * locations * blocks(channels) + k.BEHIND
+
+
+def of_train(train: Train, since: int, ticks: int, shape: Shape) -> Raster:
+    """A list of spikes as a raster; no neuron may spike twice in a tick."""
+    height, width, channels = spatial(shape)
+    size = room(ticks, height * width, channels)
+    masks, negative = np.zeros(size, np.uint32), np.zeros(size if len(train.sign) else 0, np.uint32)
+    length = chunks(ticks)[1]
+    k.from_train(train.tick, train.neuron, train.sign, since, length, height * width, channels, masks, negative)
+    return Raster(since, ticks, length, height * width, channels, masks, negative, train)
+
+
+class Tables(NamedTuple):
+    """A projection for :func:`integrate`, and what else its target gets."""
+
+    scalars: Any
+    weights: Any  # int8: (block of target lanes, pass, neuron of a group, tap, lane); in units of UNIT
+    constant: Any  # int32 (neurons of the target, padded), added at every tick, or LANES zeros
+    threshold: Any  # int32, of the lanes of a location
+
+
+@dataclass
+class Summing:
+    """How the spikes of a population's convolution are summed, and the most that a potential can change in a tick."""
+
+    tables: Tables
+    rise: int
+    current: int  # places for currents
+    words: int  # places for the masks of a group
+
+
+def summing(
+    table: Conv2d | Dense, source: Shape, target: Shape, padded: int, constant: IntArray | None, threshold: IntArray,
+    signed: bool, zero: bool,
+) -> Summing | None:  # fmt: skip
+    """Compile a table, if it has weights of one magnitude that allow it. ``padded`` and ``threshold`` are those of the layered engine."""
+    if not isinstance(table, Conv2d) or table.magnitude is None or table.pool_before != (1, 1):
+        return None
+    unit = int(table.magnitude)
+    fused = table.fused() // unit
+    most = int(np.abs(fused).sum((0, 1, 2)).max()) * unit
+    largest = int(np.abs(fused).max())
+    # Lanes of constant: weights of a bias are int32, and potentials too.
+    added = 0 if constant is None else int(np.abs(constant).max(initial=0))
+    if most > _INT16_MAX or largest > _INT8_MAX or int(threshold.max()) + most + added > _INT32_MAX // 4:
+        return None
+    (height, width, channels), (out_height, out_width, outputs) = spatial(source), spatial(target)
+    strides = [s * p for s, p in zip(table.stride, table.pool_after, strict=True)]
+    reach = [-(-kernel // stride) for kernel, stride in zip(fused.shape[:2], strides, strict=True)]
+    groups = [(n - 1 + pad) // stride + 1 for n, pad, stride in zip((height, width), table.padding[:2], strides, strict=True)]
+    lanes = next(n for n in _LANES if padded % n == 0)
+    taps = next((n for n in _TAPS if n >= reach[0] * reach[1]), _TAPS[-1])
+    passes = -(-reach[0] * reach[1] // taps)
+    of_location = blocks(channels)
+    pairs = -(-strides[0] * strides[1] * of_location // 2)
+    # (row and column of the group, channel, target row and column backwards, output)
+    spread = np.zeros((*strides, 32 * of_location, *reach, padded), np.int8)
+    for y in range(strides[0]):
+        for x in range(strides[1]):
+            part = fused[y :: strides[0], x :: strides[1]]
+            spread[y, x, :channels, : part.shape[0], : part.shape[1], :outputs] = part.transpose(2, 0, 1, 3)
+    rows = np.zeros((64 * pairs, taps * passes, padded), np.int8)
+    rows[: strides[0] * strides[1] * 32 * of_location, : reach[0] * reach[1]] = spread.reshape(-1, reach[0] * reach[1], padded)
+    weights = rows.reshape(len(rows), passes, taps, padded // lanes, lanes).transpose(3, 1, 0, 2, 4)
+    scalars = np.zeros(k.SCALARS, np.int64)
+    scalars[[k.HEIGHT, k.WIDTH, k.BLOCKS, k.STRIDE_Y, k.STRIDE_X]] = height, width, of_location, *strides
+    scalars[[k.TOP, k.LEFT, k.ROWS, k.COLUMNS, k.GROUPS_Y, k.GROUPS_X]] = *table.padding[:2], *reach, *groups
+    scalars[[k.OUT_HEIGHT, k.OUT_WIDTH, k.PADDED, k.LANES, k.TAPS, k.PASSES]] = out_height, out_width, padded, lanes, taps, passes
+    scalars[[k.UNIT, k.LIMIT, k.KEEP, k.SIGNED]] = unit, _INT8_MAX // largest, 0 if zero else -1, signed
+    across = max(groups[1], out_width) + reach[1] - 1
+    # Behind the currents: those of taps that no kernel has.
+    currents = (reach[0] * across + 1) * CHUNK * lanes
+    each = np.zeros(lanes, np.int32) if constant is None else constant
+    return Summing(
+        Tables(scalars, aligned(weights, np.int8), aligned(each, np.int32), aligned(threshold, np.int32)), most + added, currents, 2 * pairs
+    )

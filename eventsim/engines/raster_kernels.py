@@ -1,0 +1,256 @@
+"""Compiled code of :mod:`eventsim.engines.raster`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eventsim.compile import ADDITIONS, SYNAPSES, TOOLBOX
+from eventsim.engines import simd
+from eventsim.engines import simd_raster as vectors
+from eventsim.engines.layer_kernels import append, compiled, inlined
+
+# Places behind the masks of a raster: zeros, and what vectors may read beyond the end.
+BEHIND = 64
+# Places in Tables.scalars.
+(
+    HEIGHT, WIDTH, BLOCKS, STRIDE_Y, STRIDE_X, TOP, LEFT, ROWS, COLUMNS, GROUPS_Y, GROUPS_X, OUT_HEIGHT, OUT_WIDTH, PADDED, LANES, TAPS,
+    PASSES, UNIT, LIMIT, KEEP, SIGNED,
+) = range(21)  # fmt: skip
+SCALARS = 21
+
+
+@inlined
+def _add(of, current, places, masks, words, pairs, ticks, weights, q):
+    limit = of[LIMIT]
+    if of[LANES] == 64:
+        if of[TAPS] == 9:
+            vectors.add_9_64(current, places, masks, words, pairs, ticks, weights, q, limit)
+        elif of[TAPS] == 4:
+            vectors.add_4_64(current, places, masks, words, pairs, ticks, weights, q, limit)
+        else:
+            vectors.add_1_64(current, places, masks, words, pairs, ticks, weights, q, limit)
+    elif of[TAPS] == 9:
+        vectors.add_9_32(current, places, masks, words, pairs, ticks, weights, q, limit)
+    elif of[TAPS] == 4:
+        vectors.add_4_32(current, places, masks, words, pairs, ticks, weights, q, limit)
+    else:
+        vectors.add_1_32(current, places, masks, words, pairs, ticks, weights, q, limit)
+
+
+@inlined
+def _subtract(of, current, places, masks, words, pairs, ticks, weights, q):
+    limit = of[LIMIT]
+    if of[LANES] == 64:
+        if of[TAPS] == 9:
+            vectors.subtract_9_64(current, places, masks, words, pairs, ticks, weights, q, limit)
+        elif of[TAPS] == 4:
+            vectors.subtract_4_64(current, places, masks, words, pairs, ticks, weights, q, limit)
+        else:
+            vectors.subtract_1_64(current, places, masks, words, pairs, ticks, weights, q, limit)
+    elif of[TAPS] == 9:
+        vectors.subtract_9_32(current, places, masks, words, pairs, ticks, weights, q, limit)
+    elif of[TAPS] == 4:
+        vectors.subtract_4_32(current, places, masks, words, pairs, ticks, weights, q, limit)
+    else:
+        vectors.subtract_1_32(current, places, masks, words, pairs, ticks, weights, q, limit)
+
+
+@compiled
+def _deliver_row(of, row, block, current, words, places, masks, negative, begin, zeros, length, ticks, weights):
+    """Add the spikes of a row of groups to the currents of the target locations that they reach."""
+    across = max(of[GROUPS_X], of[OUT_WIDTH]) + of[COLUMNS] - 1
+    step, reached = length * of[LANES], of[ROWS] * of[COLUMNS]
+    neurons = of[STRIDE_Y] * of[STRIDE_X] * of[BLOCKS]
+    pairs = (neurons + 1) >> 1
+    size = 64 * pairs * of[TAPS] * of[LANES]
+    words[2 * pairs - 1] = zeros
+    for column in range(of[GROUPS_X]):
+        n = 0
+        for i in range(of[STRIDE_Y]):
+            y = row * of[STRIDE_Y] + i - of[TOP]
+            for j in range(of[STRIDE_X]):
+                x = column * of[STRIDE_X] + j - of[LEFT]
+                inside = y >= 0 and y < of[HEIGHT] and x >= 0 and x < of[WIDTH]
+                for b in range(of[BLOCKS]):
+                    words[n] = begin + ((y * of[WIDTH] + x) * of[BLOCKS] + b) * length if inside else zeros
+                    n += 1
+        for p in range(of[PASSES]):
+            for tap in range(of[TAPS]):
+                which = p * of[TAPS] + tap
+                if which < reached:
+                    i = which // of[COLUMNS]
+                    j = which - i * of[COLUMNS]
+                    slot = (row + of[ROWS] - i) % of[ROWS]
+                    places[tap] = (slot * across + column - j + of[COLUMNS] - 1) * step
+                else:
+                    places[tap] = of[ROWS] * across * step
+            q = (block * of[PASSES] + p) * size
+            _add(of, current, places, masks, words, pairs, ticks, weights, q)
+            if len(negative):
+                _subtract(of, current, places, negative, words, pairs, ticks, weights, q)
+
+
+@compiled
+def _fire_row(of, row, block, current, constant, threshold, d, net, out, out_negative, begin, length, ticks):
+    """Let the neurons of a row of target locations integrate their currents and fire."""
+    across = max(of[GROUPS_X], of[OUT_WIDTH]) + of[COLUMNS] - 1
+    lanes = of[LANES]
+    everywhere = len(constant) == lanes
+    for x in range(of[OUT_WIDTH]):
+        location, channel = row * of[OUT_WIDTH] + x, block * lanes
+        i = location * of[PADDED] + channel
+        j = ((row % of[ROWS]) * across + x + of[COLUMNS] - 1) * length * lanes
+        m = begin + (i >> 5) * length
+        each = 0 if everywhere else i
+        if of[SIGNED] == 0:
+            if lanes == 64:
+                vectors.fire_64(d, i, current, j, of[UNIT], constant, each, threshold, channel, of[KEEP], out, m, length, ticks)
+            else:
+                vectors.fire_32(d, i, current, j, of[UNIT], constant, each, threshold, channel, of[KEEP], out, m, length, ticks)
+        elif lanes == 64:
+            vectors.fire_signed_64(
+                d, i, current, j, of[UNIT], constant, each, threshold, channel, of[KEEP], out, m, length, ticks, net, out_negative
+            )
+        else:
+            vectors.fire_signed_32(
+                d, i, current, j, of[UNIT], constant, each, threshold, channel, of[KEEP], out, m, length, ticks, net, out_negative
+            )
+
+
+@compiled
+def integrate(of, weights, constant, threshold, d, net, masks, negative, ticks, length, out, out_negative, current, words, places):
+    """A window of a population (see the module): takes the raster of its source, writes its own."""
+    lanes, locations = of[LANES], of[HEIGHT] * of[WIDTH]
+    zeros, row_size = len(masks) - BEHIND, (max(of[GROUPS_X], of[OUT_WIDTH]) + of[COLUMNS] - 1) * length * lanes
+    current[: of[ROWS] * row_size] = 0
+    begin = out_begin = 0
+    for since in range(0, ticks, length):
+        now = min(length, ticks - since)
+        for block in range(of[PADDED] // lanes):
+            for row in range(max(of[GROUPS_Y], of[OUT_HEIGHT]) + of[ROWS] - 1):
+                if row < of[GROUPS_Y]:
+                    _deliver_row(of, row, block, current, words, places, masks, negative, begin, zeros, length, now, weights)
+                target = row - of[ROWS] + 1
+                if target >= 0 and target < of[OUT_HEIGHT]:
+                    _fire_row(of, target, block, current, constant, threshold, d, net, out, out_negative, out_begin, length, now)
+                else:
+                    # A row beyond the border.
+                    slot = (target + of[ROWS]) % of[ROWS]
+                    current[slot * row_size : (slot + 1) * row_size] = 0
+        begin += locations * of[BLOCKS] * length
+        out_begin += of[OUT_HEIGHT] * of[OUT_WIDTH] * (of[PADDED] >> 5) * length
+
+
+@compiled
+def drive(v, current, threshold, ticks, length, masks):
+    """A window of driven neurons, clocked (int32 arrays of whole blocks; no potential leaves int32)."""
+    each = len(v) >> 5
+    begin = 0
+    for since in range(0, ticks, length):
+        now = min(length, ticks - since)
+        for i in range(0, len(v) - 32, 64):
+            vectors.charge_64(v, current, threshold, i, masks, begin + (i >> 5) * length, length, now)
+        if each & 1:
+            vectors.charge_32(v, current, threshold, 32 * (each - 1), masks, begin + (each - 1) * length, length, now)
+        begin += each * length
+
+
+@compiled
+def count(masks, n):
+    """Spikes in the first n masks."""
+    found = 0
+    for m in range(n):
+        found += simd.count(masks[m])
+    return found
+
+
+@compiled
+def count_steps(masks, ticks, length, each, counts, spikes):
+    """Add the spikes of each tick to ``spikes``; ``each`` is the number of masks for a tick, ``counts`` room for those of a chunk."""
+    begin = 0
+    for since in range(0, ticks, length):
+        counts[:] = 0
+        for m in range(begin, begin + each * length, length):
+            vectors.add_counts(counts, masks, m)
+        for t in range(min(length, ticks - since)):
+            spikes[since + t] += counts[t]
+        begin += each * length
+
+
+@compiled
+def count_operations(masks, negative, ticks, length, locations, of_location, records, base, counts, operations):
+    """Count what the spikes of each tick cost: deliveries, synaptic events, additions, toolbox, effective (all weights differ from 0)."""
+    begin = 0
+    for since in range(0, ticks, length):
+        counts[:] = 0
+        for location in range(locations):
+            record = base + location
+            # Most locations have neighbours whose spikes cost the same.
+            if location and not (
+                records[record, SYNAPSES] == records[record - 1, SYNAPSES]
+                and records[record, ADDITIONS] == records[record - 1, ADDITIONS]
+                and records[record, TOOLBOX] == records[record - 1, TOOLBOX]
+            ):
+                _note(records, record - 1, counts, operations, since, min(length, ticks - since))
+                counts[:] = 0
+            for b in range(of_location):
+                m = begin + (location * of_location + b) * length
+                vectors.add_counts(counts, masks, m)
+                if len(negative):
+                    vectors.add_counts(counts, negative, m)
+        _note(records, base + locations - 1, counts, operations, since, min(length, ticks - since))
+        begin += locations * of_location * length
+
+
+@inlined
+def _note(records, record, counts, operations, since, ticks):
+    synapses, additions, toolbox = records[record, SYNAPSES], records[record, ADDITIONS], records[record, TOOLBOX]
+    for t in range(ticks):
+        n = np.int64(counts[t])
+        operations[since + t, 0] += n
+        operations[since + t, 1] += n * synapses
+        operations[since + t, 2] += n * additions
+        operations[since + t, 3] += n * toolbox
+        operations[since + t, 4] += n * synapses
+
+
+@compiled
+def to_train(masks, negative, since, ticks, length, locations, channels, tick, neuron, sign):
+    """List the spikes by tick, then by neuron. Up to SLACK places of ``neuron`` behind them are overwritten."""
+    of_location, n = (channels + 31) >> 5, 0
+    each = locations * of_location
+    for t in range(ticks):
+        chunk = t // length
+        m = chunk * each * length + t - chunk * length
+        before = n
+        for location in range(locations):
+            for b in range(of_location):
+                mask, first = masks[m], location * channels + 32 * b
+                if len(negative):
+                    at, both = n, mask | negative[m]
+                    while both:
+                        bit = simd.lowest(both)
+                        sign[at] = 1 if (mask >> np.uint32(bit)) & np.uint32(1) else -1
+                        both &= both - np.uint32(1)
+                        at += 1
+                    mask |= negative[m]
+                n = append(neuron, n, first, mask)
+                m += length
+        for at in range(before, n):
+            tick[at] = since + t + 1
+
+
+@compiled
+def from_train(tick, neuron, sign, since, length, locations, channels, masks, negative):
+    """Set the bits of the spikes of a window; the masks are zeros before."""
+    of_location = (channels + 31) >> 5
+    for e in range(len(tick)):
+        t = tick[e] - since - 1
+        chunk, location = t // length, neuron[e] // channels
+        channel = neuron[e] - location * channels
+        m = ((chunk * locations + location) * of_location + (channel >> 5)) * length + t - chunk * length
+        bit = np.uint32(1) << np.uint32(channel & 31)
+        if len(sign) and sign[e] < 0:
+            negative[m] |= bit
+        else:
+            masks[m] |= bit
