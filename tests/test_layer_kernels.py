@@ -219,6 +219,64 @@ def test_firing_a_vector(distance):
 
 
 @njit
+def run_list(lanes, *args):
+    if lanes == 64:
+        return simd.run_64(*args)
+    return simd.run_32(*args)
+
+
+@pytest.mark.parametrize("lanes", [32, 64])
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_running_through_a_list(distance, lanes):
+    """Entries with ticks, to the first that it stops at: tick by tick, neuron by neuron."""
+    rng = np.random.default_rng(14)
+    seen = set()
+    for case in range(60):
+        # In places a tick has several entries, neurons are due again, an entry is wide, or there is little room.
+        ticks = np.sort(rng.integers(1, 40, 30))
+        places = rng.integers(0, 130, 30)
+        weights = rng.integers(-30, 31, 300).astype(np.int8)
+        wide = rng.random(30) < (0.1 if case % 3 == 0 else 0)
+        entries = np.append(ticks << 32 | wide * simd.WIDE | places, (2**31 - 1) << 32)
+        i, j, channel, neuron, limit = 32, 7, 5, 1000, int(rng.integers(1, 45))
+        d = rng.integers(-100, -20, 160).astype(distance)
+        theta = rng.integers(1 if case % 2 else 90, 100, 80).astype(distance)
+        most = 6 if case % 5 == 0 else 1000
+        told, masks = np.zeros(2, np.int64), np.array([0, -1])
+        keys, twin_keys = np.zeros(1200, np.int64), np.zeros(1200, np.int64)
+        twin, twin_told, v = d.copy(), told.copy(), d.astype(int)
+        at, n, expected, again = 0, 3, [], False
+        while at < 30 and ticks[at] < limit and not wide[at] and not again and n < most:
+            v[i : i + lanes] += weights[j + places[at] : j + places[at] + lanes]
+            at += 1
+            if at == 30 or ticks[at] != ticks[at - 1]:
+                for k in range(lanes):
+                    if v[i + k] >= 0:
+                        v[i + k] -= theta[channel + k]
+                        expected.append((int(ticks[at - 1]) << 32) + neuron + k)
+                        n += 1
+                        again |= v[i + k] >= 0
+        args = (i, theta, channel, weights, j, entries, 0, limit)
+        assert run_list(lanes, d, *args, keys, 3, most, neuron, told, masks) == at
+        assert simd._numpy_runner(lanes)(twin, *args, twin_keys, 3, most, neuron, twin_told, masks) == at
+        assert told.tolist() == twin_told.tolist() == [n, again]
+        assert keys[3:n].tolist() == twin_keys[3:n].tolist() == expected
+        np.testing.assert_array_equal(d, v)
+        np.testing.assert_array_equal(twin, v)
+        seen |= {name for name, stops in (("again", again), ("full", n >= most), ("wide", at < 30 and wide[at])) if stops}
+    assert seen == {"again", "full", "wide"}
+
+
+def test_poking():
+    array, poke = np.zeros((3, 4), np.int64), njit(lambda a, i, value: simd.poke(a, i, value))
+    twin = array.copy()
+    poke(array, 7, 5)
+    simd._numpy_poke(twin, 7, 5)
+    assert array[1, 3] == twin[1, 3] == 5
+    assert array.sum() == twin.sum() == 5
+
+
+@njit
 def append(places, n, first, mask):
     return k.append(places, n, first, mask)
 

@@ -20,7 +20,7 @@ from numba import njit
 from eventsim.compile import ADDITIONS, FIRST_LANE, ROWS, RUN, SYNAPSES, TAP, TOOLBOX
 from eventsim.engines import simd
 from eventsim.engines.kernels import INT32_MAX, INT32_MIN, sort_candidates
-from eventsim.engines.simd import LANES
+from eventsim.engines.simd import LANES, SLACK
 
 DONE, GROW, WIDEN, OVERFLOW = range(4)
 FOREVER = 2**62
@@ -29,7 +29,6 @@ INT8_MAX = 2**7 - 1
 FAR = 2.0**51
 # Up to so many spikes in a tick, every addition tells whom it made due; with more, those reached are looked through afterwards.
 FEW = 8
-SLACK = 4
 STENCIL, CSR = 0, 1
 NEURONS, READOUT, OUTPUT = range(3)
 
@@ -99,10 +98,6 @@ class Scratch(NamedTuple):
     split: Any
     places: Any
     offsets: Any
-    counts: Any  # these for rasters
-    currents: Any
-    words: Any
-    targets: Any
 
 
 class Train(NamedTuple):
@@ -457,7 +452,7 @@ def fire(c, thresholds, state, out, tally, tick, step, lane, fired, head, waitin
         d[lane] -= park
         if signed:
             low[lane] = lowest
-    if (parks or again) and tick + c[REFRACTORY] <= c[END]:
+    if parks or again:
         tail = head + waiting
         if tail >= c[SIZE]:
             tail -= c[SIZE]
@@ -910,8 +905,23 @@ def drive(threshold, v0, current, count, following, refractory, resolution, chec
         if tick > until:
             continue
         theta, initial, rate = threshold[channel], v0[channel], current[neuron]
-        inverse = 1.0 / rate if rate > 0 else 0.0
         spikes = count[neuron]
+        # From spike to spike the time needed is theta * resolution / rate = whole + rest / rate ticks; ``early`` / rate is how much
+        # before its tick the neuron reached its threshold. So as long as it is neither late nor held up by the refractory period:
+        period = theta * resolution
+        whole = period // rate if rate > 0 else 0
+        early = rate * tick - (theta * (spikes + 1) - initial) * resolution
+        if whole >= refractory and early < rate and not checked:
+            rest = period - whole * rate
+            while tick <= until and n < len(keys):
+                keys[n] = (tick - since) << bits | neuron
+                n += 1
+                spikes += 1
+                early -= rest
+                over = early >> 63  # -1 if it is negative
+                tick += whole - over
+                early += rate & over
+        inverse = 1.0 / rate if rate > 0 else 0.0
         while tick <= until:
             if n == len(keys):
                 following[neuron], count[neuron] = tick, spikes

@@ -15,19 +15,33 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from eventsim.compile import ADDITIONS, ROWS, RUN, SYNAPSES, TOOLBOX, aligned, aligned_zeros, compile_tables, padded_stencil
+from eventsim.compile import (
+    ADDITIONS,
+    FIRST_LANE,
+    ROWS,
+    RUN,
+    SYNAPSES,
+    TAP,
+    TOOLBOX,
+    aligned,
+    aligned_zeros,
+    compile_tables,
+    padded_stencil,
+)
 from eventsim.engines import layer_kernels as k
 from eventsim.engines import queue, raster, raster_kernels
+from eventsim.engines import site_kernels as sites
 from eventsim.engines.pipeline import Pipeline
 from eventsim.engines.reference import overflow_message
-from eventsim.engines.simd import LANES
+from eventsim.engines.simd import LANES, NEGATIVE
 from eventsim.errors import PotentialOverflow, RunError
 from eventsim.job import OPERATIONS, Counts, Job, NoRecorder, Recorder, check_room, prepare
 from eventsim.network import Driven, Network, Projection, Readout, Source, Spiking, feed_forward_order
 from eventsim.tables import Conv2d, Dense, IntArray, Shape, Sparse, spatial
 
-# Spikes of driven neurons that a window is meant to have: enough to be worth its overhead, few enough for the cache.
-_WINDOW = 2**16
+# Spikes of driven neurons that a window is meant to have: enough to be worth its overhead. With several threads there have to be some
+# windows for them to work on at a time.
+_WINDOW, _PARALLEL_WINDOW = 2**18, 2**17
 # Bits of a tick by which spikes are sorted in one pass, at most.
 _DIGIT = 13
 # Clocked windows are as long as the rasters of all populations together have room for in so many bytes, ...
@@ -36,6 +50,8 @@ _RASTER = 2**23
 _WIDEST = 128
 # From this resolution on so few spikes share a tick that gathering them is not worth its tables.
 _SPARSE = 2**10
+# Entries that the spikes of a stretch should make (see eventsim.engines.site_kernels), for the second-level cache; room for its own spikes.
+_ENTRIES, _KEYS = 2**15, 2**12
 _NO_SIGNS, _NO_PROJECTIONS = np.zeros(0, np.int8), np.zeros(0, np.int16)
 _NO_RASTER = np.zeros(0, np.uint32), np.zeros(0, np.uint32)
 # The spikes of a population in a window.
@@ -63,6 +79,15 @@ class Summing:
 
 
 @dataclass
+class Workspace:
+    """Room for a thread to work in."""
+
+    ticks: k.Scratch
+    raster: raster_kernels.Scratch
+    sites: sites.Room
+
+
+@dataclass
 class Layout:
     """The compiled tables of one population."""
 
@@ -70,7 +95,9 @@ class Layout:
     incoming: list[Projection]
     room: dict[str, int]
     v: IntArray  # initial potentials, (locations, channels)
+    signs: bool  # whether spikes of sign -1 may reach it
     summing: Summing | None = None
+    _sites: tuple[k.Layer, sites.Sites | None] | None = None
     _starts: dict[tuple[bool, bool], Start] = field(default_factory=dict)
 
     def start(self, parks: bool, summed: bool) -> Start:
@@ -96,6 +123,12 @@ class Layout:
             low = np.full(d.size if of[k.SIGNED] else 0, scalars[k.LOWEST], dtype)
             self._starts[key] = Start(scalars, d.astype(dtype), low, _theta(self.layer, dtype), due)
         return self._starts[key]
+
+    def by_site(self) -> tuple[k.Layer, sites.Sites | None]:
+        """For running the population site by site, if its tables allow it."""
+        if self._sites is None:
+            self._sites = _sites(self)
+        return self._sites
 
 
 class DrivenLayout:
@@ -229,7 +262,8 @@ def _layout(network: Network, name: str) -> Layout:
         np.zeros(0, np.uint64),
         threshold,
     )
-    return Layout(layer, incoming, room, np.broadcast_to(population.v0, (height * width, channels)).astype(np.int64))
+    signs = any(getattr(network.populations[p.source], "signed", False) for p in incoming)
+    return Layout(layer, incoming, room, np.broadcast_to(population.v0, (height * width, channels)).astype(np.int64), signs)
 
 
 def _for_many(network: Network, name: str, layout: Layout) -> Layout:
@@ -251,7 +285,7 @@ def _for_many(network: Network, name: str, layout: Layout) -> Layout:
             room[key] = max(room[key], size)
     bits.append(np.zeros(k.ZEROS, np.uint64))
     layer = layout.layer._replace(projections=columns, gathers=gathers, bits=_joined(bits, np.uint64))
-    return Layout(layer, layout.incoming, room, layout.v, _summing(network, name, layout))
+    return Layout(layer, layout.incoming, room, layout.v, layout.signs, _summing(network, name, layout))
 
 
 def _summing(network: Network, name: str, layout: Layout) -> Summing | None:
@@ -375,7 +409,12 @@ class _Layer:
         if job.exit_rule is not None and name == job.network.output:
             scalars[k.EXIT_KIND] = {"potential": 1, "margin": 2}[job.exit_rule.kind]
             scalars[k.EXIT_LIMIT] = job.exit_rule.threshold
-        self.layer = layout.layer._replace(scalars=scalars)
+        self.of_sites: sites.Sites | None = None
+        layer = layout.layer
+        plain = scalars[k.ROLE] == k.NEURONS and not scalars[k.SIGNED] and not scalars[k.ZERO_RESET] and scalars[k.REFRACTORY] == 1
+        if plain and job.resolution >= _SPARSE:
+            layer, self.of_sites = layout.by_site()
+        self.layer = layer._replace(scalars=scalars)
         size = int(scalars[k.SIZE])
         self.neurons = layout.v.size
         self.spiking = bool(scalars[k.ROLE] == k.NEURONS)
@@ -398,6 +437,12 @@ class _Layer:
         self.out = _empty(size + 1024 if self.spiking else 0, self.signed)
         self.spare: k.Train | None = None
         self.shape = job.network.populations[name].shape
+        self.sites = self.of_sites
+        if self.sites is not None:
+            of = self.sites
+            copies = {field: np.empty_like(getattr(of, field)) for field in ("at", "again", "begins", "loads", "found")}
+            self.sites = self.of_sites = of._replace(**copies)
+        self.keys = np.empty(_KEYS if self.sites is not None else 0, np.int64)
         self.rasters = [_NO_RASTER]
 
     def begin(self) -> None:
@@ -411,7 +456,9 @@ class _Layer:
             state.low[:], state.net[:] = start.low, 0
         if len(start.due):
             state.ring_tick[: len(start.due)], state.ring_lane[: len(start.due)] = 1, start.due
-        self.in_ring = True
+        self.in_ring, self.sites = True, self.of_sites
+        if self.sites is not None:
+            self._enter_sites()
 
     def alternate(self) -> None:
         """From now on leave the spikes of a window alone while the next one runs."""
@@ -444,7 +491,7 @@ class _Layer:
             s[k.BOUND] = max(int(self.layer.scalars[k.HIGHEST]), most)
         return bool(s[k.BOUND] + rise <= s[k.LIMIT])
 
-    def run_raster(self, source: raster.Raster, since: int, until: int, scratch: k.Scratch) -> raster.Raster:
+    def run_raster(self, source: raster.Raster, since: int, until: int, scratch: Workspace) -> raster.Raster:
         """Run to the end of a tick from the raster of the source; returns that of the population."""
         assert self.summing is not None
         of, state, ticks = self.summing.compiled, self.state, until - since
@@ -454,10 +501,7 @@ class _Layer:
         if len(out[0]) != room:
             out = np.zeros(room, np.uint32), np.zeros(room if self.signed else 0, np.uint32)
         self.rasters.append(out)
-        raster_kernels.integrate(
-            *of.tables, state.d, state.net, source.masks, source.negative, ticks, source.length, *out,
-            scratch.currents, scratch.words, scratch.targets,
-        )  # fmt: skip
+        raster_kernels.integrate(*of.tables, state.d, state.net, source.masks, source.negative, ticks, source.length, *out, scratch.raster)
         state.scalars[k.BOUND] += ticks * of.rise
         state.scalars[[k.HEAD, k.WAITING]] = 0
         self.in_ring = False
@@ -466,20 +510,20 @@ class _Layer:
         row = projections[self.summing.row]
         raster_kernels.count_operations(
             source.masks, source.negative, ticks, source.length, source.locations, raster.blocks(source.channels), records,
-            int(row[k.RECORDS]), scratch.counts, operations[row[k.NUMBER], since:until],
+            int(row[k.RECORDS]), scratch.raster.counts, operations[row[k.NUMBER], since:until],
         )  # fmt: skip
         for clock in self.summing.clocks:
             row = projections[clock]
             synapses, additions, toolbox = records[row[k.RECORDS], [SYNAPSES, ADDITIONS, TOOLBOX]]
             effective = self.layer.effective[row[k.NONZERO]] if row[k.NONZERO] >= 0 else synapses
             operations[row[k.NUMBER], since:until] += 1, synapses, additions, toolbox, effective
-        found.count_steps(self.tally.spikes[since:until], self.tally.negative[since:until], scratch.counts)
+        found.count_steps(self.tally.spikes[since:until], self.tally.negative[since:until], scratch.raster.counts)
         if not state.scalars[k.FIRST_TICK]:
             state.scalars[k.FIRST_TICK] = _first(self.tally.spikes[since:until], since)
         return found
 
     def _enter_ring(self, since: int) -> None:
-        """After a raster, tick by tick again: the neurons that are still due have to be in the ring."""
+        """From now on tick by tick: the neurons that are still due have to be in the ring."""
         state, s = self.state, self.state.scalars
         due = state.d >= 0
         if self.signed:
@@ -490,19 +534,62 @@ class _Layer:
         s[[k.HEAD, k.WAITING]] = 0, len(lanes)
         self.in_ring = True
 
-    def run(self, train: k.Train, since: int, until: int, scratch: k.Scratch) -> k.Train | None:
-        """Run to the end of a tick; returns the spikes, or None if a potential left int32."""
-        if not self.in_ring:
-            self._enter_ring(since)
+    def run_sites(self, train: k.Train, until: int, scratch: Workspace) -> k.Train | None:
+        """Run to the end of a tick, site by site; returns the spikes, or None if a potential left int32."""
+        assert self.sites is not None
         if self.spare is not None:
             self.out, self.spare = self.spare, self.out
         scalars = self.state.scalars
         scalars[[k.AT, k.FIRED]] = 0
         while True:
-            status = k.advance(self.layer, self.state, scratch, train, self.out, self.tally, until)
+            status = sites.advance(self.layer, self.state, self.sites, scratch.sites, train, self.out, self.keys, self.tally, until)
             if status == k.DONE:
-                n = int(scalars[k.FIRED])
-                return k.Train(self.out.tick[:n], self.out.neuron[:n], self.out.sign[:n], _NO_PROJECTIONS)
+                return self._spikes()
+            if status == k.WIDEN:
+                self._widen()
+                if scalars[k.CHECKED]:
+                    self._enter_ring(int(self.sites.at[sites.REACHED]))
+                    self.sites = None
+                    return self._advance(train, until, scratch)
+            elif status == sites.ROOM:
+                scratch.sites = scratch.sites._replace(entries=np.empty(2 * int(self.sites.at[sites.NEEDED]), np.int64))
+            else:
+                if scalars[k.FIRED] + self.sites.at[sites.KEYS] > len(self.out.tick):
+                    self.out = _grown(self.out, self.signed)
+                else:
+                    self.keys = np.concatenate((self.keys, np.empty_like(self.keys)))
+                scratch.sites = scratch.sites._replace(sorting=np.empty(len(self.keys), np.int64))
+
+    def _enter_sites(self) -> None:
+        """Note the blocks with neurons that are due at the first tick."""
+        of = self.sites
+        assert of is not None
+        of.at[:], of.again[:] = 0, k.FOREVER
+        of.at[[sites.SITE, sites.SPIKES]] = -1, of.scalars[sites.STRETCH]
+        due = self.start.due
+        of.again[np.unique(due // int(of.scalars[sites.BLOCK]))] = 1
+        of.at[sites.PENDING] = 1 if len(due) else k.FOREVER
+
+    def _spikes(self) -> k.Train:
+        n = int(self.state.scalars[k.FIRED])
+        return k.Train(self.out.tick[:n], self.out.neuron[:n], self.out.sign[:n], _NO_PROJECTIONS)
+
+    def run(self, train: k.Train, since: int, until: int, scratch: Workspace) -> k.Train | None:
+        """Run to the end of a tick; returns the spikes, or None if a potential left int32."""
+        if self.sites is not None:
+            return self.run_sites(train, until, scratch)
+        if not self.in_ring:
+            self._enter_ring(since)
+        if self.spare is not None:
+            self.out, self.spare = self.spare, self.out
+        self.state.scalars[[k.AT, k.FIRED]] = 0
+        return self._advance(train, until, scratch)
+
+    def _advance(self, train: k.Train, until: int, scratch: Workspace) -> k.Train | None:
+        while True:
+            status = k.advance(self.layer, self.state, scratch.ticks, train, self.out, self.tally, until)
+            if status == k.DONE:
+                return self._spikes()
             if status == k.OVERFLOW:
                 return None
             if status == k.WIDEN:
@@ -512,11 +599,14 @@ class _Layer:
 
     def snapshot(self) -> Any:
         """Everything that :meth:`restore` needs to run on from here again."""
-        return self.state._replace(**{key: aligned(a, a.dtype) for key, a in self.state._asdict().items()}), self.in_ring
+        state, of = self.state._replace(**{key: aligned(a, a.dtype) for key, a in self.state._asdict().items()}), self.sites
+        if of is not None:
+            of = of._replace(at=of.at.copy(), again=of.again.copy())
+        return state, of, self.in_ring
 
     def restore(self, snapshot: Any) -> None:
         """Go back to a snapshot."""
-        self.state, self.in_ring = snapshot
+        self.state, self.sites, self.in_ring = snapshot
 
 
 class _Driven:
@@ -526,6 +616,7 @@ class _Driven:
         self.name, self.resolution, self.refractory, self.layout = name, job.resolution, job.refractory[name], layout
         self.steps, self.spikes = job.steps, spikes
         self.bits = layout.size.bit_length()
+        self.padded_current = aligned_zeros(layout.v.size, np.int32)
         self.buffers = [np.empty(2**14, np.int64), np.empty(2**14, np.int64)]
         self.digits = np.empty(2**_DIGIT + 1, np.int64)
         self.trains = [_empty(0, False)]
@@ -543,7 +634,8 @@ class _Driven:
         self.checked = self.layout.span + max(high, -low) * self.steps >= 2**31
         self.clocked = self.resolution == 1 and self.refractory == 1 and not self.checked
         if self.clocked:
-            self.padded_current = self.layout.lanes(current, 0)
+            lanes = self.padded_current.reshape(self.layout.locations, -1)
+            lanes[:, : self.layout.channels] = current.reshape(-1, self.layout.channels)
             if len(self.state) != 1:
                 self.state = [aligned(self.layout.v, np.int32)]
             self.state[0][:] = self.layout.v
@@ -571,7 +663,7 @@ class _Driven:
         """The longest window that this population can run."""
         return int(k.FOREVER) if self.clocked else 2 ** (62 - self.bits)
 
-    def run(self, since: int, until: int, scratch: k.Scratch) -> k.Train | raster.Raster | None:
+    def run(self, since: int, until: int, scratch: Workspace) -> k.Train | raster.Raster | None:
         """The spikes of a window, sorted; None if a potential left int32."""
         if self.clocked:
             return self._run_clocked(since, until, scratch)
@@ -584,7 +676,7 @@ class _Driven:
         self.spikes[steps] += np.diff(inside, prepend=0)
         return train
 
-    def _run_clocked(self, since: int, until: int, scratch: k.Scratch) -> raster.Raster:
+    def _run_clocked(self, since: int, until: int, scratch: Workspace) -> raster.Raster:
         (v,), ticks, layout = self.state, until - since, self.layout
         room = raster.room(ticks, layout.locations, layout.channels)
         masks = self.rasters.pop(0)
@@ -594,7 +686,7 @@ class _Driven:
         length = raster.chunks(ticks)[1]
         raster_kernels.drive(v, self.padded_current, layout.theta, ticks, length, masks)
         found = raster.Raster(since, ticks, length, layout.locations, layout.channels, masks, _NO_RASTER[1])
-        found.count_steps(self.spikes[since:until], self.spikes[:0], scratch.counts)
+        found.count_steps(self.spikes[since:until], self.spikes[:0], scratch.raster.counts)
         self.first_tick = self.first_tick or _first(self.spikes[since:until], since)
         return found
 
@@ -643,6 +735,64 @@ class _Driven:
         self.state, self.first_tick = snapshot
 
 
+def _sites(layout: Layout) -> tuple[k.Layer, sites.Sites | None]:
+    """What a population needs to be run site by site, its arrays not yet filled; and its layer."""
+    layer = layout.layer
+    of, negated = layer.projections, layer.w8.size
+    if not len(of) or np.any(of[:, k.KIND] != k.STENCIL) or np.any(of[:, k.WIDE] > 1):
+        return layer, None
+    if layout.signs:
+        if np.any(layer.w8 == -128):
+            return layer, None
+        layer = layer._replace(w8=aligned(np.concatenate((layer.w8, -layer.w8)), np.int8))
+    if max(layer.w8.size, layer.w16.size) >= NEGATIVE:
+        return layout.layer, None
+    size, padded = int(layer.scalars[k.SIZE]), int(layer.scalars[k.PADDED])
+    lanes = size if all(isinstance(p.table, Dense) for p in layout.incoming) else padded
+    block = 64 if padded % 64 == 0 else 32
+    number, blocks = size // lanes, size // block
+    reach = _reach(layer, lanes)
+    if reach is None:
+        return layout.layer, None
+    scalars = np.zeros(sites.SCALARS, np.int64)
+    scalars[[sites.SITE_LANES, sites.SITE_SHIFT, sites.BLOCK, sites.NEGATED]] = lanes, _shift(lanes), block, negated
+    # A stretch looks at all locations: it should have spikes enough for that.
+    scalars[sites.STRETCH] = max(_ENTRIES // max(1, int(reach[:, 0].max())), len(reach), number, 256)
+    return layer, sites.Sites(
+        scalars,
+        np.zeros(sites.PROGRESS, np.int64),
+        np.empty(blocks, np.int64),
+        np.empty(number + 2, np.int64),
+        np.empty(number + 1, np.int64),
+        np.empty(len(layer.records), np.int64),
+        reach,
+    )
+
+
+def _reach(layer: k.Layer, lanes: int) -> IntArray | None:
+    """For each source location of each projection: its sites and their weights (see :class:`sites.Sites`)."""
+    records = layer.records
+    rows, columns = records[:, ROWS], records[:, RUN] // lanes
+    number = rows * columns
+    steps = np.zeros((len(records), 2), np.int64)
+    begin = layer.projections[:, k.RECORDS]
+    for of, first in zip(layer.projections, begin, strict=True):
+        steps[first:] = of[k.ROW_STEP] // lanes, of[k.TAP_STEP]
+    which = np.arange(int(number.max(initial=0)))
+    row, column = which // np.maximum(1, columns)[:, None], which % np.maximum(1, columns)[:, None]
+    first_weight = np.repeat(layer.projections[:, k.WEIGHTS], np.diff(np.append(begin, len(records)))) + records[:, TAP]
+    reach = np.zeros((len(records), 4 + 2 * len(which)), np.int64)
+    reach[:, 0] = number
+    reach[:, 1:4] = records[:, [SYNAPSES, ADDITIONS, TOOLBOX]]
+    reach[:, 4::2] = (records[:, FIRST_LANE] // lanes)[:, None] + row * steps[:, :1] + column
+    reach[:, 5::2] = first_weight[:, None] - row * steps[:, 1:] + column * lanes
+    # All locations of a projection have the same number, so that no branch depends on it; the site behind the last one is none.
+    missing = which >= number[:, None]
+    reach[:, 4::2][missing], reach[:, 5::2][missing] = int(layer.scalars[k.SIZE]) // lanes, 0
+    reach[:, 0] = np.repeat(np.maximum.reduceat(number, begin), np.diff(np.append(begin, len(records))))
+    return None if reach.max(initial=0) >= 2**31 else np.ascontiguousarray(reach, np.int32)
+
+
 def _first(spikes: IntArray, since: int) -> int:
     """The first tick with spikes, 0 if there is none, given those of the ticks after ``since``."""
     found = np.flatnonzero(spikes)
@@ -677,7 +827,7 @@ class _Run:
                 self.driven[name] = _Driven(job, name, layouts.driven[name], counts[0])
             elif name in self.compiled:
                 self.layers[name] = _Layer(job, name, self.compiled[name], counts, self.operations)
-        self._scratch: list[k.Scratch] = []
+        self._scratch: list[Workspace] = []
         self._split = max([1, *(layout.room["source"] for layout in self.compiled.values())])
         self.populations: list[_Layer | _Driven] = [*self.layers.values(), *self.driven.values()]
 
@@ -686,26 +836,37 @@ class _Run:
         """Runs of a network that agree in this can use the same arrays."""
         return job.steps, job.resolution, job.exit_rule
 
-    def scratch(self, threads: int) -> list[k.Scratch]:
+    def scratch(self, threads: int) -> list[Workspace]:
         """Room to work in, for each thread."""
         # A source of events may repeat a neuron in a tick; all others fire at most once.
         split = max([self._split, *(len(ticks) for ticks, _ in self.job.events.values())])
-        if len(self._scratch) < threads or len(self._scratch[0].split) < split:
+        if len(self._scratch) < threads or len(self._scratch[0].ticks.split) < split:
             layouts = self.compiled.values()
             locations = max([1, *(layout.room["locations"] for layout in layouts)])
             largest = max([1, *(int(layout.layer.scalars[k.SIZE]) for layout in layouts)])
             summed = [layout.summing.compiled for layout in layouts if layout.summing is not None]
             self._scratch = [
-                k.Scratch(
-                    np.empty(2 * largest + LANES, np.int32),
-                    np.empty(locations + 2, np.int64),
-                    np.empty(split, np.int32),
-                    np.empty(split + 8, np.int64),
-                    np.empty(k.MOST_ROWS + 8, np.int64),
-                    np.empty(raster.CHUNK, np.int32),
-                    aligned_zeros(max([0, *(of.current for of in summed)]), np.int16),
-                    np.empty(max([0, *(of.words for of in summed)]), np.int64),
-                    np.empty(raster.MOST_TAPS, np.int64),
+                Workspace(
+                    k.Scratch(
+                        np.empty(2 * largest + LANES, np.int32),
+                        np.empty(locations + 2, np.int64),
+                        np.empty(split, np.int32),
+                        np.empty(split + 8, np.int64),
+                        np.empty(k.MOST_ROWS + 8, np.int64),
+                    ),
+                    raster_kernels.Scratch(
+                        aligned_zeros(max([0, *(of.current for of in summed)]), np.int16),
+                        np.empty(max([0, *(of.words for of in summed)]), np.int64),
+                        np.empty(raster.MOST_TAPS, np.int64),
+                        np.empty(raster.CHUNK, np.int32),
+                    ),
+                    sites.Room(
+                        np.empty(2 * _ENTRIES, np.int64),
+                        np.empty(_KEYS, np.int64),
+                        np.empty(2**sites.DIGIT + 1, np.int64),
+                        np.zeros(2, np.int64),
+                        np.array([0, -1]),
+                    ),
                 )
                 for _ in range(threads)
             ]
@@ -722,7 +883,7 @@ class _Run:
         for name, driven in self.driven.items():
             driven.begin(job.currents[name])
 
-    def window(self, since: int, until: int, scratch: k.Scratch) -> dict[str, Spikes] | None:
+    def window(self, since: int, until: int, scratch: Workspace) -> dict[str, Spikes] | None:
         """Run all populations from after ``since`` to the end of ``until``; returns their spikes, None after an overflow."""
         trains: dict[str, Spikes] = {}
         for name in self.order:
@@ -732,7 +893,7 @@ class _Run:
             trains[name] = train
         return trains
 
-    def population(self, name: str, since: int, until: int, trains: Mapping[str, Spikes], scratch: k.Scratch) -> Spikes | None:
+    def population(self, name: str, since: int, until: int, trains: Mapping[str, Spikes], scratch: Workspace) -> Spikes | None:
         """Run one of them, given the spikes of those that it reads; returns its own, None after an overflow."""
         if name in self.driven:
             return self.driven[name].run(since, until, scratch)
@@ -832,20 +993,22 @@ def run(job: Job, layouts: Layouts, recorder: Recorder, progress: Callable[[int]
     return counts
 
 
-def _window_length(state: _Run, alone: bool) -> int:
+def _window_length(state: _Run, threads: int) -> int:
     """Ticks in which the driven neurons and sources make about so many spikes as a window is meant to have."""
     job = state.job
-    if alone and job.exit_rule is None and any(layer.summing is not None for layer in state.layers.values()):
+    if threads == 1 and job.exit_rule is None and any(layer.summing is not None for layer in state.layers.values()):
         # Rasters of all populations, a bit for a neuron and tick.
         places = sum(p.layout.v.size if isinstance(p, _Driven) else p.neurons for p in state.populations)
         return max(raster.CHUNK, min(job.end, 8 * _RASTER // places))
     rate = sum(population.per_tick for population in state.driven.values())
     rate += sum(len(ticks) / job.end for ticks, _ in job.events.values())
-    length = job.end if rate * job.end <= _WINDOW else max(1, int(_WINDOW / rate))
+    windows = int(rate * job.end / (_WINDOW if threads == 1 else _PARALLEL_WINDOW)) + 1
+    # With one left over, the other threads would have to wait for it.
+    length = -(-job.end // (-(-windows // threads) * threads))
     length = min([length, *(population.longest() for population in state.driven.values())])
     if job.exit_rule is not None:
         return min(length, job.resolution)
-    return length - length % job.resolution if length > job.resolution else length
+    return -(-length // job.resolution) * job.resolution if length > job.resolution else length
 
 
 def _as_train(spikes: Spikes) -> k.Train:
@@ -865,7 +1028,7 @@ def _record(recorder: Recorder, network: Network, name: str, spikes: Spikes) -> 
 def _run_alone(state: _Run, recorder: Recorder, progress: Callable[[int], None] | None) -> int:
     """Window by window; returns the last tick."""
     job, network = state.job, state.job.network
-    (scratch,), length = state.scratch(1), _window_length(state, alone=True)
+    (scratch,), length = state.scratch(1), _window_length(state, 1)
     output = state.layers[network.output] if network.output is not None else None
     since = 0
     while since < job.end:
@@ -894,7 +1057,7 @@ def _run_alone(state: _Run, recorder: Recorder, progress: Callable[[int], None] 
 def _run_threads(state: _Run, recorder: Recorder, progress: Callable[[int], None] | None, threads: int) -> int:
     """Several windows at the same time, each in other populations (:class:`Pipeline`); returns the last tick."""
     job, network = state.job, state.job.network
-    length = _window_length(state, alone=False)
+    length = _window_length(state, threads)
     for population in state.populations:
         population.alternate()
     scratches = state.scratch(threads)

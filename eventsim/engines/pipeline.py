@@ -33,8 +33,8 @@ class Pipeline:
         work: Callable[[str, int], bool],
         done: Callable[[int], None] | None = None,
     ):
-        self._sources, self._windows, self._work, self._tell = sources, windows, work, done
-        self._targets = {name: [other for other, read in sources.items() if name in read] for name in sources}
+        self._windows, self._work, self._tell = windows, work, done
+        self._order = [(name, read, [other for other, of in sources.items() if name in of]) for name, read in sources.items()]
         self._done = dict.fromkeys(sources, 0)
         self._running: set[str] = set()
         self._finished = 0
@@ -84,11 +84,21 @@ class Pipeline:
 
     def _ready(self) -> str | None:
         """The name that is furthest behind among those that may run."""
-        best = None
-        for name, read in self._sources.items():
-            window = self._done[name]
-            if name in self._running or window == self._windows or (best is not None and window >= self._done[best]):
+        best, lowest, done = None, self._windows, self._done
+        # This is asked for every window of every name: no generators here.
+        for name, read, targets in self._order:
+            window = done[name]
+            if window >= lowest or name in self._running:
                 continue
-            if all(self._done[s] > window for s in read) and all(self._done[t] >= window - 1 for t in self._targets[name]):
-                best = name
+            for source in read:
+                if done[source] <= window:
+                    break
+            else:
+                for target in targets:
+                    if done[target] < window - 1:
+                        break
+                else:
+                    best, lowest = name, window
+                    if window == self._finished:
+                        break
         return best

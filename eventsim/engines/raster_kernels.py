@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
+from numba import njit
 
 from eventsim.compile import ADDITIONS, SYNAPSES, TOOLBOX
 from eventsim.engines import simd
 from eventsim.engines import simd_raster as vectors
 from eventsim.engines.layer_kernels import append, compiled, inlined
+
+# For what takes microseconds: giving the other threads a chance would take longer.
+brief = njit(cache=True, _nrt=False)  # type: ignore[call-overload]
 
 # Places behind the masks of a raster: zeros, and what vectors may read beyond the end.
 BEHIND = 64
@@ -17,6 +23,15 @@ BEHIND = 64
     PASSES, UNIT, LIMIT, KEEP, SIGNED,
 ) = range(21)  # fmt: skip
 SCALARS = 21
+
+
+class Scratch(NamedTuple):
+    """Room to work in; holds nothing between calls."""
+
+    currents: Any  # int16
+    words: Any  # int64: places of the masks of a group
+    targets: Any  # int64: places of the target locations of a group
+    counts: Any  # int32, for the ticks of a chunk
 
 
 @inlined
@@ -118,9 +133,10 @@ def _fire_row(of, row, block, current, constant, threshold, d, net, out, out_neg
 
 
 @compiled
-def integrate(of, weights, constant, threshold, d, net, masks, negative, ticks, length, out, out_negative, current, words, places):
+def integrate(of, weights, constant, threshold, d, net, masks, negative, ticks, length, out, out_negative, scratch):
     """A window of a population (see the module): takes the raster of its source, writes its own."""
     lanes, locations = of[LANES], of[HEIGHT] * of[WIDTH]
+    current, words, places = scratch.currents, scratch.words, scratch.targets
     zeros, row_size = len(masks) - BEHIND, (max(of[GROUPS_X], of[OUT_WIDTH]) + of[COLUMNS] - 1) * length * lanes
     current[: of[ROWS] * row_size] = 0
     begin = out_begin = 0
@@ -155,7 +171,7 @@ def drive(v, current, threshold, ticks, length, masks):
         begin += each * length
 
 
-@compiled
+@brief
 def count(masks, n):
     """Spikes in the first n masks."""
     found = 0
@@ -164,7 +180,7 @@ def count(masks, n):
     return found
 
 
-@compiled
+@brief
 def count_steps(masks, ticks, length, each, counts, spikes):
     """Add the spikes of each tick to ``spikes``; ``each`` is the number of masks for a tick, ``counts`` room for those of a chunk."""
     begin = 0
@@ -177,7 +193,7 @@ def count_steps(masks, ticks, length, each, counts, spikes):
         begin += each * length
 
 
-@compiled
+@brief
 def count_operations(masks, negative, ticks, length, locations, of_location, records, base, counts, operations):
     """Count what the spikes of each tick cost: deliveries, synaptic events, additions, toolbox, effective (all weights differ from 0)."""
     begin = 0
@@ -214,7 +230,7 @@ def _note(records, record, counts, operations, since, ticks):
         operations[since + t, 4] += n * synapses
 
 
-@compiled
+@brief
 def to_train(masks, negative, since, ticks, length, locations, channels, tick, neuron, sign):
     """List the spikes by tick, then by neuron. Up to SLACK places of ``neuron`` behind them are overwritten."""
     of_location, n = (channels + 31) >> 5, 0
@@ -240,7 +256,7 @@ def to_train(masks, negative, since, ticks, length, locations, channels, tick, n
             tick[at] = since + t + 1
 
 
-@compiled
+@brief
 def from_train(tick, neuron, sign, since, length, locations, channels, masks, negative):
     """Set the bits of the spikes of a window; the masks are zeros before."""
     of_location = (channels + 31) >> 5

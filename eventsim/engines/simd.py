@@ -19,6 +19,10 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 LANES = 32
+# So many places are written at once where some of them may not be needed.
+SLACK = 4
+# Flags of the entries of _runner.
+WIDE, NEGATIVE = 2**31, 2**30
 
 
 def pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any, lanes: int) -> Any:
@@ -235,6 +239,127 @@ def _scaled_adder(rows: int) -> Any:
     return intrinsic(four)
 
 
+def _any_due(builder: Any, d: Any) -> Any:
+    """Not 0 where some lane is not negative, as an integer: one comparison for all vectors."""
+    z = builder.not_(d)
+    while z.type.count * z.type.element.width > 512:
+        half = z.type.count // 2
+        first, second = (
+            builder.shuffle_vector(z, z, ir.Constant(ir.VectorType(ir.IntType(32), half), list(range(n, n + half)))) for n in (0, half)
+        )
+        z = builder.or_(first, second)
+    flags = builder.bitcast(builder.icmp_signed("<", z, ir.Constant(z.type, None)), ir.IntType(z.type.count))
+    return builder.zext(flags, ir.IntType(64)) if z.type.count < 64 else flags
+
+
+def _if_last(builder: Any, masks: Any, entry: Any, following: Any) -> Any:
+    """All ones if the next entry has another tick, else 0.
+
+    Read from memory (``masks`` is 0, -1), so that no branch can be made of it: that would be guessed wrong every other time.
+    """
+    other = builder.icmp_unsigned(">=", builder.xor(entry, following), ir.Constant(entry.type, 2**32))
+    return builder.load(builder.gep(masks, [builder.zext(other, entry.type)]))
+
+
+def _runner(lanes: int) -> Any:
+    """Add weights to ``d`` on so many lanes, one entry of a list after the other; those that are due at the end of a tick fire.
+
+    For unsigned neurons, reset by subtraction. Arguments: ``d`` and the place ``i`` in it, ``threshold`` (as d) and ``channel``, ``w``
+    (int8) and a place ``j`` in it, ``entries`` and the first place ``at``, ``limit``, ``keys`` (int64), the place ``n`` for the next one,
+    ``most``, ``neuron``, ``told`` (int64), ``masks`` (see :func:`_if_last`). An entry is ``tick << 32 | WIDE | place`` (relative to ``j``),
+    a spike of lane k the key ``tick << 32 | neuron + k``. It stops before an entry of tick ``limit`` or later or one that is WIDE, where a
+    neuron is still due after it fired, and at ``most`` keys or more; the last entry has a tick beyond all limits. Returns the place in
+    ``entries`` that was reached; ``told`` gets the new ``n`` and whether a neuron is still due. Up to SLACK keys behind the last one are
+    overwritten.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = signature.args
+        _, i, _, channel, _, j, _, at, limit, _, n, most, neuron, _, _ = args
+        i64, mask_type = ir.IntType(64), ir.IntType(lanes)
+        place = pointer(context, builder, kind[0], args[0], i, lanes)
+        entries, keys, told, masks = (context.make_array(kind[k])(context, builder, args[k]).data for k in (6, 9, 13, 14))
+        weights = builder.gep(context.make_array(kind[4])(context, builder, args[4]).data, [j])
+        theta = load(context, builder, kind[2], args[2], channel, lanes)
+        line, element = ir.VectorType(ir.IntType(8), lanes), context.get_data_type(kind[0].dtype)
+        d = cgutils.alloca_once_value(builder, builder.load(place, align=1))
+        here, count = cgutils.alloca_once_value(builder, at), cgutils.alloca_once_value(builder, n)
+        again = cgutils.alloca_once_value(builder, i64(0))
+        entry = cgutils.alloca_once_value(builder, builder.load(builder.gep(entries, [at])))
+        flags = cgutils.alloca_once(builder, mask_type)
+        zero = ir.Constant(theta.type, None)
+        names = ("entry", "add", "fire", "more", "spiked", "added")
+        head, body, fire, more, spiked, end = (builder.append_basic_block(name) for name in names)
+        builder.branch(head)
+        builder.position_at_end(head)
+        this = builder.load(entry)
+        tick = builder.lshr(this, i64(32))
+        stops = builder.or_(builder.icmp_signed(">=", tick, limit), builder.icmp_signed("!=", builder.and_(this, i64(WIDE)), i64(0)))
+        builder.cbranch(stops, end, body)
+        builder.position_at_end(body)
+        weight = builder.bitcast(builder.gep(weights, [builder.and_(this, i64(NEGATIVE - 1))]), line.as_pointer())
+        after = builder.add(builder.load(d), converted(builder, builder.load(weight, align=1), element))
+        builder.store(after, d)
+        following = builder.add(builder.load(here), i64(1))
+        builder.store(following, here)
+        after_it = builder.load(builder.gep(entries, [following]))
+        builder.store(after_it, entry)
+        hit = builder.and_(_any_due(builder, after), _if_last(builder, masks, this, after_it))
+        builder.cbranch(builder.icmp_unsigned("!=", hit, i64(0)), fire, head)
+
+        builder.position_at_end(fire)
+        fires = builder.icmp_signed(">=", after, zero)
+        due = builder.bitcast(fires, mask_type)
+        fired = builder.select(fires, builder.sub(after, theta), after)
+        builder.store(fired, d)
+        key = builder.or_(builder.shl(tick, i64(32)), neuron)
+        number = builder.load(count)
+
+        def spike_of(mask: Any, number: Any) -> Any:
+            """Write the key of the lowest lane (of none: anything); returns the mask of the others."""
+            lane = builder.cttz(mask, ir.IntType(1)(0))
+            lane = builder.zext(lane, i64) if lanes < 64 else lane
+            builder.store(builder.add(key, lane), builder.gep(keys, [number]))
+            return builder.and_(mask, builder.sub(mask, mask_type(1)))
+
+        # Few fire as a rule: writing some keys each time costs less than to guess how many there are.
+        rest = due
+        for k in range(SLACK):
+            rest = spike_of(rest, builder.add(number, i64(k)))
+        fired_at_once = builder.ctpop(due)
+        total = builder.add(number, builder.zext(fired_at_once, i64) if lanes < 64 else fired_at_once)
+        builder.store(rest, flags)
+        builder.store(builder.add(number, i64(SLACK)), count)
+        builder.cbranch(builder.icmp_unsigned("!=", rest, mask_type(0)), more, spiked)
+        builder.position_at_end(more)
+        number = builder.load(count)
+        rest = spike_of(builder.load(flags), number)
+        builder.store(builder.add(number, i64(1)), count)
+        builder.store(rest, flags)
+        builder.cbranch(builder.icmp_unsigned("!=", rest, mask_type(0)), more, spiked)
+        builder.position_at_end(spiked)
+        builder.store(total, count)
+        still = builder.icmp_unsigned("!=", builder.bitcast(builder.icmp_signed(">=", fired, zero), mask_type), mask_type(0))
+        builder.store(builder.zext(still, i64), again)
+        builder.cbranch(builder.or_(still, builder.icmp_signed(">=", builder.load(count), most)), end, head)
+
+        builder.position_at_end(end)
+        builder.store(builder.load(d), place, align=1)
+        builder.store(builder.load(count), told)
+        builder.store(builder.load(again), builder.gep(told, [i64(1)]))
+        return builder.load(here)
+
+    def typed(
+        typing_context: Any, d: Any, i: Any, threshold: Any, channel: Any, w: Any, j: Any, entries: Any, at: Any, limit: Any,
+        keys: Any, n: Any, most: Any, neuron: Any, told: Any, masks: Any,
+    ) -> Any:  # fmt: skip
+        number = types.int64
+        kinds = d, number, threshold, number, w, number, entries, number, number, keys, number, number, number, told, masks
+        return number(*kinds), generate
+
+    return intrinsic(typed)
+
+
 @intrinsic
 def _discharge(typing_context: Any, d: Any, i: Any, threshold: Any, j: Any) -> Any:
     """Fire: ``d -= threshold`` where d >= 0 on LANES lanes; returns which lanes fired. Both arrays are of one type."""
@@ -273,6 +398,18 @@ def _peek(typing_context: Any, array: Any, i: Any) -> Any:
         return builder.load(builder.gep(data, [args[1]]))
 
     return array.dtype(array, types.intp), generate
+
+
+@intrinsic
+def _poke(typing_context: Any, array: Any, i: Any, value: Any) -> Any:
+    """Set an element of a contiguous array of int64 by its flat place, as unchecked as :func:`_peek`."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        builder.store(args[2], builder.gep(data, [args[1]]))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.int64), generate
 
 
 @intrinsic
@@ -334,6 +471,28 @@ def _numpy_add_scaled(d: Any, i: int, w: Any, *rows: int) -> None:
         d[i : i + LANES] += int(factor) * w[j : j + LANES].astype(d.dtype)
 
 
+def _numpy_runner(lanes: int) -> Callable[..., int]:
+    def run(
+        d: Any, i: int, threshold: Any, channel: int, w: Any, j: int, entries: Any, at: int, limit: int, keys: Any, n: int, most: int,
+        neuron: int, told: Any, masks: Any,
+    ) -> int:  # fmt: skip
+        here, again = slice(i, i + lanes), False
+        while entries[at] >> 32 < limit and not entries[at] & WIDE and not again and n < most:
+            tick, place = int(entries[at]) >> 32, j + (int(entries[at]) & (NEGATIVE - 1))
+            d[here] += w[place : place + lanes].astype(d.dtype)
+            at += 1
+            if int(entries[at]) >> 32 != tick:
+                fired = np.flatnonzero(d[here] >= 0)
+                d[i + fired] -= threshold[channel + fired]
+                keys[n : n + len(fired)] = (tick << 32 | neuron) + fired
+                n += len(fired)
+                again = bool((d[here] >= 0).any())
+        told[:] = n, again
+        return at
+
+    return run
+
+
 def _numpy_discharge(d: Any, i: int, threshold: Any, j: int) -> int:
     fires = d[i : i + LANES] >= 0
     d[i : i + LANES] -= fires * threshold[j : j + LANES]
@@ -346,6 +505,10 @@ def _numpy_shifted(out: Any, i: int, values: Any, j: int, by: int) -> None:
 
 def _numpy_peek(array: Any, i: int) -> Any:
     return array.ravel()[i]
+
+
+def _numpy_poke(array: Any, i: Any, value: Any) -> None:
+    array.ravel()[i] = value
 
 
 def _numpy_lowest(mask: int) -> int:
@@ -368,6 +531,7 @@ count: Callable[..., Any]
 discharge: Callable[..., Any]
 lowest: Callable[..., Any]
 peek: Callable[..., Any]
+poke: Callable[..., Any]
 shifted: Callable[..., Any]
 if config.DISABLE_JIT:  # type: ignore[attr-defined]
     add = add_signed = _numpy_adder(1)
@@ -377,7 +541,7 @@ if config.DISABLE_JIT:  # type: ignore[attr-defined]
     add_bits_64, add_bits_128, add_bits_256, add_bits_512 = (_numpy_bit_summer(block) for block in (64, 128, 256, 512))
     add_scaled = add_scaled_rows = _numpy_add_scaled
     discharge = _numpy_discharge
-    count, lowest, peek, shifted = _numpy_count, _numpy_lowest, _numpy_peek, _numpy_shifted
+    count, lowest, peek, poke, shifted = _numpy_count, _numpy_lowest, _numpy_peek, _numpy_poke, _numpy_shifted
 else:
     add, add_signed = _adder(False, False), _adder(False, True)
     subtract, subtract_signed = _adder(True, False), _adder(True, True)
@@ -387,4 +551,7 @@ else:
     add_bits_64, add_bits_128, add_bits_256, add_bits_512 = (_bit_summer(block) for block in (64, 128, 256, 512))
     add_scaled, add_scaled_rows = _scaled_adder(1), _scaled_adder(4)
     discharge = _discharge
-    count, lowest, peek, shifted = _count, _lowest, _peek, _shifted
+    count, lowest, peek, poke, shifted = _count, _lowest, _peek, _poke, _shifted
+
+_make_runner = _numpy_runner if config.DISABLE_JIT else _runner  # type: ignore[attr-defined]
+run_32, run_64 = (_make_runner(lanes) for lanes in (32, 64))
