@@ -259,16 +259,27 @@ def network(rng: np.random.Generator, case: int) -> tuple[es.Network, np.ndarray
             biased = shape if rng.random() < 0.5 else shape[2:]
             net.bias(f"conv{n}", rng.integers(-2, 3, biased))
         name = f"conv{n}"
-    net.readout("out", 10)
-    net.connect(name, "out", es.Dense(rng.integers(-9, 10, (int(np.prod(shape)), 10))))
+    # The target of a dense table may be an image, too.
+    target = [(64,), (2, 3, 20), (40,), (3, 1, 64)][case % 4]
+    net.spiking("dense", target, rng.integers(5, 30, target[-1]), **options)
+    net.connect(name, "dense", es.Dense(2 * rng.choice([-1, 1], (int(np.prod(shape)), int(np.prod(target))))))
+    net.bias("dense", rng.integers(-5, 6, target))
+    net.readout("out", 10, v0=rng.integers(-9, 10, 10))
+    net.connect("dense", "out", es.Dense(rng.integers(-9, 10, (int(np.prod(target)), 10))))
+    if rng.random() < 0.5:
+        net.bias("out", rng.integers(-9, 10, 10))
+    net.readout("image", (1, 2, 40))
+    net.connect(name, "image", es.Dense(rng.integers(-9, 10, (int(np.prod(shape)), 80))))
+    net.output = "out"
     return net, rng.integers(0, 256, (*size, 2), dtype=np.uint8)
 
 
-def compare(net: es.Network, image: np.ndarray, steps: int, engine: str = "queue") -> es.Result:
+def compare(net: es.Network, image: np.ndarray, steps: int, engine: str = "queue", **rule: int) -> es.Result:
     """Layered against another engine: counts and every spike. Returns the former."""
-    found, expected = (es.run(net, image, steps=steps, resolution=1, engine=e) for e in ("layered", engine))
+    found, expected = (es.run(net, image, steps=steps, resolution=1, engine=e, **rule) for e in ("layered", engine))
     for name in ("spikes", "negative_spikes", "first_tick", "deliveries", "synaptic_events", "additions", "toolbox", "effective"):
         np.testing.assert_array_equal(getattr(found.counts, name), getattr(expected.counts, name), err_msg=name)
+    assert (found.decision, found.counts.decision_tick) == (expected.decision, expected.counts.decision_tick)
     for name, population in net.populations.items():
         if population.kind == "readout":
             np.testing.assert_array_equal(found.counts.readout[name], expected.counts.readout[name])
@@ -280,11 +291,11 @@ def compare(net: es.Network, image: np.ndarray, steps: int, engine: str = "queue
 
 @pytest.fixture
 def windows(monkeypatch):
-    """How many windows were run from rasters."""
+    """How many windows of spiking populations were run from rasters."""
     run, n = layered._Layer.run_raster, [0]
 
     def counting(self, *args):
-        n[0] += 1
+        n[0] += self.spiking
         return run(self, *args)
 
     monkeypatch.setattr(layered._Layer, "run_raster", counting)
@@ -299,8 +310,21 @@ def test_networks_equal_the_queue_engine(windows, monkeypatch, case):
         monkeypatch.setattr(layered, "_RASTER", 1)  # windows of CHUNK ticks
     steps = int(rng.choice([1, 20, 33, 70]))
     found = compare(net, image, steps)
-    assert windows[0] == 2 * (-(-steps // raster.CHUNK) if case % 2 else 1)
-    assert steps == 1 or found.spikes_per_population()["conv1"] > 100
+    assert windows[0] == 3 * (-(-steps // raster.CHUNK) if case % 2 else 1)
+    assert steps == 1 or min(found.spikes_per_population()[name] for name in ("conv1", "dense")) > 50
+
+
+def test_exits_in_the_middle_of_a_window(windows):
+    exits = set()
+    for case in range(12):
+        rng = np.random.default_rng(case)
+        net, image = network(rng, case)
+        rule = {"exit_margin": 40} if case % 2 else {"exit_potential": 60}
+        found = compare(net, image, 30, **rule)
+        if found.counts.exited:
+            exits.add(found.counts.end_tick % layered._EXIT_WINDOW)
+    assert windows[0] > 0
+    assert len(exits) > 3
 
 
 def test_a_network_equals_the_reference(windows):
@@ -326,7 +350,7 @@ def test_spikes_that_are_listed_come_back(windows, monkeypatch):
     net.spiking("last", shape, 4)
     net.connect("late", "last", es.Conv2d(rng.choice([-1, 1], (3, 3, 32, 32)), padding=1))
     found = compare(net, image, 50)
-    assert windows[0] == 3
+    assert windows[0] == 4
     assert found.counts.negative_spikes.sum() > 0
     assert found.spikes_per_population()["last"] > 100
 
@@ -349,12 +373,19 @@ def test_potentials_near_the_limit_are_run_tick_by_tick(windows, monkeypatch, si
     monkeypatch.setattr(layered, "_RASTER", 1)
     currents = {"in": rng.integers(0, 60, (3, 3, 32))}
     answers, sums = [], layered._Layer.sums
-    monkeypatch.setattr(layered._Layer, "sums", lambda self, ticks: answers.append(sums(self, ticks)) or answers[-1])
+
+    def noting(self, ticks):
+        answer = sums(self, ticks)
+        if self.spiking:
+            answers.append(answer)
+        return answer
+
+    monkeypatch.setattr(layered._Layer, "sums", noting)
     compare(build(rng.choice([0, 2**31 - 3000], 32)), currents, 100)
     assert answers
     assert not all(answers)
     # And back and forth: every second window.
-    monkeypatch.setattr(layered._Layer, "sums", lambda self, ticks: answers.append(0) or len(answers) % 2 == 0)
+    monkeypatch.setattr(layered._Layer, "sums", lambda self, ticks: answers.append(0) or len(answers) // 2 % 2 == 0)
     windows[0] = 0
     compare(build(rng.integers(0, 100, 32)), currents, 150)
     assert 2 <= windows[0] <= 3

@@ -46,8 +46,10 @@ _WINDOW, _PARALLEL_WINDOW = 2**18, 2**17
 _DIGIT = 13
 # Clocked windows are as long as the rasters of all populations together have room for in so many bytes, ...
 _RASTER = 2**23
-# ... and a layer of up to so many channels is run from rasters; gathering (bit-sliced) is faster for wider ones.
-_WIDEST = 128
+# with an exit rule they have so many ticks, since the last window may have to be run again;
+_EXIT_WINDOW = 8
+# a convolution to up to so many channels (a dense table: lanes) is run from rasters; gathering (bit-sliced) is faster for more.
+_WIDEST, _WIDEST_DENSE = 128, 512
 # From this resolution on so few spikes share a tick that gathering them is not worth its tables.
 _SPARSE = 2**10
 # Entries that the spikes of a stretch should make (see eventsim.engines.site_kernels), for the second-level cache; room for its own spikes.
@@ -291,7 +293,8 @@ def _for_many(network: Network, name: str, layout: Layout) -> Layout:
 def _summing(network: Network, name: str, layout: Layout) -> Summing | None:
     """How a population is run from a raster, if it can be."""
     population = network.populations[name]
-    if not isinstance(population, Spiking) or any(p.delay for p in layout.incoming):
+    assert isinstance(population, (Spiking, Readout))
+    if any(p.delay for p in layout.incoming):
         return None
     sources = {row: network.populations[p.source] for row, p in enumerate(layout.incoming)}
     clocks = [row for row, p in sources.items() if isinstance(p, Source) and p.emits == "clock" and p.shape == (1,)]
@@ -300,8 +303,6 @@ def _summing(network: Network, name: str, layout: Layout) -> Summing | None:
         return None
     height, width, channels = spatial(population.shape)
     padded = int(layout.layer.scalars[k.PADDED])
-    if padded > _WIDEST:
-        return None
     constant = None
     if clocks:
         lanes = np.zeros((height * width, padded), np.int64)
@@ -312,13 +313,21 @@ def _summing(network: Network, name: str, layout: Layout) -> Summing | None:
             lanes[:, :channels] += table.weights.reshape(height * width, channels)
         constant = lanes
     projection = layout.incoming[others[0]]
-    if isinstance(projection.table, Sparse):
+    table = projection.table
+    if isinstance(table, Sparse):
         return None
-    compiled = raster.summing(
-        projection.table, sources[others[0]].shape, population.shape, padded, constant, _theta(layout.layer, np.int64),
-        population.signed, population.reset == "zero",
-    )  # fmt: skip
-    return None if compiled is None else Summing(compiled, projection, others[0], clocks)
+    if isinstance(population, Readout):
+        if not isinstance(table, Dense) or layout.layer.projections[others[0], k.WIDE]:
+            return None
+        tables = raster.reading(table, constant)
+    elif (padded > _WIDEST) if isinstance(table, Conv2d) else (height * width * padded > _WIDEST_DENSE):
+        return None
+    else:
+        tables = raster.summing(
+            table, sources[others[0]].shape, population.shape, padded, constant, _theta(layout.layer, np.int64), population.signed,
+            population.reset == "zero",
+        )  # fmt: skip
+    return None if tables is None else Summing(tables, projection, others[0], clocks)
 
 
 def _gather(table: Conv2d | Dense, source: Shape, target: Shape, padded: int) -> tuple[IntArray, IntArray] | None:
@@ -495,28 +504,34 @@ class _Layer:
         """Run to the end of a tick from the raster of the source; returns that of the population."""
         assert self.summing is not None
         of, state, ticks = self.summing.compiled, self.state, until - since
+        state.scalars[k.BOUND] += ticks * of.rise
+        projections, records, operations = self.layer.projections, self.layer.records, self.tally.operations
+        row = projections[self.summing.row]
+        raster_kernels.count_operations(
+            source.masks, source.negative, ticks, source.length, source.locations, raster.blocks(source.channels), records,
+            int(row[k.RECORDS]), row[k.NONZERO] < 0, scratch.raster.counts, operations[row[k.NUMBER], since:until],
+        )  # fmt: skip
+        for clock in self.summing.clocks:
+            of_clock = projections[clock]
+            synapses, additions, toolbox = records[of_clock[k.RECORDS], [SYNAPSES, ADDITIONS, TOOLBOX]]
+            effective = self.layer.effective[of_clock[k.NONZERO]] if of_clock[k.NONZERO] >= 0 else synapses
+            operations[of_clock[k.NUMBER], since:until] += 1, synapses, additions, toolbox, effective
         height, width, channels = spatial(self.shape)
+        if not self.spiking:
+            raster_kernels.read_out(
+                self.layer, state, self.summing.row, of.tables.constant, source.locations, source.masks, source.negative, since, ticks,
+                source.length, self.tally.readout, operations[row[k.NUMBER]],
+            )  # fmt: skip
+            return raster.Raster(since, ticks, source.length, height * width, channels, *_NO_RASTER)
         room = raster.room(ticks, height * width, channels)
         out = self.rasters.pop(0)
         if len(out[0]) != room:
             out = np.zeros(room, np.uint32), np.zeros(room if self.signed else 0, np.uint32)
         self.rasters.append(out)
         raster_kernels.integrate(*of.tables, state.d, state.net, source.masks, source.negative, ticks, source.length, *out, scratch.raster)
-        state.scalars[k.BOUND] += ticks * of.rise
         state.scalars[[k.HEAD, k.WAITING]] = 0
         self.in_ring = False
         found = raster.Raster(since, ticks, source.length, height * width, channels, *out)
-        projections, records, operations = self.layer.projections, self.layer.records, self.tally.operations
-        row = projections[self.summing.row]
-        raster_kernels.count_operations(
-            source.masks, source.negative, ticks, source.length, source.locations, raster.blocks(source.channels), records,
-            int(row[k.RECORDS]), scratch.raster.counts, operations[row[k.NUMBER], since:until],
-        )  # fmt: skip
-        for clock in self.summing.clocks:
-            row = projections[clock]
-            synapses, additions, toolbox = records[row[k.RECORDS], [SYNAPSES, ADDITIONS, TOOLBOX]]
-            effective = self.layer.effective[row[k.NONZERO]] if row[k.NONZERO] >= 0 else synapses
-            operations[row[k.NUMBER], since:until] += 1, synapses, additions, toolbox, effective
         found.count_steps(self.tally.spikes[since:until], self.tally.negative[since:until], scratch.raster.counts)
         if not state.scalars[k.FIRST_TICK]:
             state.scalars[k.FIRST_TICK] = _first(self.tally.spikes[since:until], since)
@@ -996,7 +1011,9 @@ def run(job: Job, layouts: Layouts, recorder: Recorder, progress: Callable[[int]
 def _window_length(state: _Run, threads: int) -> int:
     """Ticks in which the driven neurons and sources make about so many spikes as a window is meant to have."""
     job = state.job
-    if threads == 1 and job.exit_rule is None and any(layer.summing is not None for layer in state.layers.values()):
+    if threads == 1 and any(layer.summing is not None for layer in state.layers.values()):
+        if job.exit_rule is not None:
+            return _EXIT_WINDOW
         # Rasters of all populations, a bit for a neuron and tick.
         places = sum(p.layout.v.size if isinstance(p, _Driven) else p.neurons for p in state.populations)
         return max(raster.CHUNK, min(job.end, 8 * _RASTER // places))

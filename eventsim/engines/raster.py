@@ -3,7 +3,8 @@
 At one tick a step most locations have spikes at most ticks, so it pays to give up the order of time across a population, and to keep a
 location in registers for up to CHUNK ticks. A :class:`Raster` holds the spikes of a window as masks: (chunk, location, block of 32
 channels, tick). A projection is seen as a convolution of stride 1: the source locations are taken in groups of stride x stride, and all
-neurons of a group reach the same rows x columns target locations. For each group and tick the weights of its spikes are added up in
+neurons of a group reach the same rows x columns target locations. (For a dense table all neurons are one group, and its target is a row of
+locations of LANES channels.) For each group and tick the weights of its spikes are added up in
 registers (in int8, as far as that surely goes) and then added to the *currents* of those target locations (int16), which are kept for as
 many rows of targets as a group reaches, and for LANES target channels at a time. A row of target locations that no further group reaches
 integrates its currents and fires, each location through all ticks of the chunk.
@@ -96,12 +97,12 @@ class Tables(NamedTuple):
     scalars: Any
     weights: Any  # int8: (block of target lanes, pass, neuron of a group, tap, lane); in units of UNIT
     constant: Any  # int32 (neurons of the target, padded), added at every tick, or LANES zeros
-    threshold: Any  # int32, of the lanes of a location
+    threshold: Any  # int32, of the lanes of a location, or of all
 
 
 @dataclass
 class Summing:
-    """How the spikes of a population's convolution are summed, and the most that a potential can change in a tick."""
+    """How the spikes that reach a population are summed, and the most that a potential can change in a tick."""
 
     tables: Tables
     rise: int
@@ -114,43 +115,77 @@ def summing(
     signed: bool, zero: bool,
 ) -> Summing | None:  # fmt: skip
     """Compile a table, if it has weights of one magnitude that allow it. ``padded`` and ``threshold`` are those of the layered engine."""
-    if not isinstance(table, Conv2d) or table.magnitude is None or table.pool_before != (1, 1):
+    if table.magnitude is None or table.pool_before != (1, 1):
         return None
     unit = int(table.magnitude)
-    fused = table.fused() // unit
-    most = int(np.abs(fused).sum((0, 1, 2)).max()) * unit
+    fused = (table.fused() if isinstance(table, Conv2d) else table.weights.astype(np.int64)) // unit
+    most = int(np.abs(fused).sum(tuple(range(fused.ndim - 1))).max()) * unit
     largest = int(np.abs(fused).max())
-    # Lanes of constant: weights of a bias are int32, and potentials too.
     added = 0 if constant is None else int(np.abs(constant).max(initial=0))
     if most > _INT16_MAX or largest > _INT8_MAX or int(threshold.max()) + most + added > _INT32_MAX // 4:
         return None
+    scalars = np.zeros(k.SCALARS, np.int64)
+    scalars[[k.UNIT, k.LIMIT, k.KEEP, k.SIGNED]] = unit, _INT8_MAX // largest, 0 if zero else -1, signed
+    if isinstance(table, Conv2d):
+        rows = _rows(table, fused, source, target, padded, scalars)
+    else:
+        rows = _dense_rows(fused, source, target, padded, scalars)
+    neurons, reached, padded = rows.shape
+    lanes = next(n for n in _LANES if padded % n == 0)
+    taps = next((n for n in _TAPS if n >= reached), _TAPS[-1])
+    passes, pairs = -(-reached // taps), -(-neurons // 64)
+    rows = np.pad(rows, ((0, 64 * pairs - neurons), (0, taps * passes - reached), (0, 0)))
+    weights = rows.reshape(len(rows), passes, taps, padded // lanes, lanes).transpose(3, 1, 0, 2, 4)
+    scalars[[k.PADDED, k.LANES, k.TAPS, k.PASSES]] = padded, lanes, taps, passes
+    # Behind the currents: those of taps that no kernel has.
+    currents = (int(scalars[k.ROWS] * scalars[k.ACROSS]) + 1) * CHUNK * lanes
+    each = np.zeros(lanes, np.int32) if constant is None else constant
+    if isinstance(table, Dense):
+        threshold = np.tile(threshold, int(np.prod(spatial(target)[:2])))
+    tables = Tables(scalars, aligned(weights, np.int8), aligned(each, np.int32), aligned(threshold, np.int32))
+    return Summing(tables, most + added, currents, 2 * pairs)
+
+
+def reading(table: Dense, constant: IntArray | None) -> Summing | None:
+    """For a readout, which takes the weights of the layered engine: what it gets at every tick, and the most that it can change by."""
+    most = int(np.abs(table.weights.astype(np.int64)).sum(0).max())
+    added = 0 if constant is None else int(np.abs(constant).max(initial=0))
+    if most + added > _INT32_MAX // 4:
+        return None
+    nothing = np.zeros(0, np.int32)
+    each = nothing if constant is None else aligned(constant, np.int32)
+    return Summing(Tables(np.zeros(0, np.int64), np.zeros(0, np.int8), each, nothing), most + added, 0, 0)
+
+
+def _rows(table: Conv2d, fused: IntArray, source: Shape, target: Shape, padded: int, scalars: IntArray) -> IntArray:
+    """Weights (neuron of a group, target location that it reaches, channel) of a convolution; fills in its geometry."""
     (height, width, channels), (out_height, out_width, outputs) = spatial(source), spatial(target)
     strides = [s * p for s, p in zip(table.stride, table.pool_after, strict=True)]
     reach = [-(-kernel // stride) for kernel, stride in zip(fused.shape[:2], strides, strict=True)]
     groups = [(n - 1 + pad) // stride + 1 for n, pad, stride in zip((height, width), table.padding[:2], strides, strict=True)]
-    lanes = next(n for n in _LANES if padded % n == 0)
-    taps = next((n for n in _TAPS if n >= reach[0] * reach[1]), _TAPS[-1])
-    passes = -(-reach[0] * reach[1] // taps)
     of_location = blocks(channels)
-    pairs = -(-strides[0] * strides[1] * of_location // 2)
-    # (row and column of the group, channel, target row and column backwards, output)
-    spread = np.zeros((*strides, 32 * of_location, *reach, padded), np.int8)
+    # (row and column in the group, channel, target row and column backwards, output)
+    rows = np.zeros((*strides, 32 * of_location, *reach, padded), np.int8)
     for y in range(strides[0]):
         for x in range(strides[1]):
             part = fused[y :: strides[0], x :: strides[1]]
-            spread[y, x, :channels, : part.shape[0], : part.shape[1], :outputs] = part.transpose(2, 0, 1, 3)
-    rows = np.zeros((64 * pairs, taps * passes, padded), np.int8)
-    rows[: strides[0] * strides[1] * 32 * of_location, : reach[0] * reach[1]] = spread.reshape(-1, reach[0] * reach[1], padded)
-    weights = rows.reshape(len(rows), passes, taps, padded // lanes, lanes).transpose(3, 1, 0, 2, 4)
-    scalars = np.zeros(k.SCALARS, np.int64)
+            rows[y, x, :channels, : part.shape[0], : part.shape[1], :outputs] = part.transpose(2, 0, 1, 3)
     scalars[[k.HEIGHT, k.WIDTH, k.BLOCKS, k.STRIDE_Y, k.STRIDE_X]] = height, width, of_location, *strides
     scalars[[k.TOP, k.LEFT, k.ROWS, k.COLUMNS, k.GROUPS_Y, k.GROUPS_X]] = *table.padding[:2], *reach, *groups
-    scalars[[k.OUT_HEIGHT, k.OUT_WIDTH, k.PADDED, k.LANES, k.TAPS, k.PASSES]] = out_height, out_width, padded, lanes, taps, passes
-    scalars[[k.UNIT, k.LIMIT, k.KEEP, k.SIGNED]] = unit, _INT8_MAX // largest, 0 if zero else -1, signed
-    across = max(groups[1], out_width) + reach[1] - 1
-    # Behind the currents: those of taps that no kernel has.
-    currents = (reach[0] * across + 1) * CHUNK * lanes
-    each = np.zeros(lanes, np.int32) if constant is None else constant
-    return Summing(
-        Tables(scalars, aligned(weights, np.int8), aligned(each, np.int32), aligned(threshold, np.int32)), most + added, currents, 2 * pairs
-    )
+    scalars[[k.OUT_HEIGHT, k.OUT_WIDTH, k.FIRST]] = out_height, out_width, reach[1] - 1
+    scalars[k.ACROSS] = max(groups[1], out_width) + reach[1] - 1
+    return rows.reshape(-1, reach[0] * reach[1], padded)
+
+
+def _dense_rows(fused: IntArray, source: Shape, target: Shape, padded: int, scalars: IntArray) -> IntArray:
+    """As :func:`_rows`: all source neurons are one group, and each block of target lanes counts as a location."""
+    (height, width, channels), (out_height, out_width, outputs) = spatial(source), spatial(target)
+    locations, copies, of_location = height * width, out_height * out_width, blocks(channels)
+    rows = np.zeros((locations, 32 * of_location, copies, padded), np.int8)
+    rows[:, :channels, :, :outputs] = fused.reshape(locations, channels, copies, outputs)
+    lanes = next(n for n in _LANES if copies * padded % n == 0)
+    reached = copies * padded // lanes
+    scalars[[k.HEIGHT, k.WIDTH, k.BLOCKS, k.STRIDE_Y, k.STRIDE_X]] = 1, 1, locations * of_location, 1, 1
+    scalars[[k.ROWS, k.COLUMNS, k.GROUPS_Y, k.GROUPS_X, k.OUT_HEIGHT, k.OUT_WIDTH, k.ACROSS]] = 1, reached, 1, 1, 1, reached, reached
+    # Taps count backwards.
+    return np.ascontiguousarray(rows.reshape(-1, reached, lanes)[:, ::-1])

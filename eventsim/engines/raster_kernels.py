@@ -7,10 +7,30 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from eventsim.compile import ADDITIONS, SYNAPSES, TOOLBOX
+from eventsim.compile import ADDITIONS, RUN, SYNAPSES, TAP, TOOLBOX
+from eventsim.compile import ROWS as ROWS_REACHED
 from eventsim.engines import simd
 from eventsim.engines import simd_raster as vectors
-from eventsim.engines.layer_kernels import append, compiled, inlined
+from eventsim.engines.layer_kernels import (
+    CHANNEL_STEP,
+    CHANNELS,
+    EXIT_KIND,
+    EXIT_LIMIT,
+    EXITED,
+    NONZERO,
+    OUTPUT,
+    RECORDS,
+    ROLE,
+    SOURCE_CHANNELS,
+    STEP,
+    WEIGHTS,
+    append,
+    compiled,
+    decide,
+    inlined,
+    note_readout,
+)  # fmt: skip
+from eventsim.engines.layer_kernels import PADDED as LAYER_PADDED
 
 # For what takes microseconds: giving the other threads a chance would take longer.
 brief = njit(cache=True, _nrt=False)  # type: ignore[call-overload]
@@ -20,9 +40,9 @@ BEHIND = 64
 # Places in Tables.scalars.
 (
     HEIGHT, WIDTH, BLOCKS, STRIDE_Y, STRIDE_X, TOP, LEFT, ROWS, COLUMNS, GROUPS_Y, GROUPS_X, OUT_HEIGHT, OUT_WIDTH, PADDED, LANES, TAPS,
-    PASSES, UNIT, LIMIT, KEEP, SIGNED,
-) = range(21)  # fmt: skip
-SCALARS = 21
+    PASSES, UNIT, LIMIT, KEEP, SIGNED, FIRST, ACROSS,
+) = range(23)  # fmt: skip
+SCALARS = 23
 
 
 class Scratch(NamedTuple):
@@ -73,7 +93,8 @@ def _subtract(of, current, places, masks, words, pairs, ticks, weights, q):
 @compiled
 def _deliver_row(of, row, block, current, words, places, masks, negative, begin, zeros, length, ticks, weights):
     """Add the spikes of a row of groups to the currents of the target locations that they reach."""
-    across = max(of[GROUPS_X], of[OUT_WIDTH]) + of[COLUMNS] - 1
+    # The places for a row of target locations begin with those beyond its left border.
+    across = of[ACROSS]
     step, reached = length * of[LANES], of[ROWS] * of[COLUMNS]
     neurons = of[STRIDE_Y] * of[STRIDE_X] * of[BLOCKS]
     pairs = (neurons + 1) >> 1
@@ -108,13 +129,12 @@ def _deliver_row(of, row, block, current, words, places, masks, negative, begin,
 @compiled
 def _fire_row(of, row, block, current, constant, threshold, d, net, out, out_negative, begin, length, ticks):
     """Let the neurons of a row of target locations integrate their currents and fire."""
-    across = max(of[GROUPS_X], of[OUT_WIDTH]) + of[COLUMNS] - 1
     lanes = of[LANES]
     everywhere = len(constant) == lanes
     for x in range(of[OUT_WIDTH]):
-        location, channel = row * of[OUT_WIDTH] + x, block * lanes
-        i = location * of[PADDED] + channel
-        j = ((row % of[ROWS]) * across + x + of[COLUMNS] - 1) * length * lanes
+        i = (row * of[OUT_WIDTH] + x) * of[PADDED] + block * lanes
+        channel = i if len(threshold) > of[PADDED] else block * lanes
+        j = ((row % of[ROWS]) * of[ACROSS] + x + of[FIRST]) * length * lanes
         m = begin + (i >> 5) * length
         each = 0 if everywhere else i
         if of[SIGNED] == 0:
@@ -137,7 +157,7 @@ def integrate(of, weights, constant, threshold, d, net, masks, negative, ticks, 
     """A window of a population (see the module): takes the raster of its source, writes its own."""
     lanes, locations = of[LANES], of[HEIGHT] * of[WIDTH]
     current, words, places = scratch.currents, scratch.words, scratch.targets
-    zeros, row_size = len(masks) - BEHIND, (max(of[GROUPS_X], of[OUT_WIDTH]) + of[COLUMNS] - 1) * length * lanes
+    zeros, row_size = len(masks) - BEHIND, of[ACROSS] * length * lanes
     current[: of[ROWS] * row_size] = 0
     begin = out_begin = 0
     for since in range(0, ticks, length):
@@ -171,6 +191,54 @@ def drive(v, current, threshold, ticks, length, masks):
         begin += each * length
 
 
+@compiled
+def read_out(layer, state, projection, constant, locations, masks, negative, since, ticks, length, readout, operations):
+    """A window of a readout, or up to an exit in it: adds up the int8 weights of its spikes, and the constant at every tick (d: int32).
+
+    Counts what cannot be told from the source's location, if weights are 0: the effective operations.
+    """
+    c, s, d, of = layer.scalars, state.scalars, state.d, layer.projections[projection]
+    of_location, channel_step, effective = (of[SOURCE_CHANNELS] + 31) >> 5, of[CHANNEL_STEP], of[NONZERO]
+    each = locations * of_location
+    # A window tick by tick leaves its last step to the next one.
+    note_readout(d, c[CHANNELS], c[LAYER_PADDED], readout, s[STEP], since)
+    for t in range(ticks):
+        chunk = t // length
+        m = chunk * each * length + t - chunk * length
+        nonzero = np.int64(0)
+        for location in range(locations):
+            row = of[RECORDS] + location
+            # No rows: beyond the last whole window of a pool before the table.
+            run = layer.records[row, RUN] if layer.records[row, ROWS_REACHED] else 0
+            base = of[WEIGHTS] + layer.records[row, TAP]
+            for b in range(of_location):
+                mask = masks[m]
+                back = negative[m] if len(negative) else np.uint32(0)
+                both = mask | back
+                while both:
+                    bit = simd.lowest(both)
+                    both &= both - np.uint32(1)
+                    channel = 32 * b + bit
+                    w = base + channel * channel_step
+                    for lane in range(0, run, simd.LANES):
+                        if (back >> np.uint32(bit)) & np.uint32(1):
+                            simd.subtract(d, lane, layer.w8, w + lane)
+                        else:
+                            simd.add(d, lane, layer.w8, w + lane)
+                    if effective >= 0:
+                        nonzero += layer.effective[effective + location * of[SOURCE_CHANNELS] + channel]
+                m += length
+        for lane in range(len(constant)):
+            d[lane] += constant[lane]
+        if c[ROLE] == OUTPUT:
+            decide(s, d, c[CHANNELS], c[LAYER_PADDED], since + t + 1, c[EXIT_KIND], c[EXIT_LIMIT])
+        note_readout(d, c[CHANNELS], c[LAYER_PADDED], readout, since + t, since + t + 1)
+        operations[since + t, 4] += nonzero
+        if s[EXITED]:
+            break
+    s[STEP] = since + ticks - 1
+
+
 @brief
 def count(masks, n):
     """Spikes in the first n masks."""
@@ -194,8 +262,8 @@ def count_steps(masks, ticks, length, each, counts, spikes):
 
 
 @brief
-def count_operations(masks, negative, ticks, length, locations, of_location, records, base, counts, operations):
-    """Count what the spikes of each tick cost: deliveries, synaptic events, additions, toolbox, effective (all weights differ from 0)."""
+def count_operations(masks, negative, ticks, length, locations, of_location, records, base, effective, counts, operations):
+    """Count what the spikes of each tick cost: deliveries, synaptic events, additions, toolbox, effective (if all synapses are)."""
     begin = 0
     for since in range(0, ticks, length):
         counts[:] = 0
@@ -207,19 +275,19 @@ def count_operations(masks, negative, ticks, length, locations, of_location, rec
                 and records[record, ADDITIONS] == records[record - 1, ADDITIONS]
                 and records[record, TOOLBOX] == records[record - 1, TOOLBOX]
             ):
-                _note(records, record - 1, counts, operations, since, min(length, ticks - since))
+                _note(records, record - 1, effective, counts, operations, since, min(length, ticks - since))
                 counts[:] = 0
             for b in range(of_location):
                 m = begin + (location * of_location + b) * length
                 vectors.add_counts(counts, masks, m)
                 if len(negative):
                     vectors.add_counts(counts, negative, m)
-        _note(records, base + locations - 1, counts, operations, since, min(length, ticks - since))
+        _note(records, base + locations - 1, effective, counts, operations, since, min(length, ticks - since))
         begin += locations * of_location * length
 
 
 @inlined
-def _note(records, record, counts, operations, since, ticks):
+def _note(records, record, effective, counts, operations, since, ticks):
     synapses, additions, toolbox = records[record, SYNAPSES], records[record, ADDITIONS], records[record, TOOLBOX]
     for t in range(ticks):
         n = np.int64(counts[t])
@@ -227,7 +295,8 @@ def _note(records, record, counts, operations, since, ticks):
         operations[since + t, 1] += n * synapses
         operations[since + t, 2] += n * additions
         operations[since + t, 3] += n * toolbox
-        operations[since + t, 4] += n * synapses
+        if effective:
+            operations[since + t, 4] += n * synapses
 
 
 @brief
