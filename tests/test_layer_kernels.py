@@ -176,7 +176,10 @@ def test_sorting_spikes(most):
         k.sort_pass(keys, 500, bits + shift, starts, out)
         keys, shift = out, shift + 11
     sorted_ticks, neurons = np.empty(500, np.int64), np.empty(500, np.int32)
-    k.unpack(keys, 500, since, bits, sorted_ticks, neurons)
+    resolution = max(1, most // 7)
+    spikes = np.zeros((since + most) // resolution + 1, np.int64)
+    k.unpack(keys, 500, since, bits, resolution, sorted_ticks, neurons, spikes)
+    assert spikes.tolist() == np.bincount((ticks - 1) // resolution, minlength=len(spikes)).tolist()
     np.testing.assert_array_equal(sorted_ticks, ticks[order])
     np.testing.assert_array_equal(neurons, order)
 

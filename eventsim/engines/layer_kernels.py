@@ -962,12 +962,19 @@ def sort_pass(keys, n, shift, starts, out):
 
 
 @compiled
-def unpack(keys, n, since, bits, tick, neuron):
-    """Ticks and neurons of the keys of :func:`drive`."""
+def unpack(keys, n, since, bits, resolution, tick, neuron, spikes):
+    """Ticks and neurons of the sorted keys of :func:`drive`; ``spikes`` counts them, by step."""
     mask = (np.int64(1) << bits) - 1
+    step = since // resolution
+    step_end = (step + 1) * resolution
     for i in range(n):
-        tick[i] = since + (keys[i] >> bits)
+        at = since + (keys[i] >> bits)
+        tick[i] = at
         neuron[i] = keys[i] & mask
+        if at > step_end:
+            step = (at - 1) // resolution
+            step_end = (step + 1) * resolution
+        spikes[step] += 1
 
 
 @compiled

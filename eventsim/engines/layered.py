@@ -582,7 +582,8 @@ class _Layer:
         of.at[:], of.again[:] = 0, k.FOREVER
         of.at[[sites.SITE, sites.SPIKES]] = -1, of.scalars[sites.STRETCH]
         due = self.start.due
-        of.again[np.unique(due // int(of.scalars[sites.BLOCK]))] = 1
+        if len(due):
+            of.again[due // int(of.scalars[sites.BLOCK])] = 1
         of.at[sites.PENDING] = 1 if len(due) else k.FOREVER
 
     def _spikes(self) -> k.Train:
@@ -686,9 +687,6 @@ class _Driven:
         if train is None or not len(train.tick):
             return train
         self.first_tick = self.first_tick or int(train.tick[0])
-        steps = np.arange(since // self.resolution, (until - 1) // self.resolution + 1)
-        inside = np.searchsorted(train.tick, (steps + 1) * self.resolution, side="right")
-        self.spikes[steps] += np.diff(inside, prepend=0)
         return train
 
     def _run_clocked(self, since: int, until: int, scratch: Workspace) -> raster.Raster:
@@ -729,7 +727,7 @@ class _Driven:
             k.sort_pass(a, n, self.bits + number * digit, self.digits[: 2**digit + 1], b)
             self.buffers = [b, a]
         train = self._train(n)
-        k.unpack(self.buffers[0], n, since, self.bits, train.tick, train.neuron)
+        k.unpack(self.buffers[0], n, since, self.bits, self.resolution, train.tick, train.neuron, self.spikes)
         return train._replace(tick=train.tick[:n], neuron=train.neuron[:n])
 
     def overflows_at(self, end: int) -> bool:
