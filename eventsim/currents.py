@@ -43,12 +43,13 @@ class Encoder:
 
     def apply(self, image: IntArray) -> tuple[IntArray, int]:
         """Currents that an image of integers makes, bias included: int64, one per neuron; and the largest magnitude of one."""
-        largest = max(-int(image.min(initial=0)), int(image.max(initial=0)))
+        least = int(image.min(initial=0))
+        largest = max(-least, int(image.max(initial=0)))
         if isinstance(self._table, Sparse) or largest * self._most >= 2**31:
             out = self._table.apply(image, self._target).reshape(-1, len(self._bias)) + self._bias
             return out.ravel(), max(-int(out.min()), int(out.max()))
         sums = aligned_zeros(self._lanes, np.int32)
-        values = image.astype(np.int16 if largest < 2**15 else np.int32).ravel()
+        values = image.astype(np.int32 if largest >= 2**15 else np.uint16 if least == 0 else np.int16).ravel()
         accumulate(values, self._channels, self._records, self._weights, *self._steps, sums)
         currents = np.empty(self._lanes // self._padded * len(self._bias), np.int64)
         return currents, finish(sums, self._padded, self._bias, currents)

@@ -125,18 +125,19 @@ class Simulator:
         chosen = self._engine(engine)
         settings = {"engine": chosen, "seed": seed, "recorded": sorted(recorded), **(about or {})}
         with ExitStack() as stack:
-            interrupt = stack.enter_context(DeferredInterrupt())
+            writer = interrupt = None
             recorder: Recorder
-            writer = None
-            memory = MemoryRecorder(recorded)
-            if trace is None:
-                recorder = memory
-            else:
+            recorder = memory = MemoryRecorder(recorded)
+            if trace is not None or threads > 1:
+                # Where Ctrl-C might be lost, or leave other threads behind; elsewhere it may strike at once.
+                interrupt = stack.enter_context(DeferredInterrupt())
+            if trace is not None:
                 from eventsim.trace import TraceWriter
 
                 recorder = writer = stack.enter_context(TraceWriter(trace, self.network, job, recorded))
             start = time.perf_counter()
-            counts = self._execute(chosen, job, InterruptibleRecorder(recorder, interrupt), progress, threads)
+            watched = recorder if interrupt is None else InterruptibleRecorder(recorder, interrupt)
+            counts = self._execute(chosen, job, watched, progress, threads)
             _add_sources(job, counts, recorder)
             settings["wall_seconds"] = time.perf_counter() - start
             if writer is not None:

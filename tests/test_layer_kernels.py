@@ -301,11 +301,12 @@ def add_scaled_rows(d, i, w, j, factors):
     simd.add_scaled_rows(d, i, w, j[0], factors[0], j[1], factors[1], j[2], factors[2], j[3], factors[3])
 
 
-@pytest.mark.parametrize("factor_type", [np.int16, np.int32])
+@pytest.mark.parametrize("factor_type", [np.uint16, np.int16, np.int32])
 @pytest.mark.parametrize("weight", WEIGHTS)
 def test_adding_scaled_vectors(weight, factor_type):
     rng = np.random.default_rng(7)
-    for factor in (0, 1, -3, 1000, -(2**15)):
+    small = factor_type == np.uint16
+    for factor in (0, 1, 1000, 2**15 - 1, *(() if small else (-3, -(2**15)))):
         d = rng.integers(-(10**6), 10**6, 100).astype(np.int32)
         w = rng.integers(-100, 100, 100).astype(weight)
         twin, expected = d.copy(), d.copy()
@@ -315,7 +316,7 @@ def test_adding_scaled_vectors(weight, factor_type):
         simd._numpy_add_scaled(twin, i, w, j, factor_type(factor))
         np.testing.assert_array_equal(d, expected)
         np.testing.assert_array_equal(twin, expected)
-        places, factors = rng.integers(0, 69, 4), np.array([factor, 7, -1, 2**15 - 1], factor_type)
+        places, factors = rng.integers(0, 69, 4), np.array([factor, 7, 5 if small else -1, 2**15 - 1], factor_type)
         for place, each in zip(places, factors.tolist(), strict=True):
             expected[i : i + 32] += each * w[place : place + 32].astype(np.int32)
         add_scaled_rows(d, i, w, places, factors)

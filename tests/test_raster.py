@@ -210,6 +210,30 @@ def test_counting_masks():
     np.testing.assert_array_equal(twin, expected)
 
 
+@njit
+def add_listed(negative, d, i, w, base, step, places, count):
+    if negative:
+        vectors.subtract_listed(d, i, w, base, step, places, count)
+    else:
+        vectors.add_listed(d, i, w, base, step, places, count)
+
+
+@pytest.mark.parametrize("negative", [False, True])
+@pytest.mark.parametrize("distance", [np.int32, np.int64])
+def test_adding_listed_rows(distance, negative):
+    rng = np.random.default_rng(10)
+    for count in (0, 1, 7, 20):
+        d, w = rng.integers(-1000, 1000, 80).astype(distance), rng.integers(-128, 128, 600).astype(np.int8)
+        places, base, step, i = rng.integers(0, 25, 20).astype(np.int32), 3, 22, 40
+        expected, twin = d.copy(), d.copy()
+        for place in places[:count]:
+            expected[i : i + 32] += (-1 if negative else 1) * w[base + place * step : base + place * step + 32].astype(distance)
+        add_listed(negative, d, i, w, base, step, places, count)
+        vectors._numpy_lister(negative)(twin, i, w, base, step, places, count)
+        np.testing.assert_array_equal(d, expected)
+        np.testing.assert_array_equal(twin, expected)
+
+
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("ticks", [1, 31, 32, 33, 70])
 @pytest.mark.parametrize("shape", [(2, 3, 5), (1, 2, 33), (64,), (40,)])

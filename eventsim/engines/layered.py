@@ -287,7 +287,11 @@ def _for_many(network: Network, name: str, layout: Layout) -> Layout:
             room[key] = max(room[key], size)
     bits.append(np.zeros(k.ZEROS, np.uint64))
     layer = layout.layer._replace(projections=columns, gathers=gathers, bits=_joined(bits, np.uint64))
-    return Layout(layer, layout.incoming, room, layout.v, layout.signs, _summing(network, name, layout))
+    summing = _summing(network, name, layout)
+    if summing is not None:
+        # A readout lists the channels of a source location.
+        room["source"] = max(room["source"], 32 * raster.blocks(spatial(network.populations[summing.source.source].shape)[2]))
+    return Layout(layer, layout.incoming, room, layout.v, layout.signs, summing)
 
 
 def _summing(network: Network, name: str, layout: Layout) -> Summing | None:
@@ -520,7 +524,7 @@ class _Layer:
         if not self.spiking:
             raster_kernels.read_out(
                 self.layer, state, self.summing.row, of.tables.constant, source.locations, source.masks, source.negative, since, ticks,
-                source.length, self.tally.readout, operations[row[k.NUMBER]],
+                source.length, scratch.ticks.split, self.tally.readout, operations[row[k.NUMBER]],
             )  # fmt: skip
             return raster.Raster(since, ticks, source.length, height * width, channels, *_NO_RASTER)
         room = raster.room(ticks, height * width, channels)
@@ -863,7 +867,7 @@ class _Run:
                     k.Scratch(
                         np.empty(2 * largest + LANES, np.int32),
                         np.empty(locations + 2, np.int64),
-                        np.empty(split, np.int32),
+                        np.empty(split + LANES, np.int32),
                         np.empty(split + 8, np.int64),
                         np.empty(k.MOST_ROWS + 8, np.int64),
                     ),

@@ -192,10 +192,11 @@ def drive(v, current, threshold, ticks, length, masks):
 
 
 @compiled
-def read_out(layer, state, projection, constant, locations, masks, negative, since, ticks, length, readout, operations):
+def read_out(layer, state, projection, constant, locations, masks, negative, since, ticks, length, listed, readout, operations):
     """A window of a readout, or up to an exit in it: adds up the int8 weights of its spikes, and the constant at every tick (d: int32).
 
-    Counts what cannot be told from the source's location, if weights are 0: the effective operations.
+    Counts what cannot be told from the source's location, if weights are 0: the effective operations. ``listed`` (int32) is room for the
+    channels of a source location, and SLACK more.
     """
     c, s, d, of = layer.scalars, state.scalars, state.d, layer.projections[projection]
     of_location, channel_step, effective = (of[SOURCE_CHANNELS] + 31) >> 5, of[CHANNEL_STEP], of[NONZERO]
@@ -211,23 +212,19 @@ def read_out(layer, state, projection, constant, locations, masks, negative, sin
             # No rows: beyond the last whole window of a pool before the table.
             run = layer.records[row, RUN] if layer.records[row, ROWS_REACHED] else 0
             base = of[WEIGHTS] + layer.records[row, TAP]
-            for b in range(of_location):
-                mask = masks[m]
-                back = negative[m] if len(negative) else np.uint32(0)
-                both = mask | back
-                while both:
-                    bit = simd.lowest(both)
-                    both &= both - np.uint32(1)
-                    channel = 32 * b + bit
-                    w = base + channel * channel_step
-                    for lane in range(0, run, simd.LANES):
-                        if (back >> np.uint32(bit)) & np.uint32(1):
-                            simd.subtract(d, lane, layer.w8, w + lane)
-                        else:
-                            simd.add(d, lane, layer.w8, w + lane)
-                    if effective >= 0:
-                        nonzero += layer.effective[effective + location * of[SOURCE_CHANNELS] + channel]
-                m += length
+            for sign in range(2 if len(negative) else 1):
+                n = 0
+                for b in range(of_location):
+                    n = append(listed, n, 32 * b, negative[m + b * length] if sign else masks[m + b * length])
+                for lane in range(0, run, simd.LANES):
+                    if sign:
+                        vectors.subtract_listed(d, lane, layer.w8, base + lane, channel_step, listed, n)
+                    else:
+                        vectors.add_listed(d, lane, layer.w8, base + lane, channel_step, listed, n)
+                if effective >= 0:
+                    for e in range(n):
+                        nonzero += layer.effective[effective + location * of[SOURCE_CHANNELS] + listed[e]]
+            m += of_location * length
         for lane in range(len(constant)):
             d[lane] += constant[lane]
         if c[ROLE] == OUTPUT:

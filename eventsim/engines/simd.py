@@ -206,7 +206,10 @@ def splat(builder: Any, value: Any, lanes: int) -> Any:
 
 
 def _scaled_adder(rows: int) -> Any:
-    """``d += factor * w`` on LANES lanes for so many rows of weights; d is int32, the factors are int16 (faster) or int32."""
+    """``d += factor * w`` on LANES lanes for so many rows of weights; d is int32.
+
+    The factors are uint16 and below 2**15 (fastest: a multiplication of 16-bit numbers will do), int16 or int32.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = signature.args
@@ -216,13 +219,18 @@ def _scaled_adder(rows: int) -> Any:
         for row in range(rows):
             of_row, factor = args[3 + 2 * row], args[4 + 2 * row]
             weights = converted(builder, load(context, builder, kind[2], args[2], of_row), i32)
-            factor = factor if factor.type.width == 32 else builder.sext(factor, i32)
+            if kind[4] == types.uint16:
+                factor = builder.and_(builder.zext(factor, i32), i32(2**15 - 1))
+            elif factor.type.width < 32:
+                factor = builder.sext(factor, i32)
             total = builder.add(total, builder.mul(weights, splat(builder, factor, LANES)))
         builder.store(total, place, align=1)
         return context.get_dummy_value()
 
     def typed(d: Any, i: Any, w: Any, factor: Any) -> Any:
-        return types.void(d, types.intp, w, *((types.intp, factor if factor == types.int16 else types.int32) * rows)), generate
+        return types.void(
+            d, types.intp, w, *((types.intp, factor if factor in (types.int16, types.uint16) else types.int32) * rows)
+        ), generate
 
     if rows == 1:
 

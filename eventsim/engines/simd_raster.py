@@ -197,6 +197,29 @@ def _firer(lanes: int, signed: bool) -> Any:
     return intrinsic(without)
 
 
+def _lister(negative: bool) -> Any:
+    """``d += `` (or ``-=``) the int8 weights at ``base + places[n] * step`` for n < count, on LANES lanes; ``places`` are int32."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = pointer(context, builder, signature.args[0], args[0], args[1], LANES)
+        weights, places = _parts(context, builder, signature, args, 2, 5)
+        element, line = context.get_data_type(signature.args[0].dtype), ir.VectorType(_I8, LANES)
+        d = cgutils.alloca_once_value(builder, builder.load(place, align=1))
+        with cgutils.for_range(builder, args[6]) as loop:
+            row = builder.mul(builder.sext(builder.load(builder.gep(places, [loop.index])), _I64), args[4])
+            weight = builder.bitcast(builder.gep(weights, [builder.add(args[3], row)]), line.as_pointer())
+            change = converted(builder, builder.load(weight, align=1), element)
+            before = builder.load(d)
+            builder.store(builder.sub(before, change) if negative else builder.add(before, change), d)
+        builder.store(builder.load(d), place, align=1)
+        return context.get_dummy_value()
+
+    def typed(typing_context: Any, d: Any, i: Any, w: Any, base: Any, step: Any, places: Any, count: Any) -> Any:
+        return types.void(d, types.int64, w, types.int64, types.int64, places, types.int64), generate
+
+    return intrinsic(typed)
+
+
 @intrinsic
 def _add_counts(typing_context: Any, counts: Any, masks: Any, m: Any) -> Any:
     """``counts[t] +=`` the spikes in the mask of tick t, for LANES ticks from place m on (counts: int32)."""
@@ -268,20 +291,29 @@ def _numpy_firer(lanes: int) -> Callable[..., None]:
     return fire
 
 
+def _numpy_lister(negative: bool) -> Callable[..., None]:
+    def add(d: Any, i: int, w: Any, base: int, step: int, places: Any, count: int) -> None:
+        for place in places[:count]:
+            row = base + int(place) * step
+            d[i : i + LANES] += (-1 if negative else 1) * w[row : row + LANES].astype(d.dtype)
+
+    return add
+
+
 def _numpy_add_counts(counts: Any, masks: Any, m: int) -> None:
     counts[:LANES] += np.bitwise_count(masks[m : m + LANES]).astype(np.int32)
 
 
 add_counts: Callable[..., Any]
 if config.DISABLE_JIT:  # type: ignore[attr-defined]
-    _make_summer, _make_charger = _numpy_summer, _numpy_charger
+    _make_summer, _make_charger, _make_lister = _numpy_summer, _numpy_charger, _numpy_lister
 
     def _make_firer(lanes: int, signed: bool) -> Any:
         return _numpy_firer(lanes)
 
     add_counts = _numpy_add_counts
 else:
-    _make_summer, _make_charger, _make_firer, add_counts = _summer, _charger, _firer, _add_counts
+    _make_summer, _make_charger, _make_lister, _make_firer, add_counts = _summer, _charger, _lister, _firer, _add_counts
 
 add_1_32, add_1_64, add_4_32, add_4_64, add_9_32, add_9_64 = (_make_summer(taps, lanes, False) for taps in (1, 4, 9) for lanes in (32, 64))
 subtract_1_32, subtract_1_64, subtract_4_32, subtract_4_64, subtract_9_32, subtract_9_64 = (
@@ -290,3 +322,4 @@ subtract_1_32, subtract_1_64, subtract_4_32, subtract_4_64, subtract_9_32, subtr
 charge_32, charge_64 = (_make_charger(lanes) for lanes in (32, 64))
 fire_32, fire_64 = (_make_firer(lanes, False) for lanes in (32, 64))
 fire_signed_32, fire_signed_64 = (_make_firer(lanes, True) for lanes in (32, 64))
+add_listed, subtract_listed = (_make_lister(negative) for negative in (False, True))
