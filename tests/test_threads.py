@@ -39,7 +39,7 @@ def test_threads_change_nothing(resolution, monkeypatch):
                 layered.run(job, layouts, Spikes(), threads=3)
             continue
         with monkeypatch.context() as patch:
-            patch.setattr(layered, "_WINDOW", 5)
+            patch.setattr(layered, "_PARALLEL_WINDOW", 5)
             found = Spikes()
             told: list[int] = []
             assert_same(counts, layered.run(job, layouts, found, told.append, threads=3))
@@ -86,6 +86,13 @@ def test_pipeline_stops_and_raises(threads):
 
     with pytest.raises(KeyboardInterrupt):
         Pipeline({"a": [], "b": ["a"]}, 5, fail).run(threads)
+
+    def tell(windows):
+        if windows == 2:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        Pipeline({"a": [], "b": ["a"]}, 50, lambda name, window: True, tell).run(threads)
 
 
 @pytest.mark.parametrize("threads", [0, 1.5, True, 10**6])
