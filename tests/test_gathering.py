@@ -7,7 +7,7 @@ import pytest
 
 import eventsim as es
 from eventsim.engines import layer_kernels as k
-from eventsim.engines import layered
+from eventsim.engines import layered, layered_tables
 from eventsim.job import NoRecorder, prepare
 
 
@@ -45,7 +45,7 @@ def network(rng: np.random.Generator, channels: int, large: int, signed: bool, r
 @pytest.mark.parametrize("channels", [32, 64, 128, 256, 512, 640])
 def test_busy_networks_equal_the_queue_engine(monkeypatch, channels, way):
     rng = np.random.default_rng(channels)
-    monkeypatch.setattr(layered, "_worth_gathering", lambda *_: 1 if way == "gathered" else k.FOREVER)
+    monkeypatch.setattr(layered_tables, "worth_gathering", lambda *_: 1 if way == "gathered" else k.FOREVER)
     rounds = 0
     for signed, refractory in ((False, 0.0), (True, 0.0), (False, 2.0)):
         net, image = network(rng, channels, 100 if way == "large weights" else 1, signed, refractory)

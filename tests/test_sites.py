@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import eventsim as es
-from eventsim.engines import layered
+from eventsim.engines import layered, layered_tables
 from eventsim.engines import site_kernels as sites
 
 COUNTS = ("spikes", "negative_spikes", "first_tick", "deliveries", "synaptic_events", "additions", "toolbox", "effective")
@@ -74,7 +74,7 @@ def test_networks_equal_the_queue_engine(statuses, monkeypatch, case):
     rng = np.random.default_rng(case)
     net, image = network(rng, case)
     if case % 3 == 0:
-        monkeypatch.setattr(layered, "_ENTRIES", 8)
+        monkeypatch.setattr(layered_tables, "ENTRIES", 8)
     if case % 3 == 1:
         monkeypatch.setattr(layered, "_KEYS", 64 + 5)
     resolution = [1024, 2**20, 2**27][case % 3]
@@ -87,7 +87,7 @@ def test_networks_equal_the_queue_engine(statuses, monkeypatch, case):
 
 def test_little_room_for_entries(statuses, monkeypatch):
     """Ticks in which every neuron fires: a stretch cannot be shorter than a tick."""
-    monkeypatch.setattr(layered, "_ENTRIES", 8)
+    monkeypatch.setattr(layered_tables, "ENTRIES", 8)
     rng = np.random.default_rng(1)
     net = es.Network()
     net.driven("in", (4, 4, 16), 64)

@@ -2,82 +2,50 @@
 
 The spikes of a population depend only on those of the populations before it, so a window can be run population by population: its
 incoming spikes in time order, its potentials and its weights in the cache. The result is that of the queue engine, spike for spike.
-Layout and kernels: :mod:`eventsim.engines.layer_kernels`.
+There are three ways to run one: tick by tick (:mod:`eventsim.engines.layer_kernels`), clocked from rasters
+(:mod:`eventsim.engines.raster`), and at high resolution site by site (:mod:`eventsim.engines.site_kernels`).
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from eventsim.compile import (
-    ADDITIONS,
-    FIRST_LANE,
-    ROWS,
-    RUN,
-    SYNAPSES,
-    TAP,
-    TOOLBOX,
-    aligned,
-    aligned_zeros,
-    compile_tables,
-    padded_stencil,
-)
+from eventsim.compile import ADDITIONS, SYNAPSES, TOOLBOX, aligned, aligned_zeros, compile_tables
 from eventsim.engines import layer_kernels as k
+from eventsim.engines import layered_tables as tables
 from eventsim.engines import queue, raster, raster_kernels
 from eventsim.engines import site_kernels as sites
+from eventsim.engines.layered_tables import DrivenLayout, Layout
 from eventsim.engines.pipeline import Pipeline
 from eventsim.engines.reference import overflow_message
-from eventsim.engines.simd import LANES, NEGATIVE
+from eventsim.engines.simd import LANES
 from eventsim.errors import PotentialOverflow, RunError
 from eventsim.job import OPERATIONS, Counts, Job, NoRecorder, Recorder, check_room, prepare
-from eventsim.network import Driven, Network, Projection, Readout, Source, Spiking, feed_forward_order
-from eventsim.tables import Conv2d, Dense, IntArray, Shape, Sparse, spatial
+from eventsim.network import Driven, Network, Projection, Readout, Spiking, feed_forward_order
+from eventsim.tables import Dense, IntArray, spatial
 
 # Spikes of driven neurons that a window is meant to have: enough to be worth its overhead. With several threads there have to be some
 # windows for them to work on at a time.
 _WINDOW, _PARALLEL_WINDOW = 2**18, 2**17
 # Bits of a tick by which spikes are sorted in one pass, at most.
 _DIGIT = 13
-# Clocked windows are as long as the rasters of all populations together have room for in so many bytes, ...
-_RASTER = 2**23
-# with an exit rule they have so many ticks, since the last window may have to be run again;
-_EXIT_WINDOW = 8
-# a convolution to up to so many channels (a dense table: lanes) is run from rasters; gathering (bit-sliced) is faster for more.
-_WIDEST, _WIDEST_DENSE = 128, 512
+# Clocked windows are as long as the rasters of all populations together have room for in so many bytes; with an exit rule they have so
+# many ticks, since the last one may have to be run again.
+_RASTER, _EXIT_WINDOW = 2**23, 8
 # From this resolution on so few spikes share a tick that gathering them is not worth its tables.
 _SPARSE = 2**10
-# Entries that the spikes of a stretch should make (see eventsim.engines.site_kernels), for the second-level cache; room for its own spikes.
-_ENTRIES, _KEYS = 2**15, 2**12
+# Room for the spikes that a population makes in a stretch (see eventsim.engines.site_kernels).
+_KEYS = 2**12
 _NO_SIGNS, _NO_PROJECTIONS = np.zeros(0, np.int8), np.zeros(0, np.int16)
 _NO_RASTER = np.zeros(0, np.uint32), np.zeros(0, np.uint32)
 # The spikes of a population in a window.
 Spikes = k.Train | raster.Raster
-
-
-class Start(NamedTuple):
-    """The state of a population before a run."""
-
-    scalars: IntArray
-    d: IntArray
-    low: IntArray
-    theta: IntArray
-    due: IntArray  # lanes
-
-
-@dataclass
-class Summing:
-    """How a population is run from the raster of its source; its other projections are bias clocks."""
-
-    compiled: raster.Summing
-    source: Projection
-    row: int  # among the incoming projections
-    clocks: list[int]  # likewise
 
 
 @dataclass
@@ -87,73 +55,6 @@ class Workspace:
     ticks: k.Scratch
     raster: raster_kernels.Scratch
     sites: sites.Room
-
-
-@dataclass
-class Layout:
-    """The compiled tables of one population."""
-
-    layer: k.Layer
-    incoming: list[Projection]
-    room: dict[str, int]
-    v: IntArray  # initial potentials, (locations, channels)
-    signs: bool  # whether spikes of sign -1 may reach it
-    summing: Summing | None = None
-    _sites: tuple[k.Layer, sites.Sites | None] | None = None
-    _starts: dict[tuple[bool, bool], Start] = field(default_factory=dict)
-
-    def start(self, parks: bool, summed: bool) -> Start:
-        """The state before a run; what is summed from rasters has 32 bits."""
-        key = (parks, summed)
-        if key not in self._starts:
-            of = self.layer.scalars
-            role, highest, padded = of[k.ROLE], int(of[k.HIGHEST]), int(of[k.PADDED])
-            wide = np.full((len(self.v), padded), -1, np.int64)
-            wide[:, : self.v.shape[1]] = self.v - self.layer.threshold
-            d: IntArray = wide.ravel()
-            bound = max(int(np.abs(d).max()), highest)
-            # Readouts are few; they start where they will not have to be widened soon.
-            dtype = next(t for t in _TYPES[0 if role == k.NEURONS and not summed else 1 :] if bound <= _limits(t, parks, highest)[0])
-            due = np.flatnonzero(d >= 0) if role == k.NEURONS else np.zeros(0, np.int64)
-            scalars = np.zeros(k.SCALARS, np.int64)
-            scalars[[k.BOUND, k.DECIDED_AT, k.WAITING]] = bound, 1, len(due)
-            if role == k.OUTPUT:
-                scalars[k.DECISION] = np.argmax(self.v)
-            _set_limits(scalars, dtype, parks, highest)
-            if parks:
-                d[due] -= scalars[k.PARK]
-            low = np.full(d.size if of[k.SIGNED] else 0, scalars[k.LOWEST], dtype)
-            self._starts[key] = Start(scalars, d.astype(dtype), low, _theta(self.layer, dtype), due)
-        return self._starts[key]
-
-    def by_site(self) -> tuple[k.Layer, sites.Sites | None]:
-        """For running the population site by site, if its tables allow it."""
-        if self._sites is None:
-            self._sites = _sites(self)
-        return self._sites
-
-
-class DrivenLayout:
-    """What does not change from run to run of a driven population."""
-
-    def __init__(self, population: Driven):
-        self.threshold, self.v0 = (np.array(a, np.int64) for a in (population.threshold, population.v0))
-        self.inverse = 1.0 / self.threshold
-        self.size = int(np.prod(population.shape))
-        # What a potential may be apart from what the current brings.
-        self.span = int(np.abs(self.v0).max()) + int(self.threshold.max())
-        self.locations, self.channels = self.size // len(self.threshold), len(self.threshold)
-        # Location by location, padded with channels that never fire.
-        self.padded = 32 * raster.blocks(self.channels)
-        wide = self.span < 2**31
-        self.v = self.lanes(self.v0 if wide else np.full(self.channels, -1), -1)
-        self.theta = self.lanes(self.threshold if wide else np.ones(self.channels), 1)
-
-    def lanes(self, values: IntArray, other: int) -> IntArray:
-        """Values per channel, or per neuron, for all lanes."""
-        out = np.full((self.locations, self.padded), other, np.int32)
-        out[:, : self.channels] = values.reshape(-1, self.channels)
-        return aligned(out, np.int32)
 
 
 class Layouts:
@@ -170,7 +71,9 @@ class Layouts:
         if order is None:
             raise RunError("the layered engine runs feed-forward networks, and this one has a cycle; use engine 'queue' or 'auto'")
         self.network, self.order = network, order
-        self.sparse = {name: _layout(network, name) for name, p in network.populations.items() if isinstance(p, (Spiking, Readout))}
+        self.sparse = {
+            name: tables.compile_layout(network, name) for name, p in network.populations.items() if isinstance(p, (Spiking, Readout))
+        }
         self.driven = {name: DrivenLayout(p) for name, p in network.populations.items() if isinstance(p, Driven)}
         self._dense: dict[str, Layout] | None = None
         self._idle: list[_Run] = []
@@ -194,219 +97,8 @@ class Layouts:
     def dense(self) -> dict[str, Layout]:
         """With the tables that gathering takes."""
         if self._dense is None:
-            self._dense = {name: _for_many(self.network, name, layout) for name, layout in self.sparse.items()}
+            self._dense = {name: tables.for_many(self.network, name, layout) for name, layout in self.sparse.items()}
         return self._dense
-
-
-def _layout(network: Network, name: str) -> Layout:
-    population = network.populations[name]
-    assert isinstance(population, (Spiking, Readout))
-    incoming = [p for p in network.projections if p.target == name]
-    height, width, channels = spatial(population.shape)
-    padded = -(-channels // LANES) * LANES
-    size = height * width * padded
-    columns = np.zeros((len(incoming), k.PROJECTION), np.int64)
-    weights: list[list[IntArray]] = [[], [], []]
-    filled = [0, 0, 0]
-    records: list[IntArray] = []
-    effective: list[IntArray] = []
-    row_start: list[IntArray] = []
-    lanes: list[IntArray] = []
-    room = {"locations": 1, "source": 1}
-    for row, projection in zip(columns, incoming, strict=True):
-        source, table = network.populations[projection.source].shape, projection.table
-        row[k.GATHER_FROM], row[k.NUMBER] = k.FOREVER, network.projections.index(projection)
-        if isinstance(table, Sparse):
-            row[k.KIND] = k.CSR
-            row[k.RECORDS] = sum(map(len, row_start))
-            begin = sum(map(len, lanes))
-            row_start.append(table.indptr + begin)
-            lanes.append(table.indices // channels * padded + table.indices % channels)
-            values = table.weights
-        else:
-            values, record, steps = padded_stencil(table, source, population.shape, padded)
-            row[k.KIND] = k.STENCIL
-            row[k.SOURCE_CHANNELS] = spatial(source)[2]
-            row[k.SOURCE_SHIFT] = _shift(spatial(source)[2])
-            row[k.RECORDS] = sum(map(len, records))
-            row[[k.ROW_STEP, k.TAP_STEP, k.CHANNEL_STEP]] = steps
-            records.append(record.reshape(-1, 8))
-        low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
-        wide = next(i for i, most in enumerate((2**7, 2**15, 2**31)) if -most <= low and high < most)
-        row[k.LARGEST], row[k.WIDE], row[k.WEIGHTS] = max(-low, high), wide, filled[wide]
-        if isinstance(table, Sparse):
-            row[k.WEIGHTS] -= begin
-        weights[wide].append(values.ravel())
-        filled[wide] += values.size
-        row[k.NONZERO] = -1
-        if table.magnitude is None and not np.all(table.weights):
-            row[k.NONZERO] = sum(map(len, effective))
-            effective.append(table.effective_fan_out(source, population.shape))
-    spiking = isinstance(population, Spiking)
-    scalars = np.zeros(k.CONSTANTS, np.int64)
-    scalars[[k.SIZE, k.CHANNELS, k.PADDED, k.PADDED_SHIFT]] = size, channels, padded, _shift(padded)
-    scalars[k.SIGNED] = population.signed
-    scalars[k.ZERO_RESET] = isinstance(population, Spiking) and population.reset == "zero"
-    scalars[k.ROLE] = k.NEURONS if spiking else k.OUTPUT if name == network.output else k.READOUT
-    threshold = np.array(population.threshold if isinstance(population, Spiking) else np.zeros(channels), np.int64)
-    scalars[k.HIGHEST] = threshold.max()
-    layer = k.Layer(
-        scalars,
-        columns,
-        _joined(records, np.int64).reshape(-1, 8),
-        _joined(weights[0], np.int8),
-        _joined(weights[1], np.int16),
-        _joined(weights[2], np.int32),
-        _joined(effective, np.int32),
-        _joined(row_start, np.int64),
-        _joined(lanes, np.int32),
-        np.zeros((len(incoming), k.GATHER), np.int64),
-        np.zeros(0, np.uint64),
-        threshold,
-    )
-    signs = any(getattr(network.populations[p.source], "signed", False) for p in incoming)
-    return Layout(layer, incoming, room, np.broadcast_to(population.v0, (height * width, channels)).astype(np.int64), signs)
-
-
-def _for_many(network: Network, name: str, layout: Layout) -> Layout:
-    """Add the tables for ticks with many spikes: see :func:`layer_kernels.gather` and :mod:`eventsim.engines.raster`."""
-    shape = network.populations[name].shape
-    columns, gathers = layout.layer.projections.copy(), layout.layer.gathers.copy()
-    bits: list[IntArray] = []
-    room = dict(layout.room)
-    for row, g, projection in zip(columns, gathers, layout.incoming, strict=True):
-        source, table = network.populations[projection.source].shape, projection.table
-        gathered = None if isinstance(table, Sparse) else _gather(table, source, shape, int(layout.layer.scalars[k.PADDED]))
-        if gathered is None:
-            continue  # their spikes go to their targets one by one
-        g[:], values = gathered
-        g[k.G_WEIGHTS] = sum(before.size for before in bits)
-        bits.append(values)
-        row[k.GATHER_FROM] = _worth_gathering(layout.layer, row, g)
-        for key, size in (("locations", int(g[k.G_HEIGHT] * g[k.G_WIDTH])), ("source", int(np.prod(source)))):
-            room[key] = max(room[key], size)
-    bits.append(np.zeros(k.ZEROS, np.uint64))
-    layer = layout.layer._replace(projections=columns, gathers=gathers, bits=_joined(bits, np.uint64))
-    summing = _summing(network, name, layout)
-    if summing is not None:
-        # A readout lists the channels of a source location.
-        room["source"] = max(room["source"], 32 * raster.blocks(spatial(network.populations[summing.source.source].shape)[2]))
-    return Layout(layer, layout.incoming, room, layout.v, layout.signs, summing)
-
-
-def _summing(network: Network, name: str, layout: Layout) -> Summing | None:
-    """How a population is run from a raster, if it can be."""
-    population = network.populations[name]
-    assert isinstance(population, (Spiking, Readout))
-    if any(p.delay for p in layout.incoming):
-        return None
-    sources = {row: network.populations[p.source] for row, p in enumerate(layout.incoming)}
-    clocks = [row for row, p in sources.items() if isinstance(p, Source) and p.emits == "clock" and p.shape == (1,)]
-    others = [row for row in sources if row not in clocks]
-    if len(others) != 1 or isinstance(sources[others[0]], Source):
-        return None
-    height, width, channels = spatial(population.shape)
-    padded = int(layout.layer.scalars[k.PADDED])
-    constant = None
-    if clocks:
-        lanes = np.zeros((height * width, padded), np.int64)
-        for row in clocks:
-            table = layout.incoming[row].table
-            if not isinstance(table, Dense):
-                return None
-            lanes[:, :channels] += table.weights.reshape(height * width, channels)
-        constant = lanes
-    projection = layout.incoming[others[0]]
-    table = projection.table
-    if isinstance(table, Sparse):
-        return None
-    if isinstance(population, Readout):
-        if not isinstance(table, Dense) or layout.layer.projections[others[0], k.WIDE]:
-            return None
-        tables = raster.reading(table, constant)
-    elif (padded > _WIDEST) if isinstance(table, Conv2d) else (height * width * padded > _WIDEST_DENSE):
-        return None
-    else:
-        tables = raster.summing(
-            table, sources[others[0]].shape, population.shape, padded, constant, _theta(layout.layer, np.int64), population.signed,
-            population.reset == "zero",
-        )  # fmt: skip
-    return None if tables is None else Summing(tables, projection, others[0], clocks)
-
-
-def _gather(table: Conv2d | Dense, source: Shape, target: Shape, padded: int) -> tuple[IntArray, IntArray] | None:
-    """Constants and packed weights of a table, if it has weights of one magnitude and whole words of channels."""
-    out_height, out_width, outputs = spatial(target)
-    lanes = padded if isinstance(table, Conv2d) else out_height * out_width * padded
-    # A lane that stands for no neuron must not move.
-    if table.magnitude is None or padded != outputs or lanes % 64 or table.pool_before != (1, 1):
-        return None
-    g = np.zeros(k.GATHER, np.int64)
-    block = next(b for b in (512, 256, 128, 64) if lanes % b == 0)
-    g[[k.G_UNIT, k.G_LANES, k.G_BLOCK]] = table.magnitude, lanes, block
-    if isinstance(table, Dense):
-        signs = table.weights.reshape(1, 1, -1, lanes) > 0
-        g[[k.G_HEIGHT, k.G_WIDTH, k.G_CHANNELS, k.G_OUT_HEIGHT, k.G_OUT_WIDTH]] = 1, 1, len(table.weights), 1, 1
-        g[[k.G_STRIDE_Y, k.G_STRIDE_X, k.G_POOL_Y, k.G_POOL_X]] = 1
-    else:
-        signs = table.weights > 0
-        g[[k.G_HEIGHT, k.G_WIDTH, k.G_CHANNELS]] = spatial(source)
-        g[[k.G_OUT_HEIGHT, k.G_OUT_WIDTH]] = out_height, out_width
-        g[[k.G_STRIDE_Y, k.G_STRIDE_X, k.G_TOP, k.G_LEFT]] = *table.stride, table.padding[0], table.padding[1]
-        g[[k.G_POOL_Y, k.G_POOL_X]] = table.pool_after
-    g[[k.G_ROWS, k.G_COLUMNS]] = signs.shape[:2]
-    signs = signs.reshape(*signs.shape[:3], lanes // block, block).transpose(3, 0, 1, 2, 4).ravel()
-    return g, np.packbits(signs, bitorder="little").view("<u8").astype(np.uint64)
-
-
-def _worth_gathering(layer: k.Layer, row: IntArray, g: IntArray) -> int:
-    """From how many spikes in a tick on it is faster to gather than to scatter them; results do not depend on it.
-
-    The constants are rough measurements, in nanoseconds.
-    """
-    blocks, words = int(g[k.G_LANES] // g[k.G_BLOCK]), int(g[k.G_BLOCK]) // 64
-    visits = int(g[k.G_OUT_HEIGHT] * g[k.G_OUT_WIDTH]) * blocks
-    segments = int(g[k.G_ROWS] * g[k.G_POOL_Y] * g[k.G_POOL_X])
-    reached = float(g[k.G_ROWS] * g[k.G_COLUMNS] / (g[k.G_STRIDE_Y] * g[k.G_STRIDE_X]))
-    locations = int(g[k.G_HEIGHT] * g[k.G_WIDTH]) if row[k.ROW_STEP] else 1
-    records = layer.records[row[k.RECORDS] :][:locations]
-    scattered = 7 + 0.52 * float((records[:, ROWS] * records[:, RUN]).mean()) / LANES
-    saved = scattered - (1.0 if words > 4 else 0.65) * reached * blocks
-    return max(4, int(visits * (10 + 10 * segments + 9 * words) / saved)) if saved > 0 else int(k.FOREVER)
-
-
-def _shift(n: int) -> int:
-    """Which power of two n is, or -1."""
-    return n.bit_length() - 1 if n & (n - 1) == 0 else -1
-
-
-def _joined(parts: list[IntArray], dtype: type) -> IntArray:
-    return aligned(np.concatenate(parts), dtype) if parts else np.zeros(0, dtype)
-
-
-# Potentials: the type of d, the largest |d| that it may hold, what parking takes off it.
-_TYPES = (np.int16, np.int32, np.int64)
-
-
-def _limits(dtype: Any, parks: bool, highest: int) -> tuple[int, int]:
-    """(largest |d|, PARK) of a type; V = d + threshold has to stay within int32 too, unless it is checked."""
-    if dtype is np.int64:
-        return 2**60, 2**61
-    top = int(np.iinfo(dtype).max)
-    park = (top + 1) // 2 if parks else 0
-    return min(top - 1 - park, 2**31 - 2 - highest), park
-
-
-def _set_limits(scalars: IntArray, dtype: Any, parks: bool, highest: int) -> None:
-    scalars[[k.LIMIT, k.PARK]] = _limits(dtype, parks, highest)
-    scalars[k.CHECKED], scalars[k.LOWEST] = dtype is np.int64, np.iinfo(dtype).min
-
-
-def _theta(layer: k.Layer, dtype: Any) -> IntArray:
-    """Thresholds of the lanes of a location."""
-    theta = np.zeros(int(layer.scalars[k.PADDED]), np.int64)
-    theta[: len(layer.threshold)] = layer.threshold
-    return aligned(theta, dtype)
 
 
 class _Layer:
@@ -482,16 +174,16 @@ class _Layer:
     def _widen(self) -> None:
         """Give d the next wider type."""
         old = self.state
-        dtype = _TYPES[_TYPES.index(old.d.dtype.type) + 1]
+        dtype = tables.TYPES[tables.TYPES.index(old.d.dtype.type) + 1]
         scalars = old.scalars
         d, low = aligned(old.d, dtype), aligned(old.low, dtype)
         low[old.low == np.iinfo(old.d.dtype).min] = np.iinfo(dtype).min
         park, waiting = int(scalars[k.PARK]), int(scalars[k.WAITING])
-        _set_limits(scalars, dtype, self.parks, int(self.layer.scalars[k.HIGHEST]))
+        tables.set_limits(scalars, dtype, self.parks, int(self.layer.scalars[k.HIGHEST]))
         if self.parks:
             parked = old.ring_lane[(int(scalars[k.HEAD]) + np.arange(waiting)) % len(old.ring_lane)]
             d[parked] += park - int(scalars[k.PARK])
-        self.state = old._replace(d=d, low=low, theta=_theta(self.layer, dtype))
+        self.state = old._replace(d=d, low=low, theta=tables.theta_of(self.layer, dtype))
 
     def sums(self, ticks: int) -> bool:
         """Whether so many ticks can be run from a raster: potentials surely stay in 32 bits."""
@@ -752,64 +444,6 @@ class _Driven:
         self.state, self.first_tick = snapshot
 
 
-def _sites(layout: Layout) -> tuple[k.Layer, sites.Sites | None]:
-    """What a population needs to be run site by site, its arrays not yet filled; and its layer."""
-    layer = layout.layer
-    of, negated = layer.projections, layer.w8.size
-    if not len(of) or np.any(of[:, k.KIND] != k.STENCIL) or np.any(of[:, k.WIDE] > 1):
-        return layer, None
-    if layout.signs:
-        if np.any(layer.w8 == -128):
-            return layer, None
-        layer = layer._replace(w8=aligned(np.concatenate((layer.w8, -layer.w8)), np.int8))
-    if max(layer.w8.size, layer.w16.size) >= NEGATIVE:
-        return layout.layer, None
-    size, padded = int(layer.scalars[k.SIZE]), int(layer.scalars[k.PADDED])
-    lanes = size if all(isinstance(p.table, Dense) for p in layout.incoming) else padded
-    block = 64 if padded % 64 == 0 else 32
-    number, blocks = size // lanes, size // block
-    reach = _reach(layer, lanes)
-    if reach is None:
-        return layout.layer, None
-    scalars = np.zeros(sites.SCALARS, np.int64)
-    scalars[[sites.SITE_LANES, sites.SITE_SHIFT, sites.BLOCK, sites.NEGATED]] = lanes, _shift(lanes), block, negated
-    # A stretch looks at all locations: it should have spikes enough for that.
-    scalars[sites.STRETCH] = max(_ENTRIES // max(1, int(reach[:, 0].max())), len(reach), number, 256)
-    return layer, sites.Sites(
-        scalars,
-        np.zeros(sites.PROGRESS, np.int64),
-        np.empty(blocks, np.int64),
-        np.empty(number + 2, np.int64),
-        np.empty(number + 1, np.int64),
-        np.empty(len(layer.records), np.int64),
-        reach,
-    )
-
-
-def _reach(layer: k.Layer, lanes: int) -> IntArray | None:
-    """For each source location of each projection: its sites and their weights (see :class:`sites.Sites`)."""
-    records = layer.records
-    rows, columns = records[:, ROWS], records[:, RUN] // lanes
-    number = rows * columns
-    steps = np.zeros((len(records), 2), np.int64)
-    begin = layer.projections[:, k.RECORDS]
-    for of, first in zip(layer.projections, begin, strict=True):
-        steps[first:] = of[k.ROW_STEP] // lanes, of[k.TAP_STEP]
-    which = np.arange(int(number.max(initial=0)))
-    row, column = which // np.maximum(1, columns)[:, None], which % np.maximum(1, columns)[:, None]
-    first_weight = np.repeat(layer.projections[:, k.WEIGHTS], np.diff(np.append(begin, len(records)))) + records[:, TAP]
-    reach = np.zeros((len(records), 4 + 2 * len(which)), np.int64)
-    reach[:, 0] = number
-    reach[:, 1:4] = records[:, [SYNAPSES, ADDITIONS, TOOLBOX]]
-    reach[:, 4::2] = (records[:, FIRST_LANE] // lanes)[:, None] + row * steps[:, :1] + column
-    reach[:, 5::2] = first_weight[:, None] - row * steps[:, 1:] + column * lanes
-    # All locations of a projection have the same number, so that no branch depends on it; the site behind the last one is none.
-    missing = which >= number[:, None]
-    reach[:, 4::2][missing], reach[:, 5::2][missing] = int(layer.scalars[k.SIZE]) // lanes, 0
-    reach[:, 0] = np.repeat(np.maximum.reduceat(number, begin), np.diff(np.append(begin, len(records))))
-    return None if reach.max(initial=0) >= 2**31 else np.ascontiguousarray(reach, np.int32)
-
-
 def _first(spikes: IntArray, since: int) -> int:
     """The first tick with spikes, 0 if there is none, given those of the ticks after ``since``."""
     found = np.flatnonzero(spikes)
@@ -878,7 +512,7 @@ class _Run:
                         np.empty(raster.CHUNK, np.int32),
                     ),
                     sites.Room(
-                        np.empty(2 * _ENTRIES, np.int64),
+                        np.empty(2 * tables.ENTRIES, np.int64),
                         np.empty(_KEYS, np.int64),
                         np.empty(2**sites.DIGIT + 1, np.int64),
                         np.zeros(2, np.int64),
