@@ -140,14 +140,21 @@ def test_sort_candidates():
 
 @pytest.mark.skipif(numba.config.DISABLE_JIT, reason="this is the run without the compiler")
 def test_the_same_without_the_compiler():
-    """All of the above and some runs of both engines, the kernels being plain Python: no undefined behaviour hides in compiled code."""
+    """All of the above and some runs of the engines, the kernels being plain Python: no undefined behaviour hides in compiled code."""
     here = Path(__file__).parent
-    few = ["test_a_few_networks", "test_large_weights_may_cancel_within_a_tick", "test_ring_grows_after_its_head_moved"]
+    few = [
+        "test_engines.py::test_a_few_networks",
+        "test_engines.py::test_large_weights_may_cancel_within_a_tick",
+        "test_engines.py::test_ring_grows_after_its_head_moved",
+        "test_raster.py::test_a_network_equals_the_reference",
+        "test_sites.py::test_little_room_for_entries",
+        "test_sites.py::test_potentials_that_need_more_bits",
+    ]
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"),
             str(here / "test_kernels.py"),
-            *(f"{here / 'test_engines.py'}::{name}" for name in few),
+            *(str(here / name) for name in few),
         ],
         env=os.environ | {"NUMBA_DISABLE_JIT": "1", "PYTEST_ADDOPTS": ""},
         cwd=here.parent,
