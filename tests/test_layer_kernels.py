@@ -270,6 +270,18 @@ def test_running_through_a_list(distance, lanes):
     assert seen == {"again", "full", "wide"}
 
 
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_the_leader(distance):
+    rng, leader = np.random.default_rng(15), njit(lambda d, channels: simd.leader(d, channels))
+    for _ in range(100):
+        channels, most = int(rng.integers(1, 33)), int(rng.choice([2, 1000]))
+        d = rng.integers(-most, most, 32).astype(distance)
+        d[channels:] = 2**14  # is not looked at
+        assert leader(d, channels) == simd._numpy_leader(d, channels) == d[:channels].tolist().index(max(d[:channels]))
+    lowest = np.full(32, np.iinfo(distance).min, distance)
+    assert leader(lowest, 5) == 0
+
+
 def test_poking():
     array, poke = np.zeros((3, 4), np.int64), njit(lambda a, i, value: simd.poke(a, i, value))
     twin = array.copy()

@@ -371,7 +371,9 @@ def decide(scalars, d, channels, padded, tick, exit_kind, limit):
     """Note the decision at the end of a tick and apply the exit rule."""
     best = number = 0
     top = second = np.int64(-FOREVER)
-    for start in range(0, len(d), padded):
+    if exit_kind == 0 and len(d) == LANES:
+        best = simd.leader(d, channels)
+    for start in range(0 if exit_kind or len(d) > LANES else len(d), len(d), padded):
         for lane in range(start, start + channels):
             value = np.int64(d[lane])
             if value > top:

@@ -141,7 +141,18 @@ class _Layer:
         self.tally = k.Tally(spikes[0], spikes[1], operations, readout)
         self.out = _empty(size + 1024 if self.spiking else 0, self.signed)
         self.spare: k.Train | None = None
-        self.shape = job.network.populations[name].shape
+        self.spatial = spatial(job.network.populations[name].shape)
+        if self.summing is not None:
+            rows, records = self.layer.projections, self.layer.records
+            row = rows[self.summing.row]
+            self.summing_row = self.summing.row, int(row[k.RECORDS]), bool(row[k.NONZERO] < 0)
+            self.summed = operations[row[k.NUMBER]]
+            # What the spike of a clock costs, and where that is counted.
+            self.clocks: list[tuple[IntArray, IntArray]] = []
+            for row in rows[self.summing.clocks]:
+                synapses, additions, toolbox = records[row[k.RECORDS], [SYNAPSES, ADDITIONS, TOOLBOX]]
+                effective = self.layer.effective[row[k.NONZERO]] if row[k.NONZERO] >= 0 else synapses
+                self.clocks.append((np.array([1, synapses, additions, toolbox, effective]), operations[row[k.NUMBER]]))
         self.sites = self.of_sites
         if self.sites is not None:
             of = self.sites
@@ -201,22 +212,18 @@ class _Layer:
         assert self.summing is not None
         of, state, ticks = self.summing.compiled, self.state, until - since
         state.scalars[k.BOUND] += ticks * of.rise
-        projections, records, operations = self.layer.projections, self.layer.records, self.tally.operations
-        row = projections[self.summing.row]
+        operations, (projection, record, all_effective) = self.summed, self.summing_row
         raster_kernels.count_operations(
-            source.masks, source.negative, ticks, source.length, source.locations, raster.blocks(source.channels), records,
-            int(row[k.RECORDS]), row[k.NONZERO] < 0, scratch.raster.counts, operations[row[k.NUMBER], since:until],
+            source.masks, source.negative, ticks, source.length, source.locations, raster.blocks(source.channels), self.layer.records,
+            record, all_effective, scratch.raster.counts, operations[since:until],
         )  # fmt: skip
-        for clock in self.summing.clocks:
-            of_clock = projections[clock]
-            synapses, additions, toolbox = records[of_clock[k.RECORDS], [SYNAPSES, ADDITIONS, TOOLBOX]]
-            effective = self.layer.effective[of_clock[k.NONZERO]] if of_clock[k.NONZERO] >= 0 else synapses
-            operations[of_clock[k.NUMBER], since:until] += 1, synapses, additions, toolbox, effective
-        height, width, channels = spatial(self.shape)
+        for each_tick, counted in self.clocks:
+            counted[since:until] += each_tick
+        height, width, channels = self.spatial
         if not self.spiking:
             raster_kernels.read_out(
-                self.layer, state, self.summing.row, of.tables.constant, source.locations, source.masks, source.negative, since, ticks,
-                source.length, scratch.ticks.split, self.tally.readout, operations[row[k.NUMBER]],
+                self.layer, state, projection, of.tables.constant, source.locations, source.masks, source.negative, since, ticks,
+                source.length, scratch.ticks.split, self.tally.readout, operations,
             )  # fmt: skip
             return raster.Raster(since, ticks, source.length, height * width, channels, *_NO_RASTER)
         room = raster.room(ticks, height * width, channels)
@@ -228,9 +235,9 @@ class _Layer:
         state.scalars[[k.HEAD, k.WAITING]] = 0
         self.in_ring = False
         found = raster.Raster(since, ticks, source.length, height * width, channels, *out)
-        found.count_steps(self.tally.spikes[since:until], self.tally.negative[since:until], scratch.raster.counts)
-        if not state.scalars[k.FIRST_TICK]:
-            state.scalars[k.FIRST_TICK] = _first(self.tally.spikes[since:until], since)
+        first = found.count_steps(self.tally.spikes[since:until], self.tally.negative[since:until], scratch.raster.counts)
+        if first and not state.scalars[k.FIRST_TICK]:
+            state.scalars[k.FIRST_TICK] = first
         return found
 
     def _enter_ring(self, since: int) -> None:
@@ -395,8 +402,8 @@ class _Driven:
         length = raster.chunks(ticks)[1]
         raster_kernels.drive(v, self.padded_current, layout.theta, ticks, length, masks)
         found = raster.Raster(since, ticks, length, layout.locations, layout.channels, masks, _NO_RASTER[1])
-        found.count_steps(self.spikes[since:until], self.spikes[:0], scratch.raster.counts)
-        self.first_tick = self.first_tick or _first(self.spikes[since:until], since)
+        first = found.count_steps(self.spikes[since:until], self.spikes[:0], scratch.raster.counts)
+        self.first_tick = self.first_tick or first
         return found
 
     def _run(self, since: int, until: int) -> k.Train | None:
@@ -442,12 +449,6 @@ class _Driven:
     def restore(self, snapshot: Any) -> None:
         """Go back to a snapshot."""
         self.state, self.first_tick = snapshot
-
-
-def _first(spikes: IntArray, since: int) -> int:
-    """The first tick with spikes, 0 if there is none, given those of the ticks after ``since``."""
-    found = np.flatnonzero(spikes)
-    return since + 1 + int(found[0]) if len(found) else 0
 
 
 def _empty(room: int, signed: bool) -> k.Train:
@@ -752,7 +753,7 @@ def _overflow(job: Job) -> PotentialOverflow:
 def _counts(job: Job, state: _Run, end: int) -> Counts:
     network = job.network
     steps = -(-end // job.resolution)
-    spikes, negative = (np.ascontiguousarray(state.spikes[:, i, :steps].T) for i in (0, 1))
+    spikes, negative = np.ascontiguousarray(state.spikes[:, :, :steps].transpose(1, 2, 0))
     operations = np.ascontiguousarray(state.operations[:, :steps].transpose(2, 1, 0))
     first_tick = np.zeros(len(network.populations), np.int64)
     readout = {}

@@ -45,13 +45,17 @@ class Raster:
     negative: IntArray
     _train: Train | None = field(default=None, repr=False)
 
-    def count_steps(self, spikes: IntArray, negative: IntArray, counts: IntArray) -> None:
-        """Add the spikes of each tick, and those of sign -1 among them; ``counts`` is room for CHUNK numbers."""
+    def count_steps(self, spikes: IntArray, negative: IntArray, counts: IntArray) -> int:
+        """Add the spikes of each tick, and those of sign -1 among them; ``counts`` is room for CHUNK numbers.
+
+        Returns the first tick with spikes, 0 if there is none.
+        """
         each = self.locations * blocks(self.channels)
-        k.count_steps(self.masks, self.ticks, self.length, each, counts, spikes)
+        first = k.count_steps(self.masks, self.ticks, self.length, each, counts, spikes)
         if len(self.negative):
             for total in (spikes, negative):
-                k.count_steps(self.negative, self.ticks, self.length, each, counts, total)
+                first = min(first, k.count_steps(self.negative, self.ticks, self.length, each, counts, total))
+        return self.since + 1 + first if first < self.ticks else 0
 
     def train(self) -> Train:
         """The same spikes as a list."""

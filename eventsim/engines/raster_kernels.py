@@ -247,15 +247,21 @@ def count(masks, n):
 
 @brief
 def count_steps(masks, ticks, length, each, counts, spikes):
-    """Add the spikes of each tick to ``spikes``; ``each`` is the number of masks for a tick, ``counts`` room for those of a chunk."""
-    begin = 0
+    """Add the spikes of each tick to ``spikes``; ``each`` is the number of masks for a tick, ``counts`` room for those of a chunk.
+
+    Returns the first tick with spikes, counted from 0, or ``ticks``.
+    """
+    begin, first = 0, ticks
     for since in range(0, ticks, length):
         counts[:] = 0
         for m in range(begin, begin + each * length, length):
             vectors.add_counts(counts, masks, m)
         for t in range(min(length, ticks - since)):
             spikes[since + t] += counts[t]
+            if counts[t] and first == ticks:
+                first = since + t
         begin += each * length
+    return first
 
 
 @brief

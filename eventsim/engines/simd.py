@@ -398,6 +398,26 @@ def _shifted(typing_context: Any, out: Any, i: Any, values: Any, j: Any, by: Any
 
 
 @intrinsic
+def _leader(typing_context: Any, d: Any, channels: Any) -> Any:
+    """The place of the largest of the first ``channels`` elements, LANES at most; of equal ones the first. LANES elements must exist."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        i64, i1 = ir.IntType(64), ir.IntType(1)
+        values = load(context, builder, signature.args[0], args[0], i64(0))
+        numbers = ir.Constant(ir.VectorType(i64, LANES), list(range(LANES)))
+        inside = builder.icmp_signed("<", numbers, splat(builder, args[1], LANES))
+        lowest = ir.Constant(values.type, [-(2 ** (values.type.element.width - 1))] * LANES)
+        values = builder.select(inside, values, lowest)
+        kind = ir.FunctionType(values.type.element, (values.type,))
+        name = f"llvm.vector.reduce.smax.v{LANES}i{values.type.element.width}"
+        most = builder.call(cgutils.get_or_insert_function(builder.module, kind, name), (values,))
+        equal = builder.icmp_signed("==", values, splat(builder, most, LANES))
+        return builder.zext(builder.cttz(builder.bitcast(equal, ir.IntType(LANES)), i1(1)), i64)
+
+    return types.int64(d, types.int64), generate
+
+
+@intrinsic
 def _peek(typing_context: Any, array: Any, i: Any) -> Any:
     """Element of a contiguous array by its flat place, which is not checked and does not count from the end if negative."""
 
@@ -511,6 +531,10 @@ def _numpy_shifted(out: Any, i: int, values: Any, j: int, by: int) -> None:
     out[i : i + 8] = values[j : j + 8] + by
 
 
+def _numpy_leader(d: Any, channels: int) -> int:
+    return int(np.argmax(d[:channels]))
+
+
 def _numpy_peek(array: Any, i: int) -> Any:
     return array.ravel()[i]
 
@@ -538,6 +562,7 @@ add_scaled_rows: Callable[..., Any]
 count: Callable[..., Any]
 discharge: Callable[..., Any]
 lowest: Callable[..., Any]
+leader: Callable[..., Any]
 peek: Callable[..., Any]
 poke: Callable[..., Any]
 shifted: Callable[..., Any]
@@ -548,7 +573,7 @@ if config.DISABLE_JIT:  # type: ignore[attr-defined]
     test = test_signed = _numpy_test
     add_bits_64, add_bits_128, add_bits_256, add_bits_512 = (_numpy_bit_summer(block) for block in (64, 128, 256, 512))
     add_scaled = add_scaled_rows = _numpy_add_scaled
-    discharge = _numpy_discharge
+    discharge, leader = _numpy_discharge, _numpy_leader
     count, lowest, peek, poke, shifted = _numpy_count, _numpy_lowest, _numpy_peek, _numpy_poke, _numpy_shifted
 else:
     add, add_signed = _adder(False, False), _adder(False, True)
@@ -558,7 +583,7 @@ else:
     test, test_signed = _tester(False), _tester(True)
     add_bits_64, add_bits_128, add_bits_256, add_bits_512 = (_bit_summer(block) for block in (64, 128, 256, 512))
     add_scaled, add_scaled_rows = _scaled_adder(1), _scaled_adder(4)
-    discharge = _discharge
+    discharge, leader = _discharge, _leader
     count, lowest, peek, poke, shifted = _count, _lowest, _peek, _poke, _shifted
 
 _make_runner = _numpy_runner if config.DISABLE_JIT else _runner  # type: ignore[attr-defined]
