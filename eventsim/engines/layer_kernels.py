@@ -29,6 +29,8 @@ INT8_MAX = 2**7 - 1
 FAR = 2.0**51
 # Up to so many spikes in a tick, every addition tells whom it made due; with more, those reached are looked through afterwards.
 FEW = 8
+# Bits by which keys are sorted in one pass, at most; up to FEW_KEYS are sorted otherwise.
+DIGIT, FEW_KEYS = 13, 24
 STENCIL, CSR = 0, 1
 NEURONS, READOUT, OUTPUT = range(3)
 
@@ -948,19 +950,41 @@ def drive(threshold, v0, current, count, following, refractory, resolution, chec
 
 
 @compiled
-def sort_pass(keys, n, shift, starts, out):
-    """Sort n keys by one digit, otherwise keeping their order; ``starts`` has one place more than there are digits."""
-    mask = len(starts) - 2
-    starts[:] = 0
-    for i in range(n):
-        starts[((keys[i] >> shift) & mask) + 1] += 1
-    for b in range(1, len(starts)):
-        starts[b] += starts[b - 1]
-    for i in range(n):
-        b = (keys[i] >> shift) & mask
-        at = starts[b]
-        starts[b] = at + 1
-        out[at] = keys[i]
+def sort_keys(keys, n, other, digits, shift, width):
+    """Sort n keys by the ``width`` bits from ``shift`` on, otherwise keeping their order; returns whether they are in ``other`` then.
+
+    ``digits`` has 2**DIGIT + 1 places. (Few keys are sorted by all bits: what lies below ``shift`` has to be in order before.)
+    """
+    if n <= FEW_KEYS:
+        for i in range(1, n):
+            key, at = keys[i], i
+            while at > 0 and keys[at - 1] > key:
+                keys[at] = keys[at - 1]
+                at -= 1
+            keys[at] = key
+        return False
+    # A pass has to look at all values of its digit, too.
+    digit = 4
+    while digit < DIGIT and n >> digit:
+        digit += 1
+    passes = (width + digit - 1) // digit
+    digit = (width + passes - 1) // passes
+    mask = (np.int64(1) << digit) - 1
+    for number in range(passes):
+        a, b = (other, keys) if number & 1 else (keys, other)
+        low = shift + number * digit
+        digits[: mask + 2] = 0
+        for i in range(n):
+            digits[((a[i] >> low) & mask) + 1] += 1
+        for i in range(1, mask + 1):
+            digits[i] += digits[i - 1]
+        for i in range(n):
+            key = simd.peek(a, i)
+            place = (key >> low) & mask
+            to = simd.peek(digits, place)
+            simd.poke(digits, place, to + 1)
+            simd.poke(b, to, key)
+    return passes & 1 == 1
 
 
 @compiled

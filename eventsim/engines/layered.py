@@ -33,8 +33,6 @@ from eventsim.tables import Dense, IntArray, spatial
 # Spikes of driven neurons that a window is meant to have: enough to be worth its overhead. With several threads there have to be some
 # windows for them to work on at a time.
 _WINDOW, _PARALLEL_WINDOW = 2**18, 2**17
-# Bits of a tick by which spikes are sorted in one pass, at most.
-_DIGIT = 13
 # Clocked windows are as long as the rasters of all populations together have room for in so many bytes; with an exit rule they have so
 # many ticks, since the last one may have to be run again.
 _RASTER, _EXIT_WINDOW = 2**23, 8
@@ -337,7 +335,7 @@ class _Driven:
         self.bits = layout.size.bit_length()
         self.padded_current = aligned_zeros(layout.v.size, np.int32)
         self.buffers = [np.empty(2**14, np.int64), np.empty(2**14, np.int64)]
-        self.digits = np.empty(2**_DIGIT + 1, np.int64)
+        self.digits = np.empty(2**k.DIGIT + 1, np.int64)
         self.trains = [_empty(0, False)]
         self.rasters = [_NO_RASTER[0]]
         self.state: list[IntArray] = []
@@ -422,13 +420,9 @@ class _Driven:
             self.buffers[0] = np.concatenate((keys, np.empty_like(keys)))
         if len(self.buffers[1]) < n:
             self.buffers[1] = np.empty_like(self.buffers[0])
-        width = (until - since).bit_length()
-        passes = -(-width // _DIGIT)
-        digit = -(-width // passes)
-        for number in range(passes):
-            a, b = self.buffers
-            k.sort_pass(a, n, self.bits + number * digit, self.digits[: 2**digit + 1], b)
-            self.buffers = [b, a]
+        keys, other = self.buffers
+        if k.sort_keys(keys, n, other, self.digits, self.bits, (until - since).bit_length()):
+            self.buffers = [other, keys]
         train = self._train(n)
         k.unpack(self.buffers[0], n, since, self.bits, self.resolution, train.tick, train.neuron, self.spikes)
         return train._replace(tick=train.tick[:n], neuron=train.neuron[:n])
@@ -515,7 +509,7 @@ class _Run:
                     sites.Room(
                         np.empty(2 * tables.ENTRIES, np.int64),
                         np.empty(_KEYS, np.int64),
-                        np.empty(2**sites.DIGIT + 1, np.int64),
+                        np.empty(2**k.DIGIT + 1, np.int64),
                         np.zeros(2, np.int64),
                         np.array([0, -1]),
                     ),

@@ -43,15 +43,14 @@ from eventsim.engines.layer_kernels import (
     divided,
     end_of_tick,
     inlined,
+    sort_keys,
 )  # fmt: skip
 from eventsim.engines.layer_kernels import WIDE as TABLE
 
-# More of what advance() returns: there is no room for the entries (State.NEEDED of them).
+# More of what advance() returns: there is no room for the entries (NEEDED of them, in Sites.at).
 ROOM = 4
 # Ticks of a stretch, at most: they must fit the entries, and keys.
 SPAN = 2**31 - 2
-# Bits by which spikes are sorted in one pass, at most; up to FEW spikes are sorted otherwise.
-DIGIT, FEW = 12, 24
 
 # Places in Sites.scalars.
 SITE_LANES, SITE_SHIFT, BLOCK, STRETCH, NEGATED = range(5)
@@ -79,7 +78,7 @@ class Room(NamedTuple):
 
     entries: Any  # int64
     sorting: Any  # int64, as keys
-    digits: Any  # int64 (2**DIGIT + 1)
+    digits: Any  # int64 (2**DIGIT + 1), see sort_keys
     told: Any  # int64 (2)
     masks: Any  # int64: 0, -1
 
@@ -257,46 +256,6 @@ def _largest(d):
 
 
 @inlined
-def _passes(width, n):
-    """(passes, bits of a digit) that sort n keys by so many bits."""
-    digit = 4
-    while digit < DIGIT and n >> digit:
-        digit += 1
-    passes = (width + digit - 1) // digit
-    return passes, (width + passes - 1) // passes
-
-
-@compiled
-def _sort(keys, n, other, digits, width):
-    """Sort keys by tick (so many bits), leaving those of one tick in order. Returns whether they are in ``other`` then."""
-    if n <= FEW:
-        for i in range(1, n):
-            key, at = keys[i], i
-            while at > 0 and keys[at - 1] > key:
-                keys[at] = keys[at - 1]
-                at -= 1
-            keys[at] = key
-        return False
-    passes, digit = _passes(width, n)
-    mask = (np.int64(1) << digit) - 1
-    for number in range(passes):
-        a, b = (other, keys) if number & 1 else (keys, other)
-        shift = 32 + number * digit
-        digits[: mask + 2] = 0
-        for i in range(n):
-            digits[((a[i] >> shift) & mask) + 1] += 1
-        for i in range(1, mask + 1):
-            digits[i] += digits[i - 1]
-        for i in range(n):
-            key = simd.peek(a, i)
-            place = (key >> shift) & mask
-            to = simd.peek(digits, place)
-            simd.poke(digits, place, to + 1)
-            simd.poke(b, to, key)
-    return passes & 1 == 1
-
-
-@inlined
 def _write(layer, state, out, tally, keys, n, base, fired):
     """Write the sorted spikes of a stretch."""
     resolution, s = layer.scalars[RESOLUTION], state.scalars
@@ -392,7 +351,7 @@ def advance(layer, state, sites, room, train, out, keys, tally, until):
         width = np.int64(0)
         while (last - base) >> width:
             width += 1
-        found = room.sorting if _sort(keys, n, room.sorting, room.digits, width) else keys
+        found = room.sorting if sort_keys(keys, n, room.sorting, room.digits, 32, width) else keys
         _write(layer, state, out, tally, found, n, base, fired)
         s[FIRED] = fired + n
         of[REACHED], of[SITE] = last, -1
