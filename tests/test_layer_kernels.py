@@ -222,12 +222,14 @@ def test_firing_a_vector(distance):
 
 @njit
 def run_list(lanes, *args):
+    if lanes == 128:
+        return simd.run_128(*args)
     if lanes == 64:
         return simd.run_64(*args)
     return simd.run_32(*args)
 
 
-@pytest.mark.parametrize("lanes", [32, 64])
+@pytest.mark.parametrize("lanes", [32, 64, 128])
 @pytest.mark.parametrize("distance", DISTANCES)
 def test_running_through_a_list(distance, lanes):
     """Entries with ticks, to the first that it stops at: tick by tick, neuron by neuron."""
@@ -241,8 +243,8 @@ def test_running_through_a_list(distance, lanes):
         wide = rng.random(30) < (0.1 if case % 3 == 0 else 0)
         entries = np.append(ticks << 32 | wide * simd.WIDE | places, (2**31 - 1) << 32)
         i, j, channel, neuron, limit = 32, 7, 5, 1000, int(rng.integers(1, 45))
-        d = rng.integers(-100, -20, 160).astype(distance)
-        theta = rng.integers(1 if case % 2 else 90, 100, 80).astype(distance)
+        d = rng.integers(-100, -20, 192).astype(distance)
+        theta = rng.integers(1 if case % 2 else 90, 100, 140).astype(distance)
         most = 6 if case % 5 == 0 else 1000
         told, masks = np.zeros(2, np.int64), np.array([0, -1])
         keys, twin_keys = np.zeros(1200, np.int64), np.zeros(1200, np.int64)

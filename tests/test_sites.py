@@ -42,7 +42,7 @@ def statuses(monkeypatch):
 
 def network(rng: np.random.Generator, case: int) -> tuple[es.Network, np.ndarray]:
     """Convolutions and dense tables of all kinds, biases, signed neurons and delays before plain ones."""
-    inputs, outputs = (int(rng.choice([3, 20, 32, 64, 70])) for _ in range(2))
+    inputs, outputs = (int(rng.choice([3, 20, 32, 64, 70, 128])) for _ in range(2))
     net = es.Network()
     net.image_input((6, 7, 2))
     net.driven(
@@ -76,7 +76,7 @@ def test_networks_equal_the_queue_engine(statuses, monkeypatch, case):
     if case % 3 == 0:
         monkeypatch.setattr(layered_tables, "ENTRIES", 8)
     if case % 3 == 1:
-        monkeypatch.setattr(layered, "_KEYS", 64 + 5)
+        monkeypatch.setattr(layered, "_KEYS", 128 + 5)
     resolution = [1024, 2**20, 2**27][case % 3]
     found = compare(net, image, steps=int(rng.integers(1, 7)), resolution=resolution)
     assert found.spikes_per_population()["in"] > 10

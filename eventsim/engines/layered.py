@@ -26,9 +26,9 @@ from eventsim.engines.pipeline import Pipeline
 from eventsim.engines.reference import overflow_message
 from eventsim.engines.simd import LANES
 from eventsim.errors import PotentialOverflow, RunError
-from eventsim.job import OPERATIONS, Counts, Job, NoRecorder, Recorder, check_room, prepare
+from eventsim.job import DEFAULT_RESOLUTION, OPERATIONS, Counts, Job, NoRecorder, Recorder, check_room, prepare
 from eventsim.network import Driven, Network, Projection, Readout, Spiking, feed_forward_order
-from eventsim.tables import Dense, IntArray, spatial
+from eventsim.tables import Conv2d, Dense, IntArray, spatial
 
 # Spikes of driven neurons that a window is meant to have: enough to be worth its overhead. With several threads there have to be some
 # windows for them to work on at a time.
@@ -596,14 +596,17 @@ class _Run:
 
 @cache
 def warm_up() -> None:
-    """Compile, or load from the cache, the kernels for plain neurons."""
+    """Compile, or load from the cache, the kernels for plain neurons, clocked and at high resolution."""
     network = Network()
-    network.driven("input", 1, threshold=1)
-    network.spiking("hidden", 1, threshold=1)
+    network.driven("input", (1, 1, 1), threshold=1)
+    network.spiking("hidden", (1, 1, 1), threshold=1)
     network.readout("output", 1)
-    for source, target in (("input", "hidden"), ("hidden", "output")):
-        network.connect(source, target, Dense(np.ones((1, 1), np.int8)))
-    run(prepare(network, {"input": [1]}, steps=1), Layouts(network), NoRecorder())
+    one = np.ones((1, 1), np.int8)
+    network.connect("input", "hidden", Conv2d(one.reshape(1, 1, 1, 1)))
+    network.connect("hidden", "output", Dense(one))
+    layouts = Layouts(network)
+    for resolution in (1, DEFAULT_RESOLUTION):
+        run(prepare(network, {"input": [1]}, steps=1, resolution=resolution), layouts, NoRecorder())
 
 
 def run(job: Job, layouts: Layouts, recorder: Recorder, progress: Callable[[int], None] | None = None, threads: int = 1) -> Counts:

@@ -126,7 +126,7 @@ def _sites(layout: Layout) -> tuple[k.Layer, sites.Sites | None]:
         return layout.layer, None
     size, padded = int(layer.scalars[k.SIZE]), int(layer.scalars[k.PADDED])
     lanes = size if all(isinstance(p.table, Dense) for p in layout.incoming) else padded
-    block = 64 if padded % 64 == 0 else 32
+    block = next(n for n in (128, 64, 32) if padded % n == 0)
     number, blocks = size // lanes, size // block
     reach = _reach(layer, lanes)
     if reach is None:

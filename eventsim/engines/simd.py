@@ -323,10 +323,12 @@ def _runner(lanes: int) -> Any:
         key = builder.or_(builder.shl(tick, i64(32)), neuron)
         number = builder.load(count)
 
+        def in_64(value: Any) -> Any:
+            return value if lanes == 64 else builder.zext(value, i64) if lanes < 64 else builder.trunc(value, i64)
+
         def spike_of(mask: Any, number: Any) -> Any:
             """Write the key of the lowest lane (of none: anything); returns the mask of the others."""
-            lane = builder.cttz(mask, ir.IntType(1)(0))
-            lane = builder.zext(lane, i64) if lanes < 64 else lane
+            lane = in_64(builder.cttz(mask, ir.IntType(1)(0)))
             builder.store(builder.add(key, lane), builder.gep(keys, [number]))
             return builder.and_(mask, builder.sub(mask, mask_type(1)))
 
@@ -334,8 +336,7 @@ def _runner(lanes: int) -> Any:
         rest = due
         for k in range(SLACK):
             rest = spike_of(rest, builder.add(number, i64(k)))
-        fired_at_once = builder.ctpop(due)
-        total = builder.add(number, builder.zext(fired_at_once, i64) if lanes < 64 else fired_at_once)
+        total = builder.add(number, in_64(builder.ctpop(due)))
         builder.store(rest, flags)
         builder.store(builder.add(number, i64(SLACK)), count)
         builder.cbranch(builder.icmp_unsigned("!=", rest, mask_type(0)), more, spiked)
@@ -587,4 +588,4 @@ else:
     count, lowest, peek, poke, shifted = _count, _lowest, _peek, _poke, _shifted
 
 _make_runner = _numpy_runner if config.DISABLE_JIT else _runner  # type: ignore[attr-defined]
-run_32, run_64 = (_make_runner(lanes) for lanes in (32, 64))
+run_32, run_64, run_128 = (_make_runner(lanes) for lanes in (32, 64, 128))

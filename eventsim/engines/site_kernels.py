@@ -175,9 +175,9 @@ def _list(layer, sites, room, train, at, stop, base, tally):
 
 @inlined
 def _is_due(d, lane, block):
-    due = simd.test(d, lane)
-    if block == 64:
-        due |= simd.test(d, lane + 32)
+    due = np.uint32(0)
+    for k in range(0, block, 32):
+        due |= simd.test(d, lane + k)
     return due != 0
 
 
@@ -205,7 +205,7 @@ def _run_block(layer, state, sites, room, keys, n, block, at, base, last):
     Returns (whether it came to the end, place in the list, keys). It stops where there is hardly room for more keys.
     """
     c, d, entries, told = layer.scalars, state.d, room.entries, room.told
-    most = len(keys) - 64 - simd.SLACK
+    most = len(keys) - 128 - simd.SLACK
     size, padded = sites.scalars[BLOCK], c[PADDED]
     lane = block * size
     location = divided(lane, padded, c[PADDED_SHIFT])
@@ -225,7 +225,9 @@ def _run_block(layer, state, sites, room, keys, n, block, at, base, last):
         if again > tick and entries[at] & simd.WIDE == 0:
             # Through all ticks until a neuron has to fire once more.
             limit = min(again, last + 1) - base
-            if size == 64:
+            if size == 128:
+                at = simd.run_128(d, lane, state.theta, channel, layer.w8, j, entries, at, limit, keys, n, most, neuron, told, room.masks)
+            elif size == 64:
                 at = simd.run_64(d, lane, state.theta, channel, layer.w8, j, entries, at, limit, keys, n, most, neuron, told, room.masks)
             else:
                 at = simd.run_32(d, lane, state.theta, channel, layer.w8, j, entries, at, limit, keys, n, most, neuron, told, room.masks)
