@@ -316,6 +316,7 @@ def compare(net: es.Network, image: np.ndarray, steps: int, engine: str = "queue
 @pytest.fixture
 def windows(monkeypatch):
     """How many windows of spiking populations were run from rasters."""
+    layered.warm_up()  # has some, too
     run, n = layered._Layer.run_raster, [0]
 
     def counting(self, *args):

@@ -30,6 +30,7 @@ def compare(net: es.Network, inputs, engine: str = "queue", **settings) -> es.Re
 @pytest.fixture
 def statuses(monkeypatch):
     """What the kernel returned, in order."""
+    layered.warm_up()  # calls it, too
     advance, found = sites.advance, []
 
     def noting(*args):
