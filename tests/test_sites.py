@@ -112,6 +112,22 @@ def test_potentials_that_need_more_bits(statuses):
     assert statuses.count(sites.WIDEN) == 2
 
 
+@pytest.mark.parametrize("v0", [0, -(2**31) + 300])
+def test_overflow_is_an_error_in_the_same_tick(v0):
+    """Whether 64 bits are needed from the start or become so."""
+    net = es.Network()
+    net.driven("in", 3, 10)
+    net.spiking("a", 2, 1000, v0=v0)
+    net.connect("in", "a", np.full((3, 2), -(2**15) if v0 == 0 else -7))
+    net.bias("a", [-(2**15), -(2**15)] if v0 == 0 else [0, 1])
+    messages = []
+    for engine in ("layered", "queue"):
+        with pytest.raises(es.PotentialOverflow) as error:
+            es.run(net, {"in": [5000, 4000, 10]}, steps=2000 if v0 == 0 else 60, resolution=1024, engine=engine)
+        messages.append(str(error.value))
+    assert messages[0] == messages[1]
+
+
 def test_neurons_fire_again_through_stretches_and_gaps():
     """Neurons that start far above their threshold fire at every tick; between spikes there are more ticks than a stretch may have."""
     net = es.Network()

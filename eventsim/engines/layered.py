@@ -170,7 +170,8 @@ class _Layer:
             state.low[:], state.net[:] = start.low, 0
         if len(start.due):
             state.ring_tick[: len(start.due)], state.ring_lane[: len(start.due)] = 1, start.due
-        self.in_ring, self.sites = True, self.of_sites
+        # 64 bits are checked at every tick.
+        self.in_ring, self.sites = True, None if state.scalars[k.CHECKED] else self.of_sites
         if self.sites is not None:
             self._enter_sites()
 
