@@ -74,6 +74,19 @@ def test_padded_channels_are_not_sliced():
     assert layout.layer.projections[0, k.GATHER_FROM] == k.FOREVER
 
 
+def test_many_spikes_of_a_location_when_all_neurons_wait_to_fire_again():
+    """There is room for each lane that a location reaches once (checked without the compiler, see test_kernels)."""
+    net = es.Network()
+    net.driven("in", (4, 4, 32), 10)
+    net.spiking("a", (4, 4, 32), 2, v0=1000)
+    net.connect("in", "a", es.Conv2d((3 - 2 * np.eye(32, dtype=int)).reshape(1, 1, 32, 32)))
+    currents = np.zeros((4, 4, 32), int)
+    currents[1, 2] = 10
+    found, expected = (es.run(net, {"in": currents}, steps=3, resolution=1, engine=engine) for engine in ("layered", "queue"))
+    assert found.spikes_per_population() == expected.spikes_per_population() == {"in": 96, "a": 1536}
+    np.testing.assert_array_equal(found.spikes("a").neurons, expected.spikes("a").neurons)
+
+
 def test_runs_follow_each_other_in_the_same_arrays():
     """What a run leaves must not reach the next one, whatever differs between them."""
     rng = np.random.default_rng(3)

@@ -416,6 +416,38 @@ def test_potentials_near_the_limit_are_run_tick_by_tick(windows, monkeypatch, si
     assert 2 <= windows[0] <= 3
 
 
+def test_a_shorter_window_in_the_same_room(monkeypatch):
+    """What the window before left behind its last tick is no spike."""
+    monkeypatch.setattr(layered, "_window_length", lambda *_: 66)
+    assert raster.room(66, 4, 32) == raster.room(65, 4, 32)
+    net = es.Network()
+    net.driven("in", (2, 2, 32), 10)
+    net.spiking("a", (2, 2, 32), 1)
+    net.connect("in", "a", es.Conv2d(np.ones((1, 1, 32, 32), np.int8)))
+    net.spiking("late", 5, 300, refractory=2)
+    net.connect("a", "late", np.ones((128, 5), np.int8))
+    for threads in (1, 2):
+        found = es.run(net, {"in": np.full(128, 10)}, steps=131, resolution=1, threads=threads)
+        assert len(found.spikes("in").ticks) == found.spikes_per_population()["in"] == 131 * 128
+        assert (
+            found.spikes_per_population()
+            == es.run(net, {"in": np.full(128, 10)}, steps=131, resolution=1, engine="queue").spikes_per_population()
+        )
+
+
+def test_a_readout_behind_a_pool_overflows_in_the_same_tick():
+    net = es.Network()
+    net.driven("in", (4, 4, 3), 10)
+    net.readout("out", 2, v0=2**31 - 15000)
+    net.connect("in", "out", es.Dense(np.full((3, 2), 127, np.int8), pool_before=4))
+    messages = []
+    for engine in ("layered", "queue"):
+        with pytest.raises(es.PotentialOverflow) as error:
+            es.run(net, {"in": np.full(48, 10)}, steps=5, resolution=1, engine=engine)
+        messages.append(str(error.value))
+    assert messages[0] == messages[1]
+
+
 def test_overflow_is_an_error_in_the_same_tick():
     net = es.Network()
     net.driven("in", (1, 1, 32), 1)

@@ -128,6 +128,17 @@ def test_overflow_is_an_error_in_the_same_tick(v0):
     assert messages[0] == messages[1]
 
 
+def test_a_bias_takes_no_more_room_than_its_synapses():
+    """It reaches all locations, a neuron of the source nine."""
+    net = es.Network()
+    net.driven("in", (40, 40, 3), 9)
+    net.spiking("a", (40, 40, 4), 3)
+    net.connect("in", "a", es.Conv2d(np.ones((3, 3, 3, 4), np.int8), padding=1))
+    net.bias("a", 1)
+    _, of = layered.Layouts(net).sparse["a"].by_site()
+    assert of.reach.size == 1600 * (3 + 2 * 9) + 3 + 2 * 1600
+
+
 def test_neurons_fire_again_through_stretches_and_gaps():
     """Neurons that start far above their threshold fire at every tick; between spikes there are more ticks than a stretch may have."""
     net = es.Network()

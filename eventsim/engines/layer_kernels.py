@@ -811,6 +811,7 @@ def advance(layer, state, scratch, train, out, tally, until):
             if released:
                 found = kept
             if touched:
+                looked_at = np.int64(-1)
                 for f in range(at, stop):
                     p = np.int64(train.projection[f]) if len(train.projection) else 0
                     of = layer.projections[p]
@@ -822,7 +823,11 @@ def advance(layer, state, scratch, train, out, tally, until):
                                 candidates[found] = lane
                                 found += 1
                     else:
-                        record = layer.records[of[RECORDS] + neuron // of[SOURCE_CHANNELS]]
+                        row = of[RECORDS] + neuron // of[SOURCE_CHANNELS]
+                        if row == looked_at:
+                            continue  # spikes of one location reach the same lanes, and count once in ``touched``
+                        looked_at = row
+                        record = layer.records[row]
                         lane = record[FIRST_LANE]
                         for _ in range(record[ROWS]):
                             found = scan(d, low, signed, lane, record[RUN], candidates, found)

@@ -271,11 +271,13 @@ class _Layer:
             elif status == sites.ROOM:
                 scratch.sites = scratch.sites._replace(entries=np.empty(2 * int(self.sites.at[sites.NEEDED]), np.int64))
             else:
-                if scalars[k.FIRED] + self.sites.at[sites.KEYS] > len(self.out.tick):
+                n = int(self.sites.at[sites.KEYS])
+                if n > len(scratch.sites.sorting):
+                    scratch.sites = scratch.sites._replace(sorting=np.empty(len(self.keys), np.int64))
+                elif scalars[k.FIRED] + n > len(self.out.tick):
                     self.out = _grown(self.out, self.signed)
                 else:
                     self.keys = np.concatenate((self.keys, np.empty_like(self.keys)))
-                scratch.sites = scratch.sites._replace(sorting=np.empty(len(self.keys), np.int64))
 
     def _enter_sites(self) -> None:
         """Note the blocks with neurons that are due at the first tick."""
@@ -487,7 +489,7 @@ class _Run:
         """Room to work in, for each thread."""
         # A source of events may repeat a neuron in a tick; all others fire at most once.
         split = max([self._split, *(len(ticks) for ticks, _ in self.job.events.values())])
-        if len(self._scratch) < threads or len(self._scratch[0].ticks.split) < split:
+        if len(self._scratch) < threads or len(self._scratch[0].ticks.places) < split + 8:
             layouts = self.compiled.values()
             locations = max([1, *(layout.room["locations"] for layout in layouts)])
             largest = max([1, *(int(layout.layer.scalars[k.SIZE]) for layout in layouts)])

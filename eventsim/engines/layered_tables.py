@@ -128,46 +128,49 @@ def _sites(layout: Layout) -> tuple[k.Layer, sites.Sites | None]:
     lanes = size if all(isinstance(p.table, Dense) for p in layout.incoming) else padded
     block = next(n for n in (128, 64, 32) if padded % n == 0)
     number, blocks = size // lanes, size // block
-    reach = _reach(layer, lanes)
-    if reach is None:
+    found = _reach(layer, lanes)
+    if found is None:
         return layout.layer, None
+    reach, rows = found
+    locations, each = len(layer.records), float((layer.records[:, ROWS] * layer.records[:, RUN]).mean()) / lanes
     scalars = np.zeros(sites.SCALARS, np.int64)
     scalars[[sites.SITE_LANES, sites.SITE_SHIFT, sites.BLOCK, sites.NEGATED]] = lanes, _shift(lanes), block, negated
     # A stretch looks at all locations: it should have spikes enough for that.
-    scalars[sites.STRETCH] = max(ENTRIES // max(1, int(reach[:, 0].max())), len(reach), number, 256)
+    scalars[sites.STRETCH] = max(int(ENTRIES / max(1.0, each)), locations, number, 256)
     return layer, sites.Sites(
         scalars,
         np.zeros(sites.PROGRESS, np.int64),
         np.empty(blocks, np.int64),
         np.empty(number + 2, np.int64),
         np.empty(number + 1, np.int64),
-        np.empty(len(layer.records), np.int64),
+        np.empty(locations, np.int64),
         reach,
+        rows,
     )
 
 
-def _reach(layer: k.Layer, lanes: int) -> IntArray | None:
-    """For each source location of each projection: its sites and their weights (see :class:`sites.Sites`)."""
-    records = layer.records
-    rows, columns = records[:, ROWS], records[:, RUN] // lanes
-    number = rows * columns
-    steps = np.zeros((len(records), 2), np.int64)
-    begin = layer.projections[:, k.RECORDS]
-    for of, first in zip(layer.projections, begin, strict=True):
-        steps[first:] = of[k.ROW_STEP] // lanes, of[k.TAP_STEP]
-    which = np.arange(int(number.max(initial=0)))
-    row, column = which // np.maximum(1, columns)[:, None], which % np.maximum(1, columns)[:, None]
-    first_weight = np.repeat(layer.projections[:, k.WEIGHTS], np.diff(np.append(begin, len(records)))) + records[:, TAP]
-    reach = np.zeros((len(records), 4 + 2 * len(which)), np.int64)
-    reach[:, 0] = number
-    reach[:, 1:4] = records[:, [SYNAPSES, ADDITIONS, TOOLBOX]]
-    reach[:, 4::2] = (records[:, FIRST_LANE] // lanes)[:, None] + row * steps[:, :1] + column
-    reach[:, 5::2] = first_weight[:, None] - row * steps[:, 1:] + column * lanes
-    # All locations of a projection have the same number, so that no branch depends on it; the site behind the last one is none.
-    missing = which >= number[:, None]
-    reach[:, 4::2][missing], reach[:, 5::2][missing] = int(layer.scalars[k.SIZE]) // lanes, 0
-    reach[:, 0] = np.repeat(np.maximum.reduceat(number, begin), np.diff(np.append(begin, len(records))))
-    return None if reach.max(initial=0) >= 2**31 else np.ascontiguousarray(reach, np.int32)
+def _reach(layer: k.Layer, lanes: int) -> tuple[IntArray, IntArray] | None:
+    """For each source location of each projection: its sites and their weights (``reach`` and ``rows`` of :class:`sites.Sites`)."""
+    begin, none = layer.projections[:, k.RECORDS], int(layer.scalars[k.SIZE]) // lanes
+    parts, rows, place = [], np.zeros((len(begin), 2), np.int64), 0
+    for of, records, row in zip(layer.projections, np.split(layer.records, begin[1:]), rows, strict=True):
+        columns = records[:, RUN, None] // lanes
+        number = records[:, ROWS, None] * columns
+        # All locations of a projection have the same number, so that no branch depends on it; the site behind the last one is none.
+        which = np.arange(int(number.max(initial=0)))
+        i, j = which // np.maximum(1, columns), which % np.maximum(1, columns)
+        part = np.zeros((len(records), 3 + 2 * len(which)), np.int64)
+        part[:, :3] = records[:, [SYNAPSES, ADDITIONS, TOOLBOX]]
+        part[:, 3::2] = records[:, FIRST_LANE, None] // lanes + i * (of[k.ROW_STEP] // lanes) + j
+        part[:, 4::2] = of[k.WEIGHTS] + records[:, TAP, None] - i * of[k.TAP_STEP] + j * lanes
+        missing = which >= number
+        part[:, 3::2][missing], part[:, 4::2][missing] = none, 0
+        if part.max(initial=0) >= 2**31:
+            return None
+        row[:] = place, part.shape[1]
+        place += part.size
+        parts.append(part.astype(np.int32).ravel())
+    return np.concatenate(parts), rows
 
 
 def compile_layout(network: Network, name: str) -> Layout:

@@ -60,11 +60,14 @@ class Raster:
     def train(self) -> Train:
         """The same spikes as a list."""
         if self._train is None:
+            # Not fewer than there are: behind the last tick of the last chunk may be what an earlier window left.
             n = k.count(self.masks, len(self.masks) - k.BEHIND) + k.count(self.negative, max(0, len(self.negative) - k.BEHIND))
             tick, neuron = np.empty(n, np.int64), np.empty(n + 32, np.int32)
             sign = np.empty(n if len(self.negative) else 0, np.int8)
-            k.to_train(self.masks, self.negative, self.since, self.ticks, self.length, self.locations, self.channels, tick, neuron, sign)
-            self._train = Train(tick, neuron[:n], sign, np.zeros(0, np.int16))
+            n = k.to_train(
+                self.masks, self.negative, self.since, self.ticks, self.length, self.locations, self.channels, tick, neuron, sign
+            )  # fmt: skip
+            self._train = Train(tick[:n], neuron[:n], sign[:n], np.zeros(0, np.int16))
         return self._train
 
 
@@ -152,7 +155,8 @@ def summing(
 
 def reading(table: Dense, constant: IntArray | None) -> Summing | None:
     """For a readout, which takes the weights of the layered engine: what it gets at every tick, and the most that it can change by."""
-    most = int(np.abs(table.weights.astype(np.int64)).sum(0).max())
+    # Of a pool before the table, all neurons may spike.
+    most = int(np.abs(table.weights.astype(np.int64)).sum(0).max()) * int(np.prod(table.pool_before))
     added = 0 if constant is None else int(np.abs(constant).max(initial=0))
     if most + added > _INT32_MAX // 4:
         return None

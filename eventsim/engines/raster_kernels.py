@@ -304,7 +304,7 @@ def _note(records, record, effective, counts, operations, since, ticks):
 
 @brief
 def to_train(masks, negative, since, ticks, length, locations, channels, tick, neuron, sign):
-    """List the spikes by tick, then by neuron. Up to SLACK places of ``neuron`` behind them are overwritten."""
+    """List the spikes by tick, then by neuron; returns their number. Up to SLACK places of ``neuron`` behind them are overwritten."""
     of_location, n = (channels + 31) >> 5, 0
     each = locations * of_location
     for t in range(ticks):
@@ -326,6 +326,7 @@ def to_train(masks, negative, since, ticks, length, locations, channels, tick, n
                 m += length
         for at in range(before, n):
             tick[at] = since + t + 1
+    return n
 
 
 @brief

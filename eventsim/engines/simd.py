@@ -506,7 +506,7 @@ def _numpy_runner(lanes: int) -> Callable[..., int]:
         neuron: int, told: Any, masks: Any,
     ) -> int:  # fmt: skip
         here, again = slice(i, i + lanes), False
-        while entries[at] >> 32 < limit and not entries[at] & WIDE and not again and n < most:
+        while entries[at] >> 32 < limit and not entries[at] & WIDE:
             tick, place = int(entries[at]) >> 32, j + (int(entries[at]) & (NEGATIVE - 1))
             d[here] += w[place : place + lanes].astype(d.dtype)
             at += 1
@@ -516,6 +516,8 @@ def _numpy_runner(lanes: int) -> Callable[..., int]:
                 keys[n : n + len(fired)] = (tick << 32 | neuron) + fired
                 n += len(fired)
                 again = bool((d[here] >= 0).any())
+                if len(fired) and (again or n >= most):
+                    break
         told[:] = n, again
         return at
 

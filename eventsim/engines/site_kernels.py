@@ -70,7 +70,8 @@ class Sites(NamedTuple):
     begins: Any  # int64 (sites + 2): where the list of each site begins; the last one stands for none
     loads: Any  # int64 (sites + 1), while counting: the most that its potentials can change
     found: Any  # int64 (records): spikes of each source location
-    reach: Any  # int32 (records, 4 + 2 * sites): their number, synapses, additions, toolbox; then each site and its weights
+    reach: Any  # int32, a row for each source location: synapses, additions, toolbox; then each site and its weights
+    rows: Any  # int64 (projections, 2): where its rows begin, places of a row
 
 
 class Room(NamedTuple):
@@ -98,16 +99,17 @@ def _count(layer, sites, train, at, stop):
             of = layer.projections[p]
         found[of[RECORDS] + divided(np.int64(simd.peek(train.neuron, e)), of[SOURCE_CHANNELS], of[SOURCE_SHIFT])] += 1
     for p in range(len(layer.projections)):
-        of = layer.projections[p]
+        of, row, width = layer.projections[p], sites.rows[p, 0], sites.rows[p, 1]
         end = layer.projections[p + 1, RECORDS] if p + 1 < len(layer.projections) else len(found)
         for record in range(of[RECORDS], end):
             n = found[record]
             if n:
-                for r in range(4, 4 + 2 * sites.reach[record, 0], 2):
-                    # (Border locations reach the last site, which is none, in place of those that they lack.)
-                    site = np.int64(sites.reach[record, r])
+                # (Border locations reach the last site, which is none, in place of those that they lack.)
+                for r in range(row + 3, row + width, 2):
+                    site = np.int64(sites.reach[r])
                     begins[site + 1] += n
                     loads[site] += n * of[LARGEST]
+            row += width
     total = most = 0
     for site in range(len(loads)):
         # A place behind them for the end of the list.
@@ -121,7 +123,6 @@ def _count(layer, sites, train, at, stop):
 def _list(layer, sites, room, train, at, stop, base, tally):
     """List the spikes at..stop-1 by site and count their operations; site s has the entries from begins[s] on."""
     entries, begins, cursor, reach = room.entries, sites.begins, sites.loads, sites.reach
-    width = reach.shape[1]
     place = np.int64(0)
     for site in range(len(cursor)):
         n = begins[site + 1]
@@ -139,8 +140,7 @@ def _list(layer, sites, room, train, at, stop, base, tally):
         step_end = (step + 1) * resolution
         flag = np.int64(simd.WIDE) if of[TABLE] else np.int64(0)
         source_channels, source_shift, channel_step = of[SOURCE_CHANNELS], of[SOURCE_SHIFT], of[CHANNEL_STEP]
-        records, effective = of[RECORDS], of[NONZERO]
-        places = 4 + 2 * np.int64(reach[records, 0])
+        rows, width, effective = sites.rows[p, 0], sites.rows[p, 1], of[NONZERO]
         first = e
         synapses = additions = toolbox = nonzero = np.int64(0)
         while e < stop:
@@ -153,16 +153,16 @@ def _list(layer, sites, room, train, at, stop, base, tally):
             if len(train.sign) and simd.peek(train.sign, e) < 0:
                 # The weights of the other sign lie behind the others.
                 key += simd.NEGATIVE if of[TABLE] else sites.scalars[NEGATED]
-            row = (records + location) * width
-            for r in range(row + 4, row + places, 2):
+            row = rows + location * width
+            for r in range(row + 3, row + width, 2):
                 site = np.int64(simd.peek(reach, r))
                 n = simd.peek(cursor, site)
                 simd.poke(entries, n, key + np.int64(simd.peek(reach, r + 1)))
                 simd.poke(cursor, site, n + 1)
-            exact = np.int64(simd.peek(reach, row + 1))
+            exact = np.int64(simd.peek(reach, row))
             synapses += exact
-            additions += np.int64(simd.peek(reach, row + 2))
-            toolbox += np.int64(simd.peek(reach, row + 3))
+            additions += np.int64(simd.peek(reach, row + 1))
+            toolbox += np.int64(simd.peek(reach, row + 2))
             nonzero += layer.effective[effective + neuron] if effective >= 0 else exact
             e += 1
         operations = tally.operations[of[NUMBER], step]
