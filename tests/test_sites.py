@@ -88,7 +88,14 @@ def test_networks_equal_the_queue_engine(statuses, monkeypatch, case):
 
 def test_little_room_for_entries(statuses, monkeypatch):
     """Ticks in which every neuron fires: a stretch cannot be shorter than a tick."""
-    monkeypatch.setattr(layered_tables, "ENTRIES", 8)
+    compiled = layered_tables._sites
+
+    def with_little_room(layout):
+        layer, of = compiled(layout)
+        of.scalars[sites.ENTRIES] = 8
+        return layer, of
+
+    monkeypatch.setattr(layered_tables, "_sites", with_little_room)
     rng = np.random.default_rng(1)
     net = es.Network()
     net.driven("in", (4, 4, 16), 64)

@@ -493,6 +493,8 @@ class _Run:
             layouts = self.compiled.values()
             locations = max([1, *(layout.room["locations"] for layout in layouts)])
             largest = max([1, *(int(layout.layer.scalars[k.SIZE]) for layout in layouts)])
+            by_site = [layer.of_sites for layer in self.layers.values() if layer.of_sites is not None]
+            entries = max([0, *(int(of.scalars[sites.ENTRIES]) for of in by_site)])
             summed = [layout.summing.compiled for layout in layouts if layout.summing is not None]
             self._scratch = [
                 Workspace(
@@ -510,7 +512,7 @@ class _Run:
                         np.empty(raster.CHUNK, np.int32),
                     ),
                     sites.Room(
-                        np.empty(2 * tables.ENTRIES, np.int64),
+                        np.empty(entries, np.int64),
                         np.empty(_KEYS, np.int64),
                         np.empty(2**k.DIGIT + 1, np.int64),
                         np.zeros(2, np.int64),

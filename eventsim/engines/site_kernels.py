@@ -53,8 +53,8 @@ ROOM = 4
 SPAN = 2**31 - 2
 
 # Places in Sites.scalars.
-SITE_LANES, SITE_SHIFT, BLOCK, STRETCH, NEGATED = range(5)
-SCALARS = 5
+SITE_LANES, SITE_SHIFT, BLOCK, STRETCH, NEGATED, ENTRIES = range(6)
+SCALARS = 6
 # Places in Sites.at: where a stretch has got to, for calls that go on after GROW or ROOM; all ticks up to REACHED are done.
 # SPIKES is the length of the last stretch: the next one may be twice as long.
 REACHED, LAST, SITE, PART, PLACE, KEYS, NEEDED, PENDING, SPIKES = range(9)
