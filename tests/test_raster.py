@@ -22,58 +22,25 @@ def random_masks(rng: np.random.Generator, neurons: int, density: float, also: i
     return spikes, np.append(masks, np.zeros(TICKS + also, np.uint32))
 
 
-@njit
-def sum_9_64(negative, *args):
-    if negative:
-        vectors.subtract_9_64(*args)
-    else:
-        vectors.add_9_64(*args)
+def summer(taps: int, lanes: int):
+    """The vector operations of this size in compiled code."""
+    add, subtract = (getattr(vectors, f"{name}_{taps}_{lanes}") for name in ("add", "subtract"))
 
+    @njit
+    def run(negative, *args):
+        if negative:
+            subtract(*args)
+        else:
+            add(*args)
 
-@njit
-def sum_9_32(negative, *args):
-    if negative:
-        vectors.subtract_9_32(*args)
-    else:
-        vectors.add_9_32(*args)
-
-
-@njit
-def sum_4_64(negative, *args):
-    if negative:
-        vectors.subtract_4_64(*args)
-    else:
-        vectors.add_4_64(*args)
-
-
-@njit
-def sum_4_32(negative, *args):
-    if negative:
-        vectors.subtract_4_32(*args)
-    else:
-        vectors.add_4_32(*args)
-
-
-@njit
-def sum_1_64(negative, *args):
-    if negative:
-        vectors.subtract_1_64(*args)
-    else:
-        vectors.add_1_64(*args)
-
-
-@njit
-def sum_1_32(negative, *args):
-    if negative:
-        vectors.subtract_1_32(*args)
-    else:
-        vectors.add_1_32(*args)
+    return run
 
 
 @pytest.mark.parametrize("negative", [False, True])
-@pytest.mark.parametrize("summer", [sum_1_32, sum_1_64, sum_4_32, sum_4_64, sum_9_32, sum_9_64])
-def test_summing_the_spikes_of_a_group(summer, negative):
-    taps, lanes = (int(n) for n in summer.__name__.split("_")[1:])
+@pytest.mark.parametrize("lanes", [32, 64])
+@pytest.mark.parametrize("taps", [1, 4, 9])
+def test_summing_the_spikes_of_a_group(taps, lanes, negative):
+    run = summer(taps, lanes)
     rng = np.random.default_rng(taps + lanes)
     pairs = 2
     for density, largest in ((0.0, 1), (0.1, 1), (0.9, 1), (0.5, 127), (1.0, 4)):
@@ -89,7 +56,7 @@ def test_summing_the_spikes_of_a_group(summer, negative):
                 for tap, place in enumerate(places):
                     expected[place + t * lanes : place + (t + 1) * lanes] += (-1 if negative else 1) * weights[neuron, tap].astype(int)
         q, padded = 5, np.append(np.zeros(5, np.int8), weights)
-        summer(negative, current, places, masks, words, pairs, TICKS, padded, q, 127 // largest)
+        run(negative, current, places, masks, words, pairs, TICKS, padded, q, 127 // largest)
         vectors._numpy_summer(taps, lanes, negative)(twin, places, masks, words, pairs, TICKS, padded, q, 127 // largest)
         np.testing.assert_array_equal(current, expected)
         np.testing.assert_array_equal(twin, expected)

@@ -92,7 +92,7 @@ def test_little_room_for_entries(statuses, monkeypatch):
 
     def with_little_room(layout):
         layer, of = compiled(layout)
-        of.scalars[sites.ENTRIES] = 8
+        of.scalars[sites.EXPECTED] = 8
         return layer, of
 
     monkeypatch.setattr(layered_tables, "_sites", with_little_room)

@@ -112,7 +112,9 @@ class _Layer:
         if job.exit_rule is not None and name == job.network.output:
             scalars[k.EXIT_KIND] = {"potential": 1, "margin": 2}[job.exit_rule.kind]
             scalars[k.EXIT_LIMIT] = job.exit_rule.threshold
+        # For running site by site, if it can be: ``sites`` for as long as a run does not need 64 bits.
         self.of_sites: sites.Sites | None = None
+        self.sites: sites.Sites | None = None
         layer = layout.layer
         plain = scalars[k.ROLE] == k.NEURONS and not scalars[k.SIGNED] and not scalars[k.ZERO_RESET] and scalars[k.REFRACTORY] == 1
         if plain and job.resolution >= _SPARSE:
@@ -151,12 +153,11 @@ class _Layer:
                 synapses, additions, toolbox = records[row[k.RECORDS], [SYNAPSES, ADDITIONS, TOOLBOX]]
                 effective = self.layer.effective[row[k.NONZERO]] if row[k.NONZERO] >= 0 else synapses
                 self.clocks.append((np.array([1, synapses, additions, toolbox, effective]), operations[row[k.NUMBER]]))
-        self.sites = self.of_sites
-        if self.sites is not None:
-            of = self.sites
+        if self.of_sites is not None:
+            of = self.of_sites
             copies = {field: np.empty_like(getattr(of, field)) for field in ("at", "again", "begins", "loads", "found")}
-            self.sites = self.of_sites = of._replace(**copies)
-        self.keys = np.empty(_KEYS if self.sites is not None else 0, np.int64)
+            self.of_sites = of._replace(**copies)
+        self.keys = np.empty(_KEYS if self.of_sites is not None else 0, np.int64)
         self.rasters = [_NO_RASTER]
 
     def begin(self) -> None:
@@ -494,7 +495,7 @@ class _Run:
             locations = max([1, *(layout.room["locations"] for layout in layouts)])
             largest = max([1, *(int(layout.layer.scalars[k.SIZE]) for layout in layouts)])
             by_site = [layer.of_sites for layer in self.layers.values() if layer.of_sites is not None]
-            entries = max([0, *(int(of.scalars[sites.ENTRIES]) for of in by_site)])
+            entries = max([0, *(int(of.scalars[sites.EXPECTED]) for of in by_site)])
             summed = [layout.summing.compiled for layout in layouts if layout.summing is not None]
             self._scratch = [
                 Workspace(

@@ -137,8 +137,7 @@ def _sites(layout: Layout) -> tuple[k.Layer, sites.Sites | None]:
     scalars[[sites.SITE_LANES, sites.SITE_SHIFT, sites.BLOCK, sites.NEGATED]] = lanes, _shift(lanes), block, negated
     # A stretch looks at all locations: it should have spikes enough for that.
     scalars[sites.STRETCH] = max(int(ENTRIES / max(1.0, each)), locations, number, 256)
-    # What it will need as a rule.
-    scalars[sites.ENTRIES] = int(1.5 * each * scalars[sites.STRETCH]) + 2 * number
+    scalars[sites.EXPECTED] = int(1.5 * each * scalars[sites.STRETCH]) + 2 * number
     return layer, sites.Sites(
         scalars,
         np.zeros(sites.PROGRESS, np.int64),

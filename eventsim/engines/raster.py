@@ -3,11 +3,11 @@
 At one tick a step most locations have spikes at most ticks, so it pays to give up the order of time across a population, and to keep a
 location in registers for up to CHUNK ticks. A :class:`Raster` holds the spikes of a window as masks: (chunk, location, block of 32
 channels, tick). A projection is seen as a convolution of stride 1: the source locations are taken in groups of stride x stride, and all
-neurons of a group reach the same rows x columns target locations. (For a dense table all neurons are one group, and its target is a row of
-locations of LANES channels.) For each group and tick the weights of its spikes are added up in
-registers (in int8, as far as that surely goes) and then added to the *currents* of those target locations (int16), which are kept for as
-many rows of targets as a group reaches, and for LANES target channels at a time. A row of target locations that no further group reaches
-integrates its currents and fires, each location through all ticks of the chunk.
+neurons of a group reach the same rows x columns target locations. (For a dense table all neurons are one group, and its target is a row
+of locations of LANES channels.) For each group and tick the weights of its spikes are added up in registers (in int8, as far as that
+surely goes) and then added to the *currents* of those target locations (int16), which are kept for as many rows of targets as a group
+reaches, and for LANES target channels at a time. A row of target locations that no further group reaches integrates its currents and
+fires, each location through all ticks of the chunk. A readout adds up the weights of the spikes of each tick by itself.
 
 The result is that of :func:`eventsim.engines.layer_kernels.advance`, which takes over where a table or neuron does not fit this.
 """
@@ -99,7 +99,7 @@ def of_train(train: Train, since: int, ticks: int, shape: Shape) -> Raster:
 
 
 class Tables(NamedTuple):
-    """A projection for :func:`integrate`, and what else its target gets."""
+    """A projection for :func:`raster_kernels.integrate`, and what else its target gets."""
 
     scalars: Any
     weights: Any  # int8: (block of target lanes, pass, neuron of a group, tap, lane); in units of UNIT

@@ -43,6 +43,7 @@ from eventsim.engines.layer_kernels import (
     divided,
     end_of_tick,
     inlined,
+    largest,
     sort_keys,
 )  # fmt: skip
 from eventsim.engines.layer_kernels import WIDE as TABLE
@@ -52,8 +53,9 @@ ROOM = 4
 # Ticks of a stretch, at most: they must fit the entries, and keys.
 SPAN = 2**31 - 2
 
-# Places in Sites.scalars.
-SITE_LANES, SITE_SHIFT, BLOCK, STRETCH, NEGATED, ENTRIES = range(6)
+# Places in Sites.scalars. STRETCH is the most spikes of a stretch, EXPECTED the entries that it makes as a rule, NEGATED where the
+# weights for spikes of sign -1 begin.
+SITE_LANES, SITE_SHIFT, BLOCK, STRETCH, NEGATED, EXPECTED = range(6)
 SCALARS = 6
 # Places in Sites.at: where a stretch has got to, for calls that go on after GROW or ROOM; all ticks up to REACHED are done.
 # SPIKES is the length of the last stretch: the next one may be twice as long.
@@ -250,14 +252,6 @@ def _run_block(layer, state, sites, room, keys, n, block, at, base, last):
 
 
 @inlined
-def _largest(d):
-    low = high = d[0]
-    for value in d:
-        low, high = min(low, value), max(high, value)
-    return max(-np.int64(low), np.int64(high))
-
-
-@inlined
 def _write(layer, state, out, tally, keys, n, base, fired):
     """Write the sorted spikes of a stretch."""
     resolution, s = layer.scalars[RESOLUTION], state.scalars
@@ -308,7 +302,7 @@ def advance(layer, state, sites, room, train, out, keys, tally, until):
                 total, most = _count(layer, sites, train, at, stop)
                 if s[BOUND] + most > s[LIMIT]:
                     # A reset may leave |d| at the threshold.
-                    s[BOUND] = max(c[HIGHEST], _largest(state.d))
+                    s[BOUND] = max(c[HIGHEST], largest(state.d, False, np.int64(0), state.ring_lane, 0, 0))
                 if total <= len(room.entries) and s[BOUND] + most <= s[LIMIT]:
                     break
                 # Half of it, in whole ticks.
