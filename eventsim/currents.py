@@ -41,22 +41,32 @@ class Encoder:
             # The largest sum of |weights| that reaches one target.
             self._most = int(np.abs(weights.reshape(-1, self._padded).astype(np.int64)).sum(0).max())
 
-    def apply(self, image: IntArray) -> tuple[IntArray, int]:
-        """Currents that an image of integers makes, bias included: int64, one per neuron; and the largest magnitude of one."""
-        least = int(image.min(initial=0))
-        largest = max(-least, int(image.max(initial=0)))
+    def apply(self, image: IntArray) -> tuple[IntArray, int, int]:
+        """What an image of integers (int64) makes, bias included.
+
+        Returns the currents (int64, one per neuron), the largest magnitude of one, and the synapses whose weight and value are not zero.
+        """
+        pixels = image.ravel()
+        least, most, effective = survey(pixels, self._effective)
+        largest = max(-least, most)
         if isinstance(self._table, Sparse) or largest * self._most >= 2**31:
             out = self._table.apply(image, self._target).reshape(-1, len(self._bias)) + self._bias
-            return out.ravel(), max(-int(out.min()), int(out.max()))
+            return out.ravel(), max(-int(out.min()), int(out.max())), effective
         sums = aligned_zeros(self._lanes, np.int32)
-        values = image.astype(np.int32 if largest >= 2**15 else np.uint16 if least == 0 else np.int16).ravel()
+        values = pixels.astype(np.int32 if largest >= 2**15 else np.uint16 if least == 0 else np.int16)
         accumulate(values, self._channels, self._records, self._weights, *self._steps, sums)
         currents = np.empty(self._lanes // self._padded * len(self._bias), np.int64)
-        return currents, finish(sums, self._padded, self._bias, currents)
+        return currents, finish(sums, self._padded, self._bias, currents), effective
 
-    def effective(self, image: IntArray) -> int:
-        """Synapses whose weight and input value are not zero."""
-        return int(self._effective @ (image.ravel() != 0))
+
+@njit(cache=True, _nrt=False, nogil=True)  # type: ignore[call-overload, untyped-decorator, unused-ignore]
+def survey(values: Any, fan_out: Any) -> Any:
+    """(least value or 0, largest or 0, total fan-out of those that are not 0)."""
+    least = largest = total = np.int64(0)
+    for i in range(len(values)):
+        least, largest = min(least, values[i]), max(largest, values[i])
+        total += fan_out[i] if values[i] else 0
+    return least, largest, total
 
 
 @njit(cache=True, _nrt=False, nogil=True)  # type: ignore[call-overload, untyped-decorator, unused-ignore]

@@ -236,11 +236,10 @@ class Preparation:
             from eventsim.currents import Encoder
 
             self._encoders[name] = Encoder(population.encoder, population.bias, image.shape, population.shape)
-        encoder = self._encoders[name]
-        currents, largest = encoder.apply(image)
+        currents, largest, effective = self._encoders[name].apply(image)
         if largest > POTENTIAL_MAX:
             raise InputError(f"{name}: the image makes currents up to {largest}, beyond 32 bits")
-        return currents, largest, encoder.effective(image)
+        return currents, largest, effective
 
 
 def prepare(

@@ -15,7 +15,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
+from numba import njit, typeof
+from numba.core.dispatcher import Dispatcher
 
 from eventsim.compile import ADDITIONS, FIRST_LANE, ROWS, RUN, SYNAPSES, TAP, TOOLBOX
 from eventsim.engines import simd
@@ -42,9 +43,9 @@ CONSTANTS = 13
 # Columns of Layer.projections.
 (
     KIND, WIDE, WEIGHTS, LARGEST, SOURCE_CHANNELS, RECORDS, ROW_STEP, TAP_STEP, CHANNEL_STEP, NONZERO, GATHER_FROM, SOURCE_SHIFT,
-    NUMBER,
-) = range(13)  # fmt: skip
-PROJECTION = 13
+    NUMBER, LOCATIONS,
+) = range(14)  # fmt: skip
+PROJECTION = 14
 # Columns of Layer.gathers.
 (
     G_WEIGHTS, G_UNIT, G_HEIGHT, G_WIDTH, G_CHANNELS, G_OUT_HEIGHT, G_OUT_WIDTH, G_ROWS, G_COLUMNS, G_STRIDE_Y, G_STRIDE_X, G_TOP, G_LEFT,
@@ -61,6 +62,17 @@ SCALARS = 15
 
 compiled = njit(cache=True, _nrt=False, nogil=True)  # type: ignore[call-overload]
 inlined = njit(cache=True, _nrt=False, nogil=True, inline="always")  # type: ignore[call-overload]
+
+
+def entry(kernel: Any, arguments: tuple[Any, ...]) -> Any:
+    """What runs a kernel on arguments of these types, without asking again what types they have.
+
+    Numba asks at every call, and takes 15 us for the fifty arrays of a population: longer than a small one takes to run. The caller
+    has to see to it that the types (and layouts) are always those of ``arguments``.
+    """
+    if not isinstance(kernel, Dispatcher):
+        return kernel  # the compiler is switched off
+    return kernel.compile(tuple(map(typeof, arguments)))
 
 
 class Layer(NamedTuple):
@@ -368,13 +380,30 @@ def count_gathered(begins, records, of, locations, operations):
             operations[3] += n * simd.peek(records, record + TOOLBOX)
 
 
+@inlined
+def still_leads(d, channels, best):
+    """Whether no other of the first ``channels`` potentials is as large as that of ``best``: the usual case, and quickly told."""
+    inside = np.uint32((np.int64(1) << channels) - 1)
+    return simd.reaching(d, d[best]) & inside == np.uint32(1) << np.uint32(best)
+
+
+@inlined
+def lead(d, channels, w8, w, channel_step, train, at, end, last, best):
+    """Deliver the spikes at..end of one location up to tick ``last`` for as long as ``best`` leads; returns how many."""
+    if channels <= LANES // 2:
+        return simd.lead_16(d, channels, w8, w, channel_step, train.neuron, train.tick, at, end, last, best)
+    return simd.lead_32(d, channels, w8, w, channel_step, train.neuron, train.tick, at, end, last, best)
+
+
 @compiled
 def decide(scalars, d, channels, padded, tick, exit_kind, limit):
     """Note the decision at the end of a tick and apply the exit rule."""
     best = number = 0
     top = second = np.int64(-FOREVER)
     if exit_kind == 0 and len(d) == LANES:
-        best = simd.leader(d, channels)
+        best = scalars[DECISION]
+        if not still_leads(d, channels, best):
+            best = simd.leader(d, channels)
     for start in range(0 if exit_kind or len(d) > LANES else len(d), len(d), padded):
         for lane in range(start, start + channels):
             value = np.int64(d[lane])
@@ -493,58 +522,86 @@ def fire_all(d, theta, channels, neurons, fired, again, end, ring_tick, ring_lan
 
 
 @compiled
-def read_out(layer, state, train, at, last, operations):
-    """Deliver ticks with few spikes up to tick ``last`` to a readout, from place ``at`` of the train on; returns the place behind them."""
+def read_out(layer, state, train, at, step, until, tally):
+    """Deliver ticks with few spikes up to ``until`` to a readout, from place ``at`` of the train on; returns the place behind and its step.
+
+    It may stop within a tick (whose decision is then still to be made), for a bound that has to be found anew.
+    """
     c, s, d, of = layer.scalars, state.scalars, state.d, layer.projections[0]
-    quota = at + (s[LIMIT] - s[BOUND]) // max(1, of[LARGEST])
+    end = min(len(train.tick), at + (s[LIMIT] - s[BOUND]) // max(1, of[LARGEST]))
     few = min(FEW, of[GATHER_FROM] - 1)
     arrivals, decides, signs = len(train.tick), c[ROLE] == OUTPUT, len(train.sign) > 0
     source_channels, source_shift, row_step, tap_step = of[SOURCE_CHANNELS], of[SOURCE_SHIFT], of[ROW_STEP], of[TAP_STEP]
     channel_step, base, weights, effective = of[CHANNEL_STEP], 8 * of[RECORDS], of[WEIGHTS], of[NONZERO]
+    channels, padded, resolution = c[CHANNELS], c[PADDED], c[RESOLUTION]
     synapses = additions = toolbox = nonzero = np.int64(0)
-    first = at
-    while at < arrivals:
+    here, first_lane, rows, run, tap, exact, performed, taps = -1, 0, 0, 0, 0, 0, 0, 0
+    quick = decides and c[EXIT_KIND] == 0 and len(d) == LANES
+    # From here on, of one location and without signs, a loop of its own does it.
+    alone = quick and of[LOCATIONS] == 1 and not signs and of[GATHER_FROM] == FOREVER
+    step_end = (step + 1) * resolution
+    first = counted = at
+    while at < end:
         tick = simd.peek(train.tick, at)
-        if tick > last:
+        if tick > until or (at + few < arrivals and simd.peek(train.tick, at + few) == tick):
             break
-        stop = at + 1
-        while stop < arrivals and stop - at <= few and simd.peek(train.tick, stop) == tick:
-            stop += 1
-        if stop > quota or stop - at > few:
-            break
-        for f in range(at, stop):
-            neuron = np.int64(simd.peek(train.neuron, f))
-            location = divided(neuron, source_channels, source_shift)
-            record = base + 8 * location
-            lane = simd.peek(layer.records, record + FIRST_LANE)
-            rows = simd.peek(layer.records, record + ROWS)
-            run = simd.peek(layer.records, record + RUN)
-            w = weights + (neuron - location * source_channels) * channel_step + simd.peek(layer.records, record + TAP)
-            exact = simd.peek(layer.records, record + SYNAPSES)
-            synapses += exact
-            additions += simd.peek(layer.records, record + ADDITIONS)
-            toolbox += simd.peek(layer.records, record + TOOLBOX)
-            nonzero += layer.effective[effective + neuron] if effective >= 0 else exact
+        if tick > step_end:
+            note_operations(tally.operations[of[NUMBER], step], at - counted, synapses, additions, toolbox, nonzero)
+            synapses = additions = toolbox = nonzero = np.int64(0)
+            counted = at
+            now = (tick - 1) // resolution
+            note_readout(d, channels, padded, tally.readout, step, now)
+            step = now
+            step_end = (step + 1) * resolution
+        neuron = np.int64(simd.peek(train.neuron, at))
+        location = divided(neuron, source_channels, source_shift)
+        if location != here:
+            here, record = location, base + 8 * location
+            first_lane, tap = simd.peek(layer.records, record + FIRST_LANE), simd.peek(layer.records, record + TAP)
+            rows, run = simd.peek(layer.records, record + ROWS), simd.peek(layer.records, record + RUN)
+            exact, performed = simd.peek(layer.records, record + SYNAPSES), simd.peek(layer.records, record + ADDITIONS)
+            taps = simd.peek(layer.records, record + TOOLBOX)
+        delivered = 1
+        if alone and rows == 1:
+            last = min(until, step_end)
+            delivered = lead(d, channels, layer.w8, weights + tap, channel_step, train, at, end, last, s[DECISION])
+            tick = simd.peek(train.tick, at + delivered - 1)
+        else:
+            lane, w = first_lane, weights + (neuron - location * source_channels) * channel_step + tap
             for _ in range(rows):
                 for k in range(0, run, LANES):
-                    if signs and simd.peek(train.sign, f) < 0:
+                    if signs and simd.peek(train.sign, at) < 0:
                         simd.subtract(d, lane + k, layer.w8, w + k)
                     else:
                         simd.add(d, lane + k, layer.w8, w + k)
                 lane += row_step
                 w -= tap_step
-        at = stop
-        if decides:
-            decide(s, d, c[CHANNELS], c[PADDED], tick, c[EXIT_KIND], c[EXIT_LIMIT])
+        synapses += delivered * exact
+        additions += delivered * performed
+        toolbox += delivered * taps
+        if effective < 0:
+            nonzero += delivered * exact
+        else:
+            for f in range(at, at + delivered):
+                nonzero += simd.peek(layer.effective, effective + np.int64(simd.peek(train.neuron, f)))
+        at += delivered
+        # Whether the tick is over is hard to predict, so it is asked only where it matters.
+        if decides and not (quick and still_leads(d, channels, s[DECISION])) and (at == arrivals or simd.peek(train.tick, at) != tick):
+            decide(s, d, channels, padded, tick, c[EXIT_KIND], c[EXIT_LIMIT])
             if s[EXITED]:
                 break
     s[BOUND] += (at - first) * of[LARGEST]
-    operations[0] += at - first
+    note_operations(tally.operations[of[NUMBER], step], at - counted, synapses, additions, toolbox, nonzero)
+    return at, step
+
+
+@inlined
+def note_operations(operations, deliveries, synapses, additions, toolbox, effective):
+    operations[0] += deliveries
     operations[1] += synapses
     operations[2] += additions
     operations[3] += toolbox
-    operations[4] += nonzero
-    return at
+    operations[4] += effective
 
 
 @compiled
@@ -673,7 +730,8 @@ def advance(layer, state, scratch, train, out, tally, until):
             of = layer.projections[0]
             if of[KIND] == STENCIL and of[WIDE] == 0:
                 first = at
-                at = read_out(layer, state, train, at, min(until, step_end), tally.operations[of[NUMBER], step])
+                at, step = read_out(layer, state, train, at, step, until, tally)
+                step_end = (step + 1) * resolution
                 if s[EXITED]:
                     break
                 if at > first:

@@ -159,6 +159,16 @@ class _Layer:
             self.of_sites = of._replace(**copies)
         self.keys = np.empty(_KEYS if self.of_sites is not None else 0, np.int64)
         self.rasters = [_NO_RASTER]
+        self._code: dict[tuple[Any, str], Any] = {}
+
+    def _call(self, kernel: Any, *arguments: Any) -> Any:
+        """Run a kernel on arguments whose types depend on nothing but that of the potentials."""
+        key = kernel, self.state.d.dtype.char
+        try:
+            code = self._code[key]
+        except KeyError:
+            code = self._code[key] = k.entry(kernel, arguments)
+        return code(*arguments)
 
     def begin(self) -> None:
         """Go to the start of a run."""
@@ -221,9 +231,9 @@ class _Layer:
             counted[since:until] += each_tick
         height, width, channels = self.spatial
         if not self.spiking:
-            raster_kernels.read_out(
-                self.layer, state, projection, of.tables.constant, source.locations, source.masks, source.negative, since, ticks,
-                source.length, scratch.ticks.split, self.tally.readout, operations,
+            self._call(
+                raster_kernels.read_out, self.layer, state, projection, of.tables.constant, source.locations, source.masks,
+                source.negative, since, ticks, source.length, scratch.ticks.split, self.tally.readout, operations,
             )  # fmt: skip
             return raster.Raster(since, ticks, source.length, height * width, channels, *_NO_RASTER)
         room = raster.room(ticks, height * width, channels)
@@ -231,7 +241,10 @@ class _Layer:
         if len(out[0]) != room:
             out = np.zeros(room, np.uint32), np.zeros(room if self.signed else 0, np.uint32)
         self.rasters.append(out)
-        raster_kernels.integrate(*of.tables, state.d, state.net, source.masks, source.negative, ticks, source.length, *out, scratch.raster)
+        self._call(
+            raster_kernels.integrate, *of.tables, state.d, state.net, source.masks, source.negative, ticks, source.length, *out,
+            scratch.raster,
+        )  # fmt: skip
         state.scalars[[k.HEAD, k.WAITING]] = 0
         self.in_ring = False
         found = raster.Raster(since, ticks, source.length, height * width, channels, *out)
@@ -260,7 +273,9 @@ class _Layer:
         scalars = self.state.scalars
         scalars[[k.AT, k.FIRED]] = 0
         while True:
-            status = sites.advance(self.layer, self.state, self.sites, scratch.sites, train, self.out, self.keys, self.tally, until)
+            status = self._call(
+                sites.advance, self.layer, self.state, self.sites, scratch.sites, train, self.out, self.keys, self.tally, until
+            )
             if status == k.DONE:
                 return self._spikes()
             if status == k.WIDEN:
@@ -308,7 +323,7 @@ class _Layer:
 
     def _advance(self, train: k.Train, until: int, scratch: Workspace) -> k.Train | None:
         while True:
-            status = k.advance(self.layer, self.state, scratch.ticks, train, self.out, self.tally, until)
+            status = self._call(k.advance, self.layer, self.state, scratch.ticks, train, self.out, self.tally, until)
             if status == k.DONE:
                 return self._spikes()
             if status == k.OVERFLOW:
@@ -560,7 +575,8 @@ class _Run:
             return layer.run(self._arrivals(layer.incoming, trains, until), since, until, scratch)
         ticks, neurons = self.job.events[name]
         here = slice(*np.searchsorted(ticks, (since, until), side="right"))
-        return k.Train(ticks[here], neurons[here], _NO_SIGNS, _NO_PROJECTIONS)
+        tick, neuron = np.ascontiguousarray(ticks[here], np.int64), np.ascontiguousarray(neurons[here], np.int32)
+        return k.Train(tick, neuron, _NO_SIGNS, _NO_PROJECTIONS)
 
     def _arrivals(self, incoming: list[Projection], trains: Mapping[str, Spikes], until: int) -> k.Train:
         """What reaches a population in the window, by tick of arrival; what arrives later is kept in ``late``."""
@@ -756,8 +772,8 @@ def _overflow(job: Job) -> PotentialOverflow:
 def _counts(job: Job, state: _Run, end: int) -> Counts:
     network = job.network
     steps = -(-end // job.resolution)
-    spikes, negative = np.ascontiguousarray(state.spikes[:, :, :steps].transpose(1, 2, 0))
-    operations = np.ascontiguousarray(state.operations[:, :steps].transpose(2, 1, 0))
+    spikes, negative = state.spikes[:, :, :steps].copy().transpose(1, 2, 0)
+    operations = state.operations[:, :steps].copy().transpose(2, 1, 0)
     first_tick = np.zeros(len(network.populations), np.int64)
     readout = {}
     for column, name in enumerate(network.populations):

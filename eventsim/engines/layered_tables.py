@@ -202,7 +202,7 @@ def compile_layout(network: Network, name: str) -> Layout:
         else:
             values, record, steps = padded_stencil(table, source, population.shape, padded)
             row[k.KIND] = k.STENCIL
-            row[k.SOURCE_CHANNELS] = spatial(source)[2]
+            row[k.SOURCE_CHANNELS], row[k.LOCATIONS] = spatial(source)[2], int(np.prod(spatial(source)[:2]))
             row[k.SOURCE_SHIFT] = _shift(spatial(source)[2])
             row[k.RECORDS] = sum(map(len, records))
             row[[k.ROW_STEP, k.TAP_STEP, k.CHANNEL_STEP]] = steps

@@ -419,6 +419,70 @@ def _leader(typing_context: Any, d: Any, channels: Any) -> Any:
 
 
 @intrinsic
+def _reaching(typing_context: Any, d: Any, least: Any) -> Any:
+    """Mask of those of the first LANES elements that are not less than ``least``."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        values = load(context, builder, signature.args[0], args[0], ir.IntType(64)(0))
+        reached = builder.icmp_signed(">=", values, splat(builder, args[1], LANES))
+        return builder.bitcast(reached, ir.IntType(LANES))
+
+    return types.uint32(d, d.dtype), generate
+
+
+def _lead(lanes: int) -> Any:
+    """Add weights (int8) to ``d``, a row for a spike, for as long as one lane leads; returns how many were added, at least one.
+
+    Arguments: ``d`` (its first lanes are worked on), ``channels``, ``w``, a place ``j`` in it, ``step`` between the rows of two neurons,
+    ``neurons`` and ``ticks`` of the spikes, the first place ``at`` and the ``end``, the ``last`` tick, and ``best``. It stops behind the
+    spike after which another of the ``channels`` first lanes is as large as ``best``, before one later than ``last``, and at the end.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = signature.args
+        _, channels, _, j, step, _, _, at, end, last, best = args
+        i64, mask_type = ir.IntType(64), ir.IntType(lanes)
+        place = pointer(context, builder, kind[0], args[0], i64(0), lanes)
+        neurons, ticks = (context.make_array(kind[k])(context, builder, args[k]).data for k in (5, 6))
+        weights = builder.gep(context.make_array(kind[2])(context, builder, args[2]).data, [j])
+        line, element = ir.VectorType(ir.IntType(8), lanes), context.get_data_type(kind[0].dtype)
+        inside = builder.trunc(builder.sub(builder.shl(i64(1), channels), i64(1)), mask_type)
+        alone = builder.trunc(builder.shl(i64(1), best), mask_type)
+        d = cgutils.alloca_once_value(builder, builder.load(place, align=1))
+        top = cgutils.alloca_once_value(builder, builder.load(builder.gep(builder.bitcast(place, element.as_pointer()), [best])))
+        here = cgutils.alloca_once_value(builder, at)
+        body, more, stop = (builder.append_basic_block(name) for name in ("row", "more", "stop"))
+        builder.branch(body)
+        builder.position_at_end(body)
+        spike = builder.load(here)
+        row = builder.gep(weights, [builder.mul(builder.sext(builder.load(builder.gep(neurons, [spike])), i64), step)])
+        weight = builder.load(builder.bitcast(row, line.as_pointer()), align=1)
+        after = builder.add(builder.load(d), converted(builder, weight, element))
+        builder.store(after, d)
+        most = builder.add(builder.load(top), builder.sext(builder.load(builder.gep(row, [best])), element))
+        builder.store(most, top)
+        following = builder.add(spike, i64(1))
+        builder.store(following, here)
+        reached = builder.bitcast(builder.icmp_signed(">=", after, splat(builder, most, lanes)), mask_type)
+        leads = builder.icmp_unsigned("==", builder.and_(reached, inside), alone)
+        builder.cbranch(builder.and_(leads, builder.icmp_signed("<", following, end)), more, stop)
+        builder.position_at_end(more)
+        builder.cbranch(builder.icmp_signed("<=", builder.load(builder.gep(ticks, [following])), last), body, stop)
+        builder.position_at_end(stop)
+        builder.store(builder.load(d), place, align=1)
+        return builder.sub(builder.load(here), at)
+
+    def typed(
+        typing_context: Any, d: Any, channels: Any, w: Any, j: Any, step: Any, neurons: Any, ticks: Any, at: Any, end: Any, last: Any,
+        best: Any,
+    ) -> Any:  # fmt: skip
+        number = types.int64
+        return number(d, number, w, number, number, neurons, ticks, number, number, number, number), generate
+
+    return intrinsic(typed)
+
+
+@intrinsic
 def _peek(typing_context: Any, array: Any, i: Any) -> Any:
     """Element of a contiguous array by its flat place, which is not checked and does not count from the end if negative."""
 
@@ -538,6 +602,22 @@ def _numpy_leader(d: Any, channels: int) -> int:
     return int(np.argmax(d[:channels]))
 
 
+def _numpy_lead(lanes: int) -> Callable[..., int]:
+    def lead(d: Any, channels: int, w: Any, j: int, step: int, neurons: Any, ticks: Any, at: int, end: int, last: int, best: int) -> int:
+        spike = at
+        while spike == at or (spike < end and ticks[spike] <= last and np.sum(d[:channels] >= d[best]) == 1):
+            row = j + int(neurons[spike]) * step
+            d[:lanes] += w[row : row + lanes]
+            spike += 1
+        return spike - at
+
+    return lead
+
+
+def _numpy_reaching(d: Any, least: int) -> int:
+    return _bits(d[:LANES] >= least)
+
+
 def _numpy_peek(array: Any, i: int) -> Any:
     return array.ravel()[i]
 
@@ -568,6 +648,7 @@ lowest: Callable[..., Any]
 leader: Callable[..., Any]
 peek: Callable[..., Any]
 poke: Callable[..., Any]
+reaching: Callable[..., Any]
 shifted: Callable[..., Any]
 if config.DISABLE_JIT:  # type: ignore[attr-defined]
     add = add_signed = _numpy_adder(1)
@@ -577,7 +658,8 @@ if config.DISABLE_JIT:  # type: ignore[attr-defined]
     add_bits_64, add_bits_128, add_bits_256, add_bits_512 = (_numpy_bit_summer(block) for block in (64, 128, 256, 512))
     add_scaled = add_scaled_rows = _numpy_add_scaled
     discharge, leader = _numpy_discharge, _numpy_leader
-    count, lowest, peek, poke, shifted = _numpy_count, _numpy_lowest, _numpy_peek, _numpy_poke, _numpy_shifted
+    count, lowest, peek, poke = _numpy_count, _numpy_lowest, _numpy_peek, _numpy_poke
+    reaching, shifted = _numpy_reaching, _numpy_shifted
 else:
     add, add_signed = _adder(False, False), _adder(False, True)
     subtract, subtract_signed = _adder(True, False), _adder(True, True)
@@ -587,7 +669,9 @@ else:
     add_bits_64, add_bits_128, add_bits_256, add_bits_512 = (_bit_summer(block) for block in (64, 128, 256, 512))
     add_scaled, add_scaled_rows = _scaled_adder(1), _scaled_adder(4)
     discharge, leader = _discharge, _leader
-    count, lowest, peek, poke, shifted = _count, _lowest, _peek, _poke, _shifted
+    count, lowest, peek, poke, reaching, shifted = _count, _lowest, _peek, _poke, _reaching, _shifted
 
 _make_runner = _numpy_runner if config.DISABLE_JIT else _runner  # type: ignore[attr-defined]
+_make_lead = _numpy_lead if config.DISABLE_JIT else _lead  # type: ignore[attr-defined]
+lead_16, lead_32 = _make_lead(16), _make_lead(32)
 run_32, run_64, run_128 = (_make_runner(lanes) for lanes in (32, 64, 128))

@@ -29,6 +29,7 @@ from eventsim.engines.layer_kernels import (
     HIGHEST,
     LARGEST,
     LIMIT,
+    LOCATIONS,
     NONZERO,
     NUMBER,
     PADDED,
@@ -95,7 +96,10 @@ def _count(layer, sites, train, at, stop):
     found[:] = 0
     p = 0
     of = layer.projections[0]
-    for e in range(at, stop):
+    one = len(layer.projections) == 1 and of[LOCATIONS] == 1
+    if one:
+        found[of[RECORDS]] = stop - at
+    for e in range(stop if one else at, stop):
         if len(train.projection) and train.projection[e] != p:
             p = np.int64(train.projection[e])
             of = layer.projections[p]
@@ -145,6 +149,17 @@ def _list(layer, sites, room, train, at, stop, base, tally):
         rows, width, effective = sites.rows[p, 0], sites.rows[p, 1], of[NONZERO]
         first = e
         synapses = additions = toolbox = nonzero = np.int64(0)
+        if of[LOCATIONS] == 1 and width == 5 and effective < 0 and len(train.projection) == 0 and len(train.sign) == 0:
+            # The usual dense table: all reach one site.
+            site, weights, n = reach[rows + 3], reach[rows + 4], cursor[reach[rows + 3]]
+            while e < stop and simd.peek(train.tick, e) <= step_end:
+                key = (simd.peek(train.tick, e) - base) << 32 | flag
+                simd.poke(entries, n + e - first, key + np.int64(simd.peek(train.neuron, e)) * channel_step + weights)
+                e += 1
+            n = e - first
+            cursor[site] += n
+            synapses, additions, toolbox = n * np.int64(reach[rows]), n * np.int64(reach[rows + 1]), n * np.int64(reach[rows + 2])
+            nonzero = synapses
         while e < stop:
             tick = simd.peek(train.tick, e)
             if tick > step_end or (len(train.projection) and train.projection[e] != p):
