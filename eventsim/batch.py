@@ -13,6 +13,7 @@ from typing import Any
 from eventsim.encoding import poisson_network, poisson_rates
 from eventsim.errors import InputError
 from eventsim.images import read_input
+from eventsim.interrupt import DeferredInterrupt
 from eventsim.netfile import load
 from eventsim.result import Result
 from eventsim.simulate import Simulator
@@ -105,9 +106,11 @@ def run_in_processes(settings: Settings, inputs: list[tuple[str, Path | None]], 
     """Outcomes of (input, trace) pairs in their order, so many at a time, each in a process of its own. They carry no result."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(processes, len(inputs)), context, initializer=_start, initargs=(settings,)) as pool:
-        futures = [pool.submit(_run, path, trace) for path, trace in inputs]
         try:
-            for future in futures:
-                yield future.result()
+            with DeferredInterrupt() as interrupt:
+                futures = [pool.submit(_run, path, trace) for path, trace in inputs]
+                for future in futures:
+                    interrupt.wait_for_one([future])
+                    yield future.result()
         finally:
             pool.shutdown(cancel_futures=True)

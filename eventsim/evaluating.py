@@ -10,6 +10,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -146,8 +147,11 @@ def evaluate(
                 yield i, [_fit(net, data, int(k), None) for k in chosen[i : i + size]]
 
         if starts:
-            with executor(work, workers, scheduler) as (pool, window):
-                for first, number, arrays in results(pool, window, work.digest, pieces()):
+            with (
+                executor(work, workers, scheduler) as (pool, window),
+                closing(results(pool, window, work.digest, pieces())) as found,
+            ):
+                for first, number, arrays in found:
                     parts.add(first, arrays)
                     count += number
                     if progress is not None:

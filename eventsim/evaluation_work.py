@@ -7,8 +7,8 @@ import os
 import signal
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eventsim.errors import EventsimError, RunError
+from eventsim.interrupt import DeferredInterrupt
 from eventsim.job import OPERATIONS
 from eventsim.netfile import load
 from eventsim.result import Result
@@ -200,14 +201,16 @@ def available_processors() -> int:
 
 def results(
     pool: Executor, window: int, digest: str, pieces: Iterable[tuple[int, Sequence[npt.NDArray[np.uint8]]]]
-) -> Iterator[tuple[int, int, Arrays]]:
+) -> Generator[tuple[int, int, Arrays], None, None]:
     """(first image, images, what was kept) of each piece, as they come; at most ``window`` pieces are under way."""
     pending: dict[Future[Arrays], tuple[int, int]] = {}
-    for first, images in pieces:
-        pending[pool.submit(run_images, digest, first, images)] = (first, len(images))
-        while len(pending) >= window:
-            for future in wait(pending, return_when=FIRST_COMPLETED).done:
+    # What runs in this process may be interrupted at once.
+    with DeferredInterrupt(not isinstance(pool, _Here)) as interrupt:
+        for first, images in pieces:
+            pending[pool.submit(run_images, digest, first, images)] = (first, len(images))
+            while len(pending) >= window:
+                for future in interrupt.wait_for_one(pending):
+                    yield *pending.pop(future), future.result()
+        while pending:
+            for future in interrupt.wait_for_one(pending):
                 yield *pending.pop(future), future.result()
-    while pending:
-        for future in wait(pending, return_when=FIRST_COMPLETED).done:
-            yield *pending.pop(future), future.result()

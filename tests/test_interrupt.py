@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import signal
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import pytest
 
@@ -55,6 +58,49 @@ def test_leaves_a_handler_of_the_program_alone():
         ctrl_c()
         interrupt.check()
     assert seen == [1]
+
+
+class Lock(threading.Condition):
+    """Of a future; Ctrl-C comes when somebody has just taken it, before he is in the block that gives it back."""
+
+    def __init__(self):
+        super().__init__()
+        take, pressed = self.acquire, []
+
+        def acquire(*args):
+            taken = take(*args)
+            if not pressed:
+                pressed.append(1)
+                ctrl_c()
+            return taken
+
+        self.acquire = acquire
+
+
+def is_free(lock: threading.Condition) -> bool:
+    with ThreadPoolExecutor(1) as other:
+        return other.submit(lambda: lock.acquire(False) and (lock.release() or True)).result()
+
+
+def test_waiting_for_a_future_leaves_its_lock_free():
+    """If it was never given back, the executor's thread would wait for it for ever at the shutdown."""
+    future = Future()
+    future.set_result(5)
+    future._condition = Lock()
+    with pytest.raises(KeyboardInterrupt):
+        wait([future])
+    assert not is_free(future._condition)
+    future._condition = Lock()
+    with pytest.raises(KeyboardInterrupt), DeferredInterrupt() as interrupt:
+        interrupt.wait_for_one([future])
+    assert is_free(future._condition)
+
+
+def test_waits_until_one_is_done():
+    first, second = Future(), Future()
+    with ThreadPoolExecutor(1) as other, DeferredInterrupt() as interrupt:
+        other.submit(lambda: time.sleep(0.5) or second.set_result(1))
+        assert interrupt.wait_for_one([first, second]) == {second}
 
 
 @pytest.mark.parametrize("engine", ["layered", "queue", "reference"])
