@@ -75,9 +75,9 @@ def finish(sums: Any, padded: int, bias: Any, currents: Any) -> Any:
     largest, channels = np.int64(0), len(bias)
     for location in range(len(sums) // padded):
         for channel in range(channels):
-            current = np.int64(sums[location * padded + channel]) + bias[channel]
+            current = np.int64(simd.peek(sums, location * padded + channel)) + simd.peek(bias, channel)
             largest = max(largest, abs(current))
-            currents[location * channels + channel] = current
+            simd.poke(currents, location * channels + channel, current)
     return largest
 
 

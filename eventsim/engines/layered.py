@@ -22,7 +22,7 @@ from eventsim.engines import layered_tables as tables
 from eventsim.engines import queue, raster, raster_kernels
 from eventsim.engines import site_kernels as sites
 from eventsim.engines.layered_tables import DrivenLayout, Layout
-from eventsim.engines.pipeline import Pipeline
+from eventsim.engines.pipeline import BUFFERS, Pipeline
 from eventsim.engines.reference import overflow_message
 from eventsim.engines.simd import LANES
 from eventsim.errors import PotentialOverflow, RunError
@@ -140,7 +140,7 @@ class _Layer:
         readout = np.zeros((0, 0) if self.spiking else (job.steps, self.neurons), np.int64)
         self.tally = k.Tally(spikes[0], spikes[1], operations, readout)
         self.out = _empty(size + 1024 if self.spiking else 0, self.signed)
-        self.spare: k.Train | None = None
+        self.spare: list[k.Train] = []
         self.spatial = spatial(job.network.populations[name].shape)
         if self.summing is not None:
             rows, records = self.layer.projections, self.layer.records
@@ -160,6 +160,8 @@ class _Layer:
         self.keys = np.empty(_KEYS if self.of_sites is not None else 0, np.int64)
         self.rasters = [_NO_RASTER]
         self._code: dict[tuple[Any, str], Any] = {}
+        # Whether who is due has been put into the ring.
+        self.in_ring = True
 
     def _call(self, kernel: Any, *arguments: Any) -> Any:
         """Run a kernel on arguments whose types depend on nothing but that of the potentials."""
@@ -187,9 +189,9 @@ class _Layer:
             self._enter_sites()
 
     def alternate(self) -> None:
-        """From now on leave the spikes of a window alone while the next one runs."""
-        if self.spare is None:
-            self.spare = _empty(len(self.out.tick), self.signed)
+        """From now on leave the spikes of a window alone while the next ones run."""
+        while len(self.spare) < BUFFERS - 1:
+            self.spare.append(_empty(len(self.out.tick), self.signed))
             self.rasters.append(_NO_RASTER)
 
     def _widen(self) -> None:
@@ -237,10 +239,11 @@ class _Layer:
             )  # fmt: skip
             return raster.Raster(since, ticks, source.length, height * width, channels, *_NO_RASTER)
         room = raster.room(ticks, height * width, channels)
-        out = self.rasters.pop(0)
-        if len(out[0]) != room:
-            out = np.zeros(room, np.uint32), np.zeros(room if self.signed else 0, np.uint32)
-        self.rasters.append(out)
+        buffers = self.rasters.pop(0)
+        if len(buffers[0]) < room:
+            buffers = np.zeros(room, np.uint32), np.zeros(room if self.signed else 0, np.uint32)
+        self.rasters.append(buffers)
+        out = raster.cleared(buffers[0], room), raster.cleared(buffers[1], room)
         self._call(
             raster_kernels.integrate, *of.tables, state.d, state.net, source.masks, source.negative, ticks, source.length, *out,
             scratch.raster,
@@ -268,8 +271,9 @@ class _Layer:
     def run_sites(self, train: k.Train, until: int, scratch: Workspace) -> k.Train | None:
         """Run to the end of a tick, site by site; returns the spikes, or None if a potential left int32."""
         assert self.sites is not None
-        if self.spare is not None:
-            self.out, self.spare = self.spare, self.out
+        if self.spare:
+            self.spare.append(self.out)
+            self.out = self.spare.pop(0)
         scalars = self.state.scalars
         scalars[[k.AT, k.FIRED]] = 0
         while True:
@@ -316,8 +320,9 @@ class _Layer:
             return self.run_sites(train, until, scratch)
         if not self.in_ring:
             self._enter_ring(since)
-        if self.spare is not None:
-            self.out, self.spare = self.spare, self.out
+        if self.spare:
+            self.spare.append(self.out)
+            self.out = self.spare.pop(0)
         self.state.scalars[[k.AT, k.FIRED]] = 0
         return self._advance(train, until, scratch)
 
@@ -383,8 +388,8 @@ class _Driven:
             k.first_ticks(self.layout.threshold, self.layout.v0, current, self.resolution, self.state[0])
 
     def alternate(self) -> None:
-        """From now on leave the spikes of a window alone while the next one runs."""
-        if len(self.trains) == 1:
+        """From now on leave the spikes of a window alone while the next ones run."""
+        while len(self.trains) < BUFFERS:
             self.trains.append(_empty(0, False))
             self.rasters.append(_NO_RASTER[0])
 
@@ -412,10 +417,11 @@ class _Driven:
     def _run_clocked(self, since: int, until: int, scratch: Workspace) -> raster.Raster:
         (v,), ticks, layout = self.state, until - since, self.layout
         room = raster.room(ticks, layout.locations, layout.channels)
-        masks = self.rasters.pop(0)
-        if len(masks) != room:
-            masks = np.zeros(room, np.uint32)
-        self.rasters.append(masks)
+        buffer = self.rasters.pop(0)
+        if len(buffer) < room:
+            buffer = np.zeros(room, np.uint32)
+        self.rasters.append(buffer)
+        masks = raster.cleared(buffer, room)
         length = raster.chunks(ticks)[1]
         raster_kernels.drive(v, self.padded_current, layout.theta, ticks, length, masks)
         found = raster.Raster(since, ticks, length, layout.locations, layout.channels, masks, _NO_RASTER[1])
@@ -545,8 +551,6 @@ class _Run:
         self.late: dict[str, k.Train] = {}
         self.spikes.fill(0)
         self.operations.fill(0)
-        for layer in self.layers.values():
-            layer.begin()
         for name, driven in self.driven.items():
             driven.begin(job.currents[name])
 
@@ -566,12 +570,16 @@ class _Run:
             return self.driven[name].run(since, until, scratch)
         if name in self.layers:
             layer = self.layers[name]
+            if not since:
+                layer.begin()
             if layer.summing is not None and layer.sums(until - since):
                 source = layer.summing.source.source
                 found = trains[source]
-                if isinstance(found, k.Train):
+                # (A readout takes a list as it is: to make a raster of it takes longer than to add it up.)
+                if isinstance(found, k.Train) and layer.spiking:
                     found = raster.of_train(found, since, until - since, self.job.network.populations[source].shape)
-                return layer.run_raster(found, since, until, scratch)
+                if isinstance(found, raster.Raster):
+                    return layer.run_raster(found, since, until, scratch)
             return layer.run(self._arrivals(layer.incoming, trains, until), since, until, scratch)
         ticks, neurons = self.job.events[name]
         here = slice(*np.searchsorted(ticks, (since, until), side="right"))
@@ -684,6 +692,19 @@ def _window_length(state: _Run, threads: int) -> int:
     return -(-length // job.resolution) * job.resolution if length > job.resolution else length
 
 
+def _window_ends(state: _Run, threads: int) -> list[int]:
+    """The ticks after which windows begin, and the last one.
+
+    The first window is shorter: all threads but one wait for it.
+    """
+    end, length = state.job.end, _window_length(state, threads)
+    windows = -(-end // length)
+    first = max(1, 2 * length // 3) if windows > 2 else length
+    rest = -(-(end - first) // max(1, windows - 1))
+    rest = min([rest, *(population.longest() for population in state.driven.values())])
+    return [0, *range(first, end, max(1, rest)), end]
+
+
 def _as_train(spikes: Spikes) -> k.Train:
     return spikes.train() if isinstance(spikes, raster.Raster) else spikes
 
@@ -730,32 +751,34 @@ def _run_alone(state: _Run, recorder: Recorder, progress: Callable[[int], None] 
 def _run_threads(state: _Run, recorder: Recorder, progress: Callable[[int], None] | None, threads: int) -> int:
     """Several windows at the same time, each in other populations (:class:`Pipeline`); returns the last tick."""
     job, network = state.job, state.job.network
-    length = _window_length(state, threads)
+    ends = _window_ends(state, threads)
     for population in state.populations:
         population.alternate()
     scratches = state.scratch(threads)
-    # Spikes of the last two windows of each population.
-    trains: tuple[dict[str, Spikes], dict[str, Spikes]] = ({}, {})
+    # Spikes of the last windows of each population.
+    trains: list[dict[str, Spikes]] = [{} for _ in range(BUFFERS)]
     one_at_a_time = threading.Lock()
 
     def work(name: str, window: int) -> bool:
         scratch = scratches.pop()
-        since = window * length
-        train = state.population(name, since, min(since + length, job.end), trains[window % 2], scratch)
+        since, until = ends[window], ends[window + 1]
+        train = state.population(name, since, until, trains[window % BUFFERS], scratch)
         scratches.append(scratch)
         if train is None:
             return False
-        trains[window % 2][name] = train
+        trains[window % BUFFERS][name] = train
         with one_at_a_time:
             _record(recorder, network, name, train)
         return True
 
     def done(windows: int) -> None:
         if progress is not None:
-            progress(min(windows * length, job.end))
+            progress(ends[windows])
 
-    sources = {name: [p.source for p in network.projections if p.target == name] for name in state.order}
-    if not Pipeline(sources, -(-job.end // length), work, done).run(threads):
+    sources: dict[str, list[str]] = {name: [] for name in state.order}
+    for projection in network.projections:
+        sources[projection.target].append(projection.source)
+    if not Pipeline(sources, len(ends) - 1, work, done).run(threads):
         raise _overflow(job)
     return job.end
 

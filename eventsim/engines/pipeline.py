@@ -5,15 +5,31 @@ Every population runs its windows in order, on the spikes that it gets in a run 
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+# With two, a short first window would have its sources wait for longer ones.
+BUFFERS = 3
+
+
+@cache
+def _helpers(number: int) -> ThreadPoolExecutor:
+    """Threads that wait for runs: to start new ones takes as long as a small run."""
+    return ThreadPoolExecutor(number, "eventsim")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_helpers.cache_clear)
 
 
 class Pipeline:
     """Runs ``work(name, window)`` for all names and windows 0..windows-1, on several threads.
 
-    A window of a name runs after its window before, after that window of all its sources, and after its targets have done the
-    second window before: two buffers for the spikes of a population are enough.
+    A window of a name runs after its window before, after that window of all its sources, and when there is room for its spikes: of
+    each name, BUFFERS windows that its targets have not all done.
 
     Parameters
     ----------
@@ -34,7 +50,15 @@ class Pipeline:
         done: Callable[[int], None] | None = None,
     ):
         self._windows, self._work, self._tell = windows, work, done
-        self._order = [(name, read, [other for other, of in sources.items() if name in of]) for name, read in sources.items()]
+        targets: dict[str, list[str]] = {name: [] for name in sources}
+        for name, read in sources.items():
+            for source in read:
+                targets[source].append(name)
+        # How many names have to be run after a window of this one, at least.
+        after: dict[str, int] = {}
+        for name in reversed(targets):
+            after[name] = max([after[target] + 1 for target in targets[name]], default=0)
+        self._order = [(name, after[name], read, targets[name]) for name, read in sources.items()]
         self._done = dict.fromkeys(sources, 0)
         self._running: set[str] = set()
         self._last: dict[str, int] = {}
@@ -46,12 +70,12 @@ class Pipeline:
 
     def run(self, threads: int) -> bool:
         """Run everything; returns whether it was not stopped. What ``work`` and ``done`` raise is raised here."""
-        others = [threading.Thread(target=self._serve, name=f"eventsim-{n}") for n in range(1, threads)]
-        for thread in others:
-            thread.start()
+        others = [_helpers(threads - 1).submit(self._serve) for _ in range(1, threads)]
         self._serve()
-        for thread in others:
-            thread.join()
+        for other in others:
+            # One that has not begun yet, the helpers being busy with another run, is not needed any more.
+            if not other.cancel():
+                other.result()
         if self._error is not None:
             raise self._error
         return not self._stopped
@@ -100,23 +124,24 @@ class Pipeline:
         return self._stopped or self._finished == self._windows
 
     def _ready(self, me: int) -> str | None:
-        """The name that is furthest behind among those that may run; before others those that this thread ran last.
+        """Of the names that may run, the one before which most windows of itself and others have to wait; among equals one of this thread.
 
-        What a population works with is in the caches of the processor that ran its window before.
+        So no long chain is left to one thread at the end. What a population works with is in the caches of the processor that ran its
+        window before.
         """
-        best, best_rank, done, others = None, 2 * self._windows, self._done, self._windows
+        best, best_rank, done, windows = None, 2 * self._windows, self._done, self._windows
         # This is asked for every window of every name: no generators here.
-        for name, read, targets in self._order:
+        for name, after, read, targets in self._order:
             window = done[name]
-            rank = window if self._last.get(name, me) == me else window + others
-            if rank >= best_rank or window == others or name in self._running:
+            rank = 2 * (window - after) + (self._last.get(name, me) != me)
+            if rank >= best_rank or window == windows or name in self._running:
                 continue
             for source in read:
                 if done[source] <= window:
                     break
             else:
                 for target in targets:
-                    if done[target] < window - 1:
+                    if done[target] <= window - BUFFERS:
                         break
                 else:
                     best, best_rank = name, rank

@@ -88,6 +88,14 @@ def room(ticks: int, locations: int, channels: int) -> int:
     return number * length * locations * blocks(channels) + k.BEHIND
 
 
+def cleared(buffer: IntArray, size: int) -> IntArray:
+    """So many places of a buffer, for the masks of a window; empty if the buffer is."""
+    masks = buffer[:size]
+    # What lies there of earlier windows is overwritten, but not behind the masks.
+    masks[max(0, len(masks) - k.BEHIND) :] = 0
+    return masks
+
+
 def of_train(train: Train, since: int, ticks: int, shape: Shape) -> Raster:
     """A list of spikes as a raster; no neuron may spike twice in a tick."""
     height, width, channels = spatial(shape)

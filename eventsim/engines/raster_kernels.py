@@ -302,7 +302,7 @@ def _note(records, record, effective, counts, operations, since, ticks):
             operations[since + t, 4] += n * synapses
 
 
-@brief
+@compiled
 def to_train(masks, negative, since, ticks, length, locations, channels, tick, neuron, sign):
     """List the spikes by tick, then by neuron; returns their number. Up to SLACK places of ``neuron`` behind them are overwritten."""
     of_location, n = (channels + 31) >> 5, 0
@@ -329,7 +329,7 @@ def to_train(masks, negative, since, ticks, length, locations, channels, tick, n
     return n
 
 
-@brief
+@compiled
 def from_train(tick, neuron, sign, since, length, locations, channels, masks, negative):
     """Set the bits of the spikes of a window; the masks are zeros before."""
     of_location = (channels + 31) >> 5
