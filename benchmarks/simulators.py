@@ -7,7 +7,7 @@
 Hidden weights are random signs, those of the first and last layer random int8; thresholds are calibrated layer by layer to the
 wanted rate of spikes per neuron and step. Before anything is timed, the clocked run must equal a float64 PyTorch loop in the spike
 count of every layer, and the dense simulators that are timed (float32, as users run them) must too: with integer weights
-and thresholds float32 is exact here. Timings are medians of interleaved rounds of about 0.2 s each, after compilation; the dense
+and thresholds float32 is exact here. Timings are medians of interleaved rounds of about 0.2 s each, each after a run that is not timed; the dense
 form is timed at several batch sizes, and ratios are to its best one. Everything runs on one thread but what says otherwise.
 
 With glibc's usual settings PyTorch returns its large tensors to the system again and again, and the dense form takes up to twice as long;
@@ -393,6 +393,7 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, object]:
         works["SpikingJelly multi-step"] = (1, lambda: other(dense[:1], options.steps))
     inner = {}
     for what, (batch, work) in works.items():
+        work()
         start = time.perf_counter()
         found = work()
         inner[what] = max(1, round(ROUND / (time.perf_counter() - start)))
@@ -407,6 +408,7 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, object]:
         if brian is not None:
             seconds.setdefault("Brian2 standalone (its run alone)", []).append(brian())
         for what, (batch, work) in works.items():
+            work()  # what the others left in the caches, and arrays for another resolution, are not this one's concern
             start = time.perf_counter()
             for _ in range(inner[what]):
                 work()
