@@ -7,8 +7,9 @@
 Hidden weights are random signs, those of the first and last layer random int8; thresholds are calibrated layer by layer to the
 wanted rate of spikes per neuron and step. Before anything is timed, the clocked run must equal a float64 PyTorch loop in the spike
 count of every layer, and the dense simulators that are timed (float32, as users run them) must too: with integer weights
-and thresholds float32 is exact here. Timings are medians of interleaved rounds of about 0.2 s each, each after a run that is not timed; the dense
-form is timed at several batch sizes, and ratios are to its best one. Everything runs on one thread but what says otherwise.
+and thresholds float32 is exact here. Timings are medians of interleaved rounds of about 0.2 s each, each after a run that is not
+timed; the dense form is timed at several batch sizes, and ratios are to its best one. Everything runs on one thread but what says
+otherwise.
 
 With glibc's usual settings PyTorch returns its large tensors to the system again and again, and the dense form takes up to twice as long;
 so this program starts itself anew with settings that keep the memory. They make no difference to eventsim.
