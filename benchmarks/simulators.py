@@ -8,8 +8,8 @@ Hidden weights are random signs, those of the first and last layer random int8; 
 wanted rate of spikes per neuron and step. Before anything is timed, the clocked run must equal a float64 PyTorch loop in the spike
 count of every layer, and the dense simulators that are timed (float32, as users run them) must too: with integer weights
 and thresholds float32 is exact here. Timings are medians of interleaved rounds of about 0.2 s each, each after a run that is not
-timed; the dense form is timed at several batch sizes, and ratios are to its best one. Everything runs on one thread but what says
-otherwise.
+timed; the dense form is timed at several batch sizes, and ratios are to its best one, in the same round. Everything runs on one
+thread but what says otherwise.
 
 With glibc's usual settings PyTorch returns its large tensors to the system again and again, and the dense form takes up to twice as long;
 so this program starts itself anew with settings that keep the memory. They make no difference to eventsim.
@@ -49,6 +49,7 @@ from eventsim.engines import simd
 
 SETTINGS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 SETTINGS |= {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**33), "MALLOC_TOP_PAD_": str(2**28)}
+MODES = {"clocked": 1, "asynchronous": es.DEFAULT_RESOLUTION}
 # A simulator is timed for about so long at a time.
 ROUND = 0.2
 # VGG-15 has 315 million synapses, which Brian2 lists one by one.
@@ -276,6 +277,20 @@ def _work(times: int) -> None:
     _worker(times)
 
 
+def gain_of_two_threads(run: Callable[[int], object], seconds: float) -> float:
+    """Speed of a run on two threads over that on one: median of pairs of runs, each after one that is not timed."""
+    gains = []
+    for _ in range(max(20, round(2 / seconds))):
+        times = []
+        for threads in (1, 2):
+            run(threads)
+            start = time.perf_counter()
+            run(threads)
+            times.append(time.perf_counter() - start)
+        gains.append(times[0] / times[1])
+    return statistics.median(gains)
+
+
 def gain_of_two_processes(folder: Path, steps: int, resolution: int, seconds: float) -> float:
     """Throughput of two processes, each with images of its own, over that of one (median of interleaved rounds)."""
     context, images = multiprocessing.get_context("spawn"), max(2, round(0.5 / seconds))
@@ -373,7 +388,7 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, object]:
     expected = loop(net, thresholds, dense[:1].double(), options.steps)
     works: dict[str, tuple[int, Callable[[], object]]] = {}
     costs = {}
-    for mode, resolution in (("clocked", 1), ("asynchronous", es.DEFAULT_RESOLUTION)):
+    for mode, resolution in MODES.items():
         for engine in ("layered", "queue"):
             result = simulate(resolution, engine)  # compiles
             found = [int(n) for n in result.spikes_per_population().values()][:-1]
@@ -414,20 +429,21 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, object]:
             for _ in range(inner[what]):
                 work()
             seconds[what].append((time.perf_counter() - start) / batch / inner[what])
-    best = min(statistics.median(times) for what, times in seconds.items() if "folded" in what)
+    best = min((times for what, times in seconds.items() if "folded" in what), key=statistics.median)
     rows = [
         {
             "simulator": what,
             "milliseconds": statistics.median(times) * 1e3,
             "fastest": min(times) * 1e3,
             "slowest": max(times) * 1e3,
-            "ratio": best / statistics.median(times),
+            # Of the same round: the machine may be faster or slower in another one.
+            "ratio": statistics.median(dense / time_of for dense, time_of in zip(best, times, strict=True)),
         }
         for what, times in seconds.items()
     ]
+    time_of = {mode: next(r["milliseconds"] for r in rows if r["simulator"] == f"eventsim {mode}, layered") / 1e3 for mode in MODES}
     for mode, cost in costs.items():
-        time_of = next(r["milliseconds"] for r in rows if r["simulator"] == f"eventsim {mode}, layered")
-        cost["additions_per_second"] = cost["additions"] / time_of * 1e3
+        cost["additions_per_second"] = cost["additions"] / time_of[mode]
     with tempfile.TemporaryDirectory() as folder:
         es.save(simulator.network, Path(folder) / "net.h5")
         np.save(Path(folder) / "image.npy", images[0])
@@ -438,10 +454,12 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, object]:
             "costs": costs,
             "rows": rows,
             "peak_mib": peak_of_a_run(Path(folder), options.steps),
+            "two_threads": {
+                mode: gain_of_two_threads(lambda threads, r=resolution: simulate(r, "layered", threads), time_of[mode])
+                for mode, resolution in MODES.items()
+            },
             "two_processes": {
-                mode: gain_of_two_processes(Path(folder), options.steps, resolution, time_of)
-                for mode, resolution in (("clocked", 1), ("asynchronous", es.DEFAULT_RESOLUTION))
-                for time_of in [next(r["milliseconds"] for r in rows if r["simulator"] == f"eventsim {mode}, layered") / 1e3]
+                mode: gain_of_two_processes(Path(folder), options.steps, resolution, time_of[mode]) for mode, resolution in MODES.items()
             },
         }
 
@@ -457,8 +475,8 @@ def show(console: Console, result: dict[str, object]) -> None:
     console.print(
         f"peak memory of a process that loads the network and runs it asynchronously, without a trace: {result['peak_mib']:.0f} MiB"
     )
-    gains = ", ".join(f"{mode} {gain:.2f}" for mode, gain in result["two_processes"].items())
-    console.print(f"many images, two processes against one: {gains}")
+    for what, key in (("one image, two threads", "two_threads"), ("many images, two processes", "two_processes")):
+        console.print(f"{what} against one: " + ", ".join(f"{mode} {gain:.2f}" for mode, gain in result[key].items()))
     speeds = ", ".join(f"{mode} {c['additions_per_second'] / 1e9:.1f}" for mode, c in result["costs"].items())
     console.print(f"additions, 10^9 a second over the whole run: {speeds}\n")
 
@@ -473,13 +491,13 @@ def markdown(results: list[dict[str, object]], limits: dict[str, float]) -> str:
         for r in result["rows"]:
             cells = (f"{r['milliseconds']:.3g}", f"{r['fastest']:.3g}..{r['slowest']:.3g}", f"{r['ratio']:.2f}")
             lines.append(f"| {r['simulator']} | {' | '.join(cells)} |")
-        gains = ", ".join(f"{mode} x {gain:.2f}" for mode, gain in result["two_processes"].items())
+        gains = [", ".join(f"{mode} x {gain:.2f}" for mode, gain in result[key].items()) for key in ("two_threads", "two_processes")]
         speeds = ", ".join(f"{mode} {c['additions_per_second'] / 1e9:.1f}" for mode, c in result["costs"].items())
         shares = [c["additions_per_second"] / limits[_CEILINGS[mode]] for mode, c in result["costs"].items()]
         lines += [
             "",
-            f"Peak memory {result['peak_mib']:.0f} MiB. Two processes on many images: {gains}. Additions, 10^9 a second over the whole "
-            f"run: {speeds}; that is {shares[0]:.0%} and {shares[1]:.0%} of the machine's ceiling.",
+            f"Peak memory {result['peak_mib']:.0f} MiB. Two threads on one image: {gains[0]}; two processes on many: {gains[1]}. "
+            f"Additions, 10^9 a second over the whole run: {speeds}; that is {shares[0]:.0%} and {shares[1]:.0%} of the machine's ceiling.",
             "",
         ]
     lines += ["This machine at its best, one thread: " + ", ".join(f"{what} {value / 1e9:.1f}e9" for what, value in limits.items()) + "."]
