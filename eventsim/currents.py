@@ -47,7 +47,7 @@ class Encoder:
         Returns the currents (int64, one per neuron), the largest magnitude of one, and the synapses whose weight and value are not zero.
         """
         pixels = image.ravel()
-        least, most, effective = survey(pixels, self._effective)
+        least, most, effective = map(int, survey(pixels, self._effective))
         largest = max(-least, most)
         if isinstance(self._table, Sparse) or largest * self._most >= 2**31:
             out = self._table.apply(image, self._target).reshape(-1, len(self._bias)) + self._bias

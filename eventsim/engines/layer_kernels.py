@@ -521,6 +521,16 @@ def fire_all(d, theta, channels, neurons, fired, again, end, ring_tick, ring_lan
     return fired, waiting
 
 
+@inlined
+def note_operations(operations, deliveries, synapses, additions, toolbox, effective):
+    """Add to the operations of a projection and step (in the order of :data:`eventsim.job.OPERATIONS`)."""
+    operations[0] += deliveries
+    operations[1] += synapses
+    operations[2] += additions
+    operations[3] += toolbox
+    operations[4] += effective
+
+
 @compiled
 def read_out(layer, state, train, at, step, until, tally):
     """Deliver ticks with few spikes up to ``until`` to a readout, from place ``at`` of the train on; returns the place behind and its step.
@@ -593,15 +603,6 @@ def read_out(layer, state, train, at, step, until, tally):
     s[BOUND] += (at - first) * of[LARGEST]
     note_operations(tally.operations[of[NUMBER], step], at - counted, synapses, additions, toolbox, nonzero)
     return at, step
-
-
-@inlined
-def note_operations(operations, deliveries, synapses, additions, toolbox, effective):
-    operations[0] += deliveries
-    operations[1] += synapses
-    operations[2] += additions
-    operations[3] += toolbox
-    operations[4] += effective
 
 
 @compiled
@@ -714,11 +715,7 @@ def advance(layer, state, scratch, train, out, tally, until):
                     if waiting:
                         release = state.ring_tick[head]
                 s[BOUND] += (at - first) * of[LARGEST]
-                operations[0] += at - first
-                operations[1] += synapses
-                operations[2] += additions
-                operations[3] += toolbox
-                operations[4] += nonzero
+                note_operations(operations, at - first, synapses, additions, toolbox, nonzero)
                 if fired > before:
                     tally.spikes[step] += fired - before
                     if s[FIRST_TICK] == 0:

@@ -194,6 +194,11 @@ class _Layer:
             self.spare.append(_empty(len(self.out.tick), self.signed))
             self.rasters.append(_NO_RASTER)
 
+    def _next_buffer(self) -> None:
+        """Spikes of a window go where those of the longest time ago are."""
+        self.spare.append(self.out)
+        self.out = self.spare.pop(0)
+
     def _widen(self) -> None:
         """Give d the next wider type."""
         old = self.state
@@ -271,9 +276,7 @@ class _Layer:
     def run_sites(self, train: k.Train, until: int, scratch: Workspace) -> k.Train | None:
         """Run to the end of a tick, site by site; returns the spikes, or None if a potential left int32."""
         assert self.sites is not None
-        if self.spare:
-            self.spare.append(self.out)
-            self.out = self.spare.pop(0)
+        self._next_buffer()
         scalars = self.state.scalars
         scalars[[k.AT, k.FIRED]] = 0
         while True:
@@ -320,9 +323,7 @@ class _Layer:
             return self.run_sites(train, until, scratch)
         if not self.in_ring:
             self._enter_ring(since)
-        if self.spare:
-            self.spare.append(self.out)
-            self.out = self.spare.pop(0)
+        self._next_buffer()
         self.state.scalars[[k.AT, k.FIRED]] = 0
         return self._advance(train, until, scratch)
 
@@ -571,6 +572,7 @@ class _Run:
         if name in self.layers:
             layer = self.layers[name]
             if not since:
+                # Here rather than for all at the start: the thread that runs it has it in its cache then.
                 layer.begin()
             if layer.summing is not None and layer.sums(until - since):
                 source = layer.summing.source.source

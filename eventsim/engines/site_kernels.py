@@ -45,6 +45,7 @@ from eventsim.engines.layer_kernels import (
     end_of_tick,
     inlined,
     largest,
+    note_operations,
     sort_keys,
 )  # fmt: skip
 from eventsim.engines.layer_kernels import WIDE as TABLE
@@ -96,10 +97,11 @@ def _count(layer, sites, train, at, stop):
     found[:] = 0
     p = 0
     of = layer.projections[0]
-    one = len(layer.projections) == 1 and of[LOCATIONS] == 1
-    if one:
+    first = at
+    if len(layer.projections) == 1 and of[LOCATIONS] == 1:
         found[of[RECORDS]] = stop - at
-    for e in range(stop if one else at, stop):
+        first = stop
+    for e in range(first, stop):
         if len(train.projection) and train.projection[e] != p:
             p = np.int64(train.projection[e])
             of = layer.projections[p]
@@ -151,10 +153,11 @@ def _list(layer, sites, room, train, at, stop, base, tally):
         synapses = additions = toolbox = nonzero = np.int64(0)
         if of[LOCATIONS] == 1 and width == 5 and effective < 0 and len(train.projection) == 0 and len(train.sign) == 0:
             # The usual dense table: all reach one site.
-            site, weights, n = reach[rows + 3], reach[rows + 4], cursor[reach[rows + 3]]
+            site, weights = reach[rows + 3], reach[rows + 4]
+            shift = cursor[site] - first
             while e < stop and simd.peek(train.tick, e) <= step_end:
                 key = (simd.peek(train.tick, e) - base) << 32 | flag
-                simd.poke(entries, n + e - first, key + np.int64(simd.peek(train.neuron, e)) * channel_step + weights)
+                simd.poke(entries, shift + e, key + np.int64(simd.peek(train.neuron, e)) * channel_step + weights)
                 e += 1
             n = e - first
             cursor[site] += n
@@ -182,12 +185,7 @@ def _list(layer, sites, room, train, at, stop, base, tally):
             toolbox += np.int64(simd.peek(reach, row + 2))
             nonzero += layer.effective[effective + neuron] if effective >= 0 else exact
             e += 1
-        operations = tally.operations[of[NUMBER], step]
-        operations[0] += e - first
-        operations[1] += synapses
-        operations[2] += additions
-        operations[3] += toolbox
-        operations[4] += nonzero
+        note_operations(tally.operations[of[NUMBER], step], e - first, synapses, additions, toolbox, nonzero)
 
 
 @inlined
