@@ -86,7 +86,7 @@ def accumulate(values: Any, channels: int, records: Any, weights: Any, row_step:
     """Add value times weight over all synapses (see :func:`eventsim.compile.padded_stencil`)."""
     # Where the weights of the last four inputs lie, and their values.
     a = b = c = d = np.int64(0)
-    fa = fb = fc = fd = values[0]
+    fa = fb = fc = fd = nothing = values.dtype.type(0)
     for location in range(len(values) // channels):
         found = 0
         for channel in range(channels):
@@ -105,12 +105,21 @@ def accumulate(values: Any, channels: int, records: Any, weights: Any, row_step:
                     for k in range(0, records[location, RUN], LANES):
                         simd.add_scaled_rows(out, lane + k, weights, a - up + k, fa, b - up + k, fb, c - up + k, fc, d - up + k, fd)
                     lane += row_step
-        while found:
-            lane = records[location, FIRST_LANE]
+        if found == 0:
+            continue
+        lane = records[location, FIRST_LANE]
+        if found == 1:
             for row in range(records[location, ROWS]):
                 for k in range(0, records[location, RUN], LANES):
                     simd.add_scaled(out, lane + k, weights, d - row * tap_step + k, fd)
                 lane += row_step
-            b, c, d = a, b, c
-            fb, fc, fd = fa, fb, fc
-            found -= 1
+            continue
+        # The last two or three; no times the last one makes up for the others.
+        a, fa = d, nothing
+        if found == 2:
+            b, fb = d, nothing
+        for row in range(records[location, ROWS]):
+            up = row * tap_step
+            for k in range(0, records[location, RUN], LANES):
+                simd.add_scaled_rows(out, lane + k, weights, a - up + k, fa, b - up + k, fb, c - up + k, fc, d - up + k, fd)
+            lane += row_step

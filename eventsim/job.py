@@ -63,6 +63,8 @@ class Job:
         Ticks, by projection and by driven or spiking population; a refractory period is at least 1.
     currents : dict of str to int64 array
         Current per step of each neuron, by driven population.
+    largest : dict of str to int
+        The largest magnitude of a current, by driven population.
     events : dict of str to (int64 array, int32 array)
         Ticks (ascending, at most T*R) and neurons (ascending within a tick) of the spikes, by source population.
     encoded : dict of str to int
@@ -77,6 +79,7 @@ class Job:
     delay: dict[str, int]
     refractory: dict[str, int]
     currents: dict[str, IntArray]
+    largest: dict[str, int]
     events: dict[str, tuple[IntArray, IntArray]]
     encoded: dict[str, int]
     exit_rule: ExitRule | None
@@ -199,19 +202,19 @@ class Preparation:
                 raise InputError(f"input for {name!r}, but there is no such population; there are: {', '.join(network.populations)}")
             if not isinstance(network.populations[name], (Driven, Source)):
                 raise InputError(f"input for {name!r}, but it is a {network.populations[name].kind} population and takes none")
-        currents, events, encoded = {}, {}, {}
+        currents, largest, events, encoded = {}, {}, {}, {}
         for position, (name, population) in enumerate(network.populations.items()):
             if isinstance(population, Driven):
                 if name in given:
-                    currents[name], largest = _given_currents(name, population, given[name])
+                    currents[name], largest[name] = _given_currents(name, population, given[name])
                 else:
-                    currents[name], largest, encoded[name] = self._encode(name, population, image)
+                    currents[name], largest[name], encoded[name] = self._encode(name, population, image)
                 # Twice the range of a potential, and what the current brings: more than V + threshold * spikes ever is.
-                if (largest * steps + 2**32) * resolution >= 2**62:
+                if (largest[name] * steps + 2**32) * resolution >= 2**62:
                     raise RunError(f"{name}: {steps} steps of these currents exceed 64 bits at resolution {resolution}; lower it")
             elif isinstance(population, Source):
                 events[name] = _source_events(name, population, given.get(name), steps, resolution, [seed, position])
-        return Job(network, steps, resolution, *self._timing(resolution, end), currents, events, encoded, exit_rule)
+        return Job(network, steps, resolution, *self._timing(resolution, end), currents, largest, events, encoded, exit_rule)
 
     def _timing(self, resolution: int, end: int) -> tuple[list[str], dict[str, int], dict[str, int]]:
         """Order of the populations, delays and refractory periods."""
@@ -297,7 +300,8 @@ def integer_image(network: Network, pixels: npt.NDArray[Any]) -> IntArray:
         )
     if pixels.dtype != np.uint8 and pixels.size and (pixels.min() < 0 or pixels.max() > 255):
         raise InputError(f"the network takes pixels 0..255, found {pixels.min()}..{pixels.max()}")
-    return pixels.astype(np.int64) * spec.scale - spec.offset
+    scale, offset = spec.of_rows
+    return (pixels.reshape(-1, len(scale)).astype(np.int64) * scale - offset).reshape(spec.shape)
 
 
 def _whole(value: Any, what: str, most: int, least: int = 1) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Literal
 
@@ -192,6 +193,11 @@ class ImageInput:
     shape: Shape
     scale: IntArray
     offset: IntArray
+
+    @cached_property
+    def of_rows(self) -> tuple[IntArray, IntArray]:
+        """Scale and offset of the numbers of a row of pixels: numpy takes long for arrays whose last axis is as short as the channels."""
+        return np.tile(self.scale, self.shape[1]), np.tile(self.offset, self.shape[1])
 
 
 @dataclass

@@ -9,6 +9,7 @@ from numba import njit
 import eventsim as es
 from eventsim.engines import layer_kernels as k
 from eventsim.engines import layered, raster
+from eventsim.engines import raster_kernels as kernels
 from eventsim.engines import simd_raster as vectors
 from eventsim.job import NoRecorder, prepare
 
@@ -215,10 +216,13 @@ def test_lists_and_rasters_are_the_same_spikes(shape, ticks, signed):
     found._train = None
     for wanted, got in zip(train, found.train(), strict=True):
         np.testing.assert_array_equal(got, wanted)
-    spikes, negative, counts = np.zeros(ticks, np.int64), np.zeros(ticks, np.int64), np.empty(raster.CHUNK, np.int32)
-    found.count_steps(spikes, negative, counts)
-    assert spikes.tolist() == np.bincount(at, minlength=ticks).tolist()
-    assert negative.tolist() == np.bincount(at[signs < 0] if signed else at[:0], minlength=ticks).tolist()
+    each, counts = found.locations * raster.blocks(found.channels), np.empty(raster.CHUNK, np.int32)
+    for masks, chosen in ((found.masks, signs > 0 if signed else np.ones(len(at), bool)), (found.negative, signs < 0)):
+        if len(masks):
+            spikes = np.full(ticks + 3, 5)
+            first = kernels.count_steps(masks, ticks, found.length, each, counts, spikes, 3)
+            assert spikes.tolist() == [5, 5, 5, *(5 + np.bincount(at[chosen], minlength=ticks)).tolist()]
+            assert first == min(at[chosen], default=ticks)
 
 
 KERNELS = ((1, 1), (2, 2), (3, 3), (3, 3), (5, 5), (1, 4))

@@ -914,19 +914,17 @@ def advance(layer, state, scratch, train, out, tally, until):
 
 @njit(cache=True, _nrt=False, nogil=True, fastmath=True)  # type: ignore[call-overload]
 def expect(inverse, current, most):
-    """(sum of the expected spikes per step, least and largest current) of driven neurons; ``inverse`` is 1 / threshold by channel.
+    """The expected spikes per step of driven neurons; ``inverse`` is 1 / threshold by channel.
 
     A neuron makes at most ``most`` spikes a step. In which order the sum is taken is left to the compiler: it is an estimate.
     """
     channels = len(inverse)
     expected = 0.0
-    low = high = current[0]
     for start in range(0, len(current), channels):
         for channel in range(channels):
             rate = simd.peek(current, start + channel)
-            low, high = min(low, rate), max(high, rate)
             expected += min(max(rate * simd.peek(inverse, channel), 0.0), most)
-    return expected, low, high
+    return expected
 
 
 @compiled

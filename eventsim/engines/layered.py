@@ -99,14 +99,31 @@ class Layouts:
         return self._dense
 
 
-class _Layer:
+class _Population:
+    """A population during a run."""
+
+    def __init__(self, name: str):
+        self.name = name
+        self._code: dict[tuple[Any, str], Any] = {}
+
+    def _call(self, kernel: Any, kind: str, *arguments: Any) -> Any:
+        """Run a kernel on arguments whose types depend on nothing but ``kind``."""
+        try:
+            code = self._code[kernel, kind]
+        except KeyError:
+            code = self._code[kernel, kind] = k.entry(kernel, arguments)
+        return code(*arguments)
+
+
+class _Layer(_Population):
     """A spiking or readout population during a run.
 
     ``spikes`` (2, steps) and ``operations`` (projections, steps, 5) are what it counts in.
     """
 
     def __init__(self, job: Job, name: str, layout: Layout, spikes: IntArray, operations: IntArray):
-        self.name, self.incoming = name, layout.incoming
+        super().__init__(name)
+        self.incoming = layout.incoming
         scalars = layout.layer.scalars.copy()
         scalars[k.REFRACTORY], scalars[k.RESOLUTION], scalars[k.END] = job.refractory.get(name, 1), job.resolution, job.end
         if job.exit_rule is not None and name == job.network.output:
@@ -143,34 +160,28 @@ class _Layer:
         self.spare: list[k.Train] = []
         self.spatial = spatial(job.network.populations[name].shape)
         if self.summing is not None:
-            rows, records = self.layer.projections, self.layer.records
-            row = rows[self.summing.row]
-            self.summing_row = self.summing.row, int(row[k.RECORDS]), bool(row[k.NONZERO] < 0)
-            self.summed = operations[row[k.NUMBER]]
-            # What the spike of a clock costs, and where that is counted.
-            self.clocks: list[tuple[IntArray, IntArray]] = []
-            for row in rows[self.summing.clocks]:
-                synapses, additions, toolbox = records[row[k.RECORDS], [SYNAPSES, ADDITIONS, TOOLBOX]]
-                effective = self.layer.effective[row[k.NONZERO]] if row[k.NONZERO] >= 0 else synapses
-                self.clocks.append((np.array([1, synapses, additions, toolbox, effective]), operations[row[k.NUMBER]]))
+            self.costs = self._costs(self.summing, job.network)
         if self.of_sites is not None:
             of = self.of_sites
             copies = {field: np.empty_like(getattr(of, field)) for field in ("at", "again", "begins", "loads", "found")}
             self.of_sites = of._replace(**copies)
         self.keys = np.empty(_KEYS if self.of_sites is not None else 0, np.int64)
         self.rasters = [_NO_RASTER]
-        self._code: dict[tuple[Any, str], Any] = {}
         # Whether who is due has been put into the ring.
         self.in_ring = True
 
-    def _call(self, kernel: Any, *arguments: Any) -> Any:
-        """Run a kernel on arguments whose types depend on nothing but that of the potentials."""
-        key = kernel, self.state.d.dtype.char
-        try:
-            code = self._code[key]
-        except KeyError:
-            code = self._code[key] = k.entry(kernel, arguments)
-        return code(*arguments)
+    def _costs(self, summing: tables.Summing, network: Network) -> raster_kernels.Costs:
+        """What is counted when this population runs from a raster."""
+        layer, shape = self.layer, network.populations[summing.source.source].shape
+        row = layer.projections[summing.row]
+        locations, of_location = int(np.prod(spatial(shape)[:2])), raster.blocks(spatial(shape)[2])
+        clocks = np.zeros((len(summing.clocks), 6), np.int64)
+        for costs, clock in zip(clocks, layer.projections[summing.clocks], strict=True):
+            synapses, additions, toolbox = layer.records[clock[k.RECORDS], [SYNAPSES, ADDITIONS, TOOLBOX]]
+            effective = layer.effective[clock[k.NONZERO]] if clock[k.NONZERO] >= 0 else synapses
+            costs[:] = clock[k.NUMBER], 1, synapses, additions, toolbox, effective
+        scalars = [locations, of_location, row[k.RECORDS], row[k.NUMBER], row[k.NONZERO] < 0]
+        return raster_kernels.Costs(np.array(scalars, np.int64), clocks)
 
     def begin(self) -> None:
         """Go to the start of a run."""
@@ -229,18 +240,11 @@ class _Layer:
         assert self.summing is not None
         of, state, ticks = self.summing.compiled, self.state, until - since
         state.scalars[k.BOUND] += ticks * of.rise
-        operations, (projection, record, all_effective) = self.summed, self.summing_row
-        raster_kernels.count_operations(
-            source.masks, source.negative, ticks, source.length, source.locations, raster.blocks(source.channels), self.layer.records,
-            record, all_effective, scratch.raster.counts, operations[since:until],
-        )  # fmt: skip
-        for each_tick, counted in self.clocks:
-            counted[since:until] += each_tick
         height, width, channels = self.spatial
         if not self.spiking:
             self._call(
-                raster_kernels.read_out, self.layer, state, projection, of.tables.constant, source.locations, source.masks,
-                source.negative, since, ticks, source.length, scratch.ticks.split, self.tally.readout, operations,
+                raster_kernels.read_out, "", self.layer, self.costs, state, self.tally, self.summing.row, of.tables.constant, source.masks,
+                source.negative, since, ticks, source.length, scratch.ticks.split, scratch.raster.counts,
             )  # fmt: skip
             return raster.Raster(since, ticks, source.length, height * width, channels, *_NO_RASTER)
         room = raster.room(ticks, height * width, channels)
@@ -248,18 +252,13 @@ class _Layer:
         if len(buffers[0]) < room:
             buffers = np.zeros(room, np.uint32), np.zeros(room if self.signed else 0, np.uint32)
         self.rasters.append(buffers)
-        out = raster.cleared(buffers[0], room), raster.cleared(buffers[1], room)
+        out = buffers[0][:room], buffers[1][:room]
         self._call(
-            raster_kernels.integrate, *of.tables, state.d, state.net, source.masks, source.negative, ticks, source.length, *out,
-            scratch.raster,
+            raster_kernels.advance, "", *of.tables, self.layer, self.costs, state, self.tally, source.masks, source.negative, since, ticks,
+            source.length, *out, scratch.raster,
         )  # fmt: skip
-        state.scalars[[k.HEAD, k.WAITING]] = 0
         self.in_ring = False
-        found = raster.Raster(since, ticks, source.length, height * width, channels, *out)
-        first = found.count_steps(self.tally.spikes[since:until], self.tally.negative[since:until], scratch.raster.counts)
-        if first and not state.scalars[k.FIRST_TICK]:
-            state.scalars[k.FIRST_TICK] = first
-        return found
+        return raster.Raster(since, ticks, source.length, height * width, channels, *out)
 
     def _enter_ring(self, since: int) -> None:
         """From now on tick by tick: the neurons that are still due have to be in the ring."""
@@ -281,7 +280,17 @@ class _Layer:
         scalars[[k.AT, k.FIRED]] = 0
         while True:
             status = self._call(
-                sites.advance, self.layer, self.state, self.sites, scratch.sites, train, self.out, self.keys, self.tally, until
+                sites.advance,
+                self.state.d.dtype.char,
+                self.layer,
+                self.state,
+                self.sites,
+                scratch.sites,
+                train,
+                self.out,
+                self.keys,
+                self.tally,
+                until,
             )
             if status == k.DONE:
                 return self._spikes()
@@ -329,7 +338,9 @@ class _Layer:
 
     def _advance(self, train: k.Train, until: int, scratch: Workspace) -> k.Train | None:
         while True:
-            status = self._call(k.advance, self.layer, self.state, scratch.ticks, train, self.out, self.tally, until)
+            status = self._call(
+                k.advance, self.state.d.dtype.char, self.layer, self.state, scratch.ticks, train, self.out, self.tally, until
+            )
             if status == k.DONE:
                 return self._spikes()
             if status == k.OVERFLOW:
@@ -351,11 +362,12 @@ class _Layer:
         self.state, self.sites, self.in_ring = snapshot
 
 
-class _Driven:
+class _Driven(_Population):
     """A driven population during a run; counts its spikes in ``spikes`` (steps,)."""
 
     def __init__(self, job: Job, name: str, layout: DrivenLayout, spikes: IntArray):
-        self.name, self.resolution, self.refractory, self.layout = name, job.resolution, job.refractory[name], layout
+        super().__init__(name)
+        self.resolution, self.refractory, self.layout = job.resolution, job.refractory[name], layout
         self.steps, self.spikes = job.steps, spikes
         self.bits = layout.size.bit_length()
         self.padded_current = aligned_zeros(layout.v.size, np.int32)
@@ -365,15 +377,12 @@ class _Driven:
         self.rasters = [_NO_RASTER[0]]
         self.state: list[IntArray] = []
 
-    def begin(self, current: IntArray) -> None:
-        """Go to the start of a run with these currents per step."""
+    def begin(self, current: IntArray, largest: int) -> None:
+        """Go to the start of a run with these currents per step, none of them larger."""
         self.current = current
         self.first_tick = 0
-        expected, low, high = k.expect(self.layout.inverse, current, self.resolution / self.refractory)
-        # About how many spikes a tick to expect.
-        self.per_tick = expected / self.resolution
         # No potential, before or after a spike, is larger than this.
-        self.checked = self.layout.span + max(high, -low) * self.steps >= 2**31
+        self.checked = self.layout.span + largest * self.steps >= 2**31
         self.clocked = self.resolution == 1 and self.refractory == 1 and not self.checked
         if self.clocked:
             lanes = self.padded_current.reshape(self.layout.locations, -1)
@@ -386,7 +395,7 @@ class _Driven:
             if len(self.state) != 2:
                 self.state = [np.empty(len(current), np.int64) for _ in range(2)]
             self.state[1].fill(0)
-            k.first_ticks(self.layout.threshold, self.layout.v0, current, self.resolution, self.state[0])
+            self._call(k.first_ticks, "", self.layout.threshold, self.layout.v0, current, self.resolution, self.state[0])
 
     def alternate(self) -> None:
         """From now on leave the spikes of a window alone while the next ones run."""
@@ -400,6 +409,10 @@ class _Driven:
         if len(self.trains[0].tick) < room:
             self.trains[0] = _empty(room, False)
         return self.trains[0]
+
+    def per_tick(self) -> float:
+        """About how many spikes a tick to expect."""
+        return float(k.expect(self.layout.inverse, self.current, self.resolution / self.refractory)) / self.resolution
 
     def longest(self) -> int:
         """The longest window that this population can run."""
@@ -422,21 +435,20 @@ class _Driven:
         if len(buffer) < room:
             buffer = np.zeros(room, np.uint32)
         self.rasters.append(buffer)
-        masks = raster.cleared(buffer, room)
-        length = raster.chunks(ticks)[1]
-        raster_kernels.drive(v, self.padded_current, layout.theta, ticks, length, masks)
-        found = raster.Raster(since, ticks, length, layout.locations, layout.channels, masks, _NO_RASTER[1])
-        first = found.count_steps(self.spikes[since:until], self.spikes[:0], scratch.raster.counts)
+        masks, length = buffer[:room], raster.chunks(ticks)[1]
+        first = self._call(
+            raster_kernels.drive, "", v, self.padded_current, layout.theta, since, ticks, length, masks, scratch.raster.counts, self.spikes
+        )
         self.first_tick = self.first_tick or first
-        return found
+        return raster.Raster(since, ticks, length, layout.locations, layout.channels, masks, _NO_RASTER[1])
 
     def _run(self, since: int, until: int) -> k.Train | None:
         n = start = 0
         while True:
             keys = self.buffers[0]
             following, count = self.state
-            status, n, start = k.drive(
-                self.layout.threshold, self.layout.v0, self.current, count, following, self.refractory, self.resolution,
+            status, n, start = self._call(
+                k.drive, "", self.layout.threshold, self.layout.v0, self.current, count, following, self.refractory, self.resolution,
                 self.checked, since, until, self.bits, keys, n, start,
             )  # fmt: skip
             if status == k.OVERFLOW:
@@ -447,10 +459,10 @@ class _Driven:
         if len(self.buffers[1]) < n:
             self.buffers[1] = np.empty_like(self.buffers[0])
         keys, other = self.buffers
-        if k.sort_keys(keys, n, other, self.digits, self.bits, (until - since).bit_length()):
+        if self._call(k.sort_keys, "", keys, n, other, self.digits, self.bits, (until - since).bit_length()):
             self.buffers = [other, keys]
         train = self._train(n)
-        k.unpack(self.buffers[0], n, since, self.bits, self.resolution, train.tick, train.neuron, self.spikes)
+        self._call(k.unpack, "", self.buffers[0], n, since, self.bits, self.resolution, train.tick, train.neuron, self.spikes)
         return train._replace(tick=train.tick[:n], neuron=train.neuron[:n])
 
     def overflows_at(self, end: int) -> bool:
@@ -553,7 +565,7 @@ class _Run:
         self.spikes.fill(0)
         self.operations.fill(0)
         for name, driven in self.driven.items():
-            driven.begin(job.currents[name])
+            driven.begin(job.currents[name], job.largest[name])
 
     def window(self, since: int, until: int, scratch: Workspace) -> dict[str, Spikes] | None:
         """Run all populations from after ``since`` to the end of ``until``; returns their spikes, None after an overflow."""
@@ -683,7 +695,7 @@ def _window_length(state: _Run, threads: int) -> int:
         # Rasters of all populations, a bit for a neuron and tick.
         places = sum(p.layout.v.size if isinstance(p, _Driven) else p.neurons for p in state.populations)
         return max(raster.CHUNK, min(job.end, 8 * _RASTER // places))
-    rate = sum(population.per_tick for population in state.driven.values())
+    rate = sum(population.per_tick() for population in state.driven.values())
     rate += sum(len(ticks) / job.end for ticks, _ in job.events.values())
     windows = int(rate * job.end / (_WINDOW if threads == 1 else _PARALLEL_WINDOW)) + 1
     # With one left over, the other threads would have to wait for it.

@@ -45,18 +45,6 @@ class Raster:
     negative: IntArray
     _train: Train | None = field(default=None, repr=False)
 
-    def count_steps(self, spikes: IntArray, negative: IntArray, counts: IntArray) -> int:
-        """Add the spikes of each tick, and those of sign -1 among them; ``counts`` is room for CHUNK numbers.
-
-        Returns the first tick with spikes, 0 if there is none.
-        """
-        each = self.locations * blocks(self.channels)
-        first = k.count_steps(self.masks, self.ticks, self.length, each, counts, spikes)
-        if len(self.negative):
-            for total in (spikes, negative):
-                first = min(first, k.count_steps(self.negative, self.ticks, self.length, each, counts, total))
-        return self.since + 1 + first if first < self.ticks else 0
-
     def train(self) -> Train:
         """The same spikes as a list."""
         if self._train is None:
@@ -86,14 +74,6 @@ def room(ticks: int, locations: int, channels: int) -> int:
     """Places for the masks of a window."""
     number, length = chunks(ticks)
     return number * length * locations * blocks(channels) + k.BEHIND
-
-
-def cleared(buffer: IntArray, size: int) -> IntArray:
-    """So many places of a buffer, for the masks of a window; empty if the buffer is."""
-    masks = buffer[:size]
-    # What lies there of earlier windows is overwritten, but not behind the masks.
-    masks[max(0, len(masks) - k.BEHIND) :] = 0
-    return masks
 
 
 def of_train(train: Train, since: int, ticks: int, shape: Shape) -> Raster:

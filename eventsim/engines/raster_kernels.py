@@ -17,12 +17,15 @@ from eventsim.engines.layer_kernels import (
     EXIT_KIND,
     EXIT_LIMIT,
     EXITED,
+    FIRST_TICK,
+    HEAD,
     NONZERO,
     OUTPUT,
     RECORDS,
     ROLE,
     SOURCE_CHANNELS,
     STEP,
+    WAITING,
     WEIGHTS,
     append,
     compiled,
@@ -30,6 +33,7 @@ from eventsim.engines.layer_kernels import (
     inlined,
     note_readout,
 )  # fmt: skip
+from eventsim.engines.layer_kernels import NUMBER as PROJECTION_NUMBER
 from eventsim.engines.layer_kernels import PADDED as LAYER_PADDED
 
 # For what takes microseconds: giving the other threads a chance would take longer.
@@ -43,6 +47,19 @@ BEHIND = 64
     PASSES, UNIT, LIMIT, KEEP, SIGNED, FIRST, ACROSS,
 ) = range(23)  # fmt: skip
 SCALARS = 23
+
+
+# Places in Costs.scalars.
+SOURCE_LOCATIONS, SOURCE_BLOCKS, RECORD, NUMBER, ALL_EFFECTIVE = range(5)
+
+
+class Costs(NamedTuple):
+    """What the spikes that reach a population cost, and where that is counted: by the projections' numbers in the network."""
+
+    # The source's locations and masks of each, the record of its first location; the number of its projection; whether all synapses are
+    # effective.
+    scalars: Any
+    clocks: Any  # int64 (clocks, 6): the number of a clock's projection, and what a spike of it costs
 
 
 class Scratch(NamedTuple):
@@ -154,7 +171,7 @@ def _fire_row(of, row, block, current, constant, threshold, d, net, out, out_neg
 
 @compiled
 def integrate(of, weights, constant, threshold, d, net, masks, negative, ticks, length, out, out_negative, scratch):
-    """A window of a population (see the module): takes the raster of its source, writes its own."""
+    """The spikes of a window (see the module): takes the raster of the source, writes that of the population."""
     lanes, locations = of[LANES], of[HEIGHT] * of[WIDTH]
     current, words, places = scratch.currents, scratch.words, scratch.targets
     zeros, row_size = len(masks) - BEHIND, of[ACROSS] * length * lanes
@@ -178,29 +195,66 @@ def integrate(of, weights, constant, threshold, d, net, masks, negative, ticks, 
 
 
 @compiled
-def drive(v, current, threshold, ticks, length, masks):
-    """A window of driven neurons, clocked (int32 arrays of whole blocks; no potential leaves int32)."""
+def advance(
+    of, weights, constant, threshold, layer, costs, state, tally, masks, negative, since, ticks, length, out, out_negative, scratch
+):  # fmt: skip
+    """A window of a population: :func:`integrate`, and count the operations, the population's spikes and its first one."""
+    scalars = state.scalars
+    count_arrivals(layer.records, costs, tally, masks, negative, since, ticks, length, scratch.counts)
+    _end(out)
+    if len(out_negative):
+        _end(out_negative)
+    integrate(of, weights, constant, threshold, state.d, state.net, masks, negative, ticks, length, out, out_negative, scratch)
+    # For gathering, who is due has to be looked for first.
+    scalars[HEAD] = scalars[WAITING] = 0
+    each = of[OUT_HEIGHT] * of[OUT_WIDTH] * (of[PADDED] >> 5)
+    first = count_steps(out, ticks, length, each, scratch.counts, tally.spikes, since)
+    if len(out_negative):
+        count_steps(out_negative, ticks, length, each, scratch.counts, tally.negative, since)
+        first = min(first, count_steps(out_negative, ticks, length, each, scratch.counts, tally.spikes, since))
+    if first < ticks and scalars[FIRST_TICK] == 0:
+        scalars[FIRST_TICK] = since + 1 + first
+
+
+@inlined
+def _end(masks):
+    """What lies there of earlier windows is overwritten, but not behind the masks."""
+    for m in range(len(masks) - BEHIND, len(masks)):
+        masks[m] = 0
+
+
+@compiled
+def drive(v, current, threshold, since, ticks, length, masks, counts, spikes):
+    """A window of driven neurons, clocked (int32 arrays of whole blocks; no potential leaves int32).
+
+    Counts the spikes of each tick and returns the first tick with some, 0 if there is none.
+    """
     each = len(v) >> 5
     begin = 0
-    for since in range(0, ticks, length):
-        now = min(length, ticks - since)
+    _end(masks)
+    for at in range(0, ticks, length):
+        now = min(length, ticks - at)
         for i in range(0, len(v) - 32, 64):
             vectors.charge_64(v, current, threshold, i, masks, begin + (i >> 5) * length, length, now)
         if each & 1:
             vectors.charge_32(v, current, threshold, 32 * (each - 1), masks, begin + (each - 1) * length, length, now)
         begin += each * length
+    first = count_steps(masks, ticks, length, each, counts, spikes, since)
+    return since + 1 + first if first < ticks else 0
 
 
 @compiled
-def read_out(layer, state, projection, constant, locations, masks, negative, since, ticks, length, listed, readout, operations):
+def read_out(layer, costs, state, tally, projection, constant, masks, negative, since, ticks, length, listed, counts):
     """A window of a readout, or up to an exit in it: adds up the int8 weights of its spikes, and the constant at every tick (d: int32).
 
-    Counts what cannot be told from the source's location, if weights are 0: the effective operations. ``listed`` (int32) is room for the
-    channels of a source location, and SLACK more.
+    ``listed`` (int32) is room for the channels of a source location, and SLACK more.
     """
     c, s, d, of = layer.scalars, state.scalars, state.d, layer.projections[projection]
-    of_location, channel_step, effective = (of[SOURCE_CHANNELS] + 31) >> 5, of[CHANNEL_STEP], of[NONZERO]
+    locations, of_location = costs.scalars[SOURCE_LOCATIONS], costs.scalars[SOURCE_BLOCKS]
+    channel_step, effective, readout = of[CHANNEL_STEP], of[NONZERO], tally.readout
     each = locations * of_location
+    # But for the effective ones, if weights are 0: a location does not tell them.
+    count_arrivals(layer.records, costs, tally, masks, negative, since, ticks, length, counts)
     # A window tick by tick leaves its last step to the next one.
     note_readout(d, c[CHANNELS], c[LAYER_PADDED], readout, s[STEP], since)
     for t in range(ticks):
@@ -230,7 +284,7 @@ def read_out(layer, state, projection, constant, locations, masks, negative, sin
         if c[ROLE] == OUTPUT:
             decide(s, d, c[CHANNELS], c[LAYER_PADDED], since + t + 1, c[EXIT_KIND], c[EXIT_LIMIT])
         note_readout(d, c[CHANNELS], c[LAYER_PADDED], readout, since + t, since + t + 1)
-        operations[since + t, 4] += nonzero
+        tally.operations[of[PROJECTION_NUMBER], since + t, 4] += nonzero
         if s[EXITED]:
             break
     s[STEP] = since + ticks - 1
@@ -245,31 +299,36 @@ def count(masks, n):
     return found
 
 
-@brief
-def count_steps(masks, ticks, length, each, counts, spikes):
-    """Add the spikes of each tick to ``spikes``; ``each`` is the number of masks for a tick, ``counts`` room for those of a chunk.
+@compiled
+def count_steps(masks, ticks, length, each, counts, spikes, since):
+    """Add the spikes of each tick to ``spikes``, from ``since`` on.
 
-    Returns the first tick with spikes, counted from 0, or ``ticks``.
+    ``each`` is the number of masks for a tick, ``counts`` room for those of a chunk. Returns the first tick with spikes, counted from 0,
+    or ``ticks``.
     """
     begin, first = 0, ticks
-    for since in range(0, ticks, length):
+    for at in range(0, ticks, length):
         counts[:] = 0
         for m in range(begin, begin + each * length, length):
             vectors.add_counts(counts, masks, m)
-        for t in range(min(length, ticks - since)):
-            spikes[since + t] += counts[t]
+        for t in range(min(length, ticks - at)):
+            spikes[since + at + t] += counts[t]
             if counts[t] and first == ticks:
-                first = since + t
+                first = at + t
         begin += each * length
     return first
 
 
-@brief
-def count_operations(masks, negative, ticks, length, locations, of_location, records, base, effective, counts, operations):
-    """Count what the spikes of each tick cost: deliveries, synaptic events, additions, toolbox, effective (if all synapses are)."""
+@compiled
+def count_arrivals(records, costs, tally, masks, negative, since, ticks, length, counts):
+    """Count the operations of a window: those of the source's spikes, and of the clocks'."""
+    locations, of_location = costs.scalars[SOURCE_LOCATIONS], costs.scalars[SOURCE_BLOCKS]
+    base, all_effective = costs.scalars[RECORD], costs.scalars[ALL_EFFECTIVE]
+    operations = tally.operations[costs.scalars[NUMBER]]
     begin = 0
-    for since in range(0, ticks, length):
+    for at in range(0, ticks, length):
         counts[:] = 0
+        now = min(length, ticks - at)
         for location in range(locations):
             record = base + location
             # Most locations have neighbours whose spikes cost the same.
@@ -278,19 +337,24 @@ def count_operations(masks, negative, ticks, length, locations, of_location, rec
                 and records[record, ADDITIONS] == records[record - 1, ADDITIONS]
                 and records[record, TOOLBOX] == records[record - 1, TOOLBOX]
             ):
-                _note(records, record - 1, effective, counts, operations, since, min(length, ticks - since))
+                _note(records, record - 1, all_effective, counts, operations, since + at, now)
                 counts[:] = 0
             for b in range(of_location):
                 m = begin + (location * of_location + b) * length
                 vectors.add_counts(counts, masks, m)
                 if len(negative):
                     vectors.add_counts(counts, negative, m)
-        _note(records, base + locations - 1, effective, counts, operations, since, min(length, ticks - since))
+        _note(records, base + locations - 1, all_effective, counts, operations, since + at, now)
         begin += locations * of_location * length
+    for c in range(len(costs.clocks)):
+        counted = tally.operations[costs.clocks[c, 0]]
+        for t in range(since, since + ticks):
+            for i in range(5):
+                counted[t, i] += costs.clocks[c, 1 + i]
 
 
 @inlined
-def _note(records, record, effective, counts, operations, since, ticks):
+def _note(records, record, all_effective, counts, operations, since, ticks):
     synapses, additions, toolbox = records[record, SYNAPSES], records[record, ADDITIONS], records[record, TOOLBOX]
     for t in range(ticks):
         n = np.int64(counts[t])
@@ -298,7 +362,7 @@ def _note(records, record, effective, counts, operations, since, ticks):
         operations[since + t, 1] += n * synapses
         operations[since + t, 2] += n * additions
         operations[since + t, 3] += n * toolbox
-        if effective:
+        if all_effective:
             operations[since + t, 4] += n * synapses
 
 
