@@ -29,7 +29,7 @@ class Encoder:
         self._table, self._target = table, target
         self._bias = np.array(bias, np.int64)
         self._effective = table.effective_fan_out(source, target)
-        self._most = 0
+        self._most, self._largest_bias = 0, int(np.abs(self._bias).max())
         if not isinstance(table, Sparse):
             if isinstance(table, Dense) and table.pool_before == (1, 1):
                 source = (int(np.prod(source)),)  # it does not matter where its inputs lie
@@ -37,26 +37,27 @@ class Encoder:
             self._padded = -(-channels // LANES) * LANES
             weights, records, self._steps = padded_stencil(table, source, target, self._padded)
             self._weights, self._records = aligned(weights, weights.dtype), records.reshape(-1, records.shape[-1])
-            self._lanes = int(np.prod(target)) // channels * self._padded
+            self._size = int(np.prod(target))
+            self._lanes = self._size // channels * self._padded
             # The largest sum of |weights| that reaches one target.
             self._most = int(np.abs(weights.reshape(-1, self._padded).astype(np.int64)).sum(0).max())
 
     def apply(self, image: IntArray) -> tuple[IntArray, int, int]:
         """What an image of integers (int64) makes, bias included.
 
-        Returns the currents (int64, one per neuron), the largest magnitude of one, and the synapses whose weight and value are not zero.
+        Returns the currents (one per neuron; int32, or int64 if 32 bits may be too few), the largest magnitude of one, and the synapses
+        whose weight and value are not zero.
         """
         pixels = image.ravel()
         least, most, effective = map(int, survey(pixels, self._effective))
         largest = max(-least, most)
-        if isinstance(self._table, Sparse) or largest * self._most >= 2**31:
+        if isinstance(self._table, Sparse) or largest * self._most + self._largest_bias >= 2**31:
             out = self._table.apply(image, self._target).reshape(-1, len(self._bias)) + self._bias
             return out.ravel(), max(-int(out.min()), int(out.max())), effective
         sums = aligned_zeros(self._lanes, np.int32)
         values = pixels.astype(np.int32 if largest >= 2**15 else np.uint16 if least == 0 else np.int16)
         accumulate(values, self._channels, self._records, self._weights, *self._steps, sums)
-        currents = np.empty(self._lanes // self._padded * len(self._bias), np.int64)
-        return currents, finish(sums, self._padded, self._bias, currents), effective
+        return sums[: self._size], finish(sums, self._padded, self._bias), effective
 
 
 @njit(cache=True, _nrt=False, nogil=True)  # type: ignore[call-overload, untyped-decorator, unused-ignore]
@@ -70,14 +71,15 @@ def survey(values: Any, fan_out: Any) -> Any:
 
 
 @njit(cache=True, _nrt=False, nogil=True)  # type: ignore[call-overload, untyped-decorator, unused-ignore]
-def finish(sums: Any, padded: int, bias: Any, currents: Any) -> Any:
-    """Currents without padding and with the bias; returns the largest magnitude."""
+def finish(sums: Any, padded: int, bias: Any) -> Any:
+    """Move sums together where there is padding between them, and add the bias; returns the largest magnitude."""
     largest, channels = np.int64(0), len(bias)
+    step = channels if padded > channels else padded  # so that the compiler sees that they are the same without padding
     for location in range(len(sums) // padded):
         for channel in range(channels):
             current = np.int64(simd.peek(sums, location * padded + channel)) + simd.peek(bias, channel)
             largest = max(largest, abs(current))
-            simd.poke(currents, location * channels + channel, current)
+            simd.poke(sums, location * step + channel, current)
     return largest
 
 

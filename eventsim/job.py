@@ -61,7 +61,7 @@ class Job:
         Populations in topological order of the zero-delay projections.
     delay, refractory : dict of str to int
         Ticks, by projection and by driven or spiking population; a refractory period is at least 1.
-    currents : dict of str to int64 array
+    currents : dict of str to int32 array
         Current per step of each neuron, by driven population.
     largest : dict of str to int
         The largest magnitude of a current, by driven population.
@@ -242,7 +242,7 @@ class Preparation:
         currents, largest, effective = self._encoders[name].apply(image)
         if largest > POTENTIAL_MAX:
             raise InputError(f"{name}: the image makes currents up to {largest}, beyond 32 bits")
-        return currents, largest, effective
+        return currents.astype(np.int32, copy=False), largest, effective
 
 
 def prepare(
@@ -331,7 +331,7 @@ def _given_currents(name: str, population: Driven, given: Any) -> tuple[IntArray
     largest = _magnitude(array)
     if largest > POTENTIAL_MAX:
         raise InputError(f"{name}: currents must fit 32 bits")
-    return np.ascontiguousarray(array.ravel(), np.int64), largest
+    return np.ascontiguousarray(array.ravel(), np.int32), largest
 
 
 def _source_events(name: str, population: Source, given: Any, steps: int, resolution: int, seed: list[int]) -> tuple[IntArray, IntArray]:

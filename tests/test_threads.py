@@ -17,7 +17,7 @@ from test_engines import Spikes, assert_same
 import eventsim as es
 from eventsim.cli import main
 from eventsim.engines import layered
-from eventsim.engines.pipeline import Pipeline
+from eventsim.engines.pipeline import Pipeline, Plan
 from eventsim.errors import PotentialOverflow
 from eventsim.network import feed_forward_order
 
@@ -71,7 +71,7 @@ def test_pipeline_keeps_to_its_rules():
         return True
 
     finished = []
-    assert Pipeline(sources, 5, work, finished.append).run(2)
+    assert Pipeline(Plan(sources), 5, work, finished.append).run(2)
     assert sorted(order) == sorted((name, window) for name in sources for window in range(5))
     assert sorted(together) == ["b", "c"]
     assert finished == [1, 2, 3, 4, 5]
@@ -79,7 +79,7 @@ def test_pipeline_keeps_to_its_rules():
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_pipeline_stops_and_raises(threads):
-    assert not Pipeline({"a": [], "b": ["a"]}, 5, lambda name, window: (name, window) != ("b", 2)).run(threads)
+    assert not Pipeline(Plan({"a": [], "b": ["a"]}), 5, lambda name, window: (name, window) != ("b", 2)).run(threads)
 
     def fail(name, window):
         if (name, window) == ("b", 2):
@@ -87,14 +87,14 @@ def test_pipeline_stops_and_raises(threads):
         return True
 
     with pytest.raises(KeyboardInterrupt):
-        Pipeline({"a": [], "b": ["a"]}, 5, fail).run(threads)
+        Pipeline(Plan({"a": [], "b": ["a"]}), 5, fail).run(threads)
 
     def tell(windows):
         if windows == 2:
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        Pipeline({"a": [], "b": ["a"]}, 50, lambda name, window: True, tell).run(threads)
+        Pipeline(Plan({"a": [], "b": ["a"]}), 50, lambda name, window: True, tell).run(threads)
 
 
 def busy_network() -> tuple[es.Network, dict[str, np.ndarray]]:

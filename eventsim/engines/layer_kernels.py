@@ -913,18 +913,18 @@ def advance(layer, state, scratch, train, out, tally, until):
 
 
 @njit(cache=True, _nrt=False, nogil=True, fastmath=True)  # type: ignore[call-overload]
-def expect(inverse, current, most):
-    """The expected spikes per step of driven neurons; ``inverse`` is 1 / threshold by channel.
+def expect(inverse, current, most, every):
+    """About how many spikes per step driven neurons make, by every ``every``-th location; ``inverse`` is 1 / threshold by channel.
 
     A neuron makes at most ``most`` spikes a step. In which order the sum is taken is left to the compiler: it is an estimate.
     """
     channels = len(inverse)
     expected = 0.0
-    for start in range(0, len(current), channels):
+    for start in range(0, len(current), channels * every):
         for channel in range(channels):
             rate = simd.peek(current, start + channel)
             expected += min(max(rate * simd.peek(inverse, channel), 0.0), most)
-    return expected
+    return expected * every
 
 
 @compiled

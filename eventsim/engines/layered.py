@@ -22,7 +22,7 @@ from eventsim.engines import layered_tables as tables
 from eventsim.engines import queue, raster, raster_kernels
 from eventsim.engines import site_kernels as sites
 from eventsim.engines.layered_tables import DrivenLayout, Layout
-from eventsim.engines.pipeline import BUFFERS, Pipeline
+from eventsim.engines.pipeline import BUFFERS, Pipeline, Plan
 from eventsim.engines.reference import overflow_message
 from eventsim.engines.simd import LANES
 from eventsim.errors import PotentialOverflow, RunError
@@ -73,6 +73,10 @@ class Layouts:
             name: tables.compile_layout(network, name) for name, p in network.populations.items() if isinstance(p, (Spiking, Readout))
         }
         self.driven = {name: DrivenLayout(p) for name, p in network.populations.items() if isinstance(p, Driven)}
+        sources: dict[str, list[str]] = {name: [] for name in order}
+        for projection in network.projections:
+            sources[projection.target].append(projection.source)
+        self.plan = Plan(sources)
         self._dense: dict[str, Layout] | None = None
         self._idle: list[_Run] = []
 
@@ -205,8 +209,10 @@ class _Layer(_Population):
             self.spare.append(_empty(len(self.out.tick), self.signed))
             self.rasters.append(_NO_RASTER)
 
-    def _next_buffer(self) -> None:
-        """Spikes of a window go where those of the longest time ago are."""
+    def _begin_window(self) -> None:
+        """The spikes of a window go where those of the longest time ago are."""
+        scalars = self.state.scalars
+        scalars[k.AT] = scalars[k.FIRED] = 0
         self.spare.append(self.out)
         self.out = self.spare.pop(0)
 
@@ -254,8 +260,8 @@ class _Layer(_Population):
         self.rasters.append(buffers)
         out = buffers[0][:room], buffers[1][:room]
         self._call(
-            raster_kernels.advance, "", *of.tables, self.layer, self.costs, state, self.tally, source.masks, source.negative, since, ticks,
-            source.length, *out, scratch.raster,
+            raster_kernels.advance, "", *of.tables, self.layer.records, self.costs, state.scalars, state.d, state.net, self.tally,
+            source.masks, source.negative, since, ticks, source.length, *out, scratch.raster,
         )  # fmt: skip
         self.in_ring = False
         return raster.Raster(since, ticks, source.length, height * width, channels, *out)
@@ -275,9 +281,8 @@ class _Layer(_Population):
     def run_sites(self, train: k.Train, until: int, scratch: Workspace) -> k.Train | None:
         """Run to the end of a tick, site by site; returns the spikes, or None if a potential left int32."""
         assert self.sites is not None
-        self._next_buffer()
+        self._begin_window()
         scalars = self.state.scalars
-        scalars[[k.AT, k.FIRED]] = 0
         while True:
             status = self._call(
                 sites.advance,
@@ -332,8 +337,7 @@ class _Layer(_Population):
             return self.run_sites(train, until, scratch)
         if not self.in_ring:
             self._enter_ring(since)
-        self._next_buffer()
-        self.state.scalars[[k.AT, k.FIRED]] = 0
+        self._begin_window()
         return self._advance(train, until, scratch)
 
     def _advance(self, train: k.Train, until: int, scratch: Workspace) -> k.Train | None:
@@ -370,7 +374,6 @@ class _Driven(_Population):
         self.resolution, self.refractory, self.layout = job.resolution, job.refractory[name], layout
         self.steps, self.spikes = job.steps, spikes
         self.bits = layout.size.bit_length()
-        self.padded_current = aligned_zeros(layout.v.size, np.int32)
         self.buffers = [np.empty(2**14, np.int64), np.empty(2**14, np.int64)]
         self.digits = np.empty(2**k.DIGIT + 1, np.int64)
         self.trains = [_empty(0, False)]
@@ -385,8 +388,9 @@ class _Driven(_Population):
         self.checked = self.layout.span + largest * self.steps >= 2**31
         self.clocked = self.resolution == 1 and self.refractory == 1 and not self.checked
         if self.clocked:
-            lanes = self.padded_current.reshape(self.layout.locations, -1)
-            lanes[:, : self.layout.channels] = current.reshape(-1, self.layout.channels)
+            self.padded_current = current
+            if self.layout.padded > self.layout.channels:
+                self.padded_current = self.layout.lanes(current, 0)
             if len(self.state) != 1:
                 self.state = [aligned(self.layout.v, np.int32)]
             self.state[0][:] = self.layout.v
@@ -412,7 +416,11 @@ class _Driven(_Population):
 
     def per_tick(self) -> float:
         """About how many spikes a tick to expect."""
-        return float(k.expect(self.layout.inverse, self.current, self.resolution / self.refractory)) / self.resolution
+        # Some thousand neurons tell; an odd step, so that they are not all of the same columns.
+        every = self.layout.size >> 13 | 1
+        return (
+            float(self._call(k.expect, "", self.layout.inverse, self.current, self.resolution / self.refractory, every)) / self.resolution
+        )
 
     def longest(self) -> int:
         """The longest window that this population can run."""
@@ -471,7 +479,7 @@ class _Driven(_Population):
             return False
         threshold, v0 = self.layout.threshold, self.layout.v0
         current, spikes = (a.reshape(-1, len(threshold)) for a in (self.current, self.state[1]))
-        v = v0 + current * end // self.resolution - threshold * spikes
+        v = v0 + current.astype(np.int64) * end // self.resolution - threshold * spikes
         return bool(v.max() > 2**31 - 1 or v.min() < -(2**31))
 
     def snapshot(self) -> Any:
@@ -499,7 +507,7 @@ class _Run:
 
     def __init__(self, job: Job, layouts: Layouts):
         check_room(job)
-        network, self.order, self.key = job.network, layouts.order, self.key_of(job)
+        network, self.order, self.plan, self.key = job.network, layouts.order, layouts.plan, self.key_of(job)
         self.compiled = layouts.sparse if job.resolution >= _SPARSE else layouts.dense
         # Per population, all and negative; per projection.
         self.spikes = np.zeros((len(network.populations), 2, job.steps), np.int64)
@@ -511,6 +519,8 @@ class _Run:
                 self.driven[name] = _Driven(job, name, layouts.driven[name], counts[0])
             elif name in self.compiled:
                 self.layers[name] = _Layer(job, name, self.compiled[name], counts, self.operations)
+        # Whether some populations may run from rasters.
+        self.clocked = any(layer.summing is not None for layer in self.layers.values())
         self._scratch: list[Workspace] = []
         self._split = max([1, *(layout.room["source"] for layout in self.compiled.values())])
         self.populations: list[_Layer | _Driven] = [*self.layers.values(), *self.driven.values()]
@@ -602,6 +612,8 @@ class _Run:
 
     def _arrivals(self, incoming: list[Projection], trains: Mapping[str, Spikes], until: int) -> k.Train:
         """What reaches a population in the window, by tick of arrival; what arrives later is kept in ``late``."""
+        if len(incoming) == 1 and not self.job.delay[incoming[0].name]:
+            return _as_train(trains[incoming[0].source])
         parts = []
         for number, projection in enumerate(incoming):
             train, delay = _as_train(trains[projection.source]), self.job.delay[projection.name]
@@ -675,10 +687,8 @@ def run(job: Job, layouts: Layouts, recorder: Recorder, progress: Callable[[int]
         More steps than the counts have room for.
     """
     state = layouts.begin(job)
-    if threads > 1 and job.exit_rule is None:
-        end = _run_threads(state, recorder, progress, threads)
-    else:
-        end = _run_alone(state, recorder, progress)
+    ends = _window_ends(state, threads) if threads > 1 and job.exit_rule is None else [0, job.end]
+    end = _run_threads(state, recorder, progress, threads, ends) if len(ends) > 2 else _run_alone(state, recorder, progress)
     if any(population.overflows_at(end) for population in state.driven.values()):
         raise _overflow(job)
     counts = _counts(job, state, end)
@@ -686,37 +696,52 @@ def run(job: Job, layouts: Layouts, recorder: Recorder, progress: Callable[[int]
     return counts
 
 
-def _window_length(state: _Run, threads: int) -> int:
-    """Ticks in which the driven neurons and sources make about so many spikes as a window is meant to have."""
+def _window_length(state: _Run) -> int:
+    """Ticks of a window."""
     job = state.job
-    if threads == 1 and any(layer.summing is not None for layer in state.layers.values()):
-        if job.exit_rule is not None:
-            return _EXIT_WINDOW
-        # Rasters of all populations, a bit for a neuron and tick.
-        places = sum(p.layout.v.size if isinstance(p, _Driven) else p.neurons for p in state.populations)
-        return max(raster.CHUNK, min(job.end, 8 * _RASTER // places))
-    rate = sum(population.per_tick() for population in state.driven.values())
-    rate += sum(len(ticks) / job.end for ticks, _ in job.events.values())
-    windows = int(rate * job.end / (_WINDOW if threads == 1 else _PARALLEL_WINDOW)) + 1
-    # With one left over, the other threads would have to wait for it.
-    length = -(-job.end // (-(-windows // threads) * threads))
-    length = min([length, *(population.longest() for population in state.driven.values())])
+    if state.clocked:
+        return _longest_window(state) if job.exit_rule is None else _EXIT_WINDOW
+    windows = int(_expected_spikes(state) / _WINDOW) + 1
+    length = min(_longest_window(state), -(-job.end // windows))
     if job.exit_rule is not None:
         return min(length, job.resolution)
     return -(-length // job.resolution) * job.resolution if length > job.resolution else length
 
 
 def _window_ends(state: _Run, threads: int) -> list[int]:
-    """The ticks after which windows begin, and the last one.
+    """The ticks after which windows begin, and the last one, for several threads; one window if the run is too short to be shared.
 
-    The first window is shorter: all threads but one wait for it.
+    The first one is half as long as the others, since all threads but one wait for it; the last one is a bit shorter, too: in the end
+    one thread may have to wait for another.
     """
-    end, length = state.job.end, _window_length(state, threads)
-    windows = -(-end // length)
-    first = max(1, 2 * length // 3) if windows > 2 else length
-    rest = -(-(end - first) // max(1, windows - 1))
-    rest = min([rest, *(population.longest() for population in state.driven.values())])
-    return [0, *range(first, end, max(1, rest)), end]
+    end, longest = state.job.end, _longest_window(state)
+    windows = int(_expected_spikes(state) / _PARALLEL_WINDOW) + 1
+    if windows > 1 and not state.clocked:
+        # With one left over, the other threads would have to wait for it.
+        windows = -(-windows // threads) * threads
+    elif windows > 1:
+        # Each window costs something at every location; what is left to do at the end is shared by these.
+        windows = min(windows, threads + 1)
+    windows = max(windows, -(-end // longest))
+    if windows < 3:
+        return [0, *range(-(-end // windows), end, -(-end // windows)), end]
+    length = max(1, min(longest, 8 * end // (8 * windows - 5)))
+    return [0, *range(max(1, length // 2), end, length), end]
+
+
+def _longest_window(state: _Run) -> int:
+    """Ticks for which there is room: for the keys of driven neurons, and for the rasters of all populations (a bit a neuron and tick)."""
+    longest = min([state.job.end, *(population.longest() for population in state.driven.values())])
+    if not state.clocked:
+        return longest
+    places = sum(p.layout.v.size if isinstance(p, _Driven) else p.neurons for p in state.populations)
+    return min(longest, max(raster.CHUNK, 8 * _RASTER // places))
+
+
+def _expected_spikes(state: _Run) -> float:
+    """About how many spikes driven neurons and sources make in the run."""
+    rate = sum(population.per_tick() for population in state.driven.values())
+    return rate * state.job.end + sum(len(ticks) for ticks, _ in state.job.events.values())
 
 
 def _as_train(spikes: Spikes) -> k.Train:
@@ -736,7 +761,7 @@ def _record(recorder: Recorder, network: Network, name: str, spikes: Spikes) -> 
 def _run_alone(state: _Run, recorder: Recorder, progress: Callable[[int], None] | None) -> int:
     """Window by window; returns the last tick."""
     job, network = state.job, state.job.network
-    (scratch,), length = state.scratch(1), _window_length(state, 1)
+    (scratch,), length = state.scratch(1), _window_length(state)
     output = state.layers[network.output] if network.output is not None else None
     since = 0
     while since < job.end:
@@ -762,10 +787,9 @@ def _run_alone(state: _Run, recorder: Recorder, progress: Callable[[int], None] 
     return since
 
 
-def _run_threads(state: _Run, recorder: Recorder, progress: Callable[[int], None] | None, threads: int) -> int:
+def _run_threads(state: _Run, recorder: Recorder, progress: Callable[[int], None] | None, threads: int, ends: list[int]) -> int:
     """Several windows at the same time, each in other populations (:class:`Pipeline`); returns the last tick."""
     job, network = state.job, state.job.network
-    ends = _window_ends(state, threads)
     for population in state.populations:
         population.alternate()
     scratches = state.scratch(threads)
@@ -774,13 +798,12 @@ def _run_threads(state: _Run, recorder: Recorder, progress: Callable[[int], None
     one_at_a_time = threading.Lock()
 
     def work(name: str, window: int) -> bool:
-        scratch = scratches.pop()
-        since, until = ends[window], ends[window + 1]
-        train = state.population(name, since, until, trains[window % BUFFERS], scratch)
+        scratch, here = scratches.pop(), trains[window % BUFFERS]
+        train = state.population(name, ends[window], ends[window + 1], here, scratch)
         scratches.append(scratch)
         if train is None:
             return False
-        trains[window % BUFFERS][name] = train
+        here[name] = train
         with one_at_a_time:
             _record(recorder, network, name, train)
         return True
@@ -789,10 +812,7 @@ def _run_threads(state: _Run, recorder: Recorder, progress: Callable[[int], None
         if progress is not None:
             progress(ends[windows])
 
-    sources: dict[str, list[str]] = {name: [] for name in state.order}
-    for projection in network.projections:
-        sources[projection.target].append(projection.source)
-    if not Pipeline(sources, len(ends) - 1, work, done).run(threads):
+    if not Pipeline(state.plan, len(ends) - 1, work, done).run(threads):
         raise _overflow(job)
     return job.end
 

@@ -25,6 +25,31 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_helpers.cache_clear)
 
 
+class Plan:
+    """Who waits for whom in a pipeline.
+
+    Parameters
+    ----------
+    sources : mapping of str to sequence of str
+        The names, in topological order, and those that each of them reads.
+    """
+
+    def __init__(self, sources: Mapping[str, Sequence[str]]):
+        self.names = list(sources)
+        number = {name: i for i, name in enumerate(self.names)}
+        self.sources = [[number[source] for source in read] for read in sources.values()]
+        self.targets: list[list[int]] = [[] for _ in self.names]
+        for i, read in enumerate(self.sources):
+            for source in read:
+                self.targets[source].append(i)
+        # How many names have to be run after a window of this one, at least.
+        self.after = [0] * len(self.names)
+        for i in reversed(range(len(self.names))):
+            self.after[i] = max([self.after[target] + 1 for target in self.targets[i]], default=0)
+        # Who may be able to run once this one has.
+        self.near = [[i, *targets, *read] for i, (targets, read) in enumerate(zip(self.targets, self.sources, strict=True))]
+
+
 class Pipeline:
     """Runs ``work(name, window)`` for all names and windows 0..windows-1, on several threads.
 
@@ -33,8 +58,7 @@ class Pipeline:
 
     Parameters
     ----------
-    sources : mapping of str to sequence of str
-        The names, in topological order, and those that each of them reads.
+    plan : Plan
     windows : int
     work : callable
         Returns False to stop everything.
@@ -42,107 +66,106 @@ class Pipeline:
         Called with the number of windows that all names have done, whenever it grows.
     """
 
-    def __init__(
-        self,
-        sources: Mapping[str, Sequence[str]],
-        windows: int,
-        work: Callable[[str, int], bool],
-        done: Callable[[int], None] | None = None,
-    ):
-        self._windows, self._work, self._tell = windows, work, done
-        targets: dict[str, list[str]] = {name: [] for name in sources}
-        for name, read in sources.items():
-            for source in read:
-                targets[source].append(name)
-        # How many names have to be run after a window of this one, at least.
-        after: dict[str, int] = {}
-        for name in reversed(targets):
-            after[name] = max([after[target] + 1 for target in targets[name]], default=0)
-        self._order = [(name, after[name], read, targets[name]) for name, read in sources.items()]
-        self._done = dict.fromkeys(sources, 0)
-        self._running: set[str] = set()
-        self._last: dict[str, int] = {}
+    def __init__(self, plan: Plan, windows: int, work: Callable[[str, int], bool], done: Callable[[int], None] | None = None):
+        self._plan, self._windows, self._work, self._tell = plan, windows, work, done
+        self._done = [0] * len(plan.names)
+        self._running: set[int] = set()
+        self._ready = {i for i in range(len(plan.names)) if self._may_run(i)}
+        # The threads that ran them last.
+        self._last = [0] * len(plan.names)
         self._waiting = 0
         self._finished = 0
         self._stopped = False
         self._error: BaseException | None = None
-        self._change = threading.Condition()
+        self._change = threading.Condition(threading.Lock())
 
     def run(self, threads: int) -> bool:
         """Run everything; returns whether it was not stopped. What ``work`` and ``done`` raise is raised here."""
-        others = [_helpers(threads - 1).submit(self._serve) for _ in range(1, threads)]
+        helpers = _helpers(threads - 1) if threads > 1 else None
+        for _ in range(1, threads):
+            assert helpers is not None
+            helpers.submit(self._serve)
         self._serve()
-        for other in others:
-            # One that has not begun yet, the helpers being busy with another run, is not needed any more.
-            if not other.cancel():
-                other.result()
+        # The others have to wake up yet and see that nothing is left to do: nobody waits for that. After a stop some may be at work.
+        with self._change:
+            while self._running:
+                self._wait()
         if self._error is not None:
             raise self._error
         return not self._stopped
 
     def _serve(self) -> None:
-        me = threading.get_ident()
-        name, going_on = None, True
+        me, work, names, change = threading.get_ident(), self._work, self._plan.names, self._change
+        i, going_on = -1, True
         while True:
-            with self._change:
-                if name is not None:
-                    self._finish(name, going_on)
-                while (name := self._ready(me)) is None and not self._over():
-                    self._waiting += 1
-                    self._change.wait()
-                    self._waiting -= 1
-                if name is None or self._over():
+            with change:
+                if i >= 0:
+                    self._finish(i, going_on)
+                while not self._ready and not self._over():
+                    self._wait()
+                if self._over():
+                    change.notify_all()
                     return
-                self._running.add(name)
-                self._last[name] = me
-                window = self._done[name]
+                i = self._take(me)
+                if self._ready and self._waiting:
+                    change.notify()
+                window = self._done[i]
             try:
-                going_on = self._work(name, window)
+                going_on = work(names[i], window)
             except BaseException as error:  # it belongs to the caller of run()
                 going_on = False
                 self._error = self._error or error
 
-    def _finish(self, name: str, going_on: bool) -> None:
+    def _wait(self) -> None:
+        self._waiting += 1
+        self._change.wait()
+        self._waiting -= 1
+
+    def _finish(self, i: int, going_on: bool) -> None:
         """A window of a name is done."""
-        self._running.discard(name)
-        self._done[name] += 1
+        done = self._done
+        self._running.discard(i)
+        done[i] += 1
         self._stopped |= not going_on
-        if self._done[name] == self._finished + 1:
-            finished = min(self._done.values())
-            if finished > self._finished:
-                self._finished = finished
-                try:
-                    if self._tell is not None:
-                        self._tell(finished)
-                except BaseException as error:  # the other threads must not wait for this one
-                    self._stopped = True
-                    self._error = self._error or error
-        if self._waiting:
-            self._change.notify_all()
+        for near in self._plan.near[i]:
+            if near not in self._ready and self._may_run(near):
+                self._ready.add(near)
+        finished = min(done)
+        if finished > self._finished:
+            self._finished = finished
+            try:
+                if self._tell is not None:
+                    self._tell(finished)
+            except BaseException as error:  # the other threads must not wait for this one
+                self._stopped = True
+                self._error = self._error or error
 
     def _over(self) -> bool:
         return self._stopped or self._finished == self._windows
 
-    def _ready(self, me: int) -> str | None:
-        """Of the names that may run, the one before which most windows of itself and others have to wait; among equals one of this thread.
+    def _may_run(self, i: int) -> bool:
+        done, window = self._done, self._done[i]
+        if window == self._windows or i in self._running:
+            return False
+        for source in self._plan.sources[i]:
+            if done[source] <= window:
+                return False
+        return all(done[target] > window - BUFFERS for target in self._plan.targets[i])
 
-        So no long chain is left to one thread at the end. What a population works with is in the caches of the processor that ran its
-        window before.
+    def _take(self, me: int) -> int:
+        """Of the names that may run, the one before which most windows of itself and others have to wait.
+
+        So no long chain is left to one thread at the end. Among equals one that no other thread ran last (what a population works with
+        is in the caches of the processor that ran its window before), and of those the last one in the order: it has others wait for it
+        soonest.
         """
-        best, best_rank, done, windows = None, 2 * self._windows, self._done, self._windows
-        # This is asked for every window of every name: no generators here.
-        for name, after, read, targets in self._order:
-            window = done[name]
-            rank = 2 * (window - after) + (self._last.get(name, me) != me)
-            if rank >= best_rank or window == windows or name in self._running:
-                continue
-            for source in read:
-                if done[source] <= window:
-                    break
-            else:
-                for target in targets:
-                    if done[target] <= window - BUFFERS:
-                        break
-                else:
-                    best, best_rank = name, rank
+        done, after, last = self._done, self._plan.after, self._last
+        best, best_rank = -1, (0, False, 0)
+        for i in self._ready:
+            rank = done[i] - after[i], last[i] not in (0, me), -i
+            if best < 0 or rank < best_rank:
+                best, best_rank = i, rank
+        self._ready.discard(best)
+        self._running.add(best)
+        self._last[best] = me
         return best

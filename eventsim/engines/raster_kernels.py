@@ -196,15 +196,15 @@ def integrate(of, weights, constant, threshold, d, net, masks, negative, ticks, 
 
 @compiled
 def advance(
-    of, weights, constant, threshold, layer, costs, state, tally, masks, negative, since, ticks, length, out, out_negative, scratch
+    of, weights, constant, threshold, records, costs, scalars, d, net, tally, masks, negative, since, ticks, length, out, out_negative,
+    scratch,
 ):  # fmt: skip
     """A window of a population: :func:`integrate`, and count the operations, the population's spikes and its first one."""
-    scalars = state.scalars
-    count_arrivals(layer.records, costs, tally, masks, negative, since, ticks, length, scratch.counts)
+    count_arrivals(records, costs, tally, masks, negative, since, ticks, length, scratch.counts)
     _end(out)
     if len(out_negative):
         _end(out_negative)
-    integrate(of, weights, constant, threshold, state.d, state.net, masks, negative, ticks, length, out, out_negative, scratch)
+    integrate(of, weights, constant, threshold, d, net, masks, negative, ticks, length, out, out_negative, scratch)
     # For gathering, who is due has to be looked for first.
     scalars[HEAD] = scalars[WAITING] = 0
     each = of[OUT_HEIGHT] * of[OUT_WIDTH] * (of[PADDED] >> 5)

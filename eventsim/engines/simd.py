@@ -495,14 +495,14 @@ def _peek(typing_context: Any, array: Any, i: Any) -> Any:
 
 @intrinsic
 def _poke(typing_context: Any, array: Any, i: Any, value: Any) -> Any:
-    """Set an element of a contiguous array of int64 by its flat place, as unchecked as :func:`_peek`."""
+    """Set an element of a contiguous array by its flat place, as unchecked as :func:`_peek`."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         data = context.make_array(signature.args[0])(context, builder, args[0]).data
         builder.store(args[2], builder.gep(data, [args[1]]))
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, types.int64), generate
+    return types.void(array, types.intp, array.dtype), generate
 
 
 @intrinsic
