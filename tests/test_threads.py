@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import re
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,7 @@ def test_threads_change_nothing(resolution, monkeypatch):
                 layered.run(job, layouts, Spikes(), threads=3)
             continue
         with monkeypatch.context() as patch:
+            patch.setattr(layered, "_WINDOW", 7)
             patch.setattr(layered, "_PARALLEL_WINDOW", 5)
             found = Spikes()
             told: list[int] = []
@@ -97,6 +99,25 @@ def test_pipeline_stops_and_raises(threads):
         Pipeline(Plan({"a": [], "b": ["a"]}), 50, lambda name, window: True, tell).run(threads)
 
 
+def test_pipeline_leaves_nobody_at_work():
+    """After a stop ``run`` waits for what others have begun."""
+    begun, stopped, ended = threading.Event(), threading.Event(), []
+
+    def work(name, window):
+        if name == "slow":
+            begun.set()
+            stopped.wait(20)
+            time.sleep(0.05)
+            ended.append(name)
+            return True
+        begun.wait(20)
+        stopped.set()
+        return False
+
+    assert not Pipeline(Plan({"slow": [], "stops": []}), 1, work).run(2)
+    assert ended == ["slow"]
+
+
 def busy_network() -> tuple[es.Network, dict[str, np.ndarray]]:
     rng = np.random.default_rng(0)
     net = es.Network()
@@ -119,10 +140,10 @@ def test_a_short_first_window_and_long_ones(monkeypatch):
         return lengths[-1]
 
     monkeypatch.setattr(layered, "_window_ends", noted)
-    for spikes in (200, 3000, 9000):
+    for threads, spikes in ((2, 200), (5, 200), (4, 5000)):
         monkeypatch.setattr(layered, "_PARALLEL_WINDOW", spikes)
         for steps in (23, 71):
-            one, two = (simulator.run(inputs, steps=steps, resolution=1, threads=threads) for threads in (1, 2))
+            one, two = (simulator.run(inputs, steps=steps, resolution=1, threads=n) for n in (1, threads))
             for name in ("in", "hidden"):
                 for found, right in zip(two.spikes(name), one.spikes(name), strict=True):
                     np.testing.assert_array_equal(found, right)
@@ -130,8 +151,27 @@ def test_a_short_first_window_and_long_ones(monkeypatch):
             windows = np.diff(lengths[-1])
             assert windows.sum() == steps
             assert windows.min() > 0
-            assert len(windows) < 3 or windows.max() == 1 or windows[0] < windows[1]
+            assert len(windows) <= threads + 1
+            assert len(windows) < 3 or windows[0] < windows[1] == windows.max()
     assert len({len(ends) for ends in lengths}) > 2
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5, 9])
+@pytest.mark.parametrize("resolution", [1, 2**20])
+def test_runs_of_a_few_ticks(steps, resolution, monkeypatch):
+    """Fewer than windows would be wanted, clocked."""
+    monkeypatch.setattr(layered, "_WINDOW", 7)
+    monkeypatch.setattr(layered, "_PARALLEL_WINDOW", 3)
+    net, inputs = busy_network()
+    one, many = (es.run(net, inputs, steps=steps, resolution=resolution, threads=threads) for threads in (1, 4))
+    assert_same(one.counts, many.counts)
+
+
+def test_small_runs_are_not_shared(monkeypatch):
+    """To hand over the windows takes longer than they do."""
+    monkeypatch.setattr(layered, "_run_threads", None)
+    net, inputs = busy_network()
+    assert es.run(net, inputs, steps=20, resolution=1, threads=2).total_spikes > 1000
 
 
 def test_several_runs_at_a_time_share_the_helpers():

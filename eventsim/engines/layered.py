@@ -31,8 +31,8 @@ from eventsim.network import Driven, Network, Projection, Readout, Spiking, feed
 from eventsim.tables import Conv2d, Dense, IntArray, spatial
 
 # Spikes of driven neurons that a window is meant to have: enough to be worth its overhead. With several threads there have to be some
-# windows for them to work on at a time.
-_WINDOW, _PARALLEL_WINDOW = 2**18, 2**17
+# windows for them to work on at a time, none with fewer than so many.
+_WINDOW, _PARALLEL_WINDOW = 2**18, 2**15
 # Clocked windows are as long as the rasters of all populations together have room for in so many bytes; with an exit rule they have so
 # many ticks, since the last one may have to be run again.
 _RASTER, _EXIT_WINDOW = 2**23, 8
@@ -715,17 +715,13 @@ def _window_ends(state: _Run, threads: int) -> list[int]:
     one thread may have to wait for another.
     """
     end, longest = state.job.end, _longest_window(state)
-    windows = int(_expected_spikes(state) / _PARALLEL_WINDOW) + 1
-    if windows > 1 and not state.clocked:
-        # With one left over, the other threads would have to wait for it.
-        windows = -(-windows // threads) * threads
-    elif windows > 1:
-        # Each window costs something at every location; what is left to do at the end is shared by these.
-        windows = min(windows, threads + 1)
-    windows = max(windows, -(-end // longest))
+    spikes = _expected_spikes(state)
+    # Each window costs something, clocked at every location.
+    most = threads + 1 if state.clocked else max(2 * threads, int(spikes / _WINDOW) + 1)
+    windows = max(min(most, int(spikes / _PARALLEL_WINDOW) + 1), -(-end // longest))
     if windows < 3:
         return [0, *range(-(-end // windows), end, -(-end // windows)), end]
-    length = max(1, min(longest, 8 * end // (8 * windows - 5)))
+    length = min(longest, -(-8 * end // (8 * windows - 5)))
     return [0, *range(max(1, length // 2), end, length), end]
 
 
