@@ -73,13 +73,16 @@ def survey(values: Any, fan_out: Any) -> Any:
 @njit(cache=True, _nrt=False, nogil=True)  # type: ignore[call-overload, untyped-decorator, unused-ignore]
 def finish(sums: Any, padded: int, bias: Any) -> Any:
     """Move sums together where there is padding between them, and add the bias; returns the largest magnitude."""
-    largest, channels = np.int64(0), len(bias)
-    step = channels if padded > channels else padded  # so that the compiler sees that they are the same without padding
-    for location in range(len(sums) // padded):
+    largest, channels, place = np.int64(0), len(bias), 0
+    for start in range(0, len(sums), padded):
         for channel in range(channels):
-            current = np.int64(simd.peek(sums, location * padded + channel)) + simd.peek(bias, channel)
+            current = np.int64(simd.peek(sums, start + channel)) + simd.peek(bias, channel)
             largest = max(largest, abs(current))
-            simd.poke(sums, location * step + channel, current)
+            simd.poke(sums, start + channel, current)
+        if place < start:
+            for channel in range(channels):
+                simd.poke(sums, place + channel, simd.peek(sums, start + channel))
+        place += channels
     return largest
 
 

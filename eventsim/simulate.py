@@ -90,7 +90,8 @@ class Simulator:
         seed : int
             Of Poisson sources.
         threads : int
-            Threads that share the run, with the same result; engine "layered" without an exit rule takes more than one.
+            Threads that share the run, with the same result; engine "layered" without an exit rule takes more than one, if there are
+            spikes enough to gain by it.
         progress : callable, optional
             Called now and then with the current tick.
         about : mapping, optional

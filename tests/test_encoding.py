@@ -64,6 +64,26 @@ def test_compiled_encoder_is_the_table(name, largest):
         assert effective == sum(np.count_nonzero(synapses[i]) for i in np.flatnonzero(image))
 
 
+@pytest.mark.parametrize("channels", range(1, 10))
+def test_compiled_encoder_takes_any_number_of_inputs_at_a_location(channels):
+    """Four of them at a time, and what is left; at the border they have fewer synapses."""
+    rng = np.random.default_rng(channels)
+    table = es.Conv2d(rng.integers(-100, 101, (3, 3, channels, 40)), padding=1)
+    encoder = Encoder(table, np.zeros(40, int), (5, 4, channels), (5, 4, 40))
+    for density in (0.2, 0.6, 1):
+        image = rng.integers(-300, 301, (5, 4, channels)) * (rng.random((5, 4, channels)) < density)
+        np.testing.assert_array_equal(encoder.apply(image)[0], table.apply(image, (5, 4, 40)))
+
+
+def test_currents_that_only_the_bias_makes_large():
+    table = es.Dense(np.array([[1, -1]]))
+    for bias, size in (([2**31 - 6, 0], 4), ([2**31 - 5, 0], 8), ([0, 5 - 2**31], 8)):
+        currents, largest, _ = Encoder(table, bias, (1, 1, 1), (2,)).apply(np.array([[[5]]]))
+        assert currents.tolist() == [bias[0] + 5, bias[1] - 5]
+        assert largest == max(map(abs, currents.tolist()))
+        assert currents.itemsize == size
+
+
 def test_rates_are_those_of_the_pixels():
     net = driven(ENCODERS["conv"])
     image = np.full((4, 4, 2), 51, np.uint8)

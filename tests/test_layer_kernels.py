@@ -343,6 +343,15 @@ def test_peeking():
     assert peek(array, 7) == simd._numpy_peek(array, 7) == 7
 
 
+def test_expected_spikes():
+    rng = np.random.default_rng(8)
+    threshold, current = rng.integers(50, 200, 5), rng.integers(-100, 1000, (12, 5)).astype(np.int32)
+    rates = np.clip(current / threshold, 0, 3)
+    for every in (1, 5):
+        found = k.expect(1 / threshold, current.ravel(), 3.0, every)
+        assert found == pytest.approx(every * rates[::every].sum(), rel=1e-12)
+
+
 @pytest.mark.parametrize("resolution", [1, 3, 2**20, 2**40])
 @pytest.mark.parametrize("refractory", [1, 4])
 def test_driven_neurons_in_closed_form(resolution, refractory):

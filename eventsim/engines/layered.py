@@ -187,6 +187,11 @@ class _Layer(_Population):
         scalars = [locations, of_location, row[k.RECORDS], row[k.NUMBER], row[k.NONZERO] < 0]
         return raster_kernels.Costs(np.array(scalars, np.int64), clocks)
 
+    @property
+    def _kind(self) -> str:
+        """What the types of the state depend on."""
+        return self.state.d.dtype.char
+
     def begin(self) -> None:
         """Go to the start of a run."""
         state, start = self.state, self.start
@@ -285,17 +290,7 @@ class _Layer(_Population):
         scalars = self.state.scalars
         while True:
             status = self._call(
-                sites.advance,
-                self.state.d.dtype.char,
-                self.layer,
-                self.state,
-                self.sites,
-                scratch.sites,
-                train,
-                self.out,
-                self.keys,
-                self.tally,
-                until,
+                sites.advance, self._kind, self.layer, self.state, self.sites, scratch.sites, train, self.out, self.keys, self.tally, until
             )
             if status == k.DONE:
                 return self._spikes()
@@ -342,9 +337,7 @@ class _Layer(_Population):
 
     def _advance(self, train: k.Train, until: int, scratch: Workspace) -> k.Train | None:
         while True:
-            status = self._call(
-                k.advance, self.state.d.dtype.char, self.layer, self.state, scratch.ticks, train, self.out, self.tally, until
-            )
+            status = self._call(k.advance, self._kind, self.layer, self.state, scratch.ticks, train, self.out, self.tally, until)
             if status == k.DONE:
                 return self._spikes()
             if status == k.OVERFLOW:

@@ -81,11 +81,15 @@ class Pipeline:
 
     def run(self, threads: int) -> bool:
         """Run everything; returns whether it was not stopped. What ``work`` and ``done`` raise is raised here."""
-        helpers = _helpers(threads - 1) if threads > 1 else None
         for _ in range(1, threads):
-            assert helpers is not None
-            helpers.submit(self._serve)
-        self._serve()
+            _helpers(threads - 1).submit(self._serve)
+        try:
+            self._serve()
+        except BaseException:  # Ctrl-C where nobody defers it
+            with self._change:
+                self._stopped = True
+                self._change.notify_all()
+            raise
         # The others have to wake up yet and see that nothing is left to do: nobody waits for that. After a stop some may be at work.
         with self._change:
             while self._running:
