@@ -87,8 +87,9 @@ def test_many_spikes_of_a_location_when_all_neurons_wait_to_fire_again():
     np.testing.assert_array_equal(found.spikes("a").neurons, expected.spikes("a").neurons)
 
 
-def test_runs_follow_each_other_in_the_same_arrays():
+def test_runs_follow_each_other_in_the_same_arrays(monkeypatch):
     """What a run leaves must not reach the next one, whatever differs between them."""
+    monkeypatch.setattr(layered, "_PARALLEL_WINDOW", 5)  # so that threads share runs as short as these
     rng = np.random.default_rng(3)
     net, image = network(rng, 64, 1, True, 0.5)
     simulator, other = es.Simulator(net), rng.integers(0, 256, image.shape, dtype=np.uint8)

@@ -390,6 +390,7 @@ def test_potentials_near_the_limit_are_run_tick_by_tick(windows, monkeypatch, si
 def test_a_shorter_window_in_the_same_room(monkeypatch):
     """What the window before left behind its last tick is no spike."""
     monkeypatch.setattr(layered, "_window_length", lambda *_: 66)
+    monkeypatch.setattr(layered, "_window_ends", lambda *_: [0, 66, 131])
     assert raster.room(66, 4, 32) == raster.room(65, 4, 32)
     net = es.Network()
     net.driven("in", (2, 2, 32), 10)

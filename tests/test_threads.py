@@ -25,8 +25,23 @@ from eventsim.network import feed_forward_order
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.fixture
+def shared(monkeypatch):
+    """However short, runs are shared; counts them."""
+    run, calls = layered._run_threads, []
+
+    def noted(*args):
+        calls.append(args)
+        return run(*args)
+
+    monkeypatch.setattr(layered, "_WINDOW", 7)
+    monkeypatch.setattr(layered, "_PARALLEL_WINDOW", 5)
+    monkeypatch.setattr(layered, "_run_threads", noted)
+    return calls
+
+
 @pytest.mark.parametrize("resolution", [1, 64, 2**20])
-def test_threads_change_nothing(resolution, monkeypatch):
+def test_threads_change_nothing(resolution, shared):
     """On random networks, in many short windows, delays included."""
     tried = 0
     for salt in range(60):
@@ -41,17 +56,15 @@ def test_threads_change_nothing(resolution, monkeypatch):
             with pytest.raises(PotentialOverflow, match=re.escape(str(error))):
                 layered.run(job, layouts, Spikes(), threads=3)
             continue
-        with monkeypatch.context() as patch:
-            patch.setattr(layered, "_WINDOW", 7)
-            patch.setattr(layered, "_PARALLEL_WINDOW", 5)
-            found = Spikes()
-            told: list[int] = []
-            assert_same(counts, layered.run(job, layouts, found, told.append, threads=3))
+        found = Spikes()
+        told: list[int] = []
+        assert_same(counts, layered.run(job, layouts, found, told.append, threads=3))
         assert found.all() == expected.all()
         assert told == sorted(told)
         assert told[-1] == job.end
         tried += 1
     assert tried > 10
+    assert len(shared) > 10
 
 
 def test_pipeline_keeps_to_its_rules():
@@ -158,13 +171,12 @@ def test_a_short_first_window_and_long_ones(monkeypatch):
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 5, 9])
 @pytest.mark.parametrize("resolution", [1, 2**20])
-def test_runs_of_a_few_ticks(steps, resolution, monkeypatch):
+def test_runs_of_a_few_ticks(steps, resolution, shared):
     """Fewer than windows would be wanted, clocked."""
-    monkeypatch.setattr(layered, "_WINDOW", 7)
-    monkeypatch.setattr(layered, "_PARALLEL_WINDOW", 3)
     net, inputs = busy_network()
     one, many = (es.run(net, inputs, steps=steps, resolution=resolution, threads=threads) for threads in (1, 4))
     assert_same(one.counts, many.counts)
+    assert len(shared) == (steps > 1 or resolution > 1)
 
 
 def test_small_runs_are_not_shared(monkeypatch):
@@ -174,7 +186,7 @@ def test_small_runs_are_not_shared(monkeypatch):
     assert es.run(net, inputs, steps=20, resolution=1, threads=2).total_spikes > 1000
 
 
-def test_several_runs_at_a_time_share_the_helpers():
+def test_several_runs_at_a_time_share_the_helpers(shared):
     net, inputs = busy_network()
     expected = es.run(net, inputs, steps=40, resolution=1).counts
     found = {}
@@ -188,16 +200,18 @@ def test_several_runs_at_a_time_share_the_helpers():
     for thread in together:
         thread.join(60)
     assert sorted(found) == [0, 1, 2]
+    assert len(shared) == 3
     for counts in found.values():
         assert_same(expected, counts)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_fork_has_helpers_of_its_own():
+def test_a_fork_has_helpers_of_its_own(shared):
     """Threads do not live on in a forked process, and a run there must not wait for them."""
     net, inputs = busy_network()
     es.run(net, inputs, steps=5, threads=2)
+    assert len(shared) == 1
     child = multiprocessing.get_context("fork").Process(target=es.run, args=(net, inputs), kwargs={"steps": 5, "threads": 2})
     child.start()
     child.join(60)

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from weakref import ref
 
 # With two, a short first window would have its sources wait for longer ones.
 BUFFERS = 3
@@ -82,7 +83,7 @@ class Pipeline:
     def run(self, threads: int) -> bool:
         """Run everything; returns whether it was not stopped. What ``work`` and ``done`` raise is raised here."""
         for _ in range(1, threads):
-            _helpers(threads - 1).submit(self._serve)
+            _helpers(threads - 1).submit(_help, ref(self))
         try:
             self._serve()
         except BaseException:  # Ctrl-C where nobody defers it
@@ -173,3 +174,9 @@ class Pipeline:
         self._running.add(best)
         self._last[best] = me
         return best
+
+
+def _help(pipeline: ref[Pipeline]) -> None:
+    """Work for a pipeline, if it is still there: the helpers may have been busy with another one all the time."""
+    if (found := pipeline()) is not None:
+        found._serve()
