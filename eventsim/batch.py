@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -85,27 +86,38 @@ class Runner:
 
 
 _runner: Runner
+_stop: Event
 
 
-def _start(settings: Settings) -> None:
-    global _runner
+def _start(settings: Settings, stop: Event) -> None:
+    global _runner, _stop
     # Ctrl-C is for the parent, which then stops us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _runner = Runner(settings)
+    _runner, _stop = Runner(settings), stop
     _runner.simulator.compile(settings.run.get("engine", "auto"))
 
 
+def _go_on(tick: int = 0) -> None:
+    if _stop.is_set():
+        raise KeyboardInterrupt
+
+
 def _run(path: str, trace: Path | None) -> Outcome:
-    outcome = _runner.run(path, trace)
+    _go_on()
+    outcome = _runner.run(path, trace, _go_on)
     # The summary says it all, and is much less to send.
     outcome.result = None
     return outcome
 
 
 def run_in_processes(settings: Settings, inputs: list[tuple[str, Path | None]], processes: int) -> Iterator[Outcome]:
-    """Outcomes of (input, trace) pairs in their order, so many at a time, each in a process of its own. They carry no result."""
+    """Outcomes of (input, trace) pairs in their order, so many at a time, each in a process of its own. They carry no result.
+
+    Runs that are under way when the iterator is closed, or when Ctrl-C is pressed, stop where they are.
+    """
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(processes, len(inputs)), context, initializer=_start, initargs=(settings,)) as pool:
+    stop = context.Event()
+    with ProcessPoolExecutor(min(processes, len(inputs)), context, initializer=_start, initargs=(settings, stop)) as pool:
         try:
             with DeferredInterrupt() as interrupt:
                 futures = [pool.submit(_run, path, trace) for path, trace in inputs]
@@ -113,4 +125,5 @@ def run_in_processes(settings: Settings, inputs: list[tuple[str, Path | None]], 
                     interrupt.wait_for_one([future])
                     yield future.result()
         finally:
+            stop.set()
             pool.shutdown(cancel_futures=True)

@@ -6,10 +6,12 @@ import signal
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
 
 import pytest
 
 import eventsim as es
+from eventsim.batch import Settings, run_in_processes
 from eventsim.interrupt import DeferredInterrupt
 
 
@@ -119,3 +121,25 @@ def test_stops_a_run(engine, monkeypatch):
         es.run(net, {"in": [1]}, steps=10, engine=engine)
     assert len(recorded) == 1
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_stops_a_folder_in_processes(tmp_path):
+    """Ctrl-C stops the runs under way, which would take long and leave a trace each; nothing half-written stays."""
+    root = Path(__file__).parent.parent
+    settings = Settings(root / "networks" / "lenet-mnist.h5", "current", {"steps": 30_000, "record": "none"})
+    pictures = sorted((root / "datasets" / "samples").glob("digit-*.png"))[:3]
+    begun = []
+
+    def press() -> None:
+        while not (parts := list(tmp_path.glob(".*.part"))):
+            time.sleep(0.05)
+        begun.extend(parts)
+        ctrl_c()
+
+    watch = threading.Thread(target=press, daemon=True)
+    watch.start()
+    with pytest.raises(KeyboardInterrupt):
+        list(run_in_processes(settings, [(str(p), tmp_path / f"{p.name}.h5") for p in pictures], 2))
+    watch.join(5)
+    assert begun
+    assert not list(tmp_path.iterdir())
