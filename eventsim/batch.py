@@ -70,6 +70,10 @@ class Runner:
         outcome, poisson = Outcome(path, trace), self.settings.encoding == "poisson"
         try:
             values, outcome.remarks = read_input(self.network, path)
+        except InputError as error:
+            outcome.error = str(error)
+            return outcome
+        try:
             result = self.simulator.run(
                 poisson_rates(values, self.network) if poisson else values,  # type: ignore[arg-type]
                 trace=trace,
@@ -78,7 +82,7 @@ class Runner:
                 **self.settings.run,
             )
         except InputError as error:
-            outcome.error = str(error)
+            outcome.error = f"{path}: {error}"
         else:
             outcome.result = result
             outcome.summary = result.summary() | {"trace": None if trace is None else str(trace)}

@@ -204,7 +204,7 @@ def _print_result(result: eventsim.Result, summary: dict[str, Any]) -> None:
 
 
 def _say_compiling() -> None:
-    click.echo("compiling the simulator, once per installation (up to half a minute) ...", err=True)
+    click.echo("compiling the simulator, once per installation (about half a minute) ...", err=True)
 
 
 def _each(outcomes: Iterator[Outcome], total: int) -> Iterator[Outcome]:

@@ -113,7 +113,7 @@ def print_evaluation(e: Evaluation) -> None:
             v = c.verified_on
             rows.append(
                 (f"exit {kind}", f"{c.threshold:,}: {v['accuracy']:.2%} (whole run {v['full_accuracy']:.2%}) at {v['latency']:.3f} steps, "
-                 f"{v['synaptic_events']:,.0f} events; chosen on the other half of the images")
+                 f"{v['synaptic_events']:,.0f} events; on half of the images, chosen on the other")
             )  # fmt: skip
     rows.append(("written", str(e.path)))
     for name, value in rows:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import fields
 
 import dense_loop
 import numpy as np
 import pytest
+from numba.core import event
 from random_networks import random_case
 
 from eventsim.compile import compile_tables
@@ -14,6 +16,7 @@ from eventsim.engines import layered, queue, reference
 from eventsim.errors import InputError, NetworkError, PotentialOverflow, RunError
 from eventsim.job import MAX_TICKS, Counts, ExitRule, prepare
 from eventsim.network import Network, feed_forward_order
+from eventsim.simulate import Simulator
 from eventsim.tables import Conv2d, Dense, Sparse
 
 # A random network may excite itself without bound; one that does is drawn again.
@@ -1019,3 +1022,22 @@ def test_source_that_repeats_its_neurons_in_a_tick():
     for resolution in (1, 2):
         counts, _ = run_both(prepare(net, events, steps=4, resolution=resolution))
         assert counts.deliveries[:, 1].sum() == 4000
+
+
+@pytest.mark.parametrize("engine", ["layered", "queue"])
+def test_compiling_is_no_part_of_the_run(engine, monkeypatch):
+    """Whatever the first run has to compile."""
+    net = Network()
+    net.driven("in", 1, 5)
+    simulator, execute = Simulator(net), Simulator._execute
+
+    def compiling(*args):
+        event.start_event("numba:compile", data={})
+        time.sleep(0.2)
+        event.end_event("numba:compile", data={})
+        return execute(*args)
+
+    monkeypatch.setattr(Simulator, "_execute", compiling)
+    start = time.perf_counter()
+    result = simulator.run({"in": [3]}, steps=2, engine=engine)
+    assert 0 < result.summary()["wall_seconds"] <= time.perf_counter() - start - 0.2
