@@ -117,7 +117,7 @@ def _run(path: str, trace: Path | None) -> Outcome:
 def run_in_processes(settings: Settings, inputs: list[tuple[str, Path | None]], processes: int) -> Iterator[Outcome]:
     """Outcomes of (input, trace) pairs in their order, so many at a time, each in a process of its own. They carry no result.
 
-    Runs that are under way when the iterator is closed, or when Ctrl-C is pressed, stop where they are.
+    Runs that are under way when the iterator is closed, or when Ctrl-C is pressed, stop where they are (but not the reference engine's).
     """
     context = multiprocessing.get_context("spawn")
     stop = context.Event()

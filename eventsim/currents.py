@@ -87,44 +87,46 @@ def finish(sums: Any, padded: int, bias: Any) -> Any:
 
 
 @njit(cache=True, _nrt=False, nogil=True)  # type: ignore[call-overload, untyped-decorator, unused-ignore]
+def _add_four(
+    out: Any, record: Any, weights: Any, row_step: int, tap_step: int, a: int, fa: Any, b: int, fb: Any, c: int, fc: Any, d: int, fd: Any
+) -> None:
+    """Add four inputs of a location to its targets: where their weights lie, and their values."""
+    lane = record[FIRST_LANE]
+    for row in range(record[ROWS]):
+        up = row * tap_step
+        for k in range(0, record[RUN], LANES):
+            simd.add_scaled_rows(out, lane + k, weights, a - up + k, fa, b - up + k, fb, c - up + k, fc, d - up + k, fd)
+        lane += row_step
+
+
+@njit(cache=True, _nrt=False, nogil=True)  # type: ignore[call-overload, untyped-decorator, unused-ignore]
 def accumulate(values: Any, channels: int, records: Any, weights: Any, row_step: int, tap_step: int, channel_step: int, out: Any) -> None:
     """Add value times weight over all synapses (see :func:`eventsim.compile.padded_stencil`)."""
     # Where the weights of the last four inputs lie, and their values.
     a = b = c = d = np.int64(0)
     fa = fb = fc = fd = nothing = values.dtype.type(0)
     for location in range(len(values) // channels):
-        found = 0
+        record, found = records[location], 0
         for channel in range(channels):
             value = values[location * channels + channel]
             if value == 0:
                 continue
             # Inputs of one location reach the same targets: four of them at a time.
-            a, b, c, d = b, c, d, channel * channel_step + records[location, TAP]
+            a, b, c, d = b, c, d, channel * channel_step + record[TAP]
             fa, fb, fc, fd = fb, fc, fd, value
             found += 1
             if found == 4:
                 found = 0
-                lane = records[location, FIRST_LANE]
-                for row in range(records[location, ROWS]):
-                    up = row * tap_step
-                    for k in range(0, records[location, RUN], LANES):
-                        simd.add_scaled_rows(out, lane + k, weights, a - up + k, fa, b - up + k, fb, c - up + k, fc, d - up + k, fd)
-                    lane += row_step
-        if found == 0:
-            continue
-        lane = records[location, FIRST_LANE]
+                _add_four(out, record, weights, row_step, tap_step, a, fa, b, fb, c, fc, d, fd)
         if found == 1:
-            for row in range(records[location, ROWS]):
-                for k in range(0, records[location, RUN], LANES):
+            lane = record[FIRST_LANE]
+            for row in range(record[ROWS]):
+                for k in range(0, record[RUN], LANES):
                     simd.add_scaled(out, lane + k, weights, d - row * tap_step + k, fd)
                 lane += row_step
-            continue
-        # The last two or three; no times the last one makes up for the others.
-        a, fa = d, nothing
-        if found == 2:
-            b, fb = d, nothing
-        for row in range(records[location, ROWS]):
-            up = row * tap_step
-            for k in range(0, records[location, RUN], LANES):
-                simd.add_scaled_rows(out, lane + k, weights, a - up + k, fa, b - up + k, fb, c - up + k, fc, d - up + k, fd)
-            lane += row_step
+        elif found:
+            # Two or three are left; nothing times the last one makes up for the others.
+            a, fa = d, nothing
+            if found == 2:
+                b, fb = d, nothing
+            _add_four(out, record, weights, row_step, tap_step, a, fa, b, fb, c, fc, d, fd)

@@ -713,9 +713,11 @@ def _window_ends(state: _Run, threads: int) -> list[int]:
     most = threads + 1 if state.clocked else max(2 * threads, int(spikes / _WINDOW) + 1)
     windows = max(min(most, int(spikes / _PARALLEL_WINDOW) + 1), -(-end // longest))
     if windows < 3:
-        return [0, *range(-(-end // windows), end, -(-end // windows)), end]
-    length = min(longest, -(-8 * end // (8 * windows - 5)))
-    return [0, *range(max(1, length // 2), end, length), end]
+        first = length = -(-end // windows)
+    else:
+        length = min(longest, -(-8 * end // (8 * windows - 5)))
+        first = max(1, length // 2)
+    return [0, *range(first, end, length), end]
 
 
 def _longest_window(state: _Run) -> int:

@@ -33,7 +33,6 @@ from eventsim.engines.layer_kernels import (
     inlined,
     note_readout,
 )  # fmt: skip
-from eventsim.engines.layer_kernels import NUMBER as PROJECTION_NUMBER
 from eventsim.engines.layer_kernels import PADDED as LAYER_PADDED
 
 # For what takes microseconds: giving the other threads a chance would take longer.
@@ -284,7 +283,7 @@ def read_out(layer, costs, state, tally, projection, constant, masks, negative, 
         if c[ROLE] == OUTPUT:
             decide(s, d, c[CHANNELS], c[LAYER_PADDED], since + t + 1, c[EXIT_KIND], c[EXIT_LIMIT])
         note_readout(d, c[CHANNELS], c[LAYER_PADDED], readout, since + t, since + t + 1)
-        tally.operations[of[PROJECTION_NUMBER], since + t, 4] += nonzero
+        tally.operations[costs.scalars[NUMBER], since + t, 4] += nonzero
         if s[EXITED]:
             break
     s[STEP] = since + ticks - 1
