@@ -162,27 +162,6 @@ def test_lowest_bit():
         assert lowest(mask) == simd._numpy_lowest(mask) == n
 
 
-@pytest.mark.parametrize("n", [0, 1, 20, 500])
-@pytest.mark.parametrize("most", [1, 100, 2**40])
-def test_sorting_spikes(most, n):
-    """By tick, those of one tick in the order that they had."""
-    rng = np.random.default_rng(5)
-    since, bits = int(rng.integers(0, 1000)), 9
-    ticks = rng.integers(since + 1, since + most + 1, n)
-    order = np.argsort(ticks, kind="stable")
-    keys = (ticks - since) << bits | np.arange(n)
-    other = np.empty_like(keys)
-    if k.sort_keys(keys, n, other, np.empty(2**k.DIGIT + 1, np.int64), bits, most.bit_length()):
-        keys = other
-    sorted_ticks, neurons = np.empty(n, np.int64), np.empty(n, np.int32)
-    resolution = max(1, most // 7)
-    spikes = np.zeros((since + most) // resolution + 1, np.int64)
-    k.unpack(keys, n, since, bits, resolution, sorted_ticks, neurons, spikes)
-    assert spikes.tolist() == np.bincount((ticks - 1) // resolution, minlength=len(spikes)).tolist()
-    np.testing.assert_array_equal(sorted_ticks, ticks[order])
-    np.testing.assert_array_equal(neurons, order)
-
-
 def test_end_of_a_tick():
     rng = np.random.default_rng(13)
     for most in (1, 3, 40):
@@ -242,7 +221,7 @@ def test_running_through_a_list(distance, lanes):
         weights = rng.integers(-30, 31, 300).astype(np.int8)
         wide = rng.random(30) < (0.1 if case % 3 == 0 else 0)
         entries = np.append(ticks << 32 | wide * simd.WIDE | places, (2**31 - 1) << 32)
-        i, j, channel, neuron, limit = 32, 7, 5, 1000, int(rng.integers(1, 45))
+        i, j, channel, neuron, bits, limit = 32, 7, 5, 1000, 11, int(rng.integers(1, 45))
         d = rng.integers(-100, -20, 192).astype(distance)
         theta = rng.integers(1 if case % 2 else 90, 100, 140).astype(distance)
         most = 6 if case % 5 == 0 else 1000
@@ -257,12 +236,12 @@ def test_running_through_a_list(distance, lanes):
                 for k in range(lanes):
                     if v[i + k] >= 0:
                         v[i + k] -= theta[channel + k]
-                        expected.append((int(ticks[at - 1]) << 32) + neuron + k)
+                        expected.append((int(ticks[at - 1]) << bits) + neuron + k)
                         n += 1
                         again |= v[i + k] >= 0
         args = (i, theta, channel, weights, j, entries, 0, limit)
-        assert run_list(lanes, d, *args, keys, 3, most, neuron, told, masks) == at
-        assert simd._numpy_runner(lanes)(twin, *args, twin_keys, 3, most, neuron, twin_told, masks) == at
+        assert run_list(lanes, d, *args, keys, 3, most, neuron, bits, told, masks) == at
+        assert simd._numpy_runner(lanes)(twin, *args, twin_keys, 3, most, neuron, bits, twin_told, masks) == at
         assert told.tolist() == twin_told.tolist() == [n, again]
         assert keys[3:n].tolist() == twin_keys[3:n].tolist() == expected
         np.testing.assert_array_equal(d, v)
@@ -341,40 +320,3 @@ def test_adding_scaled_vectors(weight, factor_type):
 def test_peeking():
     array = np.arange(12, dtype=np.int16).reshape(3, 4)
     assert peek(array, 7) == simd._numpy_peek(array, 7) == 7
-
-
-def test_expected_spikes():
-    rng = np.random.default_rng(8)
-    threshold, current = rng.integers(50, 200, 5), rng.integers(-100, 1000, (12, 5)).astype(np.int32)
-    rates = np.clip(current / threshold, 0, 3)
-    for every in (1, 5):
-        found = k.expect(1 / threshold, current.ravel(), 3.0, every)
-        assert found == pytest.approx(every * rates[::every].sum(), rel=1e-12)
-
-
-@pytest.mark.parametrize("resolution", [1, 3, 2**20, 2**40])
-@pytest.mark.parametrize("refractory", [1, 4])
-def test_driven_neurons_in_closed_form(resolution, refractory):
-    """Next spikes against a search through the ticks that could be them."""
-    rng = np.random.default_rng(9)
-    size, end = 60, 6 * resolution
-    v0, threshold = rng.integers(-30, 30, 3), rng.integers(1, 50, 3)
-    current = rng.integers(-10, 60, size)
-    following, count = np.empty(size, np.int64), np.zeros(size, np.int64)
-    expected = []
-    for neuron in range(size):
-        theta, start, rate, spikes, after, first = int(threshold[neuron % 3]), int(v0[neuron % 3]), int(current[neuron]), 0, 1, None
-        while True:
-            need = (theta * (spikes + 1) - start) * resolution
-            tick = after if rate * after >= need else -(-need // rate) if rate > 0 else None
-            first = (tick or k.FOREVER) if first is None else first
-            if tick is None or tick > end:
-                break
-            expected.append((tick, neuron))
-            spikes, after = spikes + 1, tick + refractory
-        following[neuron] = first
-    keys, bits = np.empty(len(expected) + 1, np.int64), 6
-    status, n, _ = k.drive(threshold, v0, current, count, following, refractory, resolution, False, 0, end, bits, keys, 0, 0)
-    assert status == k.DONE
-    assert sorted((int(key) >> bits, int(key) & 63) for key in keys[:n]) == sorted(expected)
-    assert count.sum() == len(expected)

@@ -17,14 +17,15 @@ from typing import Any
 import numpy as np
 
 from eventsim.compile import ADDITIONS, SYNAPSES, TOOLBOX, aligned, aligned_zeros, compile_tables
+from eventsim.engines import driven_kernels, order_kernels, queue, raster, raster_kernels
 from eventsim.engines import layer_kernels as k
 from eventsim.engines import layered_tables as tables
-from eventsim.engines import queue, raster, raster_kernels
 from eventsim.engines import site_kernels as sites
 from eventsim.engines.layered_tables import DrivenLayout, Layout
 from eventsim.engines.pipeline import BUFFERS, Pipeline, Plan
 from eventsim.engines.reference import overflow_message
 from eventsim.engines.simd import LANES
+from eventsim.engines.simd_spikes import GROUP, SORTED
 from eventsim.errors import PotentialOverflow, RunError
 from eventsim.job import DEFAULT_RESOLUTION, OPERATIONS, Counts, Job, NoRecorder, Recorder, check_room, prepare
 from eventsim.network import Driven, Network, Projection, Readout, Spiking, feed_forward_order
@@ -40,6 +41,8 @@ _RASTER, _EXIT_WINDOW = 2**23, 8
 _SPARSE = 2**10
 # Room for the spikes that a population makes in a stretch (see eventsim.engines.site_kernels).
 _KEYS = 2**12
+# Spikes of a driven population that are put in order at a time, about: its keys stay in the cache.
+_STRETCH = 2**14
 _NO_SIGNS, _NO_PROJECTIONS = np.zeros(0, np.int8), np.zeros(0, np.int16)
 _NO_RASTER = np.zeros(0, np.uint32), np.zeros(0, np.uint32)
 # The spikes of a population in a window.
@@ -53,6 +56,8 @@ class Workspace:
     ticks: k.Scratch
     raster: raster_kernels.Scratch
     sites: sites.Room
+    order: order_kernels.Room
+    keys: IntArray
 
 
 class Layouts:
@@ -290,8 +295,9 @@ class _Layer(_Population):
         scalars = self.state.scalars
         while True:
             status = self._call(
-                sites.advance, self._kind, self.layer, self.state, self.sites, scratch.sites, train, self.out, self.keys, self.tally, until
-            )
+                sites.advance, self._kind, self.layer, self.state, self.sites, scratch.sites, scratch.order, train, self.out, self.keys,
+                self.tally, until,
+            )  # fmt: skip
             if status == k.DONE:
                 return self._spikes()
             if status == k.WIDEN:
@@ -304,10 +310,10 @@ class _Layer(_Population):
                 scratch.sites = scratch.sites._replace(entries=np.empty(2 * int(self.sites.at[sites.NEEDED]), np.int64))
             else:
                 n = int(self.sites.at[sites.KEYS])
-                if n > len(scratch.sites.sorting):
-                    scratch.sites = scratch.sites._replace(sorting=np.empty(len(self.keys), np.int64))
-                elif scalars[k.FIRED] + n > len(self.out.tick):
-                    self.out = _grown(self.out, self.signed)
+                if not scratch.order.fits(n):
+                    scratch.order = order_kernels.room_for(len(self.keys))
+                elif scalars[k.FIRED] + n + SORTED > len(self.out.tick):
+                    self.out = _grown(self.out, self.signed, 2 * len(self.out.tick))
                 else:
                     self.keys = np.concatenate((self.keys, np.empty_like(self.keys)))
 
@@ -345,7 +351,7 @@ class _Layer(_Population):
             if status == k.WIDEN:
                 self._widen()
             else:
-                self.out = _grown(self.out, self.signed)
+                self.out = _grown(self.out, self.signed, 2 * len(self.out.tick))
 
     def snapshot(self) -> Any:
         """Everything that :meth:`restore` needs to run on from here again."""
@@ -366,17 +372,19 @@ class _Driven(_Population):
         super().__init__(name)
         self.resolution, self.refractory, self.layout = job.resolution, job.refractory[name], layout
         self.steps, self.spikes = job.steps, spikes
-        self.bits = layout.size.bit_length()
-        self.buffers = [np.empty(2**14, np.int64), np.empty(2**14, np.int64)]
-        self.digits = np.empty(2**k.DIGIT + 1, np.int64)
+        self.scalars = np.zeros(driven_kernels.SCALARS, np.int64)
+        kinds = driven_kernels.REFRACTORY, driven_kernels.RESOLUTION, driven_kernels.BITS
+        self.scalars[list(kinds)] = self.refractory, self.resolution, layout.size.bit_length()
         self.trains = [_empty(0, False)]
         self.rasters = [_NO_RASTER[0]]
-        self.state: list[IntArray] = []
+        self.v = np.zeros(0, np.int32)
+        self.periodic = driven_kernels.Periodic(*([np.zeros(0, np.int64)] * 6))
+        self.held = _held(0)
 
     def begin(self, current: IntArray, largest: int) -> None:
         """Go to the start of a run with these currents per step, none of them larger."""
         self.current = current
-        self.first_tick = 0
+        self.first_tick, self._per_tick = 0, -1.0
         # No potential, before or after a spike, is larger than this.
         self.checked = self.layout.span + largest * self.steps >= 2**31
         self.clocked = self.resolution == 1 and self.refractory == 1 and not self.checked
@@ -384,15 +392,24 @@ class _Driven(_Population):
             self.padded_current = current
             if self.layout.padded > self.layout.channels:
                 self.padded_current = self.layout.lanes(current, 0)
-            if len(self.state) != 1:
-                self.state = [aligned(self.layout.v, np.int32)]
-            self.state[0][:] = self.layout.v
+            if not len(self.v):
+                self.v = aligned(self.layout.v, np.int32)
+            self.v[:] = self.layout.v
         else:
-            # Ticks of the next spikes, and spikes so far.
-            if len(self.state) != 2:
-                self.state = [np.empty(len(current), np.int64) for _ in range(2)]
-            self.state[1].fill(0)
-            self._call(k.first_ticks, "", self.layout.threshold, self.layout.v0, current, self.resolution, self.state[0])
+            size = -(-self.layout.size // GROUP) * GROUP
+            if len(self.periodic.following) != size:
+                kinds = np.int64, np.int32, np.int64, np.int32, np.int32
+                arrays = (aligned_zeros(size, kind) for kind in kinds)
+                self.periodic = driven_kernels.Periodic(*arrays, np.empty(size // GROUP, np.int32))
+            threshold, v0 = self.layout.threshold, self.layout.v0
+            period, need = threshold * self.resolution, (threshold - v0) * self.resolution
+            held = self._call(driven_kernels.start, "", period, need, current, self.refractory, self.checked, self.periodic)
+            if held != len(self.held.neuron):
+                self.held = _held(held)
+            if held:
+                self._call(driven_kernels.hold, "", threshold, v0, current, self.resolution, self.checked, self.periodic, self.held)
+            stretch = int(min(_STRETCH / self.per_tick(), k.FOREVER)) + 1 if self.per_tick() else k.FOREVER
+            self.scalars[[driven_kernels.CHECKED, driven_kernels.STRETCH]] = self.checked, stretch
 
     def alternate(self) -> None:
         """From now on leave the spikes of a window alone while the next ones run."""
@@ -400,37 +417,31 @@ class _Driven(_Population):
             self.trains.append(_empty(0, False))
             self.rasters.append(_NO_RASTER[0])
 
-    def _train(self, room: int) -> k.Train:
-        """Room for the spikes of a window."""
-        self.trains.append(self.trains.pop(0))
-        if len(self.trains[0].tick) < room:
-            self.trains[0] = _empty(room, False)
-        return self.trains[0]
-
     def per_tick(self) -> float:
         """About how many spikes a tick to expect."""
-        # Some thousand neurons tell; an odd step, so that they are not all of the same columns.
-        every = self.layout.size >> 13 | 1
-        return (
-            float(self._call(k.expect, "", self.layout.inverse, self.current, self.resolution / self.refractory, every)) / self.resolution
-        )
+        if self._per_tick < 0:
+            # Some thousand neurons tell; an odd step, so that they are not all of the same columns.
+            every, most = self.layout.size >> 13 | 1, self.resolution / self.refractory
+            per_step = self._call(driven_kernels.expect, "", self.layout.inverse, self.current, most, every)
+            self._per_tick = float(per_step) / self.resolution
+        return self._per_tick
 
     def longest(self) -> int:
         """The longest window that this population can run."""
-        return int(k.FOREVER) if self.clocked else 2 ** (62 - self.bits)
+        return int(k.FOREVER) if self.clocked else 2 ** (62 - int(self.scalars[driven_kernels.BITS]))
 
     def run(self, since: int, until: int, scratch: Workspace) -> k.Train | raster.Raster | None:
         """The spikes of a window, sorted; None if a potential left int32."""
         if self.clocked:
             return self._run_clocked(since, until, scratch)
-        train = self._run(since, until)
+        train = self._run(since, until, scratch)
         if train is None or not len(train.tick):
             return train
         self.first_tick = self.first_tick or int(train.tick[0])
         return train
 
     def _run_clocked(self, since: int, until: int, scratch: Workspace) -> raster.Raster:
-        (v,), ticks, layout = self.state, until - since, self.layout
+        ticks, layout = until - since, self.layout
         room = raster.room(ticks, layout.locations, layout.channels)
         buffer = self.rasters.pop(0)
         if len(buffer) < room:
@@ -438,58 +449,67 @@ class _Driven(_Population):
         self.rasters.append(buffer)
         masks, length = buffer[:room], raster.chunks(ticks)[1]
         first = self._call(
-            raster_kernels.drive, "", v, self.padded_current, layout.theta, since, ticks, length, masks, scratch.raster.counts, self.spikes
-        )
+            raster_kernels.drive, "", self.v, self.padded_current, layout.theta, since, ticks, length, masks, scratch.raster.counts,
+            self.spikes,
+        )  # fmt: skip
         self.first_tick = self.first_tick or first
         return raster.Raster(since, ticks, length, layout.locations, layout.channels, masks, _NO_RASTER[1])
 
-    def _run(self, since: int, until: int) -> k.Train | None:
-        n = start = 0
+    def _run(self, since: int, until: int, scratch: Workspace) -> k.Train | None:
+        layout, scalars, train = self.layout, self.scalars, self.trains.pop(0)
+        scalars[driven_kernels.REACHED :] = since, 0, 0, 0
         while True:
-            keys = self.buffers[0]
-            following, count = self.state
-            status, n, start = self._call(
-                k.drive, "", self.layout.threshold, self.layout.v0, self.current, count, following, self.refractory, self.resolution,
-                self.checked, since, until, self.bits, keys, n, start,
+            status = self._call(
+                driven_kernels.advance, "", layout.threshold, layout.v0, self.current, self.periodic, self.held, scalars, scratch.keys,
+                scratch.order, train.tick, train.neuron, self.spikes, until,
             )  # fmt: skip
-            if status == k.OVERFLOW:
-                return None
-            if status == k.DONE:
+            if status != k.GROW:
                 break
-            self.buffers[0] = np.concatenate((keys, np.empty_like(keys)))
-        if len(self.buffers[1]) < n:
-            self.buffers[1] = np.empty_like(self.buffers[0])
-        keys, other = self.buffers
-        if self._call(k.sort_keys, "", keys, n, other, self.digits, self.bits, (until - since).bit_length()):
-            self.buffers = [other, keys]
-        train = self._train(n)
-        self._call(k.unpack, "", self.buffers[0], n, since, self.bits, self.resolution, train.tick, train.neuron, self.spikes)
-        return train._replace(tick=train.tick[:n], neuron=train.neuron[:n])
+            fired, keys = int(scalars[driven_kernels.FIRED]), int(scalars[driven_kernels.KEYS])
+            if scalars[driven_kernels.PLACE] < len(self.periodic.following) + len(self.held.neuron):
+                bigger = np.empty(2 * len(scratch.keys), np.int64)
+                bigger[:keys] = scratch.keys[:keys]
+                scratch.keys = bigger
+            elif not scratch.order.fits(keys):
+                scratch.order = order_kernels.room_for(len(scratch.keys))
+            else:
+                train = _grown(train, False, 2 * fired + keys + SORTED)
+        self.trains.append(train)
+        if status == k.OVERFLOW:
+            return None
+        fired = int(scalars[driven_kernels.FIRED])
+        return train._replace(tick=train.tick[:fired], neuron=train.neuron[:fired])
 
     def overflows_at(self, end: int) -> bool:
         """Whether a potential is beyond int32 at the end of the run."""
         if not self.checked:
             return False
         threshold, v0 = self.layout.threshold, self.layout.v0
-        current, spikes = (a.reshape(-1, len(threshold)) for a in (self.current, self.state[1]))
+        current, spikes = (a.reshape(-1, len(threshold)) for a in (self.current, self.held.count))
         v = v0 + current.astype(np.int64) * end // self.resolution - threshold * spikes
         return bool(v.max() > 2**31 - 1 or v.min() < -(2**31))
 
     def snapshot(self) -> Any:
         """Everything that :meth:`restore` needs to run on from here again."""
-        return [aligned(a, a.dtype) for a in self.state], self.first_tick
+        following, early = (aligned(a, a.dtype) for a in (self.periodic.following, self.periodic.early))
+        held = self.held._replace(following=self.held.following.copy(), count=self.held.count.copy())
+        return aligned(self.v, np.int32), self.periodic._replace(following=following, early=early), held, self.first_tick
 
     def restore(self, snapshot: Any) -> None:
         """Go back to a snapshot."""
-        self.state, self.first_tick = snapshot
+        self.v, self.periodic, self.held, self.first_tick = snapshot
+
+
+def _held(neurons: int) -> driven_kernels.Held:
+    return driven_kernels.Held(np.empty(neurons, np.int32), np.empty(neurons, np.int64), np.empty(neurons, np.int64))
 
 
 def _empty(room: int, signed: bool) -> k.Train:
     return k.Train(np.empty(room, np.int64), np.empty(room, np.int32), np.empty(room if signed else 0, np.int8), _NO_PROJECTIONS)
 
 
-def _grown(train: k.Train, signed: bool) -> k.Train:
-    bigger = _empty(2 * len(train.tick), signed)
+def _grown(train: k.Train, signed: bool, room: int) -> k.Train:
+    bigger = _empty(room, signed)
     for old, new in zip(train[:3], bigger[:3], strict=True):
         new[: len(old)] = old
     return bigger
@@ -551,11 +571,11 @@ class _Run:
                     ),
                     sites.Room(
                         np.empty(entries, np.int64),
-                        np.empty(_KEYS, np.int64),
-                        np.empty(2**k.DIGIT + 1, np.int64),
                         np.zeros(2, np.int64),
                         np.array([0, -1]),
                     ),
+                    order_kernels.room_for(_KEYS),
+                    np.empty(_KEYS, np.int64),
                 )
                 for _ in range(threads)
             ]

@@ -135,6 +135,7 @@ def _sites(layout: Layout) -> tuple[k.Layer, sites.Sites | None]:
     locations, each = len(layer.records), float((layer.records[:, ROWS] * layer.records[:, RUN]).mean()) / lanes
     scalars = np.zeros(sites.SCALARS, np.int64)
     scalars[[sites.SITE_LANES, sites.SITE_SHIFT, sites.BLOCK, sites.NEGATED]] = lanes, _shift(lanes), block, negated
+    scalars[sites.BITS] = layout.v.size.bit_length()
     # A stretch looks at all locations: it should have spikes enough for that.
     scalars[sites.STRETCH] = max(int(ENTRIES / max(1.0, each)), locations, number, 256)
     scalars[sites.EXPECTED] = int(1.5 * each * scalars[sites.STRETCH]) + 2 * number

@@ -274,19 +274,19 @@ def _runner(lanes: int) -> Any:
 
     For unsigned neurons, reset by subtraction. Arguments: ``d`` and the place ``i`` in it, ``threshold`` (as d) and ``channel``, ``w``
     (int8) and a place ``j`` in it, ``entries`` and the first place ``at``, ``limit``, ``keys`` (int64), the place ``n`` for the next one,
-    ``most``, ``neuron``, ``told`` (int64), ``masks`` (see :func:`_if_last`). An entry is ``tick << 32 | WIDE | place`` (relative to ``j``),
-    a spike of lane k the key ``tick << 32 | neuron + k``. It stops before an entry of tick ``limit`` or later or one that is WIDE, where a
-    neuron is still due after it fired, and at ``most`` keys or more; the last entry has a tick beyond all limits. Returns the place in
-    ``entries`` that was reached; ``told`` gets the new ``n`` and whether a neuron is still due. Up to SLACK keys behind the last one are
-    overwritten.
+    ``most``, ``neuron``, ``bits``, ``told`` (int64), ``masks`` (see :func:`_if_last`). An entry is ``tick << 32 | WIDE | place`` (relative
+    to ``j``), a spike of lane k the key ``(tick << bits) + neuron + k``. It stops before an entry of tick ``limit`` or later or one that is
+    WIDE, where a neuron is still due after it fired, and at ``most`` keys or more; the last entry has a tick beyond all limits. Returns the
+    place in ``entries`` that was reached; ``told`` gets the new ``n`` and whether a neuron is still due. Up to SLACK keys behind the last
+    one are overwritten.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = signature.args
-        _, i, _, channel, _, j, _, at, limit, _, n, most, neuron, _, _ = args
+        _, i, _, channel, _, j, _, at, limit, _, n, most, neuron, bits, _, _ = args
         i64, mask_type = ir.IntType(64), ir.IntType(lanes)
         place = pointer(context, builder, kind[0], args[0], i, lanes)
-        entries, keys, told, masks = (context.make_array(kind[k])(context, builder, args[k]).data for k in (6, 9, 13, 14))
+        entries, keys, told, masks = (context.make_array(kind[k])(context, builder, args[k]).data for k in (6, 9, 14, 15))
         weights = builder.gep(context.make_array(kind[4])(context, builder, args[4]).data, [j])
         theta = load(context, builder, kind[2], args[2], channel, lanes)
         line, element = ir.VectorType(ir.IntType(8), lanes), context.get_data_type(kind[0].dtype)
@@ -320,7 +320,7 @@ def _runner(lanes: int) -> Any:
         due = builder.bitcast(fires, mask_type)
         fired = builder.select(fires, builder.sub(after, theta), after)
         builder.store(fired, d)
-        key = builder.or_(builder.shl(tick, i64(32)), neuron)
+        key = builder.add(builder.shl(tick, bits), neuron)
         number = builder.load(count)
 
         def in_64(value: Any) -> Any:
@@ -360,10 +360,10 @@ def _runner(lanes: int) -> Any:
 
     def typed(
         typing_context: Any, d: Any, i: Any, threshold: Any, channel: Any, w: Any, j: Any, entries: Any, at: Any, limit: Any,
-        keys: Any, n: Any, most: Any, neuron: Any, told: Any, masks: Any,
+        keys: Any, n: Any, most: Any, neuron: Any, bits: Any, told: Any, masks: Any,
     ) -> Any:  # fmt: skip
         number = types.int64
-        kinds = d, number, threshold, number, w, number, entries, number, number, keys, number, number, number, told, masks
+        kinds = d, number, threshold, number, w, number, entries, number, number, keys, number, number, number, number, told, masks
         return number(*kinds), generate
 
     return intrinsic(typed)
@@ -567,7 +567,7 @@ def _numpy_add_scaled(d: Any, i: int, w: Any, *rows: int) -> None:
 def _numpy_runner(lanes: int) -> Callable[..., int]:
     def run(
         d: Any, i: int, threshold: Any, channel: int, w: Any, j: int, entries: Any, at: int, limit: int, keys: Any, n: int, most: int,
-        neuron: int, told: Any, masks: Any,
+        neuron: int, bits: int, told: Any, masks: Any,
     ) -> int:  # fmt: skip
         here, again = slice(i, i + lanes), False
         while entries[at] >> 32 < limit and not entries[at] & WIDE:
@@ -577,7 +577,7 @@ def _numpy_runner(lanes: int) -> Callable[..., int]:
             if int(entries[at]) >> 32 != tick:
                 fired = np.flatnonzero(d[here] >= 0)
                 d[i + fired] -= threshold[channel + fired]
-                keys[n : n + len(fired)] = (tick << 32 | neuron) + fired
+                keys[n : n + len(fired)] = (tick << bits) + neuron + fired
                 n += len(fired)
                 again = bool((d[here] >= 0).any())
                 if len(fired) and (again or n >= most):

@@ -38,7 +38,6 @@ from eventsim.engines.layer_kernels import (
     RESOLUTION,
     SOURCE_CHANNELS,
     SOURCE_SHIFT,
-    STEP,
     WIDEN,
     compiled,
     divided,
@@ -46,9 +45,10 @@ from eventsim.engines.layer_kernels import (
     inlined,
     largest,
     note_operations,
-    sort_keys,
 )  # fmt: skip
 from eventsim.engines.layer_kernels import WIDE as TABLE
+from eventsim.engines.order_kernels import count_spikes, order
+from eventsim.engines.simd_spikes import SORTED
 
 # More of what advance() returns: there is no room for the entries (NEEDED of them, in Sites.at).
 ROOM = 4
@@ -56,9 +56,9 @@ ROOM = 4
 SPAN = 2**31 - 2
 
 # Places in Sites.scalars. STRETCH is the most spikes of a stretch, EXPECTED the entries that it makes as a rule, NEGATED where the
-# weights for spikes of sign -1 begin.
-SITE_LANES, SITE_SHIFT, BLOCK, STRETCH, NEGATED, EXPECTED = range(6)
-SCALARS = 6
+# weights for spikes of sign -1 begin, BITS how many bits of a key say which neuron it is.
+SITE_LANES, SITE_SHIFT, BLOCK, STRETCH, NEGATED, EXPECTED, BITS = range(7)
+SCALARS = 7
 # Places in Sites.at: where a stretch has got to, for calls that go on after GROW or ROOM; all ticks up to REACHED are done.
 # SPIKES is the length of the last stretch: the next one may be twice as long.
 REACHED, LAST, SITE, PART, PLACE, KEYS, NEEDED, PENDING, SPIKES = range(9)
@@ -82,8 +82,6 @@ class Room(NamedTuple):
     """Room to work in, which has to stay as it is from a call to the one that goes on after it."""
 
     entries: Any  # int64
-    sorting: Any  # int64, as keys
-    digits: Any  # int64 (2**DIGIT + 1), see sort_keys
     told: Any  # int64 (2)
     masks: Any  # int64: 0, -1
 
@@ -219,9 +217,9 @@ def _run_block(layer, state, sites, room, keys, n, block, at, base, last):
 
     Returns (whether it came to the end, place in the list, keys). It stops where there is hardly room for more keys.
     """
-    c, d, entries, told = layer.scalars, state.d, room.entries, room.told
+    c, d, entries, told, masks = layer.scalars, state.d, room.entries, room.told, room.masks
     most = len(keys) - 128 - simd.SLACK
-    size, padded = sites.scalars[BLOCK], c[PADDED]
+    size, padded, bits = sites.scalars[BLOCK], c[PADDED], sites.scalars[BITS]
     lane = block * size
     location = divided(lane, padded, c[PADDED_SHIFT])
     channel = lane - location * padded
@@ -241,11 +239,11 @@ def _run_block(layer, state, sites, room, keys, n, block, at, base, last):
             # Through all ticks until a neuron has to fire once more.
             limit = min(again, last + 1) - base
             if size == 128:
-                at = simd.run_128(d, lane, state.theta, channel, layer.w8, j, entries, at, limit, keys, n, most, neuron, told, room.masks)
+                at = simd.run_128(d, lane, state.theta, channel, layer.w8, j, entries, at, limit, keys, n, most, neuron, bits, told, masks)
             elif size == 64:
-                at = simd.run_64(d, lane, state.theta, channel, layer.w8, j, entries, at, limit, keys, n, most, neuron, told, room.masks)
+                at = simd.run_64(d, lane, state.theta, channel, layer.w8, j, entries, at, limit, keys, n, most, neuron, bits, told, masks)
             else:
-                at = simd.run_32(d, lane, state.theta, channel, layer.w8, j, entries, at, limit, keys, n, most, neuron, told, room.masks)
+                at = simd.run_32(d, lane, state.theta, channel, layer.w8, j, entries, at, limit, keys, n, most, neuron, bits, told, masks)
             n = told[0]
             tick = (entries[at - 1] >> 32) + base
             if told[1]:
@@ -256,7 +254,7 @@ def _run_block(layer, state, sites, room, keys, n, block, at, base, last):
         for k in range(0, size, 32):
             fires = simd.discharge(d, lane + k, state.theta, channel + k)
             while fires:
-                keys[n] = ((tick - base) << 32 | neuron + k) + simd.lowest(fires)
+                keys[n] = ((tick - base) << bits) + neuron + k + simd.lowest(fires)
                 fires &= fires - np.uint32(1)
                 n += 1
         again = tick + 1 if _is_due(d, lane, size) else FOREVER
@@ -264,27 +262,8 @@ def _run_block(layer, state, sites, room, keys, n, block, at, base, last):
     return True, at, n
 
 
-@inlined
-def _write(layer, state, out, tally, keys, n, base, fired):
-    """Write the sorted spikes of a stretch."""
-    resolution, s = layer.scalars[RESOLUTION], state.scalars
-    step = s[STEP]
-    step_end = (step + 1) * resolution
-    for i in range(n):
-        tick = base + (keys[i] >> 32)
-        if tick > step_end:
-            step = (tick - 1) // resolution
-            step_end = (step + 1) * resolution
-        out.tick[fired + i] = tick
-        out.neuron[fired + i] = keys[i] & 0xFFFFFFFF
-        tally.spikes[step] += 1
-    s[STEP] = step
-    if n and s[FIRST_TICK] == 0:
-        s[FIRST_TICK] = out.tick[fired]
-
-
 @compiled
-def advance(layer, state, sites, room, train, out, keys, tally, until):
+def advance(layer, state, sites, room, ordering, train, out, keys, tally, until):
     """Run one population to the end of tick ``until``; returns DONE, GROW (of out or keys), ROOM or WIDEN, after which it is called again.
 
     Arguments as for :func:`layer_kernels.advance`; ``keys`` (int64) take the spikes of a stretch.
@@ -355,12 +334,12 @@ def advance(layer, state, sites, room, train, out, keys, tally, until):
                 site += 1
         of[SITE], of[PART], of[PLACE], of[KEYS], of[PENDING] = site, part, place, n, pending
         fired = s[FIRED]
-        if not whole or n > len(room.sorting) or fired + n > len(out.tick):
+        if not whole or n > len(ordering.other) or fired + n + SORTED > len(out.tick):
             return GROW
-        width = np.int64(0)
-        while (last - base) >> width:
-            width += 1
-        found = room.sorting if sort_keys(keys, n, room.sorting, room.digits, 32, width) else keys
-        _write(layer, state, out, tally, found, n, base, fired)
+        if n:
+            order(keys, n, ordering, sites.scalars[BITS], True, base, last, out.tick, out.neuron, fired)
+            count_spikes(out.tick, fired, fired + n, c[RESOLUTION], tally.spikes)
+            if s[FIRST_TICK] == 0:
+                s[FIRST_TICK] = out.tick[fired]
         s[FIRED] = fired + n
         of[REACHED], of[SITE] = last, -1
