@@ -143,10 +143,12 @@ def test_the_same_without_the_compiler():
     """All of the above and some runs of the engines, the kernels being plain Python: no undefined behaviour hides in compiled code."""
     here = Path(__file__).parent
     few = [
+        "test_driven.py",
         "test_engines.py::test_a_few_networks",
         "test_engines.py::test_large_weights_may_cancel_within_a_tick",
         "test_engines.py::test_ring_grows_after_its_head_moved",
         "test_gathering.py::test_many_spikes_of_a_location_when_all_neurons_wait_to_fire_again",
+        "test_order.py",
         "test_raster.py::test_a_network_equals_the_reference",
         "test_readouts.py::test_decisions[zeros-10]",
         "test_sites.py::test_little_room_for_entries",
