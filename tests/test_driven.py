@@ -18,12 +18,14 @@ def emit(*args):
     return simd.emit(*args)
 
 
-def test_emitting_spikes():
+@pytest.mark.parametrize("of_tick", [np.int32, np.int64])
+def test_emitting_spikes(of_tick):
     rng = np.random.default_rng(1)
     for case in range(50):
-        size, since, until, bits, n = 3 * simd.GROUP, 1000, 1040, 5, 4
-        following, whole = since + 1 + rng.integers(0, 20 * (1 + case % 4), size), rng.integers(1, 60, size)
-        following[rng.random(size) < 0.1] = k.FOREVER
+        size, since, until, bits, n = 3 * simd.GROUP, 1000, 1040, 6, 4
+        following = (since + 1 + rng.integers(0, 20 * (1 + case % 4), size)).astype(of_tick)
+        following[rng.random(size) < 0.1] = 2**30 if of_tick is np.int32 else k.FOREVER
+        whole = rng.integers(1, 60, size).astype(of_tick)
         rate = rng.integers(1, 2**31, size)
         early, rest = (np.floor(rng.random(size) * rate).astype(np.int32) for _ in range(2))
         gain, i = (rate - rest).astype(np.int32), simd.GROUP
@@ -38,7 +40,7 @@ def test_emitting_spikes():
             assert keys[n:end].tolist() == expected
             assert keys[:n].tolist() == [0] * n
             fired = np.flatnonzero(after != following)
-            assert fired.tolist() == [key & 31 for key in expected]
+            assert fired.tolist() == [key & 63 for key in expected]
             assert (after[fired] - following[fired] - whole[fired]).tolist() == [int(x) for x in late]
             assert ((over[fired].astype(np.int64) - early[fired] + rest[fired]) % rate[fired] == 0).all()
             assert ((over >= 0) & (over < rate)).all()
@@ -70,15 +72,22 @@ def searched(threshold, v0, current, refractory, resolution, end) -> list[tuple[
     return sorted(spikes)
 
 
-def driven(threshold, v0, current, refractory, resolution, ends, *, checked=False, stretch=2**40, room=4):
-    """Spikes (tick, neuron) of the kernels, windows ending with ``ends``; counts by step; and how many neurons are held."""
+def begun(threshold, v0, current, refractory, resolution, end, *, checked=False):
+    """Neurons before a run that ends with a tick."""
+    of_tick, never = (np.int32, d.SHORT + 1) if end < d.SHORT else (np.int64, k.FOREVER)
     size = -(-len(current) // simd.GROUP) * simd.GROUP
-    kinds = np.int64, np.int32, np.int64, np.int32, np.int32, np.int32
-    periodic = d.Periodic(*(np.zeros(size, kind) for kind in kinds))
-    number = d.start(threshold * resolution, (threshold - v0) * resolution, current, refractory, checked, periodic)
+    periodic = d.Periodic(*(np.zeros(size, kind) for kind in (of_tick, np.int32, of_tick, np.int32, np.int32, np.int32)))
+    number = d.start(threshold * resolution, (threshold - v0) * resolution, current, refractory, checked, never, periodic)
     held = layered._held(number)
     if number:
-        d.hold(threshold, v0, current, resolution, checked, periodic, held)
+        d.hold(threshold, v0, current, resolution, checked, never, periodic, held)
+    return periodic, held
+
+
+def driven(threshold, v0, current, refractory, resolution, ends, *, checked=False, stretch=2**40, room=4):
+    """Spikes (tick, neuron) of the kernels, windows ending with ``ends``; counts by step; and how many neurons are held."""
+    periodic, held = begun(threshold, v0, current, refractory, resolution, ends[-1], checked=checked)
+    size, number = len(periodic.following), len(held.neuron)
     bits, found, counts = len(current).bit_length(), [], np.zeros(-(-ends[-1] // resolution), np.int64)
     scalars = np.zeros(d.SCALARS, np.int64)
     scalars[:5] = refractory, resolution, checked, bits, stretch
@@ -122,13 +131,13 @@ def test_driven_neurons_in_closed_form(resolution, refractory, checked):
 
 
 @pytest.mark.parametrize("resolution", [1, 1000, 2**20])
-def test_periods_are_exact(resolution):
+@pytest.mark.parametrize("end", [100, 2**40])
+def test_periods_are_exact(resolution, end):
     """Every quotient of small numbers, where a product with an inverse is often just too small: nobody has to be held."""
     threshold, rates = np.arange(1, 201), np.arange(1, 201, dtype=np.int32)
-    size = len(threshold) * len(rates)
-    periodic = d.Periodic(*(np.zeros(size, kind) for kind in (np.int64, np.int32, np.int64, np.int32, np.int32, np.int32)))
     period, current = threshold * resolution, np.repeat(rates, len(threshold))
-    assert d.start(period, period, current, 1, False, periodic) == 0
+    periodic, held = begun(threshold, np.zeros_like(threshold), current, 1, resolution, end)
+    assert len(held.neuron) == 0
     whole, rest = (a.ravel() for a in np.divmod(period, rates[:, None].astype(np.int64)))
     np.testing.assert_array_equal(periodic.following, whole + (rest > 0))
     np.testing.assert_array_equal(periodic.early, np.where(rest > 0, current - rest, 0))
@@ -177,3 +186,18 @@ def test_stretches_do_not_matter(resolution, monkeypatch):
         np.testing.assert_array_equal(found.counts.spikes, expected.counts.spikes)
         np.testing.assert_array_equal(found.counts.readout["out"], expected.counts.readout["out"])
         assert found.counts.first_tick.tolist() == expected.counts.first_tick.tolist()
+
+
+@pytest.mark.parametrize("end", [10_000, 2**30 - 2, 2**30 - 1, 2**30, 2**31 + 5])
+def test_slow_neurons(end):
+    """First spikes and periods about as long as the run, or longer than 32 bits."""
+    steps, limit, resolution = end >> 10, 2**20, 2**10
+    threshold = np.array([steps - 1, steps, steps + 1, steps // 2, limit - 1, limit, limit + 1, 2**31 - 1, 2**31 - 2])
+    current = np.ones(len(threshold), np.int32)
+    # In a second case their first spikes are early, and two are held.
+    for v0 in (np.zeros_like(threshold), threshold - [3, 2, 1, 0, 0, 1, 2, 3, threshold[-1]]):
+        expected = searched(threshold, v0, current, 1, resolution, end)
+        assert len(expected) >= 4
+        found, _, held = driven(threshold, v0, current, 1, resolution, [end - 1, end], stretch=2**29)
+        assert found == expected
+        assert held == np.count_nonzero(threshold <= v0)

@@ -23,19 +23,22 @@ from eventsim.engines.simd_spikes import GROUP, SORTED, emit
 # keys, up to PLACE among the neurons, the held ones behind the others.
 REFRACTORY, RESOLUTION, CHECKED, BITS, STRETCH, REACHED, FIRED, KEYS, PLACE = range(9)
 SCALARS = 9
+# Ticks are kept in 32 bits if the last one is below: it and a period, cut to as much, have a sum that fits.
+SHORT = 2**30 - 1
 # Beyond the last tick of any run, and exact in floating point.
 FAR = 2.0**51
 
 
 class Periodic(NamedTuple):
-    """All neurons of a population, those that are held with FOREVER, and padding with the same to a multiple of GROUP.
+    """All neurons of a population, and padding to a multiple of GROUP.
 
-    What the fields mean says :func:`eventsim.engines.simd_spikes._emit`.
+    What the fields mean says :func:`eventsim.engines.simd_spikes._emit`. Ticks are int32 where a run is short enough: less to read. They
+    are ``never`` for neurons that do not spike or are held, and for padding; it and anything larger than ``never`` is beyond the run.
     """
 
-    following: Any  # int64: tick of the next spike
+    following: Any  # int32 or int64: tick of the next spike
     early: Any  # int32
-    whole: Any  # int64
+    whole: Any  # as following
     rest: Any  # int32
     gain: Any  # int32
     waiting: Any  # int32: room for the number of a neuron of each group
@@ -78,12 +81,12 @@ def quotient(value, by, inverse):
 
 # error_model: to ask for divisions by zero would keep the loop from running in vectors.
 @njit(cache=True, _nrt=False, nogil=True, error_model="numpy")  # type: ignore[call-overload]
-def start(period, need, current, refractory, checked, periodic):
+def start(period, need, current, refractory, checked, never, periodic):
     """Prepare the periodic neurons; returns how many are held: all, if ``checked``.
 
     A spike takes a ``period`` of the channel in ``rate * tick``, the first one its ``need``.
     """
-    channels = len(period)
+    channels, of_tick = len(period), periodic.following.dtype.type
     held = 0
     for begin in range(0, len(current), channels):
         for channel in range(channels):
@@ -99,26 +102,27 @@ def start(period, need, current, refractory, checked, periodic):
             held += holds
             later = before > 0
             saturated = whole < refractory
-            simd.poke(periodic.following, neuron, first + later if fires else FOREVER)
+            # Slow neurons, that do spike, though later than the run, have a tick that is not ``never``.
+            simd.poke(periodic.following, neuron, of_tick(min(first + later, never - 1) if fires else never))
             simd.poke(periodic.early, neuron, np.int32(rate - before if later else 0))
-            simd.poke(periodic.whole, neuron, refractory if saturated else whole)
+            simd.poke(periodic.whole, neuron, of_tick(min(refractory if saturated else whole, never - 1)))
             rest = 0 if saturated else rest
             simd.poke(periodic.rest, neuron, np.int32(rest))
             simd.poke(periodic.gain, neuron, np.int32(rate - rest))
     for neuron in range(len(current), len(periodic.following)):
-        periodic.following[neuron] = FOREVER
+        periodic.following[neuron] = never
     return held
 
 
 @compiled
-def hold(threshold, v0, current, resolution, checked, periodic, held):
+def hold(threshold, v0, current, resolution, checked, never, periodic, held):
     """Find the neurons that are held, and their first ticks."""
     channels = len(threshold)
     n = 0
     for neuron in range(len(current)):
         channel = neuron % channels
         rate, need = np.int64(current[neuron]), (threshold[channel] - v0[channel]) * resolution
-        if checked or need <= 0 or (rate > 0 and periodic.following[neuron] == FOREVER):
+        if checked or need <= 0 or (rate > 0 and periodic.following[neuron] == never):
             held.neuron[n], held.count[n] = neuron, 0
             held.following[n] = 1 if rate >= need else next_tick(rate, need, 1.0 / rate) if rate > 0 else FOREVER
             n += 1

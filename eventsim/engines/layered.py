@@ -378,7 +378,9 @@ class _Driven(_Population):
         self.trains = [_empty(0, False)]
         self.rasters = [_NO_RASTER[0]]
         self.v = np.zeros(0, np.int32)
-        self.periodic = driven_kernels.Periodic(*([np.zeros(0, np.int64)] * 6))
+        short = job.end < driven_kernels.SHORT
+        self.of_tick, self.never = (np.int32, driven_kernels.SHORT + 1) if short else (np.int64, k.FOREVER)
+        self.periodic = driven_kernels.Periodic(*([np.zeros(0, np.int32)] * 6))
         self.held = _held(0)
 
     def begin(self, current: IntArray, largest: int) -> None:
@@ -398,16 +400,16 @@ class _Driven(_Population):
         else:
             size = -(-self.layout.size // GROUP) * GROUP
             if len(self.periodic.following) != size:
-                kinds = np.int64, np.int32, np.int64, np.int32, np.int32
-                arrays = (aligned_zeros(size, kind) for kind in kinds)
+                arrays = (aligned_zeros(size, kind) for kind in (self.of_tick, np.int32, self.of_tick, np.int32, np.int32))
                 self.periodic = driven_kernels.Periodic(*arrays, np.empty(size // GROUP, np.int32))
             threshold, v0 = self.layout.threshold, self.layout.v0
             period, need = threshold * self.resolution, (threshold - v0) * self.resolution
-            held = self._call(driven_kernels.start, "", period, need, current, self.refractory, self.checked, self.periodic)
+            held = self._call(driven_kernels.start, "", period, need, current, self.refractory, self.checked, self.never, self.periodic)
             if held != len(self.held.neuron):
                 self.held = _held(held)
             if held:
-                self._call(driven_kernels.hold, "", threshold, v0, current, self.resolution, self.checked, self.periodic, self.held)
+                where = self.periodic, self.held
+                self._call(driven_kernels.hold, "", threshold, v0, current, self.resolution, self.checked, self.never, *where)
             stretch = int(min(_STRETCH / self.per_tick(), k.FOREVER)) + 1 if self.per_tick() else k.FOREVER
             self.scalars[[driven_kernels.CHECKED, driven_kernels.STRETCH]] = self.checked, stretch
 

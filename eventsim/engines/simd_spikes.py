@@ -14,10 +14,10 @@ from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from eventsim.engines.simd import load, pointer, splat
+from eventsim.engines.simd import converted, load, pointer, splat
 
 # So many neurons are driven together.
-GROUP = 8
+GROUP = 16
 # So many keys are sorted together.
 SORTED = 16
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
@@ -83,27 +83,30 @@ def _emit(
 
     Returns the new n, and 1 if one of them has another spike by then, else 0. From spike to spike a neuron takes ``whole`` ticks, or one
     more: ``early`` says, in units of its own, by how much it was over its threshold at the tick of its spike, loses ``rest`` each time,
-    and gains ``gain`` in place of it where it does not have so much (int64: following, whole; int32: the others).
+    and gains ``gain`` in place of it where it does not have so much (following, whole: int32 or int64; the others: int32).
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         i, since, until, bits, n = (args[k] for k in (5, 6, 7, 8, 10))
         line, flags = ir.VectorType(_I64, GROUP), ir.IntType(GROUP)
+        element = context.get_data_type(signature.args[0].dtype)
         keys = context.make_array(signature.args[9])(context, builder, args[9]).data
         at, surplus = (pointer(context, builder, signature.args[k], args[k], i, GROUP) for k in (0, 1))
-        tick, before = builder.load(at, align=8), builder.load(surplus, align=4)
+        tick, before = builder.load(at, align=element.width // 8), builder.load(surplus, align=4)
         period, lost, gained = (load(context, builder, signature.args[k], args[k], i, GROUP) for k in (2, 3, 4))
+        if element.width < 64:
+            since, until = builder.trunc(since, element), builder.trunc(until, element)
         last, base, shift = (splat(builder, value, GROUP) for value in (until, since, bits))
         fires = builder.icmp_signed("<=", tick, last)
         neurons = builder.add(splat(builder, i, GROUP), ir.Constant(line, list(range(GROUP))))
-        key = builder.or_(builder.shl(builder.sub(tick, base), shift), neurons)
+        key = builder.or_(builder.shl(converted(builder, builder.sub(tick, base), _I64), shift), neurons)
         kind = ir.FunctionType(ir.VoidType(), (line, _I64.as_pointer(), fires.type))
         store = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.compressstore.v{GROUP}i64")
         builder.call(store, (key, builder.gep(keys, [n]), fires))
         late = builder.icmp_signed("<", before, lost)
-        after = builder.select(fires, builder.add(builder.add(tick, period), builder.zext(late, line)), tick)
+        after = builder.select(fires, builder.add(builder.add(tick, period), builder.zext(late, tick.type)), tick)
         left = builder.select(late, builder.add(before, gained), builder.sub(before, lost))
-        builder.store(after, at, align=8)
+        builder.store(after, at, align=element.width // 8)
         builder.store(builder.select(fires, left, before), surplus, align=4)
         more = builder.icmp_unsigned("!=", builder.bitcast(builder.icmp_signed("<=", after, last), flags), flags(0))
         number = builder.add(n, builder.zext(builder.ctpop(builder.bitcast(fires, flags)), _I64))
@@ -127,9 +130,9 @@ def _numpy_emit(
     following: Any, early: Any, whole: Any, rest: Any, gain: Any, i: int, since: int, until: int, bits: int, keys: Any, n: int
 ) -> tuple[int, int]:
     fires = i + np.flatnonzero(following[i : i + GROUP] <= until)
-    keys[n : n + len(fires)] = (following[fires] - since) << bits | fires
+    keys[n : n + len(fires)] = (following[fires].astype(np.int64) - since) << bits | fires
     late = early[fires] < rest[fires]
-    following[fires] += whole[fires] + late
+    following[fires] += whole[fires] + late.astype(whole.dtype)
     early[fires] += np.where(late, gain[fires], -rest[fires])
     return n + len(fires), int((following[i : i + GROUP] <= until).any())
 
