@@ -1,6 +1,7 @@
-"""Where the time of a run goes, population by population, for the networks of simulators.py; prints Markdown.
+"""Where the time of a run goes, population by population, for the networks of simulators.py and network files; prints Markdown.
 
 python benchmarks/layer_times.py cnn vgg15 [--resolution 1048576]
+python benchmarks/layer_times.py networks/lenet-mnist.h5 --input datasets/samples/digit-7.png
 """
 
 from __future__ import annotations
@@ -16,10 +17,21 @@ import numpy as np
 from simulators import ARCHITECTURES, SETTINGS, build, calibrate, layers, smooth_images, to_torch
 
 import eventsim as es
+from eventsim.currents import Encoder
 from eventsim.engines import layered
+from eventsim.images import read_input
+
+# What is clocked, and the row that it counts for (else that of the population).
+METHODS = (
+    (Encoder, "apply", "image"),
+    (layered._Driven, "begin", None),
+    (layered._Driven, "run", None),
+    (layered._Layer, "run", None),
+    (layered._Layer, "run_raster", None),
+)
 
 
-def clock(kind: type, method: str, seconds: dict[str, float]) -> Callable[..., Any]:
+def clock(kind: type, method: str, row: str | None, seconds: dict[str, float]) -> Callable[..., Any]:
     """Make the class add the time of each call of the method to ``seconds``; returns the method as it was."""
     original = getattr(kind, method)
 
@@ -28,14 +40,15 @@ def clock(kind: type, method: str, seconds: dict[str, float]) -> Callable[..., A
         try:
             return original(self, *args)
         finally:
-            seconds[self.name] = seconds.get(self.name, 0.0) + time.perf_counter() - start
+            name = row or self.name
+            seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - start
 
     setattr(kind, method, run)
     return original
 
 
-def measure(name: str, resolution: int, rate: float, steps: int, repeats: int) -> list[str]:
-    """A table."""
+def random_network(name: str, rate: float, steps: int) -> tuple[es.Network, Any]:
+    """A network of simulators.py, and an image."""
     architecture = ARCHITECTURES[name]
     rng = np.random.default_rng(1)
     net = layers(architecture, rng)
@@ -43,24 +56,30 @@ def measure(name: str, resolution: int, rate: float, steps: int, repeats: int) -
     dense = to_torch(images[:1])
     if net[0].weights.ndim == 2:
         dense = dense.permute(0, 2, 3, 1).flatten(1)
-    simulator = es.Simulator(build(architecture, net, calibrate(net, dense, rate, steps)))
+    return build(architecture, net, calibrate(net, dense, rate, steps)), images[0]
+
+
+def measure(name: str, network: es.Network, image: Any, resolution: int, steps: int, repeats: int) -> list[str]:
+    """A table."""
+    simulator = es.Simulator(network)
     settings: dict[str, Any] = {"steps": steps, "resolution": resolution, "record": "none"}
-    simulator.run(images[0], **settings)
+    simulator.run(image, **settings)
     seconds: dict[str, float] = {}
-    methods = ((layered._Layer, "run"), (layered._Layer, "run_raster"), (layered._Driven, "run"))
-    originals = [(kind, method, clock(kind, method, seconds)) for kind, method in methods]
+    originals = [(kind, method, clock(kind, method, row, seconds)) for kind, method, row in METHODS]
     start = time.perf_counter()
     for _ in range(repeats):
-        result = simulator.run(images[0], **settings)
+        result = simulator.run(image, **settings)
     total = (time.perf_counter() - start) / repeats
     for kind, method, original in originals:
         setattr(kind, method, original)
     spikes = result.spikes_per_population()
     incoming = {p.target: p.source for p in result.info.projections}
     additions = dict(zip((p.target for p in result.info.projections), result.counts.additions.sum(0).tolist(), strict=True))
+    first = sum(seconds[row] for row in seconds if row not in incoming) / repeats / total
     outside = total - sum(seconds.values()) / repeats
     lines = [
-        f"{name}, resolution {resolution}: {total * 1e3:.2f} ms a run, {outside * 1e3:.2f} of them outside",
+        f"{name}, resolution {resolution}: {total * 1e3:.2f} ms a run, {outside * 1e3:.2f} of them outside; "
+        f"image and first layer {first:.1%}",
         "",
         "| population | ms | spikes in | spikes out | additions | ns a spike in | 10^9 additions/s |",
         "|---|--:|--:|--:|--:|--:|--:|",
@@ -68,17 +87,16 @@ def measure(name: str, resolution: int, rate: float, steps: int, repeats: int) -
     for population, sum_of in seconds.items():
         of = sum_of / repeats
         into = spikes[incoming[population]] if population in incoming else 0
-        performed = additions.get(population, 0)
+        performed, out = additions.get(population, 0), spikes.get(population, 0)
         cells = (f"{of / into * 1e9:.1f}", f"{performed / of / 1e9:.1f}") if into else ("", "")
-        lines.append(
-            f"| {population} | {of * 1e3:.2f} | {into:,} | {spikes[population]:,} | {performed / 1e6:.1f} M | {cells[0]} | {cells[1]} |"
-        )
+        lines.append(f"| {population} | {of * 1e3:.2f} | {into:,} | {out:,} | {performed / 1e6:.1f} M | {cells[0]} | {cells[1]} |")
     return lines
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("networks", nargs="+", choices=list(ARCHITECTURES))
+    parser.add_argument("networks", nargs="+", metavar="NETWORK", help=f"{', '.join(ARCHITECTURES)} or a network file")
+    parser.add_argument("--input", help="image for network files")
     parser.add_argument("--resolution", type=int, default=1)
     parser.add_argument("--rate", type=float, default=0.06, help="spikes per neuron and step")
     parser.add_argument("--steps", type=int, default=100)
@@ -87,7 +105,14 @@ def main() -> None:
     if any(os.environ.get(key) != value for key, value in SETTINGS.items()):
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | SETTINGS)
     for name in options.networks:
-        print("\n".join(measure(name, options.resolution, options.rate, options.steps, options.repeats)), end="\n\n")
+        if name in ARCHITECTURES:
+            network, image = random_network(name, options.rate, options.steps)
+        elif options.input is None:
+            parser.error(f"{name}: an image is needed (--input)")
+        else:
+            network = es.load(name)
+            image, _ = read_input(network, options.input)
+        print("\n".join(measure(name, network, image, options.resolution, options.steps, options.repeats)), end="\n\n")
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ class Encoder:
         sums = aligned_zeros(self._lanes, np.int32)
         values = pixels.astype(np.int32 if largest >= 2**15 else np.uint16 if least == 0 else np.int16)
         accumulate(values, self._channels, self._records, self._weights, *self._steps, sums)
-        return sums[: self._size], finish(sums, self._padded, self._bias), effective
+        return sums[: self._size], finish(sums, self._padded, self._bias.astype(np.int32)), effective
 
 
 @njit(cache=True, _nrt=False, nogil=True)  # type: ignore[call-overload, untyped-decorator, unused-ignore]
@@ -72,18 +72,19 @@ def survey(values: Any, fan_out: Any) -> Any:
 
 @njit(cache=True, _nrt=False, nogil=True)  # type: ignore[call-overload, untyped-decorator, unused-ignore]
 def finish(sums: Any, padded: int, bias: Any) -> Any:
-    """Move sums together where there is padding between them, and add the bias; returns the largest magnitude."""
-    largest, channels, place = np.int64(0), len(bias), 0
+    """Move sums together where there is padding between them, and add the bias (int32, as the sums); returns the largest magnitude."""
+    least, largest, channels, place = np.int32(0), np.int32(0), len(bias), 0
     for start in range(0, len(sums), padded):
         for channel in range(channels):
-            current = np.int64(simd.peek(sums, start + channel)) + simd.peek(bias, channel)
-            largest = max(largest, abs(current))
+            # In 32 bits, which are enough: 64 would halve the vectors.
+            current = np.int32(simd.peek(sums, start + channel) + simd.peek(bias, channel))
+            least, largest = min(least, current), max(largest, current)
             simd.poke(sums, start + channel, current)
         if place < start:
             for channel in range(channels):
                 simd.poke(sums, place + channel, simd.peek(sums, start + channel))
         place += channels
-    return largest
+    return max(-np.int64(least), np.int64(largest))
 
 
 @njit(cache=True, _nrt=False, nogil=True)  # type: ignore[call-overload, untyped-decorator, unused-ignore]
