@@ -24,7 +24,7 @@ def test_emitting_spikes(of_tick):
     for case in range(50):
         size, since, until, bits, n = 3 * simd.GROUP, 1000, 1040, 6, 4
         following = (since + 1 + rng.integers(0, 20 * (1 + case % 4), size)).astype(of_tick)
-        following[rng.random(size) < 0.1] = 2**30 if of_tick is np.int32 else k.FOREVER
+        following[rng.random(size) < 0.1] = d.never(following)
         whole = rng.integers(1, 60, size).astype(of_tick)
         rate = rng.integers(1, 2**31, size)
         early, rest = (np.floor(rng.random(size) * rate).astype(np.int32) for _ in range(2))
@@ -74,13 +74,12 @@ def searched(threshold, v0, current, refractory, resolution, end) -> list[tuple[
 
 def begun(threshold, v0, current, refractory, resolution, end, *, checked=False):
     """Neurons before a run that ends with a tick."""
-    of_tick, never = (np.int32, d.SHORT + 1) if end < d.SHORT else (np.int64, k.FOREVER)
-    size = -(-len(current) // simd.GROUP) * simd.GROUP
-    periodic = d.Periodic(*(np.zeros(size, kind) for kind in (of_tick, np.int32, of_tick, np.int32, np.int32, np.int32)))
-    number = d.start(threshold * resolution, (threshold - v0) * resolution, current, refractory, checked, never, periodic)
-    held = layered._held(number)
+    periodic = d.periodic_for(len(current), end)
+    assert periodic.following.dtype == (np.int32 if end < d.SHORT else np.int64)
+    number = d.start(threshold * resolution, (threshold - v0) * resolution, current, refractory, checked, periodic)
+    held = d.held_for(number)
     if number:
-        d.hold(threshold, v0, current, resolution, checked, never, periodic, held)
+        d.hold(threshold, v0, current, resolution, checked, periodic, held)
     return periodic, held
 
 

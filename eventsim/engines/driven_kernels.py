@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from eventsim.compile import aligned_zeros
 from eventsim.engines import simd
 from eventsim.engines.kernels import INT32_MAX, INT32_MIN
 from eventsim.engines.layer_kernels import DONE, FOREVER, GROW, OVERFLOW, compiled, inlined
@@ -32,8 +33,8 @@ FAR = 2.0**51
 class Periodic(NamedTuple):
     """All neurons of a population, and padding to a multiple of GROUP.
 
-    What the fields mean says :func:`eventsim.engines.simd_spikes._emit`. Ticks are int32 where a run is short enough: less to read. They
-    are ``never`` for neurons that do not spike or are held, and for padding; it and anything larger than ``never`` is beyond the run.
+    What the fields mean says :func:`eventsim.engines.simd_spikes._emit`. Ticks are int32 where a run is short enough: less to read. The
+    next one is :func:`never` for neurons that do not spike or are held, and for padding.
     """
 
     following: Any  # int32 or int64: tick of the next spike
@@ -50,6 +51,25 @@ class Held(NamedTuple):
     neuron: Any  # int32
     following: Any  # int64: tick of the next spike
     count: Any  # int64: spikes so far
+
+
+def periodic_for(neurons: int, end: int) -> Periodic:
+    """Room for so many neurons in a run to the end of a tick."""
+    size = -(-neurons // GROUP) * GROUP
+    of_tick = np.int32 if end < SHORT else np.int64
+    kinds = of_tick, np.int32, of_tick, np.int32, np.int32
+    following, early, whole, rest, gain = (aligned_zeros(size, kind) for kind in kinds)
+    return Periodic(following, early, whole, rest, gain, np.empty(size // GROUP, np.int32))
+
+
+def held_for(neurons: int) -> Held:
+    return Held(np.empty(neurons, np.int32), np.empty(neurons, np.int64), np.empty(neurons, np.int64))
+
+
+@inlined
+def never(ticks):
+    """What in an array of ticks is later than any run that is kept in its type."""
+    return SHORT + 1 if ticks.itemsize == 4 else FOREVER
 
 
 @njit(cache=True, _nrt=False, nogil=True, fastmath=True)  # type: ignore[call-overload]
@@ -81,13 +101,13 @@ def quotient(value, by, inverse):
 
 # error_model: to ask for divisions by zero would keep the loop from running in vectors.
 @njit(cache=True, _nrt=False, nogil=True, error_model="numpy")  # type: ignore[call-overload]
-def start(period, need, current, refractory, checked, never, periodic):
+def start(period, need, current, refractory, checked, periodic):
     """Prepare the periodic neurons; returns how many are held: all, if ``checked``.
 
     A spike takes a ``period`` of the channel in ``rate * tick``, the first one its ``need``.
     """
     channels, of_tick = len(period), periodic.following.dtype.type
-    held = 0
+    held, beyond = 0, never(periodic.following)
     for begin in range(0, len(current), channels):
         for channel in range(channels):
             neuron = begin + channel
@@ -102,27 +122,27 @@ def start(period, need, current, refractory, checked, never, periodic):
             held += holds
             later = before > 0
             saturated = whole < refractory
-            # Slow neurons, that do spike, though later than the run, have a tick that is not ``never``.
-            simd.poke(periodic.following, neuron, of_tick(min(first + later, never - 1) if fires else never))
+            # Slow neurons, which would spike later than the run, are not taken for held ones.
+            simd.poke(periodic.following, neuron, of_tick(min(first + later, beyond - 1) if fires else beyond))
             simd.poke(periodic.early, neuron, np.int32(rate - before if later else 0))
-            simd.poke(periodic.whole, neuron, of_tick(min(refractory if saturated else whole, never - 1)))
+            simd.poke(periodic.whole, neuron, of_tick(min(refractory if saturated else whole, beyond - 1)))
             rest = 0 if saturated else rest
             simd.poke(periodic.rest, neuron, np.int32(rest))
             simd.poke(periodic.gain, neuron, np.int32(rate - rest))
     for neuron in range(len(current), len(periodic.following)):
-        periodic.following[neuron] = never
+        periodic.following[neuron] = beyond
     return held
 
 
 @compiled
-def hold(threshold, v0, current, resolution, checked, never, periodic, held):
+def hold(threshold, v0, current, resolution, checked, periodic, held):
     """Find the neurons that are held, and their first ticks."""
     channels = len(threshold)
     n = 0
     for neuron in range(len(current)):
         channel = neuron % channels
         rate, need = np.int64(current[neuron]), (threshold[channel] - v0[channel]) * resolution
-        if checked or need <= 0 or (rate > 0 and periodic.following[neuron] == never):
+        if checked or need <= 0 or (rate > 0 and periodic.following[neuron] == never(periodic.following)):
             held.neuron[n], held.count[n] = neuron, 0
             held.following[n] = 1 if rate >= need else next_tick(rate, need, 1.0 / rate) if rate > 0 else FOREVER
             n += 1

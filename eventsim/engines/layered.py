@@ -25,7 +25,7 @@ from eventsim.engines.layered_tables import DrivenLayout, Layout
 from eventsim.engines.pipeline import BUFFERS, Pipeline, Plan
 from eventsim.engines.reference import overflow_message
 from eventsim.engines.simd import LANES
-from eventsim.engines.simd_spikes import GROUP, SORTED
+from eventsim.engines.simd_spikes import SORTED
 from eventsim.errors import PotentialOverflow, RunError
 from eventsim.job import DEFAULT_RESOLUTION, OPERATIONS, Counts, Job, NoRecorder, Recorder, check_room, prepare
 from eventsim.network import Driven, Network, Projection, Readout, Spiking, feed_forward_order
@@ -371,17 +371,15 @@ class _Driven(_Population):
     def __init__(self, job: Job, name: str, layout: DrivenLayout, spikes: IntArray):
         super().__init__(name)
         self.resolution, self.refractory, self.layout = job.resolution, job.refractory[name], layout
-        self.steps, self.spikes = job.steps, spikes
+        self.steps, self.end, self.spikes = job.steps, job.end, spikes
         self.scalars = np.zeros(driven_kernels.SCALARS, np.int64)
         kinds = driven_kernels.REFRACTORY, driven_kernels.RESOLUTION, driven_kernels.BITS
         self.scalars[list(kinds)] = self.refractory, self.resolution, layout.size.bit_length()
         self.trains = [_empty(0, False)]
         self.rasters = [_NO_RASTER[0]]
         self.v = np.zeros(0, np.int32)
-        short = job.end < driven_kernels.SHORT
-        self.of_tick, self.never = (np.int32, driven_kernels.SHORT + 1) if short else (np.int64, k.FOREVER)
-        self.periodic = driven_kernels.Periodic(*([np.zeros(0, np.int32)] * 6))
-        self.held = _held(0)
+        self.periodic = driven_kernels.periodic_for(0, job.end)
+        self.held = driven_kernels.held_for(0)
 
     def begin(self, current: IntArray, largest: int) -> None:
         """Go to the start of a run with these currents per step, none of them larger."""
@@ -398,18 +396,15 @@ class _Driven(_Population):
                 self.v = aligned(self.layout.v, np.int32)
             self.v[:] = self.layout.v
         else:
-            size = -(-self.layout.size // GROUP) * GROUP
-            if len(self.periodic.following) != size:
-                arrays = (aligned_zeros(size, kind) for kind in (self.of_tick, np.int32, self.of_tick, np.int32, np.int32))
-                self.periodic = driven_kernels.Periodic(*arrays, np.empty(size // GROUP, np.int32))
+            if not len(self.periodic.following):
+                self.periodic = driven_kernels.periodic_for(self.layout.size, self.end)
             threshold, v0 = self.layout.threshold, self.layout.v0
             period, need = threshold * self.resolution, (threshold - v0) * self.resolution
-            held = self._call(driven_kernels.start, "", period, need, current, self.refractory, self.checked, self.never, self.periodic)
+            held = self._call(driven_kernels.start, "", period, need, current, self.refractory, self.checked, self.periodic)
             if held != len(self.held.neuron):
-                self.held = _held(held)
+                self.held = driven_kernels.held_for(held)
             if held:
-                where = self.periodic, self.held
-                self._call(driven_kernels.hold, "", threshold, v0, current, self.resolution, self.checked, self.never, *where)
+                self._call(driven_kernels.hold, "", threshold, v0, current, self.resolution, self.checked, self.periodic, self.held)
             stretch = int(min(_STRETCH / self.per_tick(), k.FOREVER)) + 1 if self.per_tick() else k.FOREVER
             self.scalars[[driven_kernels.CHECKED, driven_kernels.STRETCH]] = self.checked, stretch
 
@@ -500,10 +495,6 @@ class _Driven(_Population):
     def restore(self, snapshot: Any) -> None:
         """Go back to a snapshot."""
         self.v, self.periodic, self.held, self.first_tick = snapshot
-
-
-def _held(neurons: int) -> driven_kernels.Held:
-    return driven_kernels.Held(np.empty(neurons, np.int32), np.empty(neurons, np.int64), np.empty(neurons, np.int64))
 
 
 def _empty(room: int, signed: bool) -> k.Train:
