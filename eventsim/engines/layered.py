@@ -41,8 +41,9 @@ _RASTER, _EXIT_WINDOW = 2**23, 8
 _SPARSE = 2**10
 # Room for the spikes that a population makes in a stretch (see eventsim.engines.site_kernels).
 _KEYS = 2**12
-# Spikes of a driven population that are put in order at a time, about: its keys stay in the cache.
-_STRETCH = 2**14
+# Spikes of a driven population that are put in order at a time, about, so that its keys stay in the cache; or one in so many neurons, if
+# that is more, since each time all neurons are looked through.
+_STRETCH, _STRETCH_OF = 2**14, 4
 _NO_SIGNS, _NO_PROJECTIONS = np.zeros(0, np.int8), np.zeros(0, np.int16)
 _NO_RASTER = np.zeros(0, np.uint32), np.zeros(0, np.uint32)
 # The spikes of a population in a window.
@@ -405,7 +406,8 @@ class _Driven(_Population):
                 self.held = driven_kernels.held_for(held)
             if held:
                 self._call(driven_kernels.hold, "", threshold, v0, current, self.resolution, self.checked, self.periodic, self.held)
-            stretch = int(min(_STRETCH / self.per_tick(), k.FOREVER)) + 1 if self.per_tick() else k.FOREVER
+            spikes = max(_STRETCH, self.layout.size // _STRETCH_OF)
+            stretch = int(min(spikes / self.per_tick(), k.FOREVER)) + 1 if self.per_tick() else k.FOREVER
             self.scalars[[driven_kernels.CHECKED, driven_kernels.STRETCH]] = self.checked, stretch
 
     def alternate(self) -> None:

@@ -16,7 +16,7 @@ from eventsim.engines.layer_kernels import compiled, inlined
 from eventsim.engines.simd_spikes import SORTED, rank, write_sorted
 
 # Buckets, at most; and spikes that a bucket is meant to have, as a power of two: this to twice as many.
-BUCKETS, FILL = 2**14, 2
+BUCKETS, FILL = 2**17, 2
 # Up to so many keys are sorted by counting those that are smaller than each.
 MANY = 128
 # Bits by which keys are sorted in one pass, at most; so few keys that they are sorted otherwise.
