@@ -7,6 +7,7 @@ python benchmarks/layer_times.py networks/lenet-mnist.h5 --input datasets/sample
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 import time
@@ -65,6 +66,7 @@ def measure(name: str, network: es.Network, image: Any, resolution: int, steps: 
     settings: dict[str, Any] = {"steps": steps, "resolution": resolution, "record": "none"}
     simulator.run(image, **settings)
     seconds: dict[str, float] = {}
+    gc.collect()  # what a network before this one leaves behind is no part of it
     originals = [(kind, method, clock(kind, method, row, seconds)) for kind, method, row in METHODS]
     start = time.perf_counter()
     for _ in range(repeats):
