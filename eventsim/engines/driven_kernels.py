@@ -63,6 +63,7 @@ def periodic_for(neurons: int, end: int) -> Periodic:
 
 
 def held_for(neurons: int) -> Held:
+    """Room for so many neurons."""
     return Held(np.empty(neurons, np.int32), np.empty(neurons, np.int64), np.empty(neurons, np.int64))
 
 

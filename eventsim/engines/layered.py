@@ -39,7 +39,7 @@ _WINDOW, _PARALLEL_WINDOW = 2**18, 2**15
 _RASTER, _EXIT_WINDOW = 2**23, 8
 # From this resolution on so few spikes share a tick that gathering them is not worth its tables.
 _SPARSE = 2**10
-# Room for the spikes that a population makes in a stretch (see eventsim.engines.site_kernels).
+# Room for the spikes that a population makes in a stretch, at first (see eventsim.engines.site_kernels and driven_kernels).
 _KEYS = 2**12
 # Spikes of a driven population that are put in order at a time, about, so that its keys stay in the cache; or one in so many neurons, if
 # that is more, since each time all neurons are looked through.
@@ -59,6 +59,12 @@ class Workspace:
     sites: sites.Room
     order: order_kernels.Room
     keys: IntArray
+
+    def more_keys(self, n: int) -> None:
+        """Twice as much room for keys, of which there are n."""
+        bigger = np.empty(2 * len(self.keys), np.int64)
+        bigger[:n] = self.keys[:n]
+        self.keys = bigger
 
 
 class Layouts:
@@ -175,7 +181,6 @@ class _Layer(_Population):
             of = self.of_sites
             copies = {field: np.empty_like(getattr(of, field)) for field in ("at", "again", "begins", "loads", "found")}
             self.of_sites = of._replace(**copies)
-        self.keys = np.empty(_KEYS if self.of_sites is not None else 0, np.int64)
         self.rasters = [_NO_RASTER]
         # Whether who is due has been put into the ring.
         self.in_ring = True
@@ -296,7 +301,7 @@ class _Layer(_Population):
         scalars = self.state.scalars
         while True:
             status = self._call(
-                sites.advance, self._kind, self.layer, self.state, self.sites, scratch.sites, scratch.order, train, self.out, self.keys,
+                sites.advance, self._kind, self.layer, self.state, self.sites, scratch.sites, scratch.order, train, self.out, scratch.keys,
                 self.tally, until,
             )  # fmt: skip
             if status == k.DONE:
@@ -312,11 +317,11 @@ class _Layer(_Population):
             else:
                 n = int(self.sites.at[sites.KEYS])
                 if not scratch.order.fits(n):
-                    scratch.order = order_kernels.room_for(len(self.keys))
+                    scratch.order = order_kernels.room_for(len(scratch.keys))
                 elif scalars[k.FIRED] + n + SORTED > len(self.out.tick):
                     self.out = _grown(self.out, self.signed, 2 * len(self.out.tick))
                 else:
-                    self.keys = np.concatenate((self.keys, np.empty_like(self.keys)))
+                    scratch.more_keys(n)
 
     def _enter_sites(self) -> None:
         """Note the blocks with neurons that are due at the first tick."""
@@ -466,9 +471,7 @@ class _Driven(_Population):
                 break
             fired, keys = int(scalars[driven_kernels.FIRED]), int(scalars[driven_kernels.KEYS])
             if scalars[driven_kernels.PLACE] < len(self.periodic.following) + len(self.held.neuron):
-                bigger = np.empty(2 * len(scratch.keys), np.int64)
-                bigger[:keys] = scratch.keys[:keys]
-                scratch.keys = bigger
+                scratch.more_keys(keys)
             elif not scratch.order.fits(keys):
                 scratch.order = order_kernels.room_for(len(scratch.keys))
             else:

@@ -1,8 +1,8 @@
 """Compiled code that puts spikes in the order of time.
 
 A spike is a key, ``tick - base << bits | neuron``. Keys are thrown into so many buckets by their highest bits that few have more than
-SORTED, and what is left of them fits 32 bits; a bucket is then sorted in a vector. Larger buckets, of spikes that share a tick as a
-rule, and keys that do not fit are sorted digit by digit.
+SORTED, and what is left of them fits 32 bits; a bucket is then sorted in a vector. Larger buckets are sorted by counting, for each key,
+the smaller ones; very large ones, of spikes that share a tick as a rule, and keys that do not fit are sorted digit by digit.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class Room(NamedTuple):
 
 
 def room_for(keys: int) -> Room:
+    """Room for so many keys."""
     return Room(
         np.empty(keys + SORTED, np.uint32), np.empty(keys, np.int64), np.empty(BUCKETS + 2, np.int32), np.empty(2**DIGIT + 1, np.int64)
     )
