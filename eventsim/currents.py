@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
-from eventsim.compile import FIRST_LANE, ROWS, RUN, TAP, aligned, aligned_zeros, padded_stencil
-from eventsim.engines import simd
-from eventsim.engines.simd import LANES
-from eventsim.tables import Dense, IntArray, Shape, Sparse, Table, spatial
+from eventsim.compile import aligned
+from eventsim.engines import simd_pairs
+from eventsim.engines.layer_kernels import compiled, entry
+from eventsim.tables import Conv2d, Dense, IntArray, Shape, Sparse, Table, spatial
+
+# Weights, and values of a pooled image, from here on take the table's own NumPy code.
+_LIMIT = 2**15
+# Places in Convolution.scalars; the steps are those of a location in the padded image, PADDED is how many values that has.
+ROWS, COLUMNS, ROW_STEP, COLUMN_STEP, CHANNELS, BLOCK, BLOCKS, PADDED = range(8)
+# Places in what convolve() tells.
+LARGEST_VALUE, EFFECTIVE, LARGEST = range(3)
+
+
+class Convolution(NamedTuple):
+    """A table as a convolution, for :func:`convolve`.
+
+    The image is summed over the windows of the pool before the table, and padded. A location of the target takes what it sees two values
+    at a time, and multiplies them by their weights for a block of channels (see :mod:`eventsim.engines.simd_pairs`).
+    """
+
+    scalars: Any  # int64
+    place: Any  # int32: where each value of the image is added in the padded one; the last place is for those that nobody sees
+    pairs: Any  # int32: where the pairs of a location's values lie, from its first one on
+    numbers: Any  # int32: 0, 1, ... as many
+    weights: Any  # int8 or int16 (blocks, pairs, channels of a block, 2)
+    bias: Any  # int32 (channels, in whole blocks)
 
 
 class Encoder:
@@ -29,18 +50,26 @@ class Encoder:
         self._table, self._target = table, target
         self._bias = np.array(bias, np.int64)
         self._effective = table.effective_fan_out(source, target)
-        self._most, self._largest_bias = 0, int(np.abs(self._bias).max())
-        if not isinstance(table, Sparse):
-            if isinstance(table, Dense) and table.pool_before == (1, 1):
-                source = (int(np.prod(source)),)  # it does not matter where its inputs lie
-            self._channels, channels = spatial(source)[2], spatial(target)[2]
-            self._padded = -(-channels // LANES) * LANES
-            weights, records, self._steps = padded_stencil(table, source, target, self._padded)
-            self._weights, self._records = aligned(weights, weights.dtype), records.reshape(-1, records.shape[-1])
-            self._size = int(np.prod(target))
-            self._lanes = self._size // channels * self._padded
-            # The largest sum of |weights| that reaches one target.
-            self._most = int(np.abs(weights.reshape(-1, self._padded).astype(np.int64)).sum(0).max())
+        self._code: Any = None
+        self._convolution: Convolution | None = None
+        if isinstance(table, Sparse):
+            return
+        bias, conv = self._bias, table
+        if isinstance(conv, Dense):
+            # One location, whatever the shape of the population.
+            conv, target = conv.as_conv(source), (1, 1, conv.weights.shape[1])
+            bias = np.resize(bias, target[2])
+        # No value of the pooled image, and no current, is larger than the largest value of an image times this (plus a bias).
+        self._pooled = conv.pool_before[0] * conv.pool_before[1]
+        weights = conv.weights if conv.pool_after == (1, 1) else conv.fused()
+        magnitude = np.abs(weights.astype(np.int64))
+        self._most, self._largest_bias = int(magnitude.sum((0, 1, 2)).max()) * self._pooled, int(np.abs(bias).max())
+        if magnitude.max() < _LIMIT and self._largest_bias < 2**31:
+            self._convolution = _lay_out(conv, weights, bias, spatial(source), spatial(target))
+            scalars = self._convolution.scalars
+            self._padded, self._size = int(scalars[PADDED]), int(np.prod(target))
+            # Whole blocks are written: up to so many places more.
+            self._room = self._size + int(scalars[BLOCK] * scalars[BLOCKS] - scalars[CHANNELS])
 
     def apply(self, image: IntArray) -> tuple[IntArray, int, int]:
         """What an image of integers (int64) makes, bias included.
@@ -48,86 +77,96 @@ class Encoder:
         Returns the currents (one per neuron; int32, or int64 if 32 bits may be too few), the largest magnitude of one, and the synapses
         whose weight and value are not zero.
         """
-        pixels = image.ravel()
-        least, most, effective = map(int, survey(pixels, self._effective))
-        largest = max(-least, most)
-        if isinstance(self._table, Sparse) or largest * self._most + self._largest_bias >= 2**31:
-            out = self._table.apply(image, self._target).reshape(-1, len(self._bias)) + self._bias
-            return out.ravel(), max(-int(out.min()), int(out.max())), effective
-        sums = aligned_zeros(self._lanes, np.int32)
-        values = pixels.astype(np.int32 if largest >= 2**15 else np.uint16 if least == 0 else np.int16)
-        accumulate(values, self._channels, self._records, self._weights, *self._steps, sums)
-        return sums[: self._size], finish(sums, self._padded, self._bias.astype(np.int32)), effective
+        values = image.ravel()
+        of = self._convolution
+        if of is not None:
+            out, told = np.empty(self._room, np.int32), np.zeros(3, np.int64)
+            arguments = (
+                values, self._effective, of, np.zeros(self._padded, np.int16), np.empty((2, len(of.pairs)), np.int32), out[: self._size],
+                out, told,
+            )  # fmt: skip
+            if self._code is None:
+                self._code = entry(convolve, arguments)
+            self._code(*arguments)
+            value, effective, largest = told.tolist()
+            if value * self._pooled < _LIMIT and value * self._most + self._largest_bias < 2**31:
+                return out[: self._size], largest, effective
+        currents = self._table.apply(image, self._target).reshape(-1, len(self._bias)) + self._bias
+        effective = int(self._effective[values != 0].sum())
+        return currents.ravel(), max(-int(currents.min()), int(currents.max())), effective
 
 
-@njit(cache=True, _nrt=False, nogil=True)  # type: ignore[call-overload, untyped-decorator, unused-ignore]
-def survey(values: Any, fan_out: Any) -> Any:
-    """(least value or 0, largest or 0, total fan-out of those that are not 0)."""
-    least = largest = total = np.int64(0)
-    for i in range(len(values)):
-        least, largest = min(least, values[i]), max(largest, values[i])
-        total += fan_out[i] if values[i] else 0
-    return least, largest, total
+def _lay_out(conv: Conv2d, weights: IntArray, bias: IntArray, source: Shape, target: Shape) -> Convolution:
+    """A convolution for :func:`convolve`; ``weights`` are those with the pool after it summed in."""
+    (rows, columns, channels, outputs), (by, bx), (top, left) = weights.shape, conv.pool_before, conv.padding[:2]
+    stride_y, stride_x = (stride * pool for stride, pool in zip(conv.stride, conv.pool_after, strict=True))
+    height, width = (target[0] - 1) * stride_y + rows, (target[1] - 1) * stride_x + columns
+    y, x = np.arange(source[0]) // by, np.arange(source[1]) // bx
+    # Nobody sees what is beyond the last location, or in an incomplete window of the pool.
+    seen = np.outer((y + top < height) & (y < source[0] // by), (x + left < width) & (x < source[1] // bx))
+    location = np.where(seen, np.add.outer((y + top) * width, x + left), height * width)
+    place = location[..., None] * channels + np.arange(channels) * seen[..., None]
+    if columns == width:
+        # Nothing lies between the rows that a location sees.
+        rows, columns = 1, rows * columns
+    run = columns * channels
+    of_row = -(-run // 2)
+    block = next(lanes for lanes in (64, 32) if -(-outputs // 32) * 32 % lanes == 0)
+    blocks = -(-outputs // block)
+    small = -128 <= weights.min() and weights.max() <= 127
+    laid_out = np.zeros((rows, 2 * of_row, blocks * block), np.int8 if small else np.int16)
+    laid_out[:, :run, :outputs] = weights.reshape(rows, run, outputs)
+    laid_out = laid_out.reshape(rows, of_row, 2, blocks, block).transpose(3, 0, 1, 4, 2)
+    lanes = np.zeros(blocks * block, np.int32)
+    lanes[:outputs] = bias
+    # A place for what nobody sees, and one that makes a pair with the last value.
+    padded = height * width * channels + 2
+    pairs = np.add.outer(np.arange(rows) * width * channels, 2 * np.arange(of_row))
+    return Convolution(
+        np.array([*target[:2], stride_y * width * channels, stride_x * channels, outputs, block, blocks, padded], np.int64),
+        place.astype(np.int32).ravel(),
+        pairs.astype(np.int32).ravel(),
+        np.arange(pairs.size, dtype=np.int32),
+        aligned(laid_out, laid_out.dtype),
+        lanes,
+    )
 
 
-@njit(cache=True, _nrt=False, nogil=True)  # type: ignore[call-overload, untyped-decorator, unused-ignore]
-def finish(sums: Any, padded: int, bias: Any) -> Any:
-    """Move sums together where there is padding between them, and add the bias (int32, as the sums); returns the largest magnitude."""
-    least, largest, channels, place = np.int32(0), np.int32(0), len(bias), 0
-    for start in range(0, len(sums), padded):
-        for channel in range(channels):
-            # In 32 bits, which are enough: 64 would halve the vectors.
-            current = np.int32(simd.peek(sums, start + channel) + simd.peek(bias, channel))
-            least, largest = min(least, current), max(largest, current)
-            simd.poke(sums, start + channel, current)
-        if place < start:
-            for channel in range(channels):
-                simd.poke(sums, place + channel, simd.peek(sums, start + channel))
-        place += channels
-    return max(-np.int64(least), np.int64(largest))
+@compiled
+def convolve(image, fan_out, of, padded, chosen, currents, out, told):
+    """The currents that an image makes; tells the largest magnitude of a value, that of a current, and the total fan-out of values but 0.
 
-
-@njit(cache=True, _nrt=False, nogil=True)  # type: ignore[call-overload, untyped-decorator, unused-ignore]
-def _add_four(
-    out: Any, record: Any, weights: Any, row_step: int, tap_step: int, a: int, fa: Any, b: int, fb: Any, c: int, fc: Any, d: int, fd: Any
-) -> None:
-    """Add four inputs of a location to its targets: where their weights lie, and their values."""
-    lane = record[FIRST_LANE]
-    for row in range(record[ROWS]):
-        up = row * tap_step
-        for k in range(0, record[RUN], LANES):
-            simd.add_scaled_rows(out, lane + k, weights, a - up + k, fa, b - up + k, fb, c - up + k, fc, d - up + k, fd)
-        lane += row_step
-
-
-@njit(cache=True, _nrt=False, nogil=True)  # type: ignore[call-overload, untyped-decorator, unused-ignore]
-def accumulate(values: Any, channels: int, records: Any, weights: Any, row_step: int, tap_step: int, channel_step: int, out: Any) -> None:
-    """Add value times weight over all synapses (see :func:`eventsim.compile.padded_stencil`)."""
-    # Where the weights of the last four inputs lie, and their values.
-    a = b = c = d = np.int64(0)
-    fa = fb = fc = fd = nothing = values.dtype.type(0)
-    for location in range(len(values) // channels):
-        record, found = records[location], 0
-        for channel in range(channels):
-            value = values[location * channels + channel]
-            if value == 0:
-                continue
-            # Inputs of one location reach the same targets: four of them at a time.
-            a, b, c, d = b, c, d, channel * channel_step + record[TAP]
-            fa, fb, fc, fd = fb, fc, fd, value
-            found += 1
-            if found == 4:
-                found = 0
-                _add_four(out, record, weights, row_step, tap_step, a, fa, b, fb, c, fc, d, fd)
-        if found == 1:
-            lane = record[FIRST_LANE]
-            for row in range(record[ROWS]):
-                for k in range(0, record[RUN], LANES):
-                    simd.add_scaled(out, lane + k, weights, d - row * tap_step + k, fd)
-                lane += row_step
-        elif found:
-            # Two or three are left; nothing times the last one makes up for the others.
-            a, fa = d, nothing
-            if found == 2:
-                b, fb = d, nothing
-            _add_four(out, record, weights, row_step, tap_step, a, fa, b, fb, c, fc, d, fd)
+    ``padded`` (int16) begins as zeros; ``chosen`` (int32) is room for two numbers a pair; ``out`` goes on behind ``currents`` so that whole
+    blocks can be written. Values must be small enough for int16, pooled, and sums for int32: what is told of values is right in any case.
+    """
+    s, pairs, numbers = of.scalars, of.pairs, of.numbers
+    least = largest = effective = np.int64(0)
+    for i in range(len(image)):
+        least, largest = min(least, image[i]), max(largest, image[i])
+        effective += fan_out[i] if image[i] else 0
+    told[LARGEST_VALUE], told[EFFECTIVE] = max(-least, largest), effective
+    for i in range(len(image)):
+        padded[of.place[i]] += np.int16(image[i])
+    n = len(pairs)
+    if s[ROWS] * s[COLUMNS] == 1:
+        # Many inputs of a dense table may be 0.
+        n = 0
+        for k in range(len(pairs)):
+            chosen[0, n], chosen[1, n] = pairs[k], k
+            n += (padded[pairs[k]] | padded[pairs[k] + 1]) != 0
+        pairs, numbers = chosen[0], chosen[1]
+    block, size = s[BLOCK], np.int64(0)
+    for row in range(s[ROWS]):
+        for column in range(s[COLUMNS]):
+            at = row * s[ROW_STEP] + column * s[COLUMN_STEP]
+            for b in range(s[BLOCKS]):
+                lane, j = b * block, b * block * 2 * len(of.pairs)
+                if block == 64:
+                    simd_pairs.multiply_64(padded, at, pairs, numbers, n, of.weights, j, of.bias, lane, out, size + lane)
+                else:
+                    simd_pairs.multiply_32(padded, at, pairs, numbers, n, of.weights, j, of.bias, lane, out, size + lane)
+            size += s[CHANNELS]
+    lowest = highest = np.int32(0)
+    for i in range(len(currents)):
+        lowest, highest = min(lowest, currents[i]), max(highest, currents[i])
+    told[LARGEST] = max(-np.int64(lowest), np.int64(highest))
