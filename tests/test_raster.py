@@ -225,6 +225,38 @@ def test_lists_and_rasters_are_the_same_spikes(shape, ticks, signed):
             assert first == min(at[chosen], default=ticks)
 
 
+@pytest.mark.parametrize("channels", [20, 32, 40, 64, 96])
+def test_driven_neurons_with_the_currents_of_others(channels):
+    """As in the background of a digit; the thresholds and first potentials of channels differ. Two windows of several chunks."""
+    rng = np.random.default_rng(channels)
+    net = es.Network()
+    net.driven("in", (6, 7, channels), rng.integers(50, 200, channels), v0=rng.integers(-50, 50, channels))
+    population = layered.DrivenLayout(net.populations["in"])
+    kinds = rng.integers(-20, 100, (3, channels))
+    kinds[1] = kinds[0]
+    kinds[1, -1] += 1  # the last one alone differs
+    kinds[2] = 30
+    current = kinds[rng.choice(3, 42, p=[0.7, 0.1, 0.2])]
+    lanes, v, ticks = population.lanes(current, 0), population.v.copy(), 70
+    number, length = raster.chunks(ticks)
+    fired, counts, each = np.zeros((2 * ticks, 42, channels), bool), np.zeros(2 * ticks, np.int64), len(v) // 32
+    for since in (0, ticks):
+        masks = np.ones(raster.room(ticks, 42, channels), np.uint32)
+        kernels.drive(v, lanes, population.theta, population.back, since, ticks, length, masks, np.zeros(raster.CHUNK, np.int32), counts)
+        bits = np.unpackbits(masks[: number * length * each].view(np.uint8), bitorder="little").reshape(number, 42, each // 42, length, 32)
+        fired[since : since + ticks] = bits.transpose(0, 3, 1, 2, 4).reshape(number * length, 42, -1)[:ticks, :, :channels]
+    threshold, v0 = population.threshold, population.v0
+    expected = np.zeros_like(fired)
+    potential = np.broadcast_to(v0, current.shape).copy()
+    for t in range(2 * ticks):
+        potential += current
+        expected[t] = potential >= threshold
+        potential -= expected[t] * threshold
+    np.testing.assert_array_equal(fired, expected)
+    np.testing.assert_array_equal(counts, expected.sum((1, 2)))
+    np.testing.assert_array_equal(v.reshape(42, -1)[:, :channels], potential)
+
+
 KERNELS = ((1, 1), (2, 2), (3, 3), (3, 3), (5, 5), (1, 4))
 
 

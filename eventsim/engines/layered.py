@@ -453,8 +453,8 @@ class _Driven(_Population):
         self.rasters.append(buffer)
         masks, length = buffer[:room], raster.chunks(ticks)[1]
         first = self._call(
-            raster_kernels.drive, "", self.v, self.padded_current, layout.theta, since, ticks, length, masks, scratch.raster.counts,
-            self.spikes,
+            raster_kernels.drive, "", self.v, self.padded_current, layout.theta, layout.back, since, ticks, length, masks,
+            scratch.raster.counts, self.spikes,
         )  # fmt: skip
         self.first_tick = self.first_tick or first
         return raster.Raster(since, ticks, length, layout.locations, layout.channels, masks, _NO_RASTER[1])

@@ -6,6 +6,7 @@ The ways: tick by tick (:mod:`eventsim.engines.layer_kernels`), from rasters (:m
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -101,6 +102,8 @@ class DrivenLayout:
         self.locations, self.channels = self.size // len(self.threshold), len(self.threshold)
         # Location by location, padded with channels that never fire.
         self.padded = 32 * raster.blocks(self.channels)
+        # The lanes of a location again, or of two.
+        self.back = math.lcm(self.padded, 64)
         wide = self.span < 2**31
         self.v = self.lanes(self.v0 if wide else np.full(self.channels, -1), -1)
         self.theta = self.lanes(self.threshold if wide else np.ones(self.channels), 1)

@@ -222,11 +222,28 @@ def _end(masks):
         masks[m] = 0
 
 
+@inlined
+def _same(current, i, j):
+    """Whether 64 currents from place i on are those from j on."""
+    different = np.int32(0)
+    for lane in range(64):
+        different |= simd.peek(current, i + lane) ^ simd.peek(current, j + lane)
+    return different == 0
+
+
+@inlined
+def _copy(array, i, j, n):
+    """Copy n values from place j to place i, n or more behind it."""
+    for k in range(n):
+        simd.poke(array, i + k, simd.peek(array, j + k))
+
+
 @compiled
-def drive(v, current, threshold, since, ticks, length, masks, counts, spikes):
+def drive(v, current, threshold, back, since, ticks, length, masks, counts, spikes):
     """A window of driven neurons, clocked (int32 arrays of whole blocks; no potential leaves int32).
 
-    Counts the spikes of each tick and returns the first tick with some, 0 if there is none.
+    So many lanes ``back``, a multiple of 64, each has one with the same threshold and the same potential at the start of the run. Counts the
+    spikes of each tick and returns the first tick with some, 0 if there is none.
     """
     each = len(v) >> 5
     begin = 0
@@ -234,7 +251,13 @@ def drive(v, current, threshold, since, ticks, length, masks, counts, spikes):
     for at in range(0, ticks, length):
         now = min(length, ticks - at)
         for i in range(0, len(v) - 32, 64):
-            vectors.charge_64(v, current, threshold, i, masks, begin + (i >> 5) * length, length, now)
+            m = begin + (i >> 5) * length
+            if i >= back and _same(current, i, i - back):
+                # As in the background of a digit: neurons with the same current do the same.
+                _copy(v, i, i - back, 64)
+                _copy(masks, m, m - (back >> 5) * length, 2 * length)
+            else:
+                vectors.charge_64(v, current, threshold, i, masks, m, length, now)
         if each & 1:
             vectors.charge_32(v, current, threshold, 32 * (each - 1), masks, begin + (each - 1) * length, length, now)
         begin += each * length
