@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from eventsim.compile import aligned
-from eventsim.engines import simd_pairs
-from eventsim.engines.layer_kernels import compiled, entry
+from eventsim.engines.current_kernels import BLOCK, BLOCKS, CHANNELS, PADDED, Convolution, convolve
+from eventsim.engines.layer_kernels import entry
 from eventsim.tables import Conv2d, Dense, IntArray, Shape, Sparse, Table, spatial
 
 # Weights, and values of a pooled image, from here on take the table's own NumPy code.
 _LIMIT = 2**15
-# Places in Convolution.scalars; the steps are those of a location in the padded image, PADDED is how many values that has.
-ROWS, COLUMNS, ROW_STEP, COLUMN_STEP, CHANNELS, BLOCK, BLOCKS, PADDED = range(8)
-# Places in what convolve() tells.
-LARGEST_VALUE, EFFECTIVE, LARGEST = range(3)
-
-
-class Convolution(NamedTuple):
-    """A table as a convolution, for :func:`convolve`.
-
-    The image is summed over the windows of the pool before the table, and padded. A location of the target takes what it sees two values
-    at a time, and multiplies them by their weights for a block of channels (see :mod:`eventsim.engines.simd_pairs`).
-    """
-
-    scalars: Any  # int64
-    place: Any  # int32: where each value of the image is added in the padded one; the last place is for those that nobody sees
-    pairs: Any  # int32: where the pairs of a location's values lie, from its first one on
-    numbers: Any  # int32: 0, 1, ... as many
-    weights: Any  # int8 or int16 (blocks, pairs, channels of a block, 2)
-    bias: Any  # int32 (channels, in whole blocks)
 
 
 class Encoder:
@@ -80,15 +61,12 @@ class Encoder:
         values = image.ravel()
         of = self._convolution
         if of is not None:
-            out, told = np.empty(self._room, np.int32), np.zeros(3, np.int64)
-            arguments = (
-                values, self._effective, of, np.zeros(self._padded, np.int16), np.empty((2, len(of.pairs)), np.int32), out[: self._size],
-                out, told,
-            )  # fmt: skip
+            out = np.empty(self._room, np.int32)
+            chosen = np.empty((2, len(of.pairs)), np.int32)
+            arguments = values, self._effective, of, np.zeros(self._padded, np.int16), chosen, out
             if self._code is None:
                 self._code = entry(convolve, arguments)
-            self._code(*arguments)
-            value, effective, largest = told.tolist()
+            value, effective, largest = self._code(*arguments)
             if value * self._pooled < _LIMIT and value * self._most + self._largest_bias < 2**31:
                 return out[: self._size], largest, effective
         currents = self._table.apply(image, self._target).reshape(-1, len(self._bias)) + self._bias
@@ -113,7 +91,7 @@ def _lay_out(conv: Conv2d, weights: IntArray, bias: IntArray, source: Shape, tar
     of_row = -(-run // 2)
     block = next(lanes for lanes in (64, 32) if -(-outputs // 32) * 32 % lanes == 0)
     blocks = -(-outputs // block)
-    small = -128 <= weights.min() and weights.max() <= 127
+    small = weights.min() >= -128 and weights.max() <= 127
     laid_out = np.zeros((rows, 2 * of_row, blocks * block), np.int8 if small else np.int16)
     laid_out[:, :run, :outputs] = weights.reshape(rows, run, outputs)
     laid_out = laid_out.reshape(rows, of_row, 2, blocks, block).transpose(3, 0, 1, 4, 2)
@@ -130,43 +108,3 @@ def _lay_out(conv: Conv2d, weights: IntArray, bias: IntArray, source: Shape, tar
         aligned(laid_out, laid_out.dtype),
         lanes,
     )
-
-
-@compiled
-def convolve(image, fan_out, of, padded, chosen, currents, out, told):
-    """The currents that an image makes; tells the largest magnitude of a value, that of a current, and the total fan-out of values but 0.
-
-    ``padded`` (int16) begins as zeros; ``chosen`` (int32) is room for two numbers a pair; ``out`` goes on behind ``currents`` so that whole
-    blocks can be written. Values must be small enough for int16, pooled, and sums for int32: what is told of values is right in any case.
-    """
-    s, pairs, numbers = of.scalars, of.pairs, of.numbers
-    least = largest = effective = np.int64(0)
-    for i in range(len(image)):
-        least, largest = min(least, image[i]), max(largest, image[i])
-        effective += fan_out[i] if image[i] else 0
-    told[LARGEST_VALUE], told[EFFECTIVE] = max(-least, largest), effective
-    for i in range(len(image)):
-        padded[of.place[i]] += np.int16(image[i])
-    n = len(pairs)
-    if s[ROWS] * s[COLUMNS] == 1:
-        # Many inputs of a dense table may be 0.
-        n = 0
-        for k in range(len(pairs)):
-            chosen[0, n], chosen[1, n] = pairs[k], k
-            n += (padded[pairs[k]] | padded[pairs[k] + 1]) != 0
-        pairs, numbers = chosen[0], chosen[1]
-    block, size = s[BLOCK], np.int64(0)
-    for row in range(s[ROWS]):
-        for column in range(s[COLUMNS]):
-            at = row * s[ROW_STEP] + column * s[COLUMN_STEP]
-            for b in range(s[BLOCKS]):
-                lane, j = b * block, b * block * 2 * len(of.pairs)
-                if block == 64:
-                    simd_pairs.multiply_64(padded, at, pairs, numbers, n, of.weights, j, of.bias, lane, out, size + lane)
-                else:
-                    simd_pairs.multiply_32(padded, at, pairs, numbers, n, of.weights, j, of.bias, lane, out, size + lane)
-            size += s[CHANNELS]
-    lowest = highest = np.int32(0)
-    for i in range(len(currents)):
-        lowest, highest = min(lowest, currents[i]), max(highest, currents[i])
-    told[LARGEST] = max(-np.int64(lowest), np.int64(highest))

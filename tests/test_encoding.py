@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numba import njit
 
 import eventsim as es
 from eventsim.currents import Encoder
 from eventsim.encoding import PIXELS, poisson_network, poisson_rates
+from eventsim.engines import simd_pairs
 
 RNG = np.random.default_rng(3)
 ENCODERS = {
@@ -64,15 +66,80 @@ def test_compiled_encoder_is_the_table(name, largest):
         assert effective == sum(np.count_nonzero(synapses[i]) for i in np.flatnonzero(image))
 
 
-@pytest.mark.parametrize("channels", range(1, 10))
-def test_compiled_encoder_takes_any_number_of_inputs_at_a_location(channels):
-    """Four of them at a time, and what is left; at the border they have fewer synapses."""
-    rng = np.random.default_rng(channels)
-    table = es.Conv2d(rng.integers(-100, 101, (3, 3, channels, 40)), padding=1)
-    encoder = Encoder(table, np.zeros(40, int), (5, 4, channels), (5, 4, 40))
-    for density in (0.2, 0.6, 1):
-        image = rng.integers(-300, 301, (5, 4, channels)) * (rng.random((5, 4, channels)) < density)
-        np.testing.assert_array_equal(encoder.apply(image)[0], table.apply(image, (5, 4, 40)))
+@njit
+def multiply_32(*args):
+    simd_pairs.multiply_32(*args)
+
+
+@njit
+def multiply_64(*args):
+    simd_pairs.multiply_64(*args)
+
+
+@pytest.mark.parametrize("weight", [np.int8, np.int16])
+@pytest.mark.parametrize("lanes", [32, 64])
+def test_multiplying_pairs(lanes, weight):
+    rng = np.random.default_rng(lanes)
+    limits, compiled = np.iinfo(weight), {32: multiply_32, 64: multiply_64}[lanes]
+    for most in (0, 300, 2**15 - 1):
+        values = rng.integers(-most - 1, most + 1, 90).astype(np.int16)
+        weights = rng.integers(limits.min, limits.max + 1, 1000 * lanes).astype(weight)
+        bias = rng.integers(-(10**6), 10**6, 200).astype(np.int32)
+        for n in (0, 1, 7, 60):
+            pairs, rows = rng.integers(0, 80, n).astype(np.int32), rng.integers(0, 490, n).astype(np.int32)
+            at, j, lane, o = int(rng.integers(0, 9)), int(rng.integers(0, 99)), int(rng.integers(0, 100)), 5
+            expected = bias[lane : lane + lanes].astype(np.int64)
+            for place, row in zip((at + pairs).tolist(), rows.tolist(), strict=True):
+                both = weights[j + 2 * row * lanes : j + 2 * (row + 1) * lanes].reshape(lanes, 2).astype(np.int64)
+                expected += both @ values[place : place + 2].astype(np.int64)
+            for kernel in (compiled, simd_pairs._numpy_multiplier(lanes)):
+                out = np.full(lanes + 10, -7, np.int32)
+                kernel(values, at, pairs, rows, n, weights, j, bias, lane, out, o)
+                # Sums of the largest values and weights do not fit.
+                np.testing.assert_array_equal(out[o : o + lanes], expected.astype(np.int32))
+                np.testing.assert_array_equal(np.delete(out, slice(o, o + lanes)), -7)
+
+
+@pytest.mark.parametrize("case", range(60))
+def test_compiled_encoder_takes_convolutions_of_all_kinds(case):
+    """Kernels, strides, padding, pools before and after, incomplete windows, weights of 8, 16 and 32 bits, any number of channels."""
+    rng = np.random.default_rng(case)
+    kernel, stride, before, after = (rng.integers(1, most, 2) for most in (6, 4, 4, 3))
+    padding = [int(rng.integers(0, n)) for n in (*kernel, *kernel)]
+    inputs, outputs = int(rng.integers(1, 6)), int(rng.choice([1, 5, 32, 40, 64, 70, 130]))
+    limit = int(rng.choice([2, 127, 2**15 - 1, 2**20], p=[0.2, 0.5, 0.2, 0.1]))
+    table = es.Conv2d(rng.integers(-limit, limit + 1, (*kernel, inputs, outputs)), tuple(stride), padding, tuple(before), tuple(after))
+    source = *((kernel + stride * (after + rng.integers(0, 4, 2))) * before + rng.integers(0, before)).tolist(), inputs
+    target = table.output_shape(source)
+    bias = rng.integers(-1000, 1000, outputs)
+    encoder = Encoder(table, bias, source, target)
+    for largest in (1, 255, 3000, 2**15, 2**22):
+        image = rng.integers(-largest * (case % 2), largest + 1, source) * (rng.random(source) < rng.choice([0.3, 1]))
+        expected = table.apply(image, target).reshape(-1, outputs) + bias
+        currents, magnitude, effective = encoder.apply(image)
+        np.testing.assert_array_equal(currents, expected.ravel())
+        assert magnitude == np.abs(expected).max()
+        assert effective == table.effective_fan_out(source, target)[image.ravel() != 0].sum()
+
+
+def test_images_take_compiled_code(monkeypatch):
+    """Pixels with weights of up to 16 bits, dense tables included; for more there is the table's own code."""
+    rng = np.random.default_rng(5)
+    tables = {
+        "conv": es.Conv2d(rng.integers(-100, 100, (3, 3, 3, 8)), padding=1),
+        "wide": es.Conv2d(rng.integers(-(2**15) + 1, 2**15, (3, 3, 3, 8)), padding=1),
+        "wider": es.Conv2d(np.full((1, 1, 3, 8), 2**15), 1),
+        "dense": es.Dense(rng.integers(-100, 100, (75, 8))),
+        "pooled": es.Dense(rng.integers(-100, 100, (12, 8)), pool_before=2),
+        "sparse": es.Sparse.from_matrix(rng.integers(-1, 2, (75, 8))),
+    }
+    of_numpy = []
+    for kind in (es.Conv2d, es.Dense, es.Sparse):
+        monkeypatch.setattr(kind, "apply", lambda self, *args, apply=kind.apply: of_numpy.append(self) or apply(self, *args))
+    for table in tables.values():
+        target = table.output_shape((5, 5, 3)) if isinstance(table, es.Conv2d) else (8,)
+        Encoder(table, np.zeros(8, int), (5, 5, 3), target).apply(rng.integers(0, 256, (5, 5, 3)))
+    assert [next(name for name, table in tables.items() if table is used) for used in of_numpy] == ["wider", "sparse"]
 
 
 def test_currents_that_only_the_bias_makes_large():

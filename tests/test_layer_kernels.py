@@ -171,11 +171,6 @@ def test_end_of_a_tick():
 
 
 @njit
-def add_scaled(d, i, w, j, factor):
-    simd.add_scaled(d, i, w, j, factor)
-
-
-@njit
 def peek(array, i):
     return simd.peek(array, i)
 
@@ -286,35 +281,6 @@ def test_appending_the_bits_of_a_mask(bits):
         assert append(places, 3, 100, mask) == 3 + bits
         np.testing.assert_array_equal(places[3 : 3 + bits], chosen + 100)
         np.testing.assert_array_equal(places[:3], -1)
-
-
-@njit
-def add_scaled_rows(d, i, w, j, factors):
-    simd.add_scaled_rows(d, i, w, j[0], factors[0], j[1], factors[1], j[2], factors[2], j[3], factors[3])
-
-
-@pytest.mark.parametrize("factor_type", [np.uint16, np.int16, np.int32])
-@pytest.mark.parametrize("weight", WEIGHTS)
-def test_adding_scaled_vectors(weight, factor_type):
-    rng = np.random.default_rng(7)
-    small = factor_type == np.uint16
-    for factor in (0, 1, 1000, 2**15 - 1, *(() if small else (-3, -(2**15)))):
-        d = rng.integers(-(10**6), 10**6, 100).astype(np.int32)
-        w = rng.integers(-100, 100, 100).astype(weight)
-        twin, expected = d.copy(), d.copy()
-        i, j = (int(n) for n in rng.integers(0, 69, 2))
-        expected[i : i + 32] += factor * w[j : j + 32].astype(np.int32)
-        add_scaled(d, i, w, j, factor_type(factor))
-        simd._numpy_add_scaled(twin, i, w, j, factor_type(factor))
-        np.testing.assert_array_equal(d, expected)
-        np.testing.assert_array_equal(twin, expected)
-        places, factors = rng.integers(0, 69, 4), np.array([factor, 7, 5 if small else -1, 2**15 - 1], factor_type)
-        for place, each in zip(places, factors.tolist(), strict=True):
-            expected[i : i + 32] += each * w[place : place + 32].astype(np.int32)
-        add_scaled_rows(d, i, w, places, factors)
-        simd._numpy_add_scaled(twin, i, w, *(n for pair in zip(places, factors, strict=True) for n in pair))
-        np.testing.assert_array_equal(d, expected)
-        np.testing.assert_array_equal(twin, expected)
 
 
 def test_peeking():

@@ -381,6 +381,8 @@ class _Driven(_Population):
         self.scalars = np.zeros(driven_kernels.SCALARS, np.int64)
         kinds = driven_kernels.REFRACTORY, driven_kernels.RESOLUTION, driven_kernels.BITS
         self.scalars[list(kinds)] = self.refractory, self.resolution, layout.size.bit_length()
+        # What a spike, and the first one, takes of ``rate * tick``.
+        self.period, self.need = layout.threshold * self.resolution, (layout.threshold - layout.v0) * self.resolution
         self.trains = [_empty(0, False)]
         self.rasters = [_NO_RASTER[0]]
         self.v = np.zeros(0, np.int32)
@@ -404,16 +406,15 @@ class _Driven(_Population):
         else:
             if not len(self.periodic.following):
                 self.periodic = driven_kernels.periodic_for(self.layout.size, self.end)
-            threshold, v0 = self.layout.threshold, self.layout.v0
-            period, need = threshold * self.resolution, (threshold - v0) * self.resolution
-            held = self._call(driven_kernels.start, "", period, need, current, self.refractory, self.checked, self.periodic)
+            held = self._call(driven_kernels.start, "", self.period, self.need, current, self.refractory, self.checked, self.periodic)
             if held != len(self.held.neuron):
                 self.held = driven_kernels.held_for(held)
             if held:
+                threshold, v0 = self.layout.threshold, self.layout.v0
                 self._call(driven_kernels.hold, "", threshold, v0, current, self.resolution, self.checked, self.periodic, self.held)
-            spikes = max(_STRETCH, self.layout.size // _STRETCH_OF)
-            stretch = int(min(spikes / self.per_tick(), k.FOREVER)) + 1 if self.per_tick() else k.FOREVER
-            self.scalars[[driven_kernels.CHECKED, driven_kernels.STRETCH]] = self.checked, stretch
+            spikes, per_tick = max(_STRETCH, self.layout.size // _STRETCH_OF), self.per_tick()
+            self.scalars[driven_kernels.CHECKED] = self.checked
+            self.scalars[driven_kernels.STRETCH] = int(min(spikes / per_tick, k.FOREVER)) + 1 if per_tick else k.FOREVER
 
     def alternate(self) -> None:
         """From now on leave the spikes of a window alone while the next ones run."""

@@ -242,7 +242,7 @@ def _copy(array, i, j, n):
 def drive(v, current, threshold, back, since, ticks, length, masks, counts, spikes):
     """A window of driven neurons, clocked (int32 arrays of whole blocks; no potential leaves int32).
 
-    So many lanes ``back``, a multiple of 64, each has one with the same threshold and the same potential at the start of the run. Counts the
+    The lane so many ones ``back``, a multiple of 64, has the same threshold and at the start of the run the same potential. Counts the
     spikes of each tick and returns the first tick with some, 0 if there is none.
     """
     each = len(v) >> 5

@@ -205,48 +205,6 @@ def splat(builder: Any, value: Any, lanes: int) -> Any:
     return builder.shuffle_vector(first, vector, ir.Constant(ir.VectorType(ir.IntType(32), lanes), None))
 
 
-def _scaled_adder(rows: int) -> Any:
-    """``d += factor * w`` on LANES lanes for so many rows of weights; d is int32.
-
-    The factors are uint16 and below 2**15 (fastest: a multiplication of 16-bit numbers will do), int16 or int32.
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = signature.args
-        place = pointer(context, builder, kind[0], args[0], args[1], LANES)
-        i32 = ir.IntType(32)
-        total = builder.load(place, align=1)
-        for row in range(rows):
-            of_row, factor = args[3 + 2 * row], args[4 + 2 * row]
-            weights = converted(builder, load(context, builder, kind[2], args[2], of_row), i32)
-            if kind[4] == types.uint16:
-                factor = builder.and_(builder.zext(factor, i32), i32(2**15 - 1))
-            elif factor.type.width < 32:
-                factor = builder.sext(factor, i32)
-            total = builder.add(total, builder.mul(weights, splat(builder, factor, LANES)))
-        builder.store(total, place, align=1)
-        return context.get_dummy_value()
-
-    def typed(d: Any, i: Any, w: Any, factor: Any) -> Any:
-        return types.void(
-            d, types.intp, w, *((types.intp, factor if factor in (types.int16, types.uint16) else types.int32) * rows)
-        ), generate
-
-    if rows == 1:
-
-        def one(typing_context: Any, d: Any, i: Any, w: Any, j: Any, factor: Any) -> Any:
-            return typed(d, i, w, factor)
-
-        return intrinsic(one)
-
-    def four(
-        typing_context: Any, d: Any, i: Any, w: Any, j: Any, f: Any, j2: Any, f2: Any, j3: Any, f3: Any, j4: Any, f4: Any
-    ) -> Any:  # fmt: skip
-        return typed(d, i, w, f)
-
-    return intrinsic(four)
-
-
 def _any_due(builder: Any, d: Any) -> Any:
     """Not 0 where some lane is not negative, as an integer: one comparison for all vectors."""
     z = builder.not_(d)
@@ -559,11 +517,6 @@ def _numpy_bit_summer(block: int) -> Callable[..., None]:
     return add_bits
 
 
-def _numpy_add_scaled(d: Any, i: int, w: Any, *rows: int) -> None:
-    for j, factor in zip(rows[::2], rows[1::2], strict=True):
-        d[i : i + LANES] += int(factor) * w[j : j + LANES].astype(d.dtype)
-
-
 def _numpy_runner(lanes: int) -> Callable[..., int]:
     def run(
         d: Any, i: int, threshold: Any, channel: int, w: Any, j: int, entries: Any, at: int, limit: int, keys: Any, n: int, most: int,
@@ -640,8 +593,6 @@ add_4: Callable[..., Any]
 add_2_wide: Callable[..., Any]
 add_3_wide: Callable[..., Any]
 add_4_wide: Callable[..., Any]
-add_scaled: Callable[..., Any]
-add_scaled_rows: Callable[..., Any]
 count: Callable[..., Any]
 discharge: Callable[..., Any]
 lowest: Callable[..., Any]
@@ -656,7 +607,6 @@ if config.DISABLE_JIT:  # type: ignore[attr-defined]
     add_2 = add_3 = add_4 = add_2_wide = add_3_wide = add_4_wide = _numpy_add_together
     test = test_signed = _numpy_test
     add_bits_64, add_bits_128, add_bits_256, add_bits_512 = (_numpy_bit_summer(block) for block in (64, 128, 256, 512))
-    add_scaled = add_scaled_rows = _numpy_add_scaled
     discharge, leader = _numpy_discharge, _numpy_leader
     count, lowest, peek, poke = _numpy_count, _numpy_lowest, _numpy_peek, _numpy_poke
     reaching, shifted = _numpy_reaching, _numpy_shifted
@@ -667,7 +617,6 @@ else:
     add_2_wide, add_3_wide, add_4_wide = (_rows_adder(rows, False) for rows in (2, 3, 4))
     test, test_signed = _tester(False), _tester(True)
     add_bits_64, add_bits_128, add_bits_256, add_bits_512 = (_bit_summer(block) for block in (64, 128, 256, 512))
-    add_scaled, add_scaled_rows = _scaled_adder(1), _scaled_adder(4)
     discharge, leader = _discharge, _leader
     count, lowest, peek, poke, reaching, shifted = _count, _lowest, _peek, _poke, _reaching, _shifted
 
