@@ -38,6 +38,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from llvmlite.binding import get_host_cpu_name
 from numba import njit
 from rich.console import Console
 from rich.table import Table
@@ -481,9 +482,14 @@ def show(console: Console, result: dict[str, object]) -> None:
     console.print(f"additions, 10^9 a second over the whole run: {speeds}\n")
 
 
+def machine() -> str:
+    """Its instructions and, as compilers call it, its processor."""
+    return f"{platform.machine()} ({get_host_cpu_name()})"
+
+
 def markdown(results: list[dict[str, object]], limits: dict[str, float]) -> str:
     """The results for docs/performance.md."""
-    lines = [f"{datetime.date.today()}, {platform.machine()} with {os.cpu_count()} cores, PyTorch {torch.__version__}.", ""]
+    lines = [f"{datetime.date.today()}, {machine()} with {os.cpu_count()} cores, PyTorch {torch.__version__}.", ""]
     for result in results:
         costs = "; ".join(f"{mode} {c['spikes']:,} spikes, {c['synaptic_events']:,} synaptic events" for mode, c in result["costs"].items())
         lines += [f"**{result['network']}**, T = {result['steps']}, {result['rate']:g} spikes per neuron and step: {costs}", ""]
@@ -532,7 +538,7 @@ def main() -> None:
         before, _, after = document.read_text().split(MARK)
         document.write_text(f"{before}{MARK}\n\n{markdown(results, limits)}\n\n{MARK}{after}")
     if options.json:
-        print(json.dumps({"machine": platform.processor() or platform.machine(), "ceilings": limits, "results": results}, indent=2))
+        print(json.dumps({"machine": machine(), "ceilings": limits, "results": results}, indent=2))
     else:
         console.print(
             "this machine at its best, one thread: " + ", ".join(f"{what} {value / 1e9:.1f} 10^9" for what, value in limits.items())
