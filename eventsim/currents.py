@@ -11,8 +11,8 @@ from eventsim.engines.current_kernels import BLOCK, BLOCKS, CHANNELS, PADDED, Co
 from eventsim.engines.layer_kernels import entry
 from eventsim.tables import Conv2d, Dense, IntArray, Shape, Sparse, Table, spatial
 
-# Weights, and values of a pooled image, from here on take the table's own NumPy code.
-_LIMIT = 2**15
+# Weights, and values of a pooled image, from here on take the table's own NumPy code; and so many places of a padded image.
+_LIMIT, _PLACES = 2**15, 2**31
 
 
 class Encoder:
@@ -47,6 +47,7 @@ class Encoder:
         self._most, self._largest_bias = int(magnitude.sum((0, 1, 2)).max()) * self._pooled, int(np.abs(bias).max())
         if magnitude.max() < _LIMIT and self._largest_bias < 2**31:
             self._convolution = _lay_out(conv, weights, bias, spatial(source), spatial(target))
+        if self._convolution is not None:
             scalars = self._convolution.scalars
             self._padded, self._size = int(scalars[PADDED]), int(np.prod(target))
             # Whole blocks are written: up to so many places more.
@@ -74,11 +75,15 @@ class Encoder:
         return currents.ravel(), max(-int(currents.min()), int(currents.max())), effective
 
 
-def _lay_out(conv: Conv2d, weights: IntArray, bias: IntArray, source: Shape, target: Shape) -> Convolution:
-    """A convolution for :func:`convolve`; ``weights`` are those with the pool after it summed in."""
+def _lay_out(conv: Conv2d, weights: IntArray, bias: IntArray, source: Shape, target: Shape) -> Convolution | None:
+    """A convolution for :func:`convolve`, None if it needs too large an image; ``weights`` are those with the pool after it summed in."""
     (rows, columns, channels, outputs), (by, bx), (top, left) = weights.shape, conv.pool_before, conv.padding[:2]
     stride_y, stride_x = (stride * pool for stride, pool in zip(conv.stride, conv.pool_after, strict=True))
     height, width = (target[0] - 1) * stride_y + rows, (target[1] - 1) * stride_x + columns
+    # A place for what nobody sees, and one that makes a pair with the last value.
+    padded = height * width * channels + 2
+    if padded > _PLACES:
+        return None
     y, x = np.arange(source[0]) // by, np.arange(source[1]) // bx
     # Nobody sees what is beyond the last location, or in an incomplete window of the pool.
     seen = np.outer((y + top < height) & (y < source[0] // by), (x + left < width) & (x < source[1] // bx))
@@ -92,13 +97,11 @@ def _lay_out(conv: Conv2d, weights: IntArray, bias: IntArray, source: Shape, tar
     block = next(lanes for lanes in (64, 32) if -(-outputs // 32) * 32 % lanes == 0)
     blocks = -(-outputs // block)
     small = weights.min() >= -128 and weights.max() <= 127
-    laid_out = np.zeros((rows, 2 * of_row, blocks * block), np.int8 if small else np.int16)
+    laid_out: IntArray = np.zeros((rows, 2 * of_row, blocks * block), np.int8 if small else np.int16)
     laid_out[:, :run, :outputs] = weights.reshape(rows, run, outputs)
     laid_out = laid_out.reshape(rows, of_row, 2, blocks, block).transpose(3, 0, 1, 4, 2)
     lanes = np.zeros(blocks * block, np.int32)
     lanes[:outputs] = bias
-    # A place for what nobody sees, and one that makes a pair with the last value.
-    padded = height * width * channels + 2
     pairs = np.add.outer(np.arange(rows) * width * channels, 2 * np.arange(of_row))
     return Convolution(
         np.array([*target[:2], stride_y * width * channels, stride_x * channels, outputs, block, blocks, padded], np.int64),

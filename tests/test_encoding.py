@@ -7,6 +7,7 @@ import pytest
 from numba import njit
 
 import eventsim as es
+from eventsim import currents
 from eventsim.currents import Encoder
 from eventsim.encoding import PIXELS, poisson_network, poisson_rates
 from eventsim.engines import simd_pairs
@@ -140,6 +141,14 @@ def test_images_take_compiled_code(monkeypatch):
         target = table.output_shape((5, 5, 3)) if isinstance(table, es.Conv2d) else (8,)
         Encoder(table, np.zeros(8, int), (5, 5, 3), target).apply(rng.integers(0, 256, (5, 5, 3)))
     assert [next(name for name, table in tables.items() if table is used) for used in of_numpy] == ["wider", "sparse"]
+    # An image of 7 x 7 x 3 with its padding, and two places behind it.
+    image, results = rng.integers(0, 256, (5, 5, 3)), []
+    for places, by_numpy in ((149, 0), (148, 1)):
+        monkeypatch.setattr(currents, "_PLACES", places)
+        of_numpy.clear()
+        results.append(Encoder(tables["conv"], np.arange(8), (5, 5, 3), (5, 5, 8)).apply(image)[0])
+        assert len(of_numpy) == by_numpy
+    np.testing.assert_array_equal(*results)
 
 
 def test_currents_that_only_the_bias_makes_large():
