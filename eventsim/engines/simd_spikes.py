@@ -77,8 +77,7 @@ def _rank(typing_context: Any, rests: Any, i: Any, n: Any, key: Any) -> Any:
 def _put(context: Any, builder: Any, values: Any, chosen: Any, data: Any, n: Any) -> Any:
     """Store the chosen lanes of a vector (int64) side by side at ``data[n]``; returns the place behind them.
 
-    Overwrites as many places as there are lanes. (The instruction that stores only the chosen ones takes AMD's processors a hundred cycles
-    and more.)
+    Overwrites as many places as there are lanes. (The instruction that stores only the chosen ones is slow on AMD's processors.)
     """
     lanes, width = values.type.count, 8
     if "+avx512f" not in context.codegen().magic_tuple()[2].split(","):
