@@ -40,11 +40,12 @@ class Encoder:
             # One location, whatever the shape of the population.
             conv, target = conv.as_conv(source), (1, 1, conv.weights.shape[1])
             bias = np.resize(bias, target[2])
-        # No value of the pooled image, and no current, is larger than the largest value of an image times this (plus a bias).
+        # Times the largest value of an image: no value of the pooled image is larger, and no current (less its bias) than the second one.
         self._pooled = conv.pool_before[0] * conv.pool_before[1]
         weights = conv.weights if conv.pool_after == (1, 1) else conv.fused()
         magnitude = np.abs(weights.astype(np.int64))
-        self._most, self._largest_bias = int(magnitude.sum((0, 1, 2)).max()) * self._pooled, int(np.abs(bias).max())
+        self._most = int(magnitude.sum((0, 1, 2)).max()) * self._pooled
+        self._largest_bias = int(np.abs(bias).max())
         if magnitude.max() < _LIMIT and self._largest_bias < 2**31:
             self._convolution = _lay_out(conv, weights, bias, spatial(source), spatial(target))
         if self._convolution is not None:
@@ -59,7 +60,8 @@ class Encoder:
         Returns the currents (one per neuron; int32, or int64 if 32 bits may be too few), the largest magnitude of one, and the synapses
         whose weight and value are not zero.
         """
-        values = image.ravel()
+        # Compiled code takes no other type, and does not look.
+        values = image.astype(np.int64, copy=False).ravel()
         of = self._convolution
         if of is not None:
             out = np.empty(self._room, np.int32)

@@ -182,6 +182,8 @@ def test_the_same_without_the_compiler():
 @pytest.mark.skipif(numba.config.DISABLE_JIT, reason="needs the compiler")
 def test_the_same_on_a_processor_without_long_vectors():
     """What is compiled otherwise where there is no AVX-512."""
-    run_again(
-        "test_driven.py::test_emitting_spikes", "test_encoding.py::test_multiplying_pairs", NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES=""
-    )
+    generic = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
+    ask = "from numba.core.registry import cpu_target; print(cpu_target.target_context.codegen().magic_tuple()[1:])"
+    said = subprocess.run([sys.executable, "-c", ask], env=os.environ | generic, capture_output=True, text=True, timeout=100, check=True)
+    assert said.stdout.strip() == "('generic', '')"
+    run_again("test_driven.py::test_emitting_spikes", "test_encoding.py::test_multiplying_pairs", **generic)

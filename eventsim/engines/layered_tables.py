@@ -102,7 +102,7 @@ class DrivenLayout:
         self.locations, self.channels = self.size // len(self.threshold), len(self.threshold)
         # Location by location, padded with channels that never fire.
         self.padded = 32 * raster.blocks(self.channels)
-        # The lanes of a location again, or of two.
+        # So many lanes further on the channels are the same again: whole locations, and a multiple of 64 lanes.
         self.back = math.lcm(self.padded, 64)
         wide = self.span < 2**31
         self.v = self.lanes(self.v0 if wide else np.full(self.channels, -1), -1)
