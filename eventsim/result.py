@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +15,10 @@ from eventsim.errors import RunError
 from eventsim.job import Counts, Job
 from eventsim.network import Driven, Network, Source
 from eventsim.tables import IntArray, Shape
+
+if TYPE_CHECKING:
+    import neo
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -180,6 +186,11 @@ class Run:
         raise NotImplementedError
 
     @property
+    def recorded(self) -> list[str]:
+        """Populations whose spikes were recorded, in the network's order."""
+        raise NotImplementedError
+
+    @property
     def duration(self) -> float:
         """Simulated time in steps: T, or the time of the early exit."""
         return self.counts.end_tick / self.info.resolution
@@ -279,12 +290,14 @@ class Run:
         return np.stack(np.unravel_index(neurons, dims), axis=-1).astype(np.int64)
 
     def spikes(self, population: str, start: float = 0, stop: float | None = None) -> Spikes:
-        """Spikes of a population with ``start < time <= stop`` (steps).
+        """Spikes of a population with ``start < time <= stop`` (steps, float64); the time of a spike is ``tick / R``.
 
         Raises
         ------
         RunError
-            No such population, or its spikes were not recorded.
+            No such population, or its spikes were not recorded; no such window.
+        TraceError
+            The trace that holds the spikes cannot be read, or has been replaced by another run's.
         """
         raise NotImplementedError
 
@@ -294,6 +307,69 @@ class Run:
         spikes = self.spikes(population, start, stop)
         counts = np.bincount(spikes.neurons, weights=spikes.signs, minlength=int(np.prod(shape)))
         return counts.astype(np.int64).reshape(shape)
+
+    def to_pandas(self, population: str, start: float = 0, stop: float | None = None) -> pd.DataFrame:
+        """Spikes as a table with columns time (steps), tick, neuron, y, x, channel, sign; needs pandas.
+
+        Raises
+        ------
+        RunError, TraceError
+            pandas is not installed, or as :meth:`spikes`.
+        """
+        try:
+            import pandas as pd
+        except ImportError:
+            raise RunError("to_pandas needs pandas; install eventsim[analysis]") from None
+        spikes = self.spikes(population, start, stop)
+        y, x, channel = self.positions(population, spikes.neurons).T
+        return pd.DataFrame(
+            {
+                "time": spikes.ticks / self.info.resolution,
+                "tick": spikes.ticks,
+                "neuron": spikes.neurons,
+                "y": y,
+                "x": x,
+                "channel": channel,
+                "sign": spikes.signs,
+            }
+        )
+
+    def to_neo(self, population: str, start: float = 0, stop: float | None = None) -> neo.Segment:
+        """Spikes as a Neo segment with one spike train per neuron that fired, 1 step as 1 ms; needs Neo.
+
+        Times are those of the run: a spike at the end of step s lies at s ms. Tools that bin spikes take intervals that are
+        open at their end, so ``t_stop`` is one step after the end of the window: no spike is lost. Bins of a step that begin at
+        ``0.5 / R`` ms (half a tick) hold what the run counts for each step.
+
+        Signs are in each train's ``array_annotations["sign"]``, the neuron in its annotation ``"neuron"``.
+
+        Raises
+        ------
+        RunError, TraceError
+            Neo is not installed, or as :meth:`spikes`.
+        """
+        try:
+            import neo
+            import quantities as pq
+        except ImportError:
+            raise RunError("to_neo needs Neo; install eventsim[analysis]") from None
+        spikes = self.spikes(population, start, stop)
+        end = max(start, self.duration if stop is None else min(stop, self.duration)) + 1
+        segment = neo.Segment(name=population)
+        order = np.argsort(spikes.neurons, kind="stable")
+        neurons, first = np.unique(spikes.neurons[order], return_index=True)
+        for neuron, begin, stop_ in zip(neurons.tolist(), first.tolist(), [*first[1:].tolist(), len(order)], strict=False):
+            part = order[begin:stop_]
+            train = neo.SpikeTrain(
+                spikes.ticks[part] / self.info.resolution * pq.ms,
+                t_start=start * pq.ms,
+                t_stop=end * pq.ms,
+                name=f"{population}[{neuron}]",
+                array_annotations={"sign": spikes.signs[part]},
+                neuron=neuron,
+            )
+            segment.spiketrains.append(train)
+        return segment
 
     def summary(self) -> dict[str, Any]:
         """The run in a few JSON values, as ``run --json`` prints."""
@@ -315,9 +391,28 @@ class Run:
         }
 
     def window(self, start: float, stop: float | None) -> tuple[int, int]:
-        """Ticks (first, last) of the window ``start < time <= stop`` in steps; stop None is the end of the run."""
-        last = self.counts.end_tick if stop is None else int(np.floor(stop * self.info.resolution))
-        return int(np.floor(start * self.info.resolution)) + 1, last
+        """Ticks (first, last) of the window ``start < time <= stop`` in steps; stop None is the end of the run.
+
+        Raises
+        ------
+        RunError
+            Not numbers.
+        """
+        last = self.counts.end_tick if stop is None else self._tick_at(stop)
+        return self._tick_at(start) + 1, last
+
+    def _tick_at(self, time: float) -> int:
+        """The last tick whose time, ``tick / R`` in float64, is not after the given one (ticks before and after the run included)."""
+        if isinstance(time, bool) or not isinstance(time, (int, float, np.integer, np.floating)) or math.isnan(time):
+            raise RunError(f"a window of time is given in steps, found {time!r}")
+        inside = min(max(float(time), -1.0), self.info.steps + 1.0)
+        tick = math.floor(inside * self.info.resolution)
+        # The product may be rounded across a tick: .29 * 100 is less than 29, though 29 / 100 is .29.
+        while (tick + 1) / self.info.resolution <= inside:
+            tick += 1
+        while tick / self.info.resolution > inside:
+            tick -= 1
+        return tick
 
     def check_recorded(self, population: str, recorded: Iterable[str]) -> None:
         """Raise RunError unless the population exists and was recorded."""
@@ -327,21 +422,50 @@ class Run:
 
 
 class Result(Run):
-    """A run's outcome in memory. See :class:`Run` for the analysis."""
+    """What a run leaves. See :class:`Run` for the analysis.
 
-    def __init__(self, info: RunInfo, counts: Counts, spikes: Mapping[str, Spikes], image: npt.NDArray[np.uint8] | None = None):
+    Spikes are in memory, or, if the run wrote a trace, read from it when they are asked for.
+
+    Parameters
+    ----------
+    info : RunInfo
+    counts : Counts
+    spikes : mapping of str to Spikes
+        By recorded population; without spikes if they are in the trace.
+    image : uint8 (height, width, channels), optional
+    trace : callable, optional
+        Opens the trace that the run wrote, or raises TraceError.
+    """
+
+    def __init__(
+        self,
+        info: RunInfo,
+        counts: Counts,
+        spikes: Mapping[str, Spikes],
+        image: npt.NDArray[np.uint8] | None = None,
+        trace: Callable[[], AbstractContextManager[Run]] | None = None,
+    ):
         super().__init__(info, counts)
         self._spikes = dict(spikes)
         self._image = image
+        self._trace = trace
 
     @property
     def image(self) -> npt.NDArray[np.uint8] | None:
         """The image that the network was given; see :attr:`Run.image`."""
         return self._image
 
+    @property
+    def recorded(self) -> list[str]:
+        """Populations whose spikes were recorded; see :attr:`Run.recorded`."""
+        return [p.name for p in self.info.populations if p.name in self._spikes]
+
     def spikes(self, population: str, start: float = 0, stop: float | None = None) -> Spikes:
         """Spikes of a population with ``start < time <= stop`` (steps); see :meth:`Run.spikes`."""
-        self.check_recorded(population, self._spikes)
+        self.check_recorded(population, self.recorded)
+        if self._trace is not None:
+            with self._trace() as trace:
+                return trace.spikes(population, start, stop)
         spikes = self._spikes[population]
         first, last = self.window(start, stop)
         here = slice(np.searchsorted(spikes.ticks, first, "left"), np.searchsorted(spikes.ticks, last, "right"))

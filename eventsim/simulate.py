@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -82,7 +84,7 @@ class Simulator:
             All give the same result. "layered" is the fastest and runs networks without cycles; "auto" takes it where it can,
             otherwise "queue". "reference" is the specification, and slow.
         record : {"all", "none"} or iterable of str
-            Populations whose spikes are kept: in the result, or in the trace if there is one.
+            Populations whose spikes are kept: in the result, or in the trace if there is one (the result reads them from there).
         trace : path-like, optional
             Write spikes and counts to this HDF5 file (docs/trace-format.md), whole or not at all.
         exit_margin, exit_potential : int, optional
@@ -127,16 +129,17 @@ class Simulator:
         chosen = self._engine(engine)
         settings = {"engine": chosen, "seed": seed, "recorded": sorted(recorded), **(about or {})}
         with ExitStack() as stack:
-            writer = interrupt = None
+            writer = interrupt = reader = None
             recorder: Recorder
             recorder = memory = MemoryRecorder(recorded)
             if trace is not None or threads > 1:
                 # Where Ctrl-C might be lost, or leave other threads behind; elsewhere it may strike at once.
                 interrupt = stack.enter_context(DeferredInterrupt())
             if trace is not None:
-                from eventsim.trace import TraceWriter
+                from eventsim.trace import TraceWriter, reopen
 
                 recorder = writer = stack.enter_context(TraceWriter(trace, self.network, job, recorded))
+                reader = partial(reopen, Path(trace).absolute(), writer.run_id)
             compiling = None
             if (chosen, resolution) not in self._run_before and chosen != "reference":
                 from numba.core.event import install_timer
@@ -155,7 +158,7 @@ class Simulator:
                 settings["network_sha256"] = self.digest()
             if self._describer is None:
                 self._describer = Describer(self.network)
-            result = Result(self._describer.describe(job, settings), counts, memory.collected(), _image(self.network, inputs))
+            result = Result(self._describer.describe(job, settings), counts, memory.collected(), _image(self.network, inputs), reader)
             if writer is not None:
                 writer.finish(result)
             return result

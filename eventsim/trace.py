@@ -10,10 +10,11 @@ import dataclasses
 import json
 import os
 import tempfile
+import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import h5py
 import numpy as np
@@ -24,10 +25,6 @@ from eventsim.job import OPERATIONS, Counts, Job
 from eventsim.network import Network
 from eventsim.result import NO_SPIKES, Run, RunInfo, Spikes, read_info
 from eventsim.tables import IntArray
-
-if TYPE_CHECKING:
-    import neo
-    import pandas as pd
 
 FORMAT, VERSION = "eventsim-trace", 1
 _SONATA_MAGIC = 0x0A7A
@@ -51,6 +48,11 @@ class TraceWriter:
     recorded : iterable of str
         Populations whose spikes are written.
 
+    Attributes
+    ----------
+    run_id : str
+        Tells this run's trace from any other.
+
     Raises
     ------
     TraceError
@@ -64,6 +66,7 @@ class TraceWriter:
         self._recorded = [name for name in network.populations if name in set(recorded)]
         self._buffers: dict[str, list[Spikes]] = {name: [] for name in self._recorded}
         self._finished = False
+        self.run_id = uuid.uuid4().hex
 
     def __enter__(self) -> TraceWriter:
         self._check_replaceable()
@@ -145,6 +148,7 @@ class TraceWriter:
             group = self._file.create_group("eventsim")
             group.attrs["format"] = np.bytes_(FORMAT)
             group.attrs.create("version", VERSION, dtype="u4")
+            group.attrs["run"] = np.bytes_(self.run_id)
             group.create_dataset("info", data=np.bytes_(json.dumps(dataclasses.asdict(run.info)).encode()))
             counts = run.counts
             for name in ("end_tick", "exited", "decision", "decision_tick"):
@@ -199,6 +203,12 @@ class Trace(Run):
     path : path-like
         Written by ``run --trace`` or :meth:`eventsim.Simulator.run`.
 
+    Attributes
+    ----------
+    path : Path
+    run_id : str
+        Tells the run from any other; empty in traces of older versions.
+
     Raises
     ------
     TraceError
@@ -239,6 +249,7 @@ class Trace(Run):
             raise TraceError(f"{self.path}: a trace of version {version}; this eventsim reads version {VERSION}")
         if group["info"].dtype.itemsize > _MAX_JSON or group["info"].dtype.kind != "S":
             raise TraceError(f"{self.path}: a damaged trace (its description is no text of reasonable size)")
+        self.run_id = bytes(group.attrs.get("run", b"")).decode()
         raw = json.loads(bytes(group["info"][()]).decode())
         info = read_info(raw)
         end_tick, decision, decision_tick = (int(group.attrs[name]) for name in ("end_tick", "decision", "decision_tick"))
@@ -292,7 +303,15 @@ class Trace(Run):
 
     @property
     def recorded(self) -> list[str]:
-        """Populations whose spikes are in the file."""
+        """Populations whose spikes are in the file.
+
+        Raises
+        ------
+        TraceError
+            The file is closed.
+        """
+        if not self._file:
+            raise TraceError(f"{self.path}: the trace is closed")
         return [p.name for p in self.info.populations if p.name in self._file["spikes"]]
 
     def spikes(self, population: str, start: float = 0, stop: float | None = None) -> Spikes:
@@ -301,12 +320,10 @@ class Trace(Run):
         Raises
         ------
         RunError
-            No such population, or its spikes were not recorded.
+            No such population, or its spikes were not recorded; no such window.
         TraceError
             The file is closed or damaged.
         """
-        if not self._file:
-            raise TraceError(f"{self.path}: the trace is closed")
         self.check_recorded(population, self.recorded)
         group = self._file["spikes"][population]
         try:
@@ -335,60 +352,26 @@ class Trace(Run):
             low, high = (middle + 1, high) if timestamps[middle] < limit else (low, middle)
         return low + int(np.searchsorted(timestamps[low:high], limit))
 
-    def to_pandas(self, population: str, start: float = 0, stop: float | None = None) -> pd.DataFrame:
-        """Spikes as a table with columns time (steps), tick, neuron, y, x, channel, sign; needs pandas.
 
-        Raises
-        ------
-        TraceError
-            pandas is not installed.
-        """
-        try:
-            import pandas as pd
-        except ImportError:
-            raise TraceError("to_pandas needs pandas; install eventsim[analysis]") from None
-        spikes = self.spikes(population, start, stop)
-        y, x, channel = self.positions(population, spikes.neurons).T
-        return pd.DataFrame(
-            {
-                "time": spikes.ticks / self.info.resolution,
-                "tick": spikes.ticks,
-                "neuron": spikes.neurons,
-                "y": y,
-                "x": x,
-                "channel": channel,
-                "sign": spikes.signs,
-            }
-        )
+def reopen(path: Path, run_id: str) -> Trace:
+    """The trace that a run wrote.
 
-    def to_neo(self, population: str, start: float = 0, stop: float | None = None) -> neo.Segment:
-        """Spikes as a Neo segment with one spike train per neuron that fired, 1 step as 1 ms; needs neo.
+    Parameters
+    ----------
+    path : Path
+    run_id : str
+        As :attr:`TraceWriter.run_id`.
 
-        Signs are in each train's ``array_annotations["sign"]``.
-
-        Raises
-        ------
-        TraceError
-            Neo is not installed.
-        """
-        try:
-            import neo
-            import quantities as pq
-        except ImportError:
-            raise TraceError("to_neo needs neo; install eventsim[analysis]") from None
-        spikes = self.spikes(population, start, stop)
-        end = self.duration if stop is None else min(stop, self.duration)
-        segment = neo.Segment(name=population)
-        order = np.argsort(spikes.neurons, kind="stable")
-        neurons, first = np.unique(spikes.neurons[order], return_index=True)
-        for neuron, part in zip(neurons.tolist(), np.split(order, first[1:]), strict=True):
-            train = neo.SpikeTrain(
-                spikes.ticks[part] / self.info.resolution * pq.ms,
-                t_start=start * pq.ms,
-                t_stop=end * pq.ms,
-                name=f"{population}[{neuron}]",
-                array_annotations={"sign": spikes.signs[part]},
-                neuron=neuron,
-            )
-            segment.spiketrains.append(train)
-        return segment
+    Raises
+    ------
+    TraceError
+        The file is gone or damaged, or it is now another run's.
+    """
+    try:
+        trace = Trace(path)
+    except TraceError as error:
+        raise TraceError(f"the spikes of this run are in its trace, which cannot be read: {error}") from None
+    if trace.run_id != run_id:
+        trace.close()
+        raise TraceError(f"{path}: held the spikes of this run, and another run has replaced it; give each run a trace of its own")
+    return trace
