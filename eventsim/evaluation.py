@@ -489,7 +489,7 @@ class Evaluation:
             "mean_duration_steps": float(self.duration().mean()),
             "mean_spikes": float(spikes.mean()),
             "mean_synaptic_events": float(events.mean()),
-            "mean_additions": self.operations().synapses.additions / len(self),
+            "mean_additions": float(self.operations().mean().synapses.additions),
             "normalised_operations": self.normalised_operations(),
             "firing_rates": self.firing_rates(),
         }

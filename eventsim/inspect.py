@@ -131,21 +131,14 @@ def trace_facts(trace: Trace) -> dict[str, Any]:
 
 def evaluation_facts(evaluation: Evaluation) -> dict[str, Any]:
     """Facts about an evaluation: its summary, and what happened per image in every population and projection."""
-    images = len(evaluation)
     spikes = evaluation.over_time("spikes").sum(0).tolist()
     populations = [
         {"name": p.name, "kind": p.kind, "shape": list(p.shape), "spikes": n, "spikes_per_neuron": n / p.size}
         for p, n in zip(evaluation.info.populations, spikes, strict=True)
     ]
     projections = [
-        {
-            "name": r.name,
-            "spikes": r.spikes / images,
-            "synaptic_events": r.synaptic_events / images,
-            "additions": r.additions / images,
-            "macs": r.macs // images,
-        }
-        for r in evaluation.operations().rows
+        {"name": r.name, "spikes": r.spikes, "synaptic_events": r.synaptic_events, "additions": r.additions, "macs": r.macs}
+        for r in evaluation.operations().mean().rows
         if r.role != "input"
     ]
     return {"kind": "evaluation", "summary": evaluation.summary(), "populations": populations, "projections": projections}

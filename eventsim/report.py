@@ -172,7 +172,7 @@ def _operation_rows(report: OperationReport) -> list[tuple[str, ...]]:
     for r in [row for row in report.rows if row.role == "synapses"] + [report.synapses]:
         ratio = "" if r.events_per_mac is None else f"{r.events_per_mac:.3f}"
         numbers = (r.spikes, r.synaptic_events, r.additions, r.toolbox, r.neurobench_acs, r.macs)
-        rows.append((r.name, *(f"{n / report.runs:,.0f}" for n in numbers), ratio))
+        rows.append((r.name, *(f"{n:,.0f}" for n in numbers), ratio))
     return rows
 
 
@@ -189,7 +189,8 @@ def _page(
     except ImportError:
         raise RunError("a report needs Jinja2; install eventsim[plot]") from None
     costs = Costs()
-    energy = {kind: value / report.runs / 1e6 for kind, value in report.to_dict(costs)["energy_pj"].items()}
+    report = report.mean()
+    energy = {kind: value / 1e6 for kind, value in report.energy(costs).items()}
     head = ["projection", "spikes", "synaptic events", "additions", "SNN Toolbox", "NeuroBench ACs", "dense MACs", "events / MAC"]
     operations = ("Operations" + ("" if report.runs == 1 else ", mean an image"), head, _operation_rows(report))
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)

@@ -233,7 +233,7 @@ def run_study(
 def measures(e: Evaluation) -> dict[str, Any]:
     """What a row of a study says of an evaluation; means per image."""
     s = e.summary()
-    energy = e.operations().to_dict(Costs())["energy_pj"]["int8"] / len(e) / 1e6
+    energy = e.operations().mean().energy(Costs())["int8"] / 1e6
     return {
         "accuracy": s["accuracy"],
         "decision latency": s["mean_decision_latency_steps"],

@@ -10,17 +10,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from scipy.signal import correlate
+from test_evaluation import small_data, small_network
 
 import eventsim as es
 from eventsim.counting import Costs, count_operations
 
-TOOL = Path(__file__).resolve().parents[1] / "tools" / "count_ops.py"
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
+
+import count_ops
+
+TOOL = Path(count_ops.__file__)
 
 
 def tool(*args, fails=False):
-    done = subprocess.run([sys.executable, str(TOOL), *map(str, args)], capture_output=True, text=True)
-    assert (done.returncode != 0) == fails, done.stderr
+    done = CliRunner().invoke(count_ops.main, [*map(str, args)], catch_exceptions=False)
+    assert (done.exit_code != 0) == fails, done.stderr
     return done.stderr if fails else done.stdout
 
 
@@ -104,19 +110,56 @@ def test_biases_and_input_are_listed_apart():
 
 def test_the_tool(fixture_network, tmp_path):
     net, inputs = fixture_network
-    for name in ("one.h5", "two.h5"):
-        es.run(net, inputs, steps=4, trace=tmp_path / name)
-    shown = tool(tmp_path / "one.h5")
+    es.run(net, inputs, steps=4, trace=tmp_path / "one.h5")
+    shown = subprocess.run([sys.executable, TOOL, tmp_path / "one.h5"], capture_output=True, text=True, check=True).stdout
     assert "in->out" in shown
+    assert "runs" not in shown
     for number in ("120", "135", "864"):
         assert number in shown
-    found = json.loads(tool(tmp_path / "one.h5", tmp_path / "two.h5", "--json"))
-    assert found["runs"] == 2
-    assert found["totals"]["synapses"]["synaptic_events"] == 240
-    rows = list(csv.DictReader(tool(tmp_path / "one.h5", "--csv").splitlines()))
-    assert rows[0]["name"] == "in->out"
-    assert rows[0]["toolbox"] == "135"
-    assert float(rows[0]["energy_int8_pj"]) == pytest.approx(3.6)
+
+
+def numbers_of_table(shown, name):
+    """The numbers of a row of the printed table, in its order."""
+    row = next(line for line in shown.splitlines() if line.startswith(name))
+    return [float(cell.replace(",", "")) for cell in row.removeprefix(name).split()]
+
+
+def test_means_and_sums_are_said_and_the_same_in_table_csv_and_json(tmp_path):
+    """Two traces that stop early and differ, and an evaluation of more images: all three forms, and the runs one by one."""
+    net, data = small_network(), small_data(9)
+    es.evaluate(net, data, tmp_path / "e.h5", workers=1, exit_margin=12).close()
+    runs = [es.run(net, image, steps=6, exit_margin=12) for image in data.arrays()[0]]
+    for i in (3, 4):
+        es.run(net, data[i], steps=6, exit_margin=12, trace=tmp_path / f"{i}.h5")
+    files = {
+        ("3.h5",): [runs[3]],
+        ("3.h5", "4.h5"): [runs[3], runs[4]],
+        ("e.h5",): runs,
+        ("4.h5", "e.h5", "3.h5", "e.h5"): [*runs, *runs, runs[3], runs[4]],
+    }
+    for names, counted in files.items():
+        paths = [tmp_path / name for name in names]
+        totals = {p.name: sum(int(r.counts.synaptic_events[:, i].sum()) for r in counted) for i, p in enumerate(runs[0].info.projections)}
+        additions = sum(r.total_additions for r in counted)
+        for options, word, divisor in (([], "mean", len(counted)), (["--sum"], "sum", 1)):
+            found = json.loads(tool(*paths, "--json", *options))
+            assert (found["runs"], found["counts"]) == (len(counted), word)
+            assert found["totals"]["synapses"]["additions"] == pytest.approx(additions / divisor, rel=1e-12)
+            rows = list(csv.DictReader(tool(*paths, "--csv", *options).splitlines()))
+            shown = tool(*paths, *options)
+            assert (f"{word} of {len(counted)} runs" in shown) == (len(counted) > 1)
+            for row, other in zip(rows, found["rows"], strict=True):
+                assert (int(row["runs"]), row["counts"], row["name"]) == (len(counted), word, other["name"])
+                for key, value in other.items():
+                    if key == "energy_pj":
+                        assert [float(row[f"energy_{kind}_pj"]) for kind in value] == pytest.approx(list(value.values()))
+                    elif isinstance(value, (int, float)):
+                        assert float(row[key]) == pytest.approx(value)
+                if row["role"] != "input":
+                    assert other["synaptic_events"] == pytest.approx(totals[row["name"]] / divisor, rel=1e-12)
+                if row["role"] == "synapses":
+                    keys = ("spikes", "rate", "synaptic_events", "additions", "toolbox", "neurobench_acs", "macs", "events_per_mac")
+                    assert numbers_of_table(shown, row["name"]) == pytest.approx([other[k] for k in keys], abs=0.51, rel=1e-3)
 
 
 def test_own_costs(fixture_network, tmp_path):
@@ -132,10 +175,25 @@ def test_own_costs(fixture_network, tmp_path):
         '{"name": "x", "int8_add": -1}',
         '{"name": "x", "int8_add": NaN}',
         '{"name": "x", "more": 1}',
+        '{"name": "x", "int8_add": true}',
+        '{"name": "x", "int8_add": Infinity}',
+        '{"name": "x", "int8_add": 1e999}',
+        '{"name": "x", "int8_add": 1' + 300 * "0" + "}",
+        '{"name": "x", "int8_add": 1' + 9999 * "0" + "}",
+        '{"name": "x", "int8_add": 1, "int8_add": 2}',
+        '{"name": "x", "int8_add": [1]}',
+        '{"name": {"a": 1}}',
+        '{"name": "\\u001b[31m"}',
+        '{"name": ""}',
+        f'{{"name": "{"x" * 101}"}}',
+        '{"name": ' + "[" * 30_000 + "]" * 30_000 + "}",
+        " " * 70_000 + '{"name": "x"}',
         "[]",
         "{",
+        "",
+        b"\xff\xfe",
     ):
-        costs.write_text(bad)
+        costs.write_bytes(bad if isinstance(bad, bytes) else bad.encode())
         message = tool(tmp_path / "run.h5", "--costs", costs, fails=True)
         assert message.count("\n") == 1
         assert "costs.json" in message
@@ -147,7 +205,24 @@ def test_tool_errors(fixture_network, tmp_path):
     other = es.Network()
     other.driven("x", 1, 5)
     es.run(other, {"x": [1]}, steps=2, trace=tmp_path / "other.h5")
-    for args in ([tmp_path / "none.h5"], [TOOL], [tmp_path / "run.h5", tmp_path / "other.h5"]):
+    # Another network of the same shapes.
+    same = es.Network()
+    same.source("in", (4, 4, 2))
+    same.readout("out", (4, 4, 3))
+    same.connect("in", "out", es.Conv2d(np.ones((3, 3, 2, 3), int), padding=1))
+    es.run(same, inputs, steps=4, trace=tmp_path / "same.h5")
+    for args in ([tmp_path / "none.h5"], [TOOL], [tmp_path / "run.h5", tmp_path / "other.h5"], [tmp_path / "run.h5", tmp_path / "same.h5"]):
         message = tool(*args, fails=True)
         assert message.startswith("count_ops: error: ")
         assert message.count("\n") == 1
+
+
+def test_names_are_no_markup(tmp_path):
+    net = es.Network()
+    net.source("in", 1)
+    net.readout("out", 1)
+    net.connect("in", "out", [[1]])
+    path = tmp_path / "[red]x[" / "y].h5"
+    path.parent.mkdir()
+    es.run(net, {"in": ([0.5], [0])}, steps=1, trace=path)
+    assert "[red]x[/y].h5" in tool(path)  # a folder and a file
