@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -10,7 +12,7 @@ from typing import Any
 from distributed import Client, KilledWorker, WorkerPlugin
 
 from eventsim.errors import RunError
-from eventsim.evaluation_work import Work, register
+from eventsim.evaluation_work import Work, forget, register
 
 _TIMEOUT = "10s"
 
@@ -20,10 +22,14 @@ class _Ready(WorkerPlugin):
 
     def __init__(self, work: Work):
         self._work = work
-        self.name = f"eventsim-{work.digest}"
+        # A name of its own: the same evaluation may run twice at a time, and each removes what it has registered.
+        self.name = f"eventsim-{work.key}-{uuid.uuid4()}"
 
     def setup(self, worker: Any) -> None:
         register(self._work)
+
+    def teardown(self, worker: Any) -> None:
+        forget(self._work.key)
 
 
 @contextmanager
@@ -43,7 +49,8 @@ def cluster(work: Work, scheduler: str) -> Iterator[tuple[Executor, int]]:
         threads = sum(client.nthreads().values())
         if not threads:
             raise RunError(f"{scheduler}: the scheduler has no workers; start some with `dask worker {scheduler}`")
-        client.register_plugin(_Ready(work))
+        plugin = _Ready(work)
+        client.register_plugin(plugin)
         pool = client.get_executor(pure=False)
         try:
             yield pool, 4 * threads
@@ -51,3 +58,6 @@ def cluster(work: Work, scheduler: str) -> Iterator[tuple[Executor, int]]:
             raise RunError(f"a piece of work killed several workers of the cluster ({error})") from None
         finally:
             pool.shutdown(wait=False)
+            # Where the scheduler is gone, so is the plugin.
+            with contextlib.suppress(Exception):
+                client.unregister_worker_plugin(plugin.name)

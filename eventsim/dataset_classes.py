@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import operator
 import warnings
 from abc import ABC, abstractmethod
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eventsim.errors import DatasetError
+from eventsim.file_hashes import hash_files
 from eventsim.images import MAX_PIXELS
 
 _SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm"))
@@ -64,6 +66,25 @@ class Dataset(ABC):
         DatasetError
             The images have several shapes, or one is damaged.
         """
+
+    def digest(self, numbers: npt.NDArray[np.int64]) -> str:
+        """SHA-256 (hex) over the content of some images, in their order: another image gives another digest.
+
+        Parameters
+        ----------
+        numbers : int64 (images,)
+
+        Raises
+        ------
+        DatasetError
+            A file is damaged or missing.
+        """
+        hashed = hashlib.sha256()
+        for number in numbers.tolist():
+            image = self._image(number)
+            hashed.update(f"{image.shape}".encode())
+            hashed.update(np.ascontiguousarray(image))
+        return hashed.hexdigest()
 
     def __getitem__(self, index: SupportsIndex) -> npt.NDArray[np.uint8]:
         """An image: uint8, shape (height, width, channels) with 1 or 3 channels.
@@ -117,6 +138,10 @@ class FolderDataset(Dataset):
 
     def _image(self, index: int) -> npt.NDArray[np.uint8]:
         return read_image(self.files[index])
+
+    def digest(self, numbers: npt.NDArray[np.int64]) -> str:
+        """As of any data set; files that have not changed since they were last hashed are not read again."""
+        return hash_files([self.files[number] for number in numbers.tolist()])
 
     def arrays(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64] | None]:
         images: list[npt.NDArray[np.uint8]] = []

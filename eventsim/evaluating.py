@@ -11,13 +11,15 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from eventsim.dataset_classes import Dataset, FolderDataset
+from eventsim import self_test
+from eventsim.dataset_classes import Dataset
 from eventsim.datasets import open_dataset
 from eventsim.errors import InputError, RunError
 from eventsim.evaluation import VERSION, Evaluation, write
@@ -111,7 +113,7 @@ def evaluate(
         recommended = net.provenance.get("steps")
         steps = recommended if isinstance(recommended, int) and recommended > 0 else 100
     rule = ("margin", exit_margin) if exit_margin is not None else ("potential", exit_potential) if exit_potential is not None else None
-    work = Work(_bytes(net), simulator.digest(), steps, resolution, 0, rule, trade_off)
+    work = Work(_bytes(net), simulator.digest(), steps, resolution, 0, rule, trade_off, version("eventsim"), self_test.digest("reference"))
     target = Path(output)
     labels = None if data.labels is None else data.labels[chosen]
     about: dict[str, Any] = {
@@ -124,12 +126,14 @@ def evaluate(
         "selection": _selection(data, chosen, labels),
         "trade_off": trade_off and rule is None,
         "start_levels": Trajectories(net).start_levels(),
+        "eventsim": work.version,
+        "self_test": work.self_test,
     }
     # One image is prepared first: what is wrong with the settings shows before anything is started or written.
     image = _fit(net, data, int(chosen[0]), note)
     job = simulator._preparation.job(image, steps=steps, resolution=resolution, exit_rule=_exit_rule(rule))
     info = Describer(net).describe(job, about)
-    key = hashlib.sha256(json.dumps([VERSION, _key(about), info.steps, info.resolution, info.exit_rule]).encode()).hexdigest()
+    key = hashlib.sha256(json.dumps([VERSION, work.key, about["selection"]]).encode()).hexdigest()
     done = _whole(target, key)
     if done is None:
         parts = _Parts(target.with_name(target.name + ".parts"), key)
@@ -149,13 +153,15 @@ def evaluate(
         if starts:
             with (
                 executor(work, workers, scheduler) as (pool, window),
-                closing(results(pool, window, work.digest, pieces())) as found,
+                closing(results(pool, window, work, pieces())) as found,
             ):
                 for first, number, arrays in found:
                     parts.add(first, arrays)
                     count += number
                     if progress is not None:
                         progress(count, len(chosen))
+        if _selection(data, chosen, labels) != about["selection"]:
+            raise RunError(f"{data.name}: its images changed while they were evaluated; remove {parts.folder} and evaluate again")
         write(target, info, key, chosen, labels, data.classes, (parts.read(i) for i in range(0, len(chosen), size)))
         parts.remove()
         done = Evaluation(target)
@@ -169,10 +175,6 @@ def _exit_rule(rule: tuple[str, int] | None) -> Any:
     from eventsim.job import ExitRule
 
     return None if rule is None else ExitRule(rule[0], rule[1])  # type: ignore[arg-type]
-
-
-def _key(about: dict[str, Any]) -> list[Any]:
-    return [about[name] for name in ("network_sha256", "selection", "trade_off")]
 
 
 def _bytes(network: Network) -> bytes:
@@ -209,12 +211,10 @@ def _chosen(images: int | Sequence[int] | None, total: int) -> npt.NDArray[np.in
 
 
 def _selection(data: Dataset, chosen: npt.NDArray[np.int64], labels: npt.NDArray[np.int64] | None) -> str:
-    """Tells one choice of images from another, without reading them all."""
+    """Tells one choice of images from another, by what is in them."""
     hashed = hashlib.sha256(f"{data.name} {data.split}".encode())
     hashed.update(chosen.tobytes() + (b"" if labels is None else labels.astype(np.int64).tobytes()))
-    if isinstance(data, FolderDataset):
-        hashed.update("\n".join(f.name for f in (data.files[int(i)] for i in chosen)).encode())
-    hashed.update(data[int(chosen[0])].tobytes())
+    hashed.update(data.digest(chosen).encode())
     return hashed.hexdigest()
 
 
@@ -246,7 +246,7 @@ class _Parts:
     """The folder of an unfinished evaluation: a file for each piece of work, each written whole or not at all."""
 
     def __init__(self, folder: Path, key: str):
-        self._folder = folder
+        self.folder = folder
         note = folder / "key"
         try:
             folder.mkdir(exist_ok=True)
@@ -260,7 +260,7 @@ class _Parts:
             raise RunError(f"{folder}: cannot be used ({error.strerror})") from None
 
     def _file(self, first: int) -> Path:
-        return self._folder / f"{first:09d}.npz"
+        return self.folder / f"{first:09d}.npz"
 
     def __contains__(self, first: int) -> bool:
         return self._file(first).exists()
@@ -272,7 +272,7 @@ class _Parts:
             np.savez_compressed(scratch, **arrays)  # type: ignore[arg-type]
             os.replace(scratch, self._file(first))
         except OSError as error:
-            raise RunError(f"{self._folder}: cannot be written ({error.strerror})") from None
+            raise RunError(f"{self.folder}: cannot be written ({error.strerror})") from None
 
     def read(self, first: int) -> Arrays:
         try:
@@ -282,7 +282,7 @@ class _Parts:
             raise RunError(f"{self._file(first)}: a damaged part ({error}); remove it, and the same command makes it again") from None
 
     def remove(self) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _trace(target: Path, work: Work, network: Network, data: Dataset, numbers: Sequence[int], note: Callable[[str], None] | None) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import multiprocessing
 import os
 import signal
+import socket
 import tempfile
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -12,12 +15,15 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from eventsim import self_test
 from eventsim.errors import EventsimError, RunError
 from eventsim.interrupt import DeferredInterrupt
 from eventsim.job import OPERATIONS
@@ -46,15 +52,49 @@ class Work:
         Kind and threshold.
     trade_off : bool
         Record what exit rules of any threshold would have given.
+    version : str
+        Of the eventsim that asks.
+    self_test : str
+        What :func:`eventsim.self_test.digest` is there.
     """
 
     network: bytes
     digest: str
     steps: int
     resolution: int
-    seed: int = 0
-    exit_rule: tuple[str, int] | None = None
-    trade_off: bool = True
+    seed: int
+    exit_rule: tuple[str, int] | None
+    trade_off: bool
+    version: str
+    self_test: str
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 (hex) over everything that a result depends on: two evaluations never take each other's workers."""
+        parts = (self.digest, self.steps, self.resolution, self.seed, self.exit_rule, self.trade_off, self.version, self.self_test)
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+class Done(NamedTuple):
+    """What a worker sends back.
+
+    Attributes
+    ----------
+    arrays : dict of str to array
+        One row an image.
+    key : str
+        Of the work that it took these from.
+    version, self_test : str
+        Of the worker's own eventsim.
+    worker : str
+        Host and process.
+    """
+
+    arrays: Arrays
+    key: str
+    version: str
+    self_test: str
+    worker: str
 
 
 class Worker:
@@ -125,15 +165,29 @@ def _row(result: Result) -> Arrays:
     return row | {name: getattr(counts, name).sum(0) for name in TOTALS}
 
 
-_work: dict[str, Work] = {}
+# By key, with the number of evaluations that need it: several may use one process at a time, as threads or on one Dask cluster.
+_works: dict[str, tuple[Work, int]] = {}
 _workers: dict[str, Worker] = {}
-# A Dask worker may run several tasks in threads of one process; a simulator runs one image at a time.
+_MOST_WORKERS = 2
+# A simulator runs one image at a time.
 _one_at_a_time = threading.Lock()
+_registering = threading.Lock()
 
 
 def register(work: Work) -> None:
     """Make this process ready for :func:`run_images` of this work."""
-    _work[work.digest] = work
+    with _registering:
+        _works[work.key] = work, _works.get(work.key, (work, 0))[1] + 1
+
+
+def forget(key: str) -> None:
+    """What :func:`register` has made ready is not needed any more by one of those who asked for it."""
+    with _registering:
+        work, users = _works.pop(key)
+        if users > 1:
+            _works[key] = work, users - 1
+        else:
+            _workers.pop(key, None)
 
 
 def _start(work: Work) -> None:
@@ -142,14 +196,39 @@ def _start(work: Work) -> None:
     register(work)
 
 
-def run_images(digest: str, first: int, images: Sequence[npt.NDArray[np.uint8]]) -> Arrays:
-    """Run images in a process that was made ready by :func:`register`."""
+def run_images(key: str, first: int, images: Sequence[npt.NDArray[np.uint8]]) -> Done:
+    """Run images in a process that was made ready by :func:`register` for the work of this key."""
     with _one_at_a_time:
-        work = _work[digest]
-        if digest not in _workers or _workers[digest].work != work:
-            _workers.clear()
-            _workers[digest] = Worker(work)
-        return _workers[digest].run(first, images)
+        if key not in _workers:
+            work, _ = _works[key]
+            while len(_workers) >= _MOST_WORKERS:
+                _workers.pop(next(iter(_workers)))
+            _workers[key] = Worker(work)
+        worker = _workers[key]
+        arrays = worker.run(first, images)
+        return Done(arrays, worker.work.key, version("eventsim"), self_test.digest(), f"{socket.gethostname()}, process {os.getpid()}")
+
+
+def _checked(work: Work, done: Any) -> Arrays:
+    """The arrays, if they are what was asked for and come from the same eventsim.
+
+    Raises
+    ------
+    RunError
+        They are not.
+    """
+    if not isinstance(done, Done):
+        raise RunError(f"a worker runs an older eventsim; all workers need eventsim {work.version}")
+    if done.version != work.version:
+        raise RunError(f"the worker {done.worker} runs eventsim {done.version}, this is {work.version}; install the same on all workers")
+    if done.self_test != work.self_test:
+        raise RunError(
+            f"the worker {done.worker} gives another result for a small test run ({done.self_test[:12]}, here {work.self_test[:12]}), though "
+            f"it says that it is eventsim {done.version} too; install the same there"
+        )
+    if done.key != work.key:
+        raise RunError(f"the worker {done.worker} sent results of another evaluation ({done.key[:12]}, asked for {work.key[:12]})")
+    return done.arrays
 
 
 class _Here(Executor):
@@ -165,7 +244,10 @@ class _Here(Executor):
 def _local(work: Work, workers: int) -> Iterator[tuple[Executor, int]]:
     if workers == 1:
         register(work)
-        yield _Here(), 1
+        try:
+            yield _Here(), 1
+        finally:
+            forget(work.key)
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=_start, initargs=(work,)) as pool:
@@ -200,17 +282,27 @@ def available_processors() -> int:
 
 
 def results(
-    pool: Executor, window: int, digest: str, pieces: Iterable[tuple[int, Sequence[npt.NDArray[np.uint8]]]]
+    pool: Executor, window: int, work: Work, pieces: Iterable[tuple[int, Sequence[npt.NDArray[np.uint8]]]]
 ) -> Generator[tuple[int, int, Arrays], None, None]:
-    """(first image, images, what was kept) of each piece, as they come; at most ``window`` pieces are under way."""
-    pending: dict[Future[Arrays], tuple[int, int]] = {}
+    """(first image, images, what was kept) of each piece, as they come; at most ``window`` pieces are under way.
+
+    Raises
+    ------
+    RunError
+        A worker runs another eventsim.
+    """
+    pending: dict[Future[Done], tuple[int, int]] = {}
+
+    def arrived(interrupt: DeferredInterrupt) -> Iterator[tuple[int, int, Arrays]]:
+        for future in interrupt.wait_for_one(pending):
+            first, number = pending.pop(future)
+            yield first, number, _checked(work, future.result())
+
     # What runs in this process may be interrupted at once.
     with DeferredInterrupt(not isinstance(pool, _Here)) as interrupt:
         for first, images in pieces:
-            pending[pool.submit(run_images, digest, first, images)] = (first, len(images))
+            pending[pool.submit(run_images, work.key, first, images)] = (first, len(images))
             while len(pending) >= window:
-                for future in interrupt.wait_for_one(pending):
-                    yield *pending.pop(future), future.result()
+                yield from arrived(interrupt)
         while pending:
-            for future in interrupt.wait_for_one(pending):
-                yield *pending.pop(future), future.result()
+            yield from arrived(interrupt)
