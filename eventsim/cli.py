@@ -118,14 +118,14 @@ def run(
         raise click.UsageError("give --trace or --no-trace, not both")
     from eventsim.batch import Runner, Settings, run_in_processes
     from eventsim.images import find_inputs
+    from eventsim.job import default_steps
 
     settings = Settings(network, encoding)
     runner = Runner(settings)
     paths = find_inputs(source)
     several = Path(source).is_dir() if source != "-" else False
     if steps is None:
-        recommended = runner.network.provenance.get("steps")
-        steps = recommended if isinstance(recommended, int) and recommended > 0 else 100
+        steps = default_steps(runner.network)
     ticks_per_step = 1 if clocked else eventsim.DEFAULT_RESOLUTION if resolution is None else resolution
     settings.run.update(
         steps=steps,

@@ -113,7 +113,7 @@ def convert(
 
         test, truth, _ = sample_images(calibrate, "test", report)
         assert test is not None
-        compared = faithfulness(made, test, truth, steps=steps or 100)
+        compared = faithfulness(made, test, truth, steps=steps)
     if as_json:
         extra = {"network": str(output)} | ({} if compared is None else {"faithfulness": compared.to_dict()})
         click.echo(json.dumps(made.report.to_dict() | extra, indent=2))

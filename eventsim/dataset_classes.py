@@ -83,7 +83,7 @@ class Dataset(ABC):
         for number in numbers.tolist():
             image = self._image(number)
             hashed.update(f"{image.shape}".encode())
-            hashed.update(np.ascontiguousarray(image))
+            hashed.update(np.ascontiguousarray(image).data)
         return hashed.hexdigest()
 
     def __getitem__(self, index: SupportsIndex) -> npt.NDArray[np.uint8]:

@@ -25,7 +25,7 @@ from eventsim.errors import InputError, RunError
 from eventsim.evaluation import VERSION, Evaluation, write
 from eventsim.evaluation_work import Arrays, Work, Worker, executor, results
 from eventsim.images import fit_image
-from eventsim.job import DEFAULT_RESOLUTION
+from eventsim.job import DEFAULT_RESOLUTION, default_steps
 from eventsim.netfile import load, save
 from eventsim.network import Network, Readout
 from eventsim.result import Describer
@@ -110,8 +110,7 @@ def evaluate(
     _check_labels(net, data)
     chosen = _chosen(images, len(data))
     if steps is None:
-        recommended = net.provenance.get("steps")
-        steps = recommended if isinstance(recommended, int) and recommended > 0 else 100
+        steps = default_steps(net)
     rule = ("margin", exit_margin) if exit_margin is not None else ("potential", exit_potential) if exit_potential is not None else None
     work = Work(_bytes(net), simulator.digest(), steps, resolution, 0, rule, trade_off, version("eventsim"), self_test.digest("reference"))
     target = Path(output)

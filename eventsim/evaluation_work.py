@@ -223,8 +223,8 @@ def _checked(work: Work, done: Any) -> Arrays:
         raise RunError(f"the worker {done.worker} runs eventsim {done.version}, this is {work.version}; install the same on all workers")
     if done.self_test != work.self_test:
         raise RunError(
-            f"the worker {done.worker} gives another result for a small test run ({done.self_test[:12]}, here {work.self_test[:12]}), though "
-            f"it says that it is eventsim {done.version} too; install the same there"
+            f"the worker {done.worker} gives another result for a small test run ({done.self_test[:12]}, here {work.self_test[:12]}), "
+            f"though it says that it is eventsim {done.version} too; install the same there"
         )
     if done.key != work.key:
         raise RunError(f"the worker {done.worker} sent results of another evaluation ({done.key[:12]}, asked for {work.key[:12]})")

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from eventsim.currents import Encoder
 
 DEFAULT_RESOLUTION = 2**20
+# Of a network that recommends none.
+DEFAULT_STEPS = 100
 MAX_STEPS = 10**6
 # Ticks up to here are exact as float64 milliseconds in a trace, whatever the resolution.
 MAX_TICKS = 2**50
@@ -273,6 +275,13 @@ def prepare(
     RunError, InputError, NetworkError
     """
     return Preparation(network).job(inputs, steps=steps, resolution=resolution, exit_rule=exit_rule, seed=seed)
+
+
+def default_steps(network: Network) -> int:
+    """Length of a run for which no steps are given: what the network recommends (``provenance["steps"]``), else 100."""
+    recommended = network.provenance.get("steps")
+    whole = isinstance(recommended, int) and not isinstance(recommended, bool)
+    return recommended if whole and 1 <= recommended <= MAX_STEPS else DEFAULT_STEPS
 
 
 def _magnitude(values: IntArray) -> int:

@@ -48,11 +48,11 @@ def digest(engine: EngineName = "auto") -> str:
         result = simulator.run(image, steps=_STEPS, resolution=resolution, engine=engine)
         counts = result.counts
         for name in _COUNTS:
-            hashed.update(np.ascontiguousarray(getattr(counts, name), np.int64))
-        hashed.update(np.ascontiguousarray(counts.readout["out"], np.int64))
+            hashed.update(np.ascontiguousarray(getattr(counts, name), np.int64).data)
+        hashed.update(np.ascontiguousarray(counts.readout["out"], np.int64).data)
         hashed.update(f"{counts.end_tick} {counts.decision} {counts.decision_tick}".encode())
         for name, population in network.populations.items():
             if population.kind != "readout":
                 for column in result.spikes(name):
-                    hashed.update(np.ascontiguousarray(column, np.int64))
+                    hashed.update(np.ascontiguousarray(column, np.int64).data)
     return hashed.hexdigest()

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from eventsim.compile import Tables, compile_tables
 from eventsim.errors import RunError
 from eventsim.interrupt import DeferredInterrupt, InterruptibleRecorder
-from eventsim.job import DEFAULT_RESOLUTION, Counts, ExitRule, Job, Preparation, Recorder
+from eventsim.job import DEFAULT_RESOLUTION, Counts, ExitRule, Job, Preparation, Recorder, default_steps
 from eventsim.network import Network, Source, feed_forward_order
 from eventsim.result import Describer, MemoryRecorder, Result
 
@@ -57,7 +57,7 @@ class Simulator:
         self,
         inputs: Mapping[str, Any] | npt.ArrayLike | None = None,
         *,
-        steps: int = 100,
+        steps: int | None = None,
         resolution: int = DEFAULT_RESOLUTION,
         engine: EngineName = "auto",
         record: Literal["all", "none"] | Iterable[str] = "all",
@@ -76,8 +76,8 @@ class Simulator:
         inputs : array, mapping or None
             An image (uint8, in the network's input shape), or by population name: currents per step (int array) for a
             driven population, ``(times in steps, neurons)`` for a source of events, rates for a Poisson source.
-        steps : int
-            T, the length of the run.
+        steps : int, optional
+            T, the length of the run. Default: what the network recommends (``provenance["steps"]``), else 100.
         resolution : int
             R, ticks per step: 1 is clocked, the default (2**20) asynchronous.
         engine : {"auto", "reference", "queue", "layered"}
@@ -125,6 +125,8 @@ class Simulator:
         elif exit_potential is not None:
             rule = ExitRule("potential", exit_potential)
         recorded = self._recorded(record)
+        if steps is None:
+            steps = default_steps(self.network)
         job = self._preparation.job(inputs, steps=steps, resolution=resolution, exit_rule=rule, seed=seed)
         chosen = self._engine(engine)
         settings = {"engine": chosen, "seed": seed, "recorded": sorted(recorded), **(about or {})}

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from eventsim.conversion import Conversion
 from eventsim.errors import ConversionError
-from eventsim.job import DEFAULT_RESOLUTION
+from eventsim.job import DEFAULT_RESOLUTION, default_steps
 from eventsim.simulate import Simulator
 
 
@@ -118,7 +118,7 @@ class _Sums:
         )
 
 
-def faithfulness(made: Conversion, images: npt.ArrayLike, labels: npt.ArrayLike | None = None, *, steps: int = 100) -> Faithfulness:
+def faithfulness(made: Conversion, images: npt.ArrayLike, labels: npt.ArrayLike | None = None, *, steps: int | None = None) -> Faithfulness:
     """Compare a converted network with its source.
 
     Parameters
@@ -126,7 +126,8 @@ def faithfulness(made: Conversion, images: npt.ArrayLike, labels: npt.ArrayLike 
     made : Conversion
     images : array_like of uint8, shape (n, height, width, channels)
     labels : array_like of int, shape (n,), optional
-    steps : int
+    steps : int, optional
+        Length of a run. Default: what the converted network recommends, else 100.
 
     Raises
     ------
@@ -139,6 +140,7 @@ def faithfulness(made: Conversion, images: npt.ArrayLike, labels: npt.ArrayLike 
     truth = None if labels is None else np.asarray(labels)
     if truth is not None and truth.shape != (len(pixels),):
         raise ConversionError(f"{len(pixels)} images but labels of shape {truth.shape}")
+    steps = default_steps(made.network) if steps is None else steps
     simulator = Simulator(made.network)
     hidden = [layer for layer in made.source.layers if layer.activation is not None]
     modes = {"clocked": 1, "asynchronous": DEFAULT_RESOLUTION}
