@@ -192,6 +192,8 @@ def _print_result(result: eventsim.Result, summary: dict[str, Any]) -> None:
         rows.append(("answer", result.label))
         rows.append(("top answers", "  ".join(f"{label} ({potential:,})" for _, label, potential in result.top())))
         rows.append(("decided at", f"{result.decision_latency:.3f} of {steps} steps"))
+    elif result.info.output is not None:
+        rows.append(("answer", "none: no spike reached the readout"))
     if result.exit_latency is not None:
         rows.append(("stopped at", f"{result.exit_latency:.3f} of {steps} steps (early exit)"))
     rows.append(("spikes", f"{result.total_spikes:,}"))

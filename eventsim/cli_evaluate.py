@@ -102,7 +102,12 @@ def print_evaluation(e: Evaluation) -> None:
     if s["accuracy"] is not None:
         ann = e.info.settings.get("provenance", {}).get("ANN test accuracy")
         rows.append(("accuracy", f"{s['accuracy']:.2%}" + (f" (ANN {ann:.2%})" if isinstance(ann, float) else "")))
-    rows.append(("decided at", f"{s['mean_decision_latency_steps']:.3f} steps on average, 95 % by {s['p95_decision_latency_steps']:.3f}"))
+    if s["mean_decision_latency_steps"] is not None:
+        rows.append(
+            ("decided at", f"{s['mean_decision_latency_steps']:.3f} steps on average, 95 % by {s['p95_decision_latency_steps']:.3f}")
+        )
+    if s["undecided"]:
+        rows.append(("undecided", f"{s['undecided']:,} images: no spike reached the readout"))
     if e.info.exit_rule is not None:
         rows.append(("stopped at", f"{s['mean_duration_steps']:.3f} steps on average"))
     rows.append(("spikes", f"{s['mean_spikes']:,.0f} an image"))

@@ -24,7 +24,7 @@ from eventsim.result import RunInfo, read_info
 from eventsim.tables import IntArray
 from eventsim.trajectory import EXIT_KINDS, EXIT_THRESHOLDS, ExitKind, Exits
 
-FORMAT, VERSION = "eventsim-evaluation", 1
+FORMAT, VERSION = "eventsim-evaluation", 2
 _BLOCK = 512
 _MAX_JSON = 2**24
 Floats = npt.NDArray[np.float64]
@@ -212,8 +212,9 @@ class Evaluation:
         file = self._file
         if bytes(file.attrs.get("format", b"")) != FORMAT.encode():
             raise RunError(f"{self.path}: not an evaluation of eventsim; expected the format {FORMAT!r}")
-        if int(file.attrs["version"]) != VERSION:
-            raise RunError(f"{self.path}: an evaluation of version {file.attrs['version']}; this eventsim reads version {VERSION}")
+        self.version = int(file.attrs["version"])
+        if not 1 <= self.version <= VERSION:
+            raise RunError(f"{self.path}: an evaluation of version {self.version}; this eventsim reads versions 1 to {VERSION}")
         if file["info"].dtype.itemsize > _MAX_JSON or file["info"].dtype.kind != "S":
             raise RunError(f"{self.path}: a damaged evaluation (its description is no text of reasonable size)")
         self.key = bytes(file.attrs["key"]).decode()
@@ -301,7 +302,7 @@ class Evaluation:
 
     @property
     def prediction(self) -> IntArray:
-        """The final decision of each image: int (images,)."""
+        """The final decision of each image: int (images,), -1 where there is none because nothing reached the readout."""
         return self._dataset("prediction")[:, -1]
 
     @property
@@ -310,12 +311,24 @@ class Evaluation:
         return float((self.prediction == self._labels()).mean())
 
     def accuracy_over_time(self) -> Floats:
-        """Share of right decisions at the end of every step: float64 (steps,)."""
+        """Share of right decisions at the end of every step: float64 (steps,). Where there is none yet, none is right."""
         return (self.array("prediction") == self._labels()[:, None]).mean(0)
 
     def decision_latency(self) -> Floats:
-        """First time (steps) from which each image's decision never changes again: float64 (images,)."""
-        return self.array("decision_tick") / self.info.resolution
+        """First time (steps) from which each image's decision never changes again: float64 (images,); nan where there is none.
+
+        Raises
+        ------
+        RunError
+            The evaluation is of version 1, where a decision counted before anything had reached the readout.
+        """
+        ticks = self.array("decision_tick")
+        if self.version == 1 and np.any(ticks == 1):
+            raise RunError(
+                f"{self.path}: an evaluation of version 1, which counts decisions before anything has reached the readout; "
+                "evaluate again for the decision latency"
+            )
+        return np.where(ticks > 0, ticks / self.info.resolution, np.nan)
 
     def duration(self) -> Floats:
         """Simulated time (steps) of each image: T, or the time of its early exit."""
@@ -328,10 +341,11 @@ class Evaluation:
         return {p.name: at[:, i] for i, p in enumerate(self.info.populations) if p.kind != "readout" and p.emits != "clock"}
 
     def confusion(self) -> IntArray:
-        """Counts (label, decision): int64 (classes, classes)."""
+        """Counts (label, decision): int64 (classes, classes). Images without a decision are in no column."""
         classes = next(p.size for p in self.info.populations if p.name == self.info.output)
         matrix = np.zeros((classes, classes), np.int64)
-        np.add.at(matrix, (self._labels(), self.prediction), 1)
+        decided = self.prediction >= 0
+        np.add.at(matrix, (self._labels()[decided], self.prediction[decided]), 1)
         return matrix
 
     def label_of(self, neuron: int) -> str:
@@ -473,19 +487,27 @@ class Evaluation:
         effective = (self.array("encoded") * begun[:, None]).sum(0).tolist()
         return report_operations(self.info, sums, effective, len(self), int(begun.sum()), float(ends.sum() / resolution))
 
+    def _latencies(self) -> dict[str, float | None]:
+        """Mean, median and 95th percentile of the images with a decision; None if there are none, or it is not known when."""
+        latency = np.zeros(0)
+        with contextlib.suppress(RunError):
+            latency = self.decision_latency()
+        made = latency[~np.isnan(latency)]
+        values = (made.mean(), np.median(made), np.percentile(made, 95)) if len(made) else (None,) * 3
+        names = (f"{name}_decision_latency_steps" for name in ("mean", "median", "p95"))
+        return {name: None if value is None else float(value) for name, value in zip(names, values, strict=True)}
+
     def summary(self) -> dict[str, Any]:
         """The evaluation in a few JSON values, as ``evaluate --json`` prints."""
         spikes, events = self.totals()
-        latency = self.decision_latency()
         out: dict[str, Any] = {
             "images": len(self),
             "steps": self.info.steps,
             "resolution": self.info.resolution,
             "exit_rule": self.info.exit_rule,
             "accuracy": None if self.truth is None else self.accuracy,
-            "mean_decision_latency_steps": float(latency.mean()),
-            "median_decision_latency_steps": float(np.median(latency)),
-            "p95_decision_latency_steps": float(np.percentile(latency, 95)),
+            "undecided": int(np.sum(self.prediction < 0)),
+            **self._latencies(),
             "mean_duration_steps": float(self.duration().mean()),
             "mean_spikes": float(spikes.mean()),
             "mean_synaptic_events": float(events.mean()),

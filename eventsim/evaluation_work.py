@@ -144,6 +144,7 @@ def _row(result: Result) -> Arrays:
     readout = result.readout
     assert readout is not None
     missing = steps - len(readout)
+    decision = np.pad(result.decision_over_time(), (0, missing), "edge")
     # A run that stopped early keeps its last state; nothing more happens.
     readout = np.pad(readout, ((0, missing), (0, 0)), "edge")
 
@@ -156,7 +157,7 @@ def _row(result: Result) -> Arrays:
         "exited": np.asarray(counts.exited, np.int8),
         "first_tick": counts.first_tick,
         "readout": readout.astype(np.int32),
-        "prediction": readout.argmax(1).astype(np.int32),
+        "prediction": decision.astype(np.int32),
         "spikes": whole(counts.spikes),
         "negative_spikes": counts.negative_spikes.sum(0),
         "synaptic_events": whole(counts.synaptic_events),

@@ -134,9 +134,10 @@ class Counts:
     readout : dict of str to int64 (steps, neurons)
         Potentials of each readout at the end of each step (of the run, for the last row).
     decision : int or None
-        Argmax of the output at the end.
+        Argmax of the output at the end; None without an output, and where no spike arrived at it and its initial potentials are all the
+        same.
     decision_tick : int or None
-        First tick from which the decision never changes again.
+        First tick from which the decision never changes again: of the first arrival or later, 1 if the initial potentials decided.
     """
 
     end_tick: int

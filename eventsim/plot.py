@@ -224,19 +224,26 @@ def accuracy_over_time(evaluations: Mapping[str, Evaluation] | Evaluation) -> Fi
 
 
 def latency_histogram(evaluation: Evaluation) -> Figure:
-    """Decision latencies of all images; right and wrong decisions apart where there are labels."""
+    """Decision latencies of all images with a decision; right and wrong ones apart where there are labels."""
     figure, axes = _single()
     latency = evaluation.decision_latency()
+    made = ~np.isnan(latency)
     steps = evaluation.info.steps
     # In a clocked run a decision falls on a whole step.
     edges = np.arange(steps + 1) + 0.5 if evaluation.info.resolution == 1 else np.linspace(0, steps, min(100, 8 * steps) + 1)
     if evaluation.truth is None:
-        axes.hist(latency, edges.tolist(), color=COLOURS[0])
+        axes.hist(latency[made], edges.tolist(), color=COLOURS[0])
     else:
         right = evaluation.prediction == evaluation.truth
-        axes.hist([latency[right], latency[~right]], edges.tolist(), stacked=True, color=[COLOURS[0], COLOURS[1]], label=["right", "wrong"])
+        axes.hist(
+            [latency[made & right], latency[made & ~right]],
+            edges.tolist(),
+            stacked=True,
+            color=[COLOURS[0], COLOURS[1]],
+            label=["right", "wrong"],
+        )
         axes.legend(frameon=False)
-    mean = float(latency.mean())
+    mean = float(latency[made].mean())
     axes.axvline(mean, color="0.3", linestyle="--", linewidth=1)
     axes.annotate(f"mean {mean:.2f}", (mean, 0.97), xycoords=("data", "axes fraction"), xytext=(4, 0), textcoords="offset points", va="top")
     axes.set(xlabel="decision latency (steps)", ylabel="images")

@@ -68,7 +68,10 @@ def run_page(run: Trace, name: str) -> str:
     if run.label is not None:
         truth = run.info.settings.get("truth")
         facts.append(("answer", run.label + ("" if truth is None else f" (label {run.label_of(int(truth))})")))
-        facts.append(("decided at", f"{run.decision_latency:.3f} of {run.info.steps} steps"))
+        if run.decision_latency is not None:
+            facts.append(("decided at", f"{run.decision_latency:.3f} of {run.info.steps} steps"))
+    elif run.info.output is not None:
+        facts.append(("answer", "none: no spike reached the readout"))
     if run.exit_latency is not None:
         facts.append(("stopped at", f"{run.exit_latency:.3f} of {run.info.steps} steps"))
     facts += [
@@ -106,11 +109,12 @@ def evaluation_page(evaluation: Evaluation) -> str:
     facts: list[tuple[str, Any]] = [("network", summary["network"]), ("evaluated", str(e))]
     if e.truth is not None:
         facts.append(("accuracy", f"{e.accuracy:.2%}"))
+    mean, p95 = summary["mean_decision_latency_steps"], summary["p95_decision_latency_steps"]
+    if mean is not None:
+        facts.append(("decision latency", f"mean {mean:.3f}, 95 % by {p95:.3f} steps"))
+    if summary["undecided"]:
+        facts.append(("without a decision", f"{summary['undecided']:,} images: no spike reached the readout"))
     facts += [
-        (
-            "decision latency",
-            f"mean {summary['mean_decision_latency_steps']:.3f}, 95 % by {summary['p95_decision_latency_steps']:.3f} steps",
-        ),
         ("spikes an image", f"{summary['mean_spikes']:,.0f}"),
         ("synaptic events an image", f"{summary['mean_synaptic_events']:,.0f}"),
         ("normalised #OPS (against the ANN)", f"{summary['normalised_operations']:.3f}"),
@@ -118,7 +122,8 @@ def evaluation_page(evaluation: Evaluation) -> str:
     pictures, tables = [], []
     if e.truth is not None:
         pictures.append(_picture(plot.accuracy_over_time(e), "Accuracy against time", "Share of right decisions at the end of each step."))
-    pictures.append(_picture(plot.latency_histogram(e), "Decision latency", "When each image's decision was final."))
+    if mean is not None:
+        pictures.append(_picture(plot.latency_histogram(e), "Decision latency", "When each image's decision was final."))
     if e.truth is not None and e.exit_kinds:
         choices = [e.choose_exit(kind) for kind in e.exit_kinds] if len(e) > 1 else []
         marks = [(e.trade_off(c.kind), c.threshold) for c in choices]

@@ -197,7 +197,10 @@ class Run:
 
     @property
     def decision(self) -> int | None:
-        """Index of the largest readout potential at the end (lowest index of a tie), None without a readout."""
+        """Index of the largest readout potential at the end (lowest index of a tie).
+
+        None without a readout, and where no spike reached it whose initial potentials are all the same.
+        """
         return self.counts.decision
 
     @property
@@ -211,8 +214,28 @@ class Run:
 
     @property
     def decision_latency(self) -> float | None:
-        """First time (steps) from which the decision never changes again, None without a readout."""
+        """First time (steps) from which the decision never changes again, None without a decision.
+
+        There is no decision before the first spike reaches the readout, unless its initial potentials differ. None as well in traces of
+        version 1 that call the decision made at tick 1, before anything need have reached the readout.
+        """
         return None if self.counts.decision_tick is None else self.counts.decision_tick / self.info.resolution
+
+    def decision_over_time(self) -> IntArray:
+        """The decision at the end of each step: int64 (steps,), -1 where there is none yet.
+
+        Raises
+        ------
+        RunError
+            The network has no output readout.
+        """
+        potentials = self.readout
+        if potentials is None:
+            raise RunError("the network has no output readout, so it decides nothing")
+        arriving = [i for i, p in enumerate(self.info.projections) if p.target == self.info.output]
+        reached = np.cumsum(self.counts.deliveries[:, arriving].sum(1)) > 0
+        # Before anything arrives potentials are the initial ones.
+        return np.where(reached | (potentials.min(1) < potentials.max(1)), potentials.argmax(1), -1)
 
     @property
     def exit_latency(self) -> float | None:

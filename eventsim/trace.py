@@ -26,7 +26,7 @@ from eventsim.network import Network
 from eventsim.result import NO_SPIKES, Run, RunInfo, Spikes, read_info
 from eventsim.tables import IntArray
 
-FORMAT, VERSION = "eventsim-trace", 1
+FORMAT, VERSION = "eventsim-trace", 2
 _SONATA_MAGIC = 0x0A7A
 _CHUNK = 2**12
 # A SONATA file's own enumeration of how spikes are ordered.
@@ -245,14 +245,17 @@ class Trace(Run):
         if not isinstance(group, h5py.Group) or bytes(group.attrs.get("format", b"")) != FORMAT.encode():
             raise TraceError(f"{self.path}: not a trace of eventsim; expected the group /eventsim with format {FORMAT!r}")
         version = int(group.attrs["version"])
-        if version != VERSION:
-            raise TraceError(f"{self.path}: a trace of version {version}; this eventsim reads version {VERSION}")
+        if not 1 <= version <= VERSION:
+            raise TraceError(f"{self.path}: a trace of version {version}; this eventsim reads versions 1 to {VERSION}")
         if group["info"].dtype.itemsize > _MAX_JSON or group["info"].dtype.kind != "S":
             raise TraceError(f"{self.path}: a damaged trace (its description is no text of reasonable size)")
         self.run_id = bytes(group.attrs.get("run", b"")).decode()
         raw = json.loads(bytes(group["info"][()]).decode())
         info = read_info(raw)
         end_tick, decision, decision_tick = (int(group.attrs[name]) for name in ("end_tick", "decision", "decision_tick"))
+        if version == 1 and decision_tick == 1:
+            # Any decision counted from tick 1 on there, whether or not something had reached the readout: when it was made is not known.
+            decision_tick = -1
         steps = -(-end_tick // info.resolution)
         expected: dict[str, tuple[int, ...]] = {"spikes": (steps, len(info.populations)), "negative_spikes": (steps, len(info.populations))}
         expected |= {"first_tick": (len(info.populations),)} | {name: (steps, len(info.projections)) for name in OPERATIONS}

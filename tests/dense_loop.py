@@ -41,6 +41,7 @@ class Dense:
     readout : dict of str to (steps, neurons)
     deliveries, synaptic_events, additions, effective : dict of str to int64 (steps,)
     decision : int64 (steps,) or None
+        At the end of each step; -1 before the first spike reached an output whose initial potentials are all the same.
     """
 
     spikes: dict[str, np.ndarray]
@@ -184,6 +185,8 @@ def run(network, *, steps, currents=None, image=None, events=None, poisson=None,
     }
     tally = {kind: {p.name: np.zeros(steps, np.int64) for p in network.projections} for kind in kinds}
     readout = {name: np.zeros((steps, size[name]), dtype) for name, p in populations.items() if p.kind == "readout"}
+    decision = None if network.output is None else np.full(steps, -1)
+    decides = network.output is not None and len(np.unique(v[network.output])) > 1
     for t in range(1, steps + 1):
         for name in order:
             p = populations[name]
@@ -193,10 +196,13 @@ def run(network, *, steps, currents=None, image=None, events=None, poisson=None,
                 if projection.target == name and t - delay[projection.name] >= 1:
                     arriving = spikes[projection.source][t - delay[projection.name]]
                     v[name] = v[name] + arriving.astype(dtype) @ matrix[projection.name]
+                    decides |= name == network.output and bool(arriving.any())
                     for kind in kinds:
                         tally[kind][projection.name][t - 1] = np.abs(arriving) @ fan_out[projection.name][kind]
             if p.kind == "readout":
                 readout[name][t - 1] = v[name]
+                if decides and name == network.output:
+                    decision[t - 1] = v[name].argmax()
                 continue
             if p.kind == "driven":
                 v[name] = v[name] + current[name]
@@ -208,5 +214,4 @@ def run(network, *, steps, currents=None, image=None, events=None, poisson=None,
             net[name] += sign
             last[name][sign != 0] = t
             spikes[name][t] = sign
-    decision = None if network.output is None else readout[network.output].argmax(1)
     return Dense({name: s[1:] for name, s in spikes.items()}, readout, *(tally[kind] for kind in kinds), decision)

@@ -151,10 +151,9 @@ def compare_with_dense(case, job, counts, spikes):
                     getattr(counts, kind)[:, column], getattr(seen, kind)[projection.name][:steps], err_msg=message
                 )
         decision = seen.decision[:steps]
-        assert counts.decision == decision[-1]
-        start = int(np.argmax(np.broadcast_to(net.populations[net.output].v0, net.populations[net.output].shape).ravel()))
-        changes = np.flatnonzero(np.diff(np.concatenate(([start], decision))))
-        assert counts.decision_tick == (changes[-1] + 1 if len(changes) else 1)
+        changes = np.flatnonzero(np.diff(decision))
+        expected = (decision[-1], changes[-1] + 2 if len(changes) else 1) if decision[-1] >= 0 else (None, None)
+        assert (counts.decision, counts.decision_tick) == expected
 
 
 def first_exit(readout, rule):
@@ -638,9 +637,60 @@ def test_decision_latency(engine):
     # A decision that v0 made and nothing changed stands from the first tick.
     counts, _ = engine(votes([1, 0], v0=[0, 2]), at_ticks(8, (3, 0)), steps=1, resolution=8)
     assert (counts.decision, counts.decision_tick) == (1, 1)
-    # What happens within a tick is no change: +2 and -2 at tick 4.
-    counts, _ = engine(votes([0, 2], [0, -2]), at_ticks(8, (4, 0), (4, 1)), steps=1, resolution=8)
-    assert (counts.decision, counts.decision_tick) == (0, 1)
+    # What happens within a tick is no change: +2 and -2 at tick 4 and 5.
+    counts, _ = engine(votes([0, 2], [0, -2]), at_ticks(8, (4, 0), (4, 1), (5, 0), (5, 1)), steps=1, resolution=8)
+    assert (counts.decision, counts.decision_tick) == (0, 4)
+
+
+@pytest.mark.parametrize("resolution", [1, 8, 2**20])
+@pytest.mark.parametrize("from_neurons", [False, True])
+def test_there_is_no_decision_before_something_reaches_the_readout(engine, resolution, from_neurons):
+    def run(*, v0, weights, time=3.0, delay=0.0, bias=False, steps=4):
+        net = Network()
+        net.source("src", 1)
+        if from_neurons:
+            net.spiking("relay", 1, 1)
+            net.connect("src", "relay", Dense([[1]]))
+        net.readout("out", len(weights), v0=v0)
+        net.connect("relay" if from_neurons else "src", "out", Dense([weights]), delay=delay)
+        if bias:
+            net.bias("out", 0)
+        counts, _ = engine(net, {"src": ([time], [0])}, steps=steps, resolution=resolution)
+        return counts.decision, counts.decision_tick
+
+    at = 3 * resolution
+    # Class 0 as any other; also by a spike whose weights, or all of whose effects, are nothing.
+    assert run(v0=0, weights=[2, 1]) == run(v0=5, weights=[2, 1]) == run(v0=0, weights=[0, 0]) == (0, at)
+    assert run(v0=0, weights=[1, 2]) == (1, at)
+    assert run(v0=[1, 1], weights=[3, 3]) == (0, at)
+    # Initial potentials that differ decide from the first tick on.
+    assert run(v0=[0, 1], weights=[0, 0]) == run(v0=[0, 2], weights=[1, 0]) == (1, 1)
+    assert run(v0=[1, 0], weights=[0, 2]) == (1, at)
+    # A bias is delivered at the end of the first step; a spike counts when it arrives.
+    assert run(v0=0, weights=[0, 0], bias=True) == (0, resolution)
+    assert run(v0=0, weights=[1, 0], delay=1) == (0, at + resolution)
+    # Never: nothing arrives within the run. One output is as many.
+    assert run(v0=0, weights=[1, 0], delay=2) == run(v0=0, weights=[1, 2], steps=2) == run(v0=7, weights=[1], steps=2) == (None, None)
+    assert run(v0=0, weights=[1]) == (0, at)
+
+
+@pytest.mark.parametrize("resolution", [1, 8, 2**20])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_first_spike_of_neurons_without_synapses_begins_the_decision(resolution, threads):
+    # Driven, so that clocked populations are run from rasters: neuron 0 fires at the end of step 2 and reaches nothing.
+    net = Network()
+    net.driven("in", 2, [2, 6])
+    net.spiking("hidden", 2, 1)
+    net.readout("out", 2)
+    net.connect("in", "hidden", Dense(np.eye(2, dtype=int)))
+    net.connect("hidden", "out", Sparse([0, 0, 2], [0, 1], [1, 1], 2))
+    for engine in ("reference", "queue", "layered"):
+        result = Simulator(net).run({"in": [1, 1]}, steps=8, resolution=resolution, engine=engine, threads=threads)
+        assert (result.decision, result.counts.decision_tick) == (0, 2 * resolution)
+    net.connect("hidden", "out", Dense([[0, 0], [0, 2]]), name="dense")
+    for engine in ("reference", "queue", "layered"):
+        result = Simulator(net).run({"in": [1, 1]}, steps=8, resolution=resolution, engine=engine, threads=threads)
+        assert (result.decision, result.counts.decision_tick) == (1, 6 * resolution)
 
 
 def test_no_output_no_decision(engine):

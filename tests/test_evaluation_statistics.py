@@ -55,7 +55,7 @@ def arrays():
     first[:, silent] = 0
     spikes[:, :, [silent, populations - 1]] = 0
     made = {
-        "decision_tick": rng.integers(0, 51, n),
+        "decision_tick": rng.integers(1, 51, n),
         "end_tick": rng.integers(31, 51, n),
         "exited": np.zeros(n, np.int8),
         "first_tick": first,

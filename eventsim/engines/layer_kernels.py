@@ -52,7 +52,7 @@ GATHER = 17
 MOST_ROWS = 248
 # Places at the end of the bits that hold a row of zeros.
 ZEROS = 8
-# Places in State.scalars.
+# Places in State.scalars. DECIDED_AT is 0 as long as there is no decision.
 AT, STEP, BOUND, HEAD, WAITING, FIRED, LIMIT, PARK, LOWEST, CHECKED, DECISION, DECIDED_AT, EXITED, FIRST_TICK, WHERE = range(15)
 SCALARS = 15
 
@@ -622,6 +622,9 @@ def advance(layer, state, scratch, train, out, tally, until):
     step = s[STEP]
     step_end = (step + 1) * resolution
     status = DONE
+    if c[ROLE] == OUTPUT and s[DECIDED_AT] == 0 and at < arrivals and train.tick[at] <= until:
+        # All potentials are still the same; from its first spike on a readout has a decision.
+        s[DECIDED_AT] = train.tick[at]
     while True:
         arrival = train.tick[at] if at < arrivals else FOREVER
         release = state.ring_tick[head] if waiting else FOREVER

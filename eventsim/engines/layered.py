@@ -855,6 +855,7 @@ def _counts(job: Job, state: _Run, end: int) -> Counts:
                 rows[int(layer.state.scalars[k.STEP]) :] = layer.state.d.reshape(-1, padded)[:, :channels].ravel()
                 readout[name] = rows
     output = state.layers[network.output].state.scalars if network.output is not None else None
+    decided = output is not None and output[k.DECIDED_AT] > 0
     return Counts(
         end,
         output is not None and bool(output[k.EXITED]),
@@ -863,6 +864,6 @@ def _counts(job: Job, state: _Run, end: int) -> Counts:
         first_tick,
         **dict(zip(OPERATIONS, operations, strict=True)),
         readout=readout,
-        decision=None if output is None else int(output[k.DECISION]),
-        decision_tick=None if output is None else int(output[k.DECIDED_AT]),
+        decision=int(output[k.DECISION]) if decided else None,
+        decision_tick=int(output[k.DECIDED_AT]) if decided else None,
     )

@@ -73,9 +73,9 @@ class Layout:
             dtype = next(t for t in TYPES[0 if role == k.NEURONS and not summed else 1 :] if bound <= _limits(t, parks, highest)[0])
             due = np.flatnonzero(d >= 0) if role == k.NEURONS else np.zeros(0, np.int64)
             scalars = np.zeros(k.SCALARS, np.int64)
-            scalars[[k.BOUND, k.DECIDED_AT, k.WAITING]] = bound, 1, len(due)
+            scalars[[k.BOUND, k.WAITING]] = bound, len(due)
             if role == k.OUTPUT:
-                scalars[k.DECISION] = np.argmax(self.v)
+                scalars[[k.DECISION, k.DECIDED_AT]] = np.argmax(self.v), self.v.min() < self.v.max()
             set_limits(scalars, dtype, parks, highest)
             if parks:
                 d[due] -= scalars[k.PARK]

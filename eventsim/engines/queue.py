@@ -171,10 +171,12 @@ def _start(job: Job, plan: k.Plan) -> tuple[k.State, bool]:
     wide = bool(np.abs(d).max(initial=0) > k.INT32_MAX)
     lowest = k.NEVER if wide else k.INT32_MIN
     scalars = np.zeros(k.SCALARS, np.int64)
-    scalars[[k.DECIDED_AT, k.END, k.VISITING, k.LOWEST]] = 1, job.end, -1, lowest
+    scalars[[k.DECISION, k.END, k.VISITING, k.LOWEST]] = -1, job.end, -1, lowest
     if job.network.output is not None:
         q = rank[job.network.output]
-        scalars[k.DECISION] = np.argmax(d[plan.first_neuron[q] : plan.first_neuron[q + 1]])
+        start = d[plan.first_neuron[q] : plan.first_neuron[q + 1]]
+        if start.min() < start.max():
+            scalars[[k.DECISION, k.DECIDED_AT]] = np.argmax(start), 1
     bits = int(plan.scalars[1])
     keys = []
     look = np.zeros(neurons, np.int64)
@@ -301,7 +303,7 @@ def _counts(job: Job, plan: k.Plan, state: k.State, tally: k.Tally) -> Counts:
         if isinstance(population, Readout):
             at = plan.readout_column[rank[name]]
             readout[name] = tally.readout[:steps, at : at + int(np.prod(population.shape))].copy()
-    decided = job.network.output is not None
+    decided = scalars[k.DECISION] >= 0
     return Counts(
         end,
         bool(scalars[k.EXITED]),

@@ -14,6 +14,7 @@ from eventsim.engines import simd_raster as vectors
 from eventsim.engines.layer_kernels import (
     CHANNEL_STEP,
     CHANNELS,
+    DECIDED_AT,
     EXIT_KIND,
     EXIT_LIMIT,
     EXITED,
@@ -283,6 +284,7 @@ def read_out(layer, costs, state, tally, projection, constant, masks, negative, 
         chunk = t // length
         m = chunk * each * length + t - chunk * length
         nonzero = np.int64(0)
+        arrives = len(costs.clocks) > 0
         for location in range(locations):
             row = of[RECORDS] + location
             # No rows: beyond the last whole window of a pool before the table.
@@ -292,6 +294,7 @@ def read_out(layer, costs, state, tally, projection, constant, masks, negative, 
                 n = 0
                 for b in range(of_location):
                     n = append(listed, n, 32 * b, negative[m + b * length] if sign else masks[m + b * length])
+                arrives |= n > 0
                 for lane in range(0, run, simd.LANES):
                     if sign:
                         vectors.subtract_listed(d, lane, layer.w8, base + lane, channel_step, listed, n)
@@ -304,6 +307,8 @@ def read_out(layer, costs, state, tally, projection, constant, masks, negative, 
         for lane in range(len(constant)):
             d[lane] += constant[lane]
         if c[ROLE] == OUTPUT:
+            if arrives and s[DECIDED_AT] == 0:
+                s[DECIDED_AT] = since + t + 1
             decide(s, d, c[CHANNELS], c[LAYER_PADDED], since + t + 1, c[EXIT_KIND], c[EXIT_LIMIT])
         note_readout(d, c[CHANNELS], c[LAYER_PADDED], readout, since + t, since + t + 1)
         tally.operations[costs.scalars[NUMBER], since + t, 4] += nonzero

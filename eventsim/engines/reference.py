@@ -120,7 +120,7 @@ def run(job: Job, recorder: Recorder) -> Counts:
 
     output = network.output
     decision = decided_at = None
-    if output is not None:
+    if output is not None and min(state[output].v) < max(state[output].v):
         decision, decided_at = int(np.argmax(state[output].v)), 1
     end, exited, step = job.end, False, 0
     while queue and queue[0][0] <= end:
@@ -131,6 +131,7 @@ def run(job: Job, recorder: Recorder) -> Counts:
             step += 1
 
         # 1. deliver: visit the next population of this tick
+        read_out = False
         while queue and queue[0][0] == tick:
             name = job.order[queue[0][1]]
             population, s = network.populations[name], state[name]
@@ -141,6 +142,7 @@ def run(job: Job, recorder: Recorder) -> Counts:
                     looked_at.add(entry[3])
                 else:
                     looked_at.update(deliver(entry[3], entry[4], projections[entry[5]], step))
+                    read_out |= name == output
             if not isinstance(population, Driven):
                 for neuron in looked_at:
                     check_range(name, s.v[neuron], tick)
@@ -182,8 +184,9 @@ def run(job: Job, recorder: Recorder) -> Counts:
                     neurons, signs = np.array(fired, np.int64).T
                     recorder.record(name, np.full(len(fired), tick), neurons, signs)
 
-        # 3. decide: the tick is over
-        if output is not None:
+        # 3. decide: the tick is over. There is no decision before the first spike arrives at the readout, whether or not it has a synapse
+        # there, unless the initial potentials differ.
+        if output is not None and read_out:
             potentials = np.array(state[output].v, np.int64)
             if int(potentials.argmax()) != decision:
                 decision, decided_at = int(potentials.argmax()), tick
