@@ -264,12 +264,15 @@ class Evaluation:
         """The number of images."""
         return len(self.image)
 
+    def __repr__(self) -> str:
+        return f"<Evaluation {os.fspath(self.path)!r}{'' if self._file else ' (closed)'}: {self}>"
+
     def __str__(self) -> str:
         rule = self.info.exit_rule
         stop = "" if rule is None else f", exit {rule['kind']} {rule['threshold']}"
         s = self.info.settings
         mode = "clocked" if self.info.resolution == 1 else f"{self.info.resolution} ticks a step"
-        return f"{len(self)} images of {s['dataset']} ({s['split']}), {self.info.steps} steps, {mode}{stop}"
+        return f"{len(self)} images of {s.get('dataset')} ({s.get('split')}), {self.info.steps} steps, {mode}{stop}"
 
     def array(self, name: str) -> npt.NDArray[Any]:
         """A dataset of the file, whole (docs/evaluation-format.md).
@@ -281,12 +284,16 @@ class Evaluation:
         """
         return self._dataset(name)[()]
 
-    def _dataset(self, name: str) -> h5py.Dataset:
+    @property
+    def _open(self) -> h5py.File:
         if not self._file:
             raise RunError(f"{self.path}: the evaluation is closed")
-        if name not in self._file or not isinstance(self._file[name], h5py.Dataset):
+        return self._file
+
+    def _dataset(self, name: str) -> h5py.Dataset:
+        if name not in self._open or not isinstance(self._open[name], h5py.Dataset):
             raise RunError(f"{self.path}: has no {name!r}")
-        return self._file[name]
+        return self._open[name]
 
     def _blocks(self, name: str) -> Iterator[npt.NDArray[Any]]:
         dataset = self._dataset(name)
@@ -357,7 +364,7 @@ class Evaluation:
     @property
     def exit_kinds(self) -> list[ExitKind]:
         """Kinds of exit rules whose trade-off was kept."""
-        return [kind for kind in EXIT_KINDS if f"exits/{kind}" in self._file]
+        return [kind for kind in EXIT_KINDS if f"exits/{kind}" in self._open]
 
     def exits(self, kind: ExitKind) -> tuple[IntArray, Exits]:
         """Where each image first reached thresholds: (offsets (images + 1,), rows of all images one after another).
@@ -367,7 +374,7 @@ class Evaluation:
         RunError
             The evaluation was made without, or with an exit rule.
         """
-        if f"exits/{kind}" not in self._file:
+        if f"exits/{kind}" not in self._open:
             raise RunError(f"{self.path}: keeps no trade-off of exits by {kind}; evaluate without an exit rule, with the trade-off")
         group = f"exits/{kind}"
         offsets = np.concatenate(([0], np.cumsum(self.array(f"{group}/rows"))))

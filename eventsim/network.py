@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Literal
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eventsim.errors import NetworkError
-from eventsim.tables import Dense, IntArray, Shape, Sparse, Table
+from eventsim.tables import ByValue, Dense, IntArray, Shape, Sparse, Table
 
 POTENTIAL_MIN, POTENTIAL_MAX = -(2**31), 2**31 - 1
 # More than any published network of this kind by far; bounds what a file can make an engine allocate.
@@ -59,8 +59,8 @@ def _period(value: float, name: str, what: str) -> float:
     return float(value)
 
 
-@dataclass(frozen=True, eq=False)
-class Driven:
+@dataclass(frozen=True, eq=False, repr=False)
+class Driven(ByValue):
     """Neurons driven by a constant current: the first layer of a converted network.
 
     ``V(t) = v0 + floor(I * t / R) - threshold * (spikes so far)`` at tick t, R ticks a step; a neuron with
@@ -91,8 +91,8 @@ class Driven:
     signed = False
 
 
-@dataclass(frozen=True, eq=False)
-class Spiking:
+@dataclass(frozen=True, eq=False, repr=False)
+class Spiking(ByValue):
     """Integrate-and-fire neurons.
 
     Within a tick, all arriving spikes are added: ``V += sign * weight``. A neuron is due if ``V >= threshold`` (or, if
@@ -117,8 +117,8 @@ class Spiking:
     kind = "spiking"
 
 
-@dataclass(frozen=True, eq=False)
-class Readout:
+@dataclass(frozen=True, eq=False, repr=False)
+class Readout(ByValue):
     """Neurons that accumulate and never fire. The decision at a tick is the argmax; the lowest index wins a tie.
 
     Parameters
@@ -134,8 +134,8 @@ class Readout:
     signed = False
 
 
-@dataclass(frozen=True, eq=False)
-class Source:
+@dataclass(frozen=True, eq=False, repr=False)
+class Source(ByValue):
     """Neurons that emit given spikes, always of sign +1.
 
     Parameters
@@ -158,8 +158,8 @@ class Source:
 Population = Driven | Spiking | Readout | Source
 
 
-@dataclass(frozen=True, eq=False)
-class Projection:
+@dataclass(frozen=True, eq=False, repr=False)
+class Projection(ByValue):
     """Synapses from one population to another.
 
     Parameters
@@ -177,8 +177,8 @@ class Projection:
     delay: float
 
 
-@dataclass(frozen=True, eq=False)
-class ImageInput:
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageInput(ByValue):
     """What image the network takes and how its pixels become integers: ``x = scale * pixel - offset``, pixel in 0..255.
 
     Mean and standard deviation of a normalised input are folded into ``scale``, ``offset`` and the encoder's weights.
@@ -200,9 +200,12 @@ class ImageInput:
         return np.tile(self.scale, self.shape[1]), np.tile(self.offset, self.shape[1])
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Network:
     """A network of populations and projections, built by the methods below or read with :func:`eventsim.load`.
+
+    Two networks are equal if all their attributes are, arrays by value, populations and projections in the same order; labels and
+    provenance count, which a digest leaves out. Networks can be changed, so they are not hashable.
 
     Attributes
     ----------
@@ -437,6 +440,25 @@ class Network:
             return self.populations[name]
         except KeyError:
             raise NetworkError(f"no population {name!r}; there are: {', '.join(self.populations) or 'none'}") from None
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Network):
+            return NotImplemented
+        # The order of populations is that of the columns of counts.
+        return list(self.populations) == list(other.populations) and all(
+            getattr(self, f.name) == getattr(other, f.name) for f in fields(self)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        neurons = sum(int(np.prod(p.shape)) for p in self.populations.values())
+        parts = [f"{len(self.populations)} populations of {neurons:,} neurons", f"{len(self.projections)} projections"]
+        if self.input is not None:
+            parts.append(f"input {'x'.join(map(str, self.input.shape))}")
+        if self.output is not None:
+            parts.append(f"output {self.output!r}")
+        return f"<Network: {', '.join(parts)}>"
 
     def __str__(self) -> str:
         lines = [f"Network: {len(self.populations)} populations, {len(self.projections)} projections"]

@@ -180,6 +180,17 @@ class Run:
         self.info = info
         self.counts = counts
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self._in_brief()}>"
+
+    def _in_brief(self) -> str:
+        parts = []
+        if self.label is not None:
+            parts.append(f"answer {self.label!r}" + ("" if self.decision_latency is None else f" decided at {self.decision_latency:.3f}"))
+        parts.append(f"{self.duration:.4g} of {self.info.steps} steps, {self.info.resolution:,} ticks each")
+        parts.append(f"{self.total_spikes:,} spikes, {self.total_synaptic_events:,} synaptic events")
+        return "; ".join(parts)
+
     @property
     def image(self) -> npt.NDArray[np.uint8] | None:
         """The image that the network was given: uint8 (height, width, channels); None for other inputs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import threading
 import time
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ from eventsim.result import Describer, MemoryRecorder, Result
 if TYPE_CHECKING:
     from eventsim.engines.layered import Layouts
 
+P = ParamSpec("P")
 EngineName = Literal["auto", "reference", "queue", "layered"]
 MAX_THREADS = 256
 ENGINES = ("auto", "reference", "queue", "layered")
@@ -52,6 +54,9 @@ class Simulator:
         self._layouts: Layouts | None = None
         self._digest: str | None = None
         self._run_before: set[tuple[EngineName, int]] = set()
+
+    def __repr__(self) -> str:
+        return f"Simulator({self.network!r})"
 
     def run(
         self,
@@ -221,9 +226,22 @@ class Simulator:
         return frozenset(names)
 
 
-def run(network: Network, inputs: Mapping[str, Any] | npt.ArrayLike | None = None, **settings: Any) -> Result:
-    """Run a network once; see :meth:`Simulator.run` for the settings. For many inputs, keep a :class:`Simulator`."""
-    return Simulator(network).run(inputs, **settings)
+def _once(method: Callable[Concatenate[Simulator, P], Result]) -> Callable[Concatenate[Network, P], Result]:
+    """A method of a simulator as a function of a network, with the method's own parameters in its signature and documentation."""
+
+    def run(network: Network, *args: P.args, **kwargs: P.kwargs) -> Result:
+        return method(Simulator(network), *args, **kwargs)
+
+    signature = inspect.signature(method)
+    first = inspect.Parameter("network", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation="Network")
+    run.__signature__ = signature.replace(parameters=[first, *list(signature.parameters.values())[1:]])  # type: ignore[attr-defined]
+    head, line, settings = (inspect.getdoc(method) or "").partition("Parameters\n----------\n")
+    run.__doc__ = f"{head.strip()} For many inputs, keep a :class:`Simulator`.\n\n{line}network : Network\n{settings}"
+    run.__qualname__ = "run"
+    return run
+
+
+run = _once(Simulator.run)
 
 
 class notice_if_slow:

@@ -12,7 +12,7 @@ and output positions both exist; an entry whose weight is zero is a synapse too.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -29,6 +29,37 @@ WEIGHT_LIMIT = 2**31 - 1
 MAX_FUSED_WEIGHTS = 2**26
 # Sums of integer products below this are exact in float64, so BLAS may do them.
 _EXACT_IN_FLOAT64 = 2**53
+
+
+class ByValue:
+    """Base of what networks are made of, dataclasses with arrays: equal if of one kind with equal fields, arrays compared by value.
+
+    Not hashable, since arrays are not: use :meth:`eventsim.Simulator.digest` for a fingerprint.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(_same(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))  # type: ignore[arg-type]
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        values = ((f.name, getattr(self, f.name)) for f in fields(self))  # type: ignore[arg-type]
+        return f"{type(self).__name__}({', '.join(f'{name}={_brief(value)}' for name, value in values)})"
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        return np.array_equal(a, b)
+    return bool(a == b)
+
+
+def _brief(value: Any) -> str:
+    """An array by its type and shape, unless it has a few values only."""
+    if not isinstance(value, np.ndarray):
+        return repr(value)
+    return str(value.tolist()) if value.size <= 8 else f"<{value.dtype} {'x'.join(map(str, value.shape))}>"
 
 
 def spatial(shape: Shape) -> tuple[int, int, int]:
@@ -132,8 +163,8 @@ def _axis(n_source: int, n_target: int, kernel: int, stride: int, pad: int, befo
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Conv2d:
+@dataclass(frozen=True, eq=False, repr=False)
+class Conv2d(ByValue):
     """A two-dimensional convolution (cross-correlation, as in deep learning), zero-padded.
 
     ``output[Y, X, o] = sum over ky, kx, i of weights[ky, kx, i, o] * input[Y*stride + ky - top, X*stride + kx - left, i]``
@@ -334,8 +365,8 @@ class Conv2d:
         return out.astype(np.int64).reshape(out_h, py, out_w, px, c_out).sum((1, 3)).ravel()
 
 
-@dataclass(frozen=True, eq=False)
-class Dense:
+@dataclass(frozen=True, eq=False, repr=False)
+class Dense(ByValue):
     """All-to-all synapses: ``output[j] = sum over i of weights[i, j] * input[i]``.
 
     Parameters
@@ -432,8 +463,8 @@ class Dense:
         return (x.astype(dtype) @ self.weights.astype(dtype)).astype(np.int64)
 
 
-@dataclass(frozen=True, eq=False)
-class Sparse:
+@dataclass(frozen=True, eq=False, repr=False)
+class Sparse(ByValue):
     """Synapses listed one by one, in compressed sparse rows: row i holds the synapses of source neuron i.
 
     Parameters

@@ -276,6 +276,9 @@ class Trace(Run):
             raise TraceError(f"{self.path}: a damaged trace ({dataset.name} is {dataset.dtype} {dataset.shape}, expected integers {shape})")
         return dataset[()].astype(np.int64)
 
+    def __repr__(self) -> str:
+        return f"<Trace {os.fspath(self.path)!r}{'' if self._file else ' (closed)'}: {self._in_brief()}>"
+
     def __enter__(self) -> Trace:
         return self
 
