@@ -196,6 +196,9 @@ def _print_result(result: eventsim.Result, summary: dict[str, Any]) -> None:
         rows.append(("answer", "none: no spike reached the readout"))
     if result.exit_latency is not None:
         rows.append(("stopped at", f"{result.exit_latency:.3f} of {steps} steps (early exit)"))
+    if result.stopped is not None:
+        limit = result.info.settings["max_spikes"]
+        rows.append(("stopped at", f"{result.duration:.3f} of {steps} steps: more than {limit:,} spikes"))
     rows.append(("spikes", f"{result.total_spikes:,}"))
     rows.append(("synaptic events", f"{result.total_synaptic_events:,}"))
     rows.append(("simulated", f"{result.duration:g} steps ({mode}) in {summary['wall_seconds']:.3f} s by the {summary['engine']} engine"))

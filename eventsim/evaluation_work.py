@@ -120,6 +120,9 @@ class Worker:
         for number, image in enumerate(images, first):
             try:
                 result = self.simulator.run(image, record="all" if exits else "none", **self.settings())
+                if result.stopped:
+                    limit = result.info.settings["max_spikes"]
+                    raise RunError(f"more than {limit:,} spikes in {result.duration:g} steps; is this network meant to fire so much?")
                 for kind, found in exits.items():
                     found.append(self._trajectories.exits(result, kind))  # type: ignore[arg-type]
             except EventsimError as error:

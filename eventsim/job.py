@@ -23,6 +23,8 @@ DEFAULT_STEPS = 100
 MAX_STEPS = 10**6
 # Ticks up to here are exact as float64 milliseconds in a trace, whatever the resolution.
 MAX_TICKS = 2**50
+# Spikes of neurons after which a run stops, unless it says otherwise: a network that excites itself would go on for ever.
+DEFAULT_MAX_SPIKES = 2**28
 _MAX_TALLY = 2**26
 _MAX_SOURCE_SPIKES = 2**28
 
@@ -72,6 +74,9 @@ class Job:
     encoded : dict of str to int
         Synapses of each encoder used whose weight and input value are not zero, by driven population.
     exit_rule : ExitRule or None
+    max_spikes : int
+        The run stops after the first tick by which driven and spiking neurons have emitted more spikes, of either sign, than this. Those
+        of sources are given and do not count.
     """
 
     network: Network
@@ -85,6 +90,7 @@ class Job:
     events: dict[str, tuple[IntArray, IntArray]]
     encoded: dict[str, int]
     exit_rule: ExitRule | None
+    max_spikes: int
 
     @property
     def end(self) -> int:
@@ -119,7 +125,7 @@ class Counts:
     Attributes
     ----------
     end_tick : int
-        Last tick simulated: T*R, or the tick of the early exit.
+        Last tick simulated: T*R, or the tick at which the run stopped before; that tick is complete.
     exited : bool
         Whether the exit rule ended the run.
     spikes, negative_spikes : int64 (steps, populations)
@@ -138,6 +144,10 @@ class Counts:
         same.
     decision_tick : int or None
         First tick from which the decision never changes again: of the first arrival or later, 1 if the initial potentials decided.
+    stopped : "max_spikes" or None
+        Whether there were more spikes than :attr:`Job.max_spikes` (at a tick at which the exit rule may have ended the run, too).
+    engine : str
+        The engine that made the counts: one may leave a run to another.
     """
 
     end_tick: int
@@ -153,6 +163,8 @@ class Counts:
     readout: dict[str, IntArray]
     decision: int | None
     decision_tick: int | None
+    stopped: Literal["max_spikes"] | None
+    engine: str
 
 
 class Preparation:
@@ -183,6 +195,7 @@ class Preparation:
         resolution: int = DEFAULT_RESOLUTION,
         exit_rule: ExitRule | None = None,
         seed: int = 0,
+        max_spikes: int = DEFAULT_MAX_SPIKES,
     ) -> Job:
         """Check everything else and compute what a run starts from; see :func:`prepare`."""
         network = self.network
@@ -191,6 +204,7 @@ class Preparation:
         if steps * resolution > MAX_TICKS:
             raise RunError(f"{steps} steps of {resolution} ticks are more than {MAX_TICKS} ticks; lower the steps or the resolution")
         _whole(seed, "seed", 2**63 - 1, least=0)
+        max_spikes = _whole(max_spikes, "max_spikes", 2**62, least=0)
         if exit_rule is not None:
             _check_exit(network, exit_rule)
         end = steps * resolution
@@ -217,7 +231,7 @@ class Preparation:
                     raise RunError(f"{name}: {steps} steps of these currents exceed 64 bits at resolution {resolution}; lower it")
             elif isinstance(population, Source):
                 events[name] = _source_events(name, population, given.get(name), steps, resolution, [seed, position])
-        return Job(network, steps, resolution, *self._timing(resolution, end), currents, largest, events, encoded, exit_rule)
+        return Job(network, steps, resolution, *self._timing(resolution, end), currents, largest, events, encoded, exit_rule, max_spikes)
 
     def _timing(self, resolution: int, end: int) -> tuple[list[str], dict[str, int], dict[str, int]]:
         """Order of the populations, delays and refractory periods."""
@@ -256,6 +270,7 @@ def prepare(
     resolution: int = DEFAULT_RESOLUTION,
     exit_rule: ExitRule | None = None,
     seed: int = 0,
+    max_spikes: int = DEFAULT_MAX_SPIKES,
 ) -> Job:
     """Check everything and compute what the run starts from. For many runs of a network, keep a :class:`Preparation`.
 
@@ -270,19 +285,22 @@ def prepare(
     exit_rule : ExitRule, optional
     seed : int
         Of the Poisson sources.
+    max_spikes : int
+        See :class:`Job`.
 
     Raises
     ------
     RunError, InputError, NetworkError
     """
-    return Preparation(network).job(inputs, steps=steps, resolution=resolution, exit_rule=exit_rule, seed=seed)
+    return Preparation(network).job(inputs, steps=steps, resolution=resolution, exit_rule=exit_rule, seed=seed, max_spikes=max_spikes)
 
 
 def default_steps(network: Network) -> int:
     """Length of a run for which no steps are given: what the network recommends (``provenance["steps"]``), else 100."""
     recommended = network.provenance.get("steps")
-    whole = isinstance(recommended, int) and not isinstance(recommended, bool)
-    return recommended if whole and 1 <= recommended <= MAX_STEPS else DEFAULT_STEPS
+    if isinstance(recommended, int) and not isinstance(recommended, bool) and 1 <= recommended <= MAX_STEPS:
+        return recommended
+    return DEFAULT_STEPS
 
 
 def _magnitude(values: IntArray) -> int:

@@ -74,6 +74,9 @@ def run_page(run: Trace, name: str) -> str:
         facts.append(("answer", "none: no spike reached the readout"))
     if run.exit_latency is not None:
         facts.append(("stopped at", f"{run.exit_latency:.3f} of {run.info.steps} steps"))
+    if run.stopped is not None:
+        limit = run.info.settings.get("max_spikes", 0)
+        facts.append(("stopped at", f"{run.duration:.3f} of {run.info.steps} steps: more than {limit:,} spikes"))
     facts += [
         ("mode", mode),
         ("spikes", f"{run.total_spikes:,}"),

@@ -254,6 +254,11 @@ class Run:
         return self.duration if self.counts.exited else None
 
     @property
+    def stopped(self) -> str | None:
+        """Why the run stopped before its end, early exits apart: "max_spikes" (more spikes than that were made), or None."""
+        return self.counts.stopped
+
+    @property
     def readout(self) -> IntArray | None:
         """Output potentials at the end of each step: int64 (steps, neurons); the last row is the end of the run."""
         return None if self.info.output is None else self.counts.readout[self.info.output]
@@ -413,6 +418,7 @@ class Run:
             "top": [{"neuron": i, "label": label, "potential": v} for i, label, v in self.top()],
             "decision_latency_steps": self.decision_latency,
             "exited": self.counts.exited,
+            "stopped": self.stopped,
             "duration_steps": self.duration,
             "steps": self.info.steps,
             "resolution": self.info.resolution,

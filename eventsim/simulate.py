@@ -18,7 +18,7 @@ import numpy.typing as npt
 from eventsim.compile import Tables, compile_tables
 from eventsim.errors import RunError
 from eventsim.interrupt import DeferredInterrupt, InterruptibleRecorder
-from eventsim.job import DEFAULT_RESOLUTION, Counts, ExitRule, Job, Preparation, Recorder, default_steps
+from eventsim.job import DEFAULT_MAX_SPIKES, DEFAULT_RESOLUTION, Counts, ExitRule, Job, Preparation, Recorder, default_steps
 from eventsim.network import Network, Source, feed_forward_order
 from eventsim.result import Describer, MemoryRecorder, Result
 
@@ -69,6 +69,7 @@ class Simulator:
         trace: str | os.PathLike[str] | None = None,
         exit_margin: int | None = None,
         exit_potential: int | None = None,
+        max_spikes: int = DEFAULT_MAX_SPIKES,
         seed: int = 0,
         threads: int = 1,
         progress: Callable[[int], None] | None = None,
@@ -95,6 +96,10 @@ class Simulator:
         exit_margin, exit_potential : int, optional
             Stop after the first tick at which the largest readout potential exceeds the second by at least this much, or
             is at least this large.
+        max_spikes : int
+            Stop after the first tick by which neurons have emitted more spikes than this (those of sources are given, and do not count): a
+            network that excites itself may never end. The result, and the trace, are whole up to that tick, and say so
+            (``counts.stopped``, :attr:`Result.stopped`).
         seed : int
             Of Poisson sources.
         threads : int
@@ -132,9 +137,9 @@ class Simulator:
         recorded = self._recorded(record)
         if steps is None:
             steps = default_steps(self.network)
-        job = self._preparation.job(inputs, steps=steps, resolution=resolution, exit_rule=rule, seed=seed)
+        job = self._preparation.job(inputs, steps=steps, resolution=resolution, exit_rule=rule, seed=seed, max_spikes=max_spikes)
         chosen = self._engine(engine)
-        settings = {"engine": chosen, "seed": seed, "recorded": sorted(recorded), **(about or {})}
+        settings = {"engine": chosen, "seed": seed, "max_spikes": job.max_spikes, "recorded": sorted(recorded), **(about or {})}
         with ExitStack() as stack:
             writer = interrupt = reader = None
             recorder: Recorder
@@ -156,6 +161,7 @@ class Simulator:
             start = time.perf_counter()
             watched = recorder if interrupt is None else InterruptibleRecorder(recorder, interrupt)
             counts = self._execute(chosen, job, watched, progress, threads)
+            settings["engine"] = counts.engine
             _add_sources(job, counts, recorder)
             settings["wall_seconds"] = time.perf_counter() - start
             if compiling is not None and compiling.done:

@@ -154,6 +154,7 @@ class TraceWriter:
             for name in ("end_tick", "exited", "decision", "decision_tick"):
                 value = getattr(counts, name)
                 group.attrs.create(name, -1 if value is None else int(value), dtype="i8")
+            group.attrs["stopped"] = np.bytes_(counts.stopped or "")
             for name in ("spikes", "negative_spikes", "first_tick", *OPERATIONS):
                 _store(group, f"counts/{name}", getattr(counts, name))
             readouts = group.create_group("readout")
@@ -262,12 +263,17 @@ class Trace(Run):
         arrays = {name: self._array(group["counts"][name], shape) for name, shape in expected.items()}
         sizes = {p.name: p.size for p in info.populations}
         readout = {name: self._array(group["readout"][name], (steps, sizes[name])) for name in group["readout"]}
+        stopped = bytes(group.attrs.get("stopped", b"")).decode()
+        if stopped not in ("", "max_spikes"):
+            raise TraceError(f"{self.path}: a damaged trace (stopped by {stopped!r})")
         return info, Counts(
             end_tick=end_tick,
             exited=bool(group.attrs["exited"]),
             readout=readout,
             decision=None if decision < 0 else decision,
             decision_tick=None if decision_tick < 0 else decision_tick,
+            stopped="max_spikes" if stopped else None,
+            engine=str(info.settings.get("engine", "")),
             **arrays,
         )
 

@@ -72,24 +72,24 @@ def searched(threshold, v0, current, refractory, resolution, end) -> list[tuple[
     return sorted(spikes)
 
 
-def begun(threshold, v0, current, refractory, resolution, end, *, checked=False):
+def begun(threshold, v0, current, refractory, resolution, end):
     """Neurons before a run that ends with a tick."""
     periodic = d.periodic_for(len(current), end)
     assert periodic.following.dtype == (np.int32 if end < d.SHORT else np.int64)
-    number = d.start(threshold * resolution, (threshold - v0) * resolution, current, refractory, checked, periodic)
+    number = d.start(threshold * resolution, (threshold - v0) * resolution, current, refractory, periodic)
     held = d.held_for(number)
     if number:
-        d.hold(threshold, v0, current, resolution, checked, periodic, held)
+        d.hold(threshold, v0, current, resolution, periodic, held)
     return periodic, held
 
 
-def driven(threshold, v0, current, refractory, resolution, ends, *, checked=False, stretch=2**40, room=4):
+def driven(threshold, v0, current, refractory, resolution, ends, *, stretch=2**40, room=4):
     """Spikes (tick, neuron) of the kernels, windows ending with ``ends``; counts by step; and how many neurons are held."""
-    periodic, held = begun(threshold, v0, current, refractory, resolution, ends[-1], checked=checked)
+    periodic, held = begun(threshold, v0, current, refractory, resolution, ends[-1])
     size, number = len(periodic.following), len(held.neuron)
     bits, found, counts = len(current).bit_length(), [], np.zeros(-(-ends[-1] // resolution), np.int64)
     scalars = np.zeros(d.SCALARS, np.int64)
-    scalars[:5] = refractory, resolution, checked, bits, stretch
+    scalars[:4] = refractory, resolution, bits, stretch
     keys, ordering, out = np.empty(room, np.int64), order_kernels.room_for(room), layered._empty(room, False)
     since = 0
     for until in ends:
@@ -113,8 +113,7 @@ def driven(threshold, v0, current, refractory, resolution, ends, *, checked=Fals
 
 @pytest.mark.parametrize("resolution", [1, 3, 2**20, 2**29])
 @pytest.mark.parametrize("refractory", [1, 4])
-@pytest.mark.parametrize("checked", [False, True])
-def test_driven_neurons_in_closed_form(resolution, refractory, checked):
+def test_driven_neurons_in_closed_form(resolution, refractory):
     rng = np.random.default_rng(9)
     size, end = 60, 6 * resolution
     threshold, v0 = rng.integers(1, 50, 4), rng.integers(-30, 30, 4)
@@ -123,10 +122,10 @@ def test_driven_neurons_in_closed_form(resolution, refractory, checked):
     current = rng.integers(-10, 60, size).astype(np.int32)
     expected = searched(threshold, v0, current, refractory, resolution, end)
     for ends, stretch in (([end], 2**40), ([end // 2, end // 2 + 1, end], max(1, resolution // 3))):
-        found, counts, held = driven(threshold, v0, current, refractory, resolution, ends, checked=checked, stretch=stretch)
+        found, counts, held = driven(threshold, v0, current, refractory, resolution, ends, stretch=stretch)
         assert found == expected
         assert counts.tolist() == np.bincount([(tick - 1) // resolution for tick, _ in expected], minlength=6).tolist()
-        assert held == (size if checked else np.count_nonzero(np.resize(threshold <= v0, size)))
+        assert held == np.count_nonzero(np.resize(threshold <= v0, size))
 
 
 @pytest.mark.parametrize("resolution", [1, 1000, 2**20])

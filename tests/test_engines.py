@@ -95,6 +95,8 @@ def assert_same(expected: Counts, found: Counts) -> None:
     """Every field of the counts is the same."""
     for field in fields(Counts):
         a, b = getattr(expected, field.name), getattr(found, field.name)
+        if field.name == "engine":
+            continue
         if field.name == "readout":
             assert a.keys() == b.keys()
             for name in a:
@@ -793,17 +795,6 @@ def test_negative_beyond_int32_is_an_error():
     counts, _ = run_both(prepare(net, at_ticks(8, (2, 0)), steps=1, resolution=8))  # -2**31 is allowed
     assert counts.spikes.sum() == 0
     both_overflow(net, at_ticks(8, (2, 0), (4, 0)), tick=4, name="n")
-
-
-def test_driven_beyond_int32_is_an_error():
-    # A refractory period of 4 steps holds back all spikes but those at 1 and 5: V rises by 10**9 a step.
-    net = Network()
-    net.driven("in", 1, 1, refractory=4)
-    # Spikes at ticks 1 and 5; at tick 5 V = 5 * 10**9 - 1.
-    both_overflow(net, {"in": [10**9]}, tick=5, name="in", steps=6, resolution=1)
-    # Without a second spike the end of the run finds it: 3 * 10**9 at tick 3.
-    both_overflow(net, {"in": [10**9]}, tick=3, name="in", steps=3, resolution=1)
-    both_overflow(net, {"in": [-(10**9)]}, tick=3, name="in", steps=3, resolution=1)
 
 
 def test_first_population_of_the_tick_is_named():

@@ -2,7 +2,7 @@
 
 A current is constant, so a neuron that is not late at its first spike is periodic: it spikes as soon as ``rate * tick`` reaches a
 multiple of ``threshold * resolution``, or whenever its refractory period is over if that always comes later. The few others (that begin
-at or above their threshold), and all if potentials have to be checked, are *held*: their next tick is found anew each time.
+at or above their threshold) are *held*: their next tick is found anew each time. All is exact in 64 bits (see eventsim.job).
 """
 
 from __future__ import annotations
@@ -14,16 +14,15 @@ from numba import njit
 
 from eventsim.compile import aligned_zeros
 from eventsim.engines import simd
-from eventsim.engines.kernels import INT32_MAX, INT32_MIN
-from eventsim.engines.layer_kernels import DONE, FOREVER, GROW, OVERFLOW, compiled, inlined
+from eventsim.engines.layer_kernels import DONE, FOREVER, GROW, compiled, inlined
 from eventsim.engines.order_kernels import count_spikes, order
 from eventsim.engines.simd_spikes import GROUP, SORTED, emit
 
 # Places in the scalars of a population. STRETCH is how many ticks are put in order at a time; the others, for a call that goes on after
 # GROW, say where the last one got to: all ticks up to REACHED are done, and FIRED spikes written; of the stretch behind there are KEYS
 # keys, up to PLACE among the neurons, the held ones behind the others.
-REFRACTORY, RESOLUTION, CHECKED, BITS, STRETCH, REACHED, FIRED, KEYS, PLACE = range(9)
-SCALARS = 9
+REFRACTORY, RESOLUTION, BITS, STRETCH, REACHED, FIRED, KEYS, PLACE = range(8)
+SCALARS = 8
 # Ticks are kept in 32 bits if the last one is below: it and a period, cut to as much, have a sum that fits.
 SHORT = 2**30 - 1
 # Beyond the last tick of any run, and exact in floating point.
@@ -102,8 +101,8 @@ def quotient(value, by, inverse):
 
 # error_model: to ask for divisions by zero would keep the loop from running in vectors.
 @njit(cache=True, _nrt=False, nogil=True, error_model="numpy")  # type: ignore[call-overload]
-def start(period, need, current, refractory, checked, periodic):
-    """Prepare the periodic neurons; returns how many are held: all, if ``checked``.
+def start(period, need, current, refractory, periodic):
+    """Prepare the periodic neurons; returns how many are held.
 
     A spike takes a ``period`` of the channel in ``rate * tick``, the first one its ``need``.
     """
@@ -118,7 +117,7 @@ def start(period, need, current, refractory, checked, periodic):
             first, before = quotient(simd.peek(need, channel), by, inverse)
             whole, rest = quotient(simd.peek(period, channel), by, inverse)
             exact = (rest >= 0) & (rest < by) & (before >= 0) & (before < by)
-            holds = checked | (simd.peek(need, channel) <= 0) | ((rate > 0) & (not exact))
+            holds = (simd.peek(need, channel) <= 0) | ((rate > 0) & (not exact))
             fires = (rate > 0) & (not holds)
             held += holds
             later = before > 0
@@ -136,14 +135,14 @@ def start(period, need, current, refractory, checked, periodic):
 
 
 @compiled
-def hold(threshold, v0, current, resolution, checked, periodic, held):
+def hold(threshold, v0, current, resolution, periodic, held):
     """Find the neurons that are held, and their first ticks."""
     channels = len(threshold)
     n = 0
     for neuron in range(len(current)):
         channel = neuron % channels
         rate, need = np.int64(current[neuron]), (threshold[channel] - v0[channel]) * resolution
-        if checked or need <= 0 or (rate > 0 and periodic.following[neuron] == never(periodic.following)):
+        if need <= 0 or (rate > 0 and periodic.following[neuron] == never(periodic.following)):
             held.neuron[n], held.count[n] = neuron, 0
             held.following[n] = 1 if rate >= need else next_tick(rate, need, 1.0 / rate) if rate > 0 else FOREVER
             n += 1
@@ -167,7 +166,7 @@ def next_tick(rate, need, inverse):
 def drive(threshold, v0, current, periodic, held, scalars, until, keys):
     """Keys ``tick - REACHED << BITS | neuron`` of the spikes to the end of tick ``until``, not in order.
 
-    Returns DONE, GROW (of keys) or OVERFLOW. Unless CHECKED, no potential can leave int32.
+    Returns DONE or GROW (of keys).
     """
     since, bits, n, place = scalars[REACHED], scalars[BITS], scalars[KEYS], scalars[PLACE]
     most, size, waiting = len(keys), len(periodic.following), periodic.waiting
@@ -194,10 +193,6 @@ def drive(threshold, v0, current, periodic, held, scalars, until, keys):
         theta, initial, rate = threshold[channel], v0[channel], np.int64(current[neuron])
         inverse = 1.0 / rate if rate > 0 else 0.0
         while tick <= until and n < most:
-            if scalars[CHECKED]:
-                v = initial + (rate * tick) // scalars[RESOLUTION] - theta * spikes
-                if v > INT32_MAX or v < INT32_MIN:
-                    return OVERFLOW
             keys[n] = (tick - since) << bits | neuron
             n += 1
             spikes += 1
@@ -220,7 +215,7 @@ def drive(threshold, v0, current, periodic, held, scalars, until, keys):
 def advance(threshold, v0, current, periodic, held, scalars, keys, room, tick, neuron, spikes, until):
     """Run a population to the end of tick ``until``: its spikes in order, from place FIRED on, and how many there are by step.
 
-    Returns DONE, GROW (of keys, room or the places for spikes), after which it is called again, or OVERFLOW.
+    Returns DONE, GROW (of keys, room or the places for spikes), after which it is called again.
     """
     while scalars[REACHED] < until:
         since, fired = scalars[REACHED], scalars[FIRED]

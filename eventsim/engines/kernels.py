@@ -25,14 +25,16 @@ LOG, FIFO, EVENTS = range(3)
 NEVER = -(2**62)
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 BLOCK = 64
-# Heap operations after which compiled code returns, so that Ctrl-C works and progress shows.
-PAUSE_AFTER = 1 << 20
+# Work after which compiled code returns, so that Ctrl-C works and progress shows: a unit is a spike or a heap operation, or WORK additions.
+PAUSE_AFTER, WORK = 1 << 20, 16
 
-# Places in State.scalars.
+# Places in State.scalars. CHUNK is the work since compiled code was called. FLUSHED are the spikes that have left the log. PART, PLACE and
+# ADDED say how far the delivery of what is pending has got: rows of it, spikes of the next row, additions.
 (
-    HEAP, LOGGED, STEP, DECISION, DECIDED_AT, EXITED, END, VISITING, PENDING, CHANGED, WHERE, CHUNK, TICK, FLAGS, LOWEST,
-) = range(15)  # fmt: skip
-SCALARS = 15
+    HEAP, LOGGED, STEP, DECISION, DECIDED_AT, EXITED, END, VISITING, PENDING, CHANGED, WHERE, CHUNK, TICK, FLAGS, LOWEST, STOPPED, FLUSHED,
+    PART, PLACE, ADDED,
+) = range(20)  # fmt: skip
+SCALARS = 20
 
 # No code here allocates, so reference counting of arrays is switched off: it took two thirds of a run. What takes the tuples
 # of arrays below is inlined into its caller: handing 80 array headers to a function took longer than what it does.
@@ -44,7 +46,7 @@ class Plan(NamedTuple):
     """What does not change during a run. ``[q]`` is an entry per population (in topological order), ``[p]`` per projection.
 
     Scalars (resolution, bits of an entity, output population or -1, exit kind 0 none / 1 potential / 2 margin, exit
-    threshold) are in ``scalars``.
+    threshold, most spikes) are in ``scalars``.
     """
 
     scalars: Any
@@ -363,7 +365,7 @@ def take_streams(state, plan, q, tick):
             state.fifo_used[p] = used - n
             if n < used:
                 following = state.fifo_tick[start + state.fifo_head[p]]
-        if following >= 0:
+        if 0 <= following <= s[END]:
             sift_down(state.heap, s[HEAP], (following << bits) | entity)
         else:
             s[HEAP] -= 1
@@ -394,6 +396,7 @@ def room_for(state, plan, tables, q):
             d, threshold = np.int64(state.d[i]), np.int64(plan.threshold[i])
             largest = max(largest, abs(d), abs(d + threshold), threshold)
         state.bound[q] = largest
+        state.scalars[CHUNK] += (plan.first_neuron[q + 1] - plan.first_neuron[q]) // WORK
         if largest + rise > INT32_MAX:
             return False
     state.bound[q] += rise
@@ -436,16 +439,13 @@ def emit(state, plan, q, neuron, sign, tick, tally):
 
 @inlined
 def fire_driven(state, plan, q, tick, tally):
-    """Fire the driven neurons that are due at this tick; False if a potential left int32."""
-    s, bits, resolution = state.scalars, plan.scalars[1], plan.scalars[0]
+    """Fire the driven neurons that are due at this tick."""
+    s, bits = state.scalars, plan.scalars[1]
     mask = (np.int64(1) << bits) - 1
     shift = plan.first_neuron[q] - plan.first_neuron_entity[q]
     while s[HEAP] > 0 and state.heap[0] >> bits == tick and (state.heap[0] & mask) < plan.first_entity[q + 1]:
         entity = state.heap[0] & mask
         neuron = entity + shift
-        v = plan.v0[neuron] + (plan.current[neuron] * tick) // resolution - plan.threshold[neuron] * np.int64(state.net[neuron])
-        if v > INT32_MAX or v < INT32_MIN:
-            return False
         state.net[neuron] += 1
         following = next_driven(plan, neuron, np.int64(state.net[neuron]), tick + plan.refractory[q])
         if 0 <= following <= s[END]:
@@ -455,29 +455,39 @@ def fire_driven(state, plan, q, tick, tally):
             sift_down(state.heap, s[HEAP], state.heap[s[HEAP]])
         emit(state, plan, q, neuron, 1, tick, tally)
         s[CHUNK] += 1
-    return True
 
 
 @inlined
 def deliver_pending(state, plan, tables, q, tally):
-    """Deliver all pending spikes to population q; returns the additions."""
+    """Deliver the pending spikes to population q, from PART and PLACE on and up to PAUSE_AFTER; returns whether that are all."""
     s = state.scalars
     operations = tally.operations[:, s[STEP]]
     first = plan.first_neuron[q]
-    total = np.int64(0)
-    for n in range(s[PENDING]):
-        p, store = state.pending[n, 0], state.pending[n, 1]
-        if store == LOG:
-            base = plan.first_neuron[plan.source[p]]
-            for e in range(state.pending[n, 2], state.pending[n, 3]):
-                total += deliver(tables, p, np.int64(state.log_neuron[e] - base), np.int64(state.log_sign[e]), first, state.d, operations)
-        elif store == FIFO:
-            for e in range(state.pending[n, 2], state.pending[n, 3]):
-                total += deliver(tables, p, np.int64(state.fifo_neuron[e]), np.int64(state.fifo_sign[e]), first, state.d, operations)
-        else:
-            for e in range(state.pending[n, 2], state.pending[n, 3]):
-                total += deliver(tables, p, np.int64(plan.event_neuron[e]), np.int64(1), first, state.d, operations)
-    return total
+    total, work = s[ADDED], s[CHUNK]
+    while s[PART] < s[PENDING]:
+        n = s[PART]
+        p, store, end = state.pending[n, 0], state.pending[n, 1], state.pending[n, 3]
+        e = state.pending[n, 2] + s[PLACE]
+        base = plan.first_neuron[plan.source[p]]
+        while e < end and work < PAUSE_AFTER:
+            if store == LOG:
+                neuron, sign = np.int64(state.log_neuron[e] - base), np.int64(state.log_sign[e])
+            elif store == FIFO:
+                neuron, sign = np.int64(state.fifo_neuron[e]), np.int64(state.fifo_sign[e])
+            else:
+                neuron, sign = np.int64(plan.event_neuron[e]), np.int64(1)
+            additions = deliver(tables, p, neuron, sign, first, state.d, operations)
+            total += additions
+            work += 1 + additions // WORK
+            e += 1
+        if e < end:
+            s[PLACE] = e - state.pending[n, 2]
+            break
+        s[PART] = n + 1
+        s[PLACE] = 0
+    s[ADDED] = total
+    s[CHUNK] = work
+    return s[PART] == s[PENDING]
 
 
 @inlined
@@ -575,7 +585,7 @@ def decide(state, plan, tick):
 
 @compiled
 def advance(plan, tables, state, tally, wide):
-    """Run until the end or until Python has to do something; returns DONE, FLUSH, GROW, WIDEN, OVERFLOW or PAUSE.
+    """Run until the end or until Python has to do something; returns DONE, FLUSH, GROW, WIDEN, OVERFLOW or PAUSE (maybe within a tick).
 
     ``wide`` says that d is int64 and the range of every potential is checked after delivery; otherwise d is int32 and the
     bounds of :func:`room_for` make sure that it suffices.
@@ -623,17 +633,21 @@ def advance(plan, tables, state, tally, wide):
                         if state.fired_tick[plan.source[p]] == tick:
                             add_pending(state, p, LOG, state.fired_start[plan.source[p]], state.fired_end[plan.source[p]])
                 take_streams(state, plan, q, tick)
-            if s[PENDING] > 0 and not wide and not room_for(state, plan, tables, q):
+            begins = s[PART] == 0 and s[PLACE] == 0
+            if s[PENDING] > 0 and begins and not wide and not room_for(state, plan, tables, q):
                 s[WHERE] = q
                 return WIDEN
             logged = s[LOGGED]
             if plan.role[q] == DRIVEN:
-                if not fire_driven(state, plan, q, tick, tally):
-                    s[WHERE] = q
-                    return OVERFLOW
+                fire_driven(state, plan, q, tick, tally)
             else:
-                additions = deliver_pending(state, plan, tables, q, tally)
+                if not deliver_pending(state, plan, tables, q, tally):
+                    return PAUSE
+                additions = s[ADDED]
+                s[PART] = s[ADDED] = 0
                 first, size = plan.first_neuron[q], plan.first_neuron[q + 1] - plan.first_neuron[q]
+                if additions >= size or wide:
+                    s[CHUNK] += size // WORK
                 if wide and additions > 0 and out_of_range(state.d, plan.threshold, first, size):
                     s[WHERE] = q
                     return OVERFLOW
@@ -672,3 +686,6 @@ def advance(plan, tables, state, tally, wide):
         s[VISITING] = -1
         if s[CHANGED]:
             decide(state, plan, tick)
+        if s[FLUSHED] + s[LOGGED] > plan.scalars[5]:
+            s[STOPPED] = 1
+            s[END] = tick

@@ -8,6 +8,7 @@ There are three ways to run one: tick by tick (:mod:`eventsim.engines.layer_kern
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,16 +18,15 @@ from typing import Any
 import numpy as np
 
 from eventsim.compile import ADDITIONS, SYNAPSES, TOOLBOX, aligned, aligned_zeros, compile_tables
-from eventsim.engines import driven_kernels, order_kernels, queue, raster, raster_kernels
+from eventsim.engines import driven_kernels, order_kernels, queue, raster, raster_kernels, reference
 from eventsim.engines import layer_kernels as k
 from eventsim.engines import layered_tables as tables
 from eventsim.engines import site_kernels as sites
 from eventsim.engines.layered_tables import DrivenLayout, Layout
 from eventsim.engines.pipeline import BUFFERS, Pipeline, Plan
-from eventsim.engines.reference import overflow_message
 from eventsim.engines.simd import LANES
 from eventsim.engines.simd_spikes import SORTED
-from eventsim.errors import PotentialOverflow, RunError
+from eventsim.errors import RunError
 from eventsim.job import DEFAULT_RESOLUTION, OPERATIONS, Counts, Job, NoRecorder, Recorder, check_room, prepare
 from eventsim.network import Driven, Network, Projection, Readout, Spiking, feed_forward_order
 from eventsim.tables import Conv2d, Dense, IntArray, spatial
@@ -34,6 +34,8 @@ from eventsim.tables import Conv2d, Dense, IntArray, spatial
 # Spikes of driven neurons that a window is meant to have: enough to be worth its overhead. With several threads there have to be some
 # windows for them to work on at a time, none with fewer than so many.
 _WINDOW, _PARALLEL_WINDOW = 2**18, 2**15
+# Spikes of a population in a window for which there is memory; with more, windows are made shorter by so much.
+_CROWD, _SHORTER = 2**21, 8
 # Clocked windows are as long as the rasters of all populations together have room for in so many bytes; with an exit rule they have so
 # many ticks, since the last one may have to be run again.
 _RASTER, _EXIT_WINDOW = 2**23, 8
@@ -59,9 +61,11 @@ class Workspace:
     sites: sites.Room
     order: order_kernels.Room
     keys: IntArray
+    most: int  # keys, about
 
     def more_keys(self, n: int) -> None:
         """Twice as much room for keys, of which there are n."""
+        _check_crowd(n, self.most)
         bigger = np.empty(2 * len(self.keys), np.int64)
         bigger[:n] = self.keys[:n]
         self.keys = bigger
@@ -319,7 +323,7 @@ class _Layer(_Population):
                 if not scratch.order.fits(n):
                     scratch.order = order_kernels.room_for(len(scratch.keys))
                 elif scalars[k.FIRED] + n + SORTED > len(self.out.tick):
-                    self.out = _grown(self.out, self.signed, 2 * len(self.out.tick))
+                    self._more_out(scratch.most)
                 else:
                     scratch.more_keys(n)
 
@@ -357,7 +361,11 @@ class _Layer(_Population):
             if status == k.WIDEN:
                 self._widen()
             else:
-                self.out = _grown(self.out, self.signed, 2 * len(self.out.tick))
+                self._more_out(scratch.most)
+
+    def _more_out(self, most: int) -> None:
+        _check_crowd(int(self.state.scalars[k.FIRED]), most)
+        self.out = _grown(self.out, self.signed, 2 * len(self.out.tick))
 
     def snapshot(self) -> Any:
         """Everything that :meth:`restore` needs to run on from here again."""
@@ -386,6 +394,7 @@ class _Driven(_Population):
         self.trains = [_empty(0, False)]
         self.rasters = [_NO_RASTER[0]]
         self.v = np.zeros(0, np.int32)
+        self.clocked = False
         self.periodic = driven_kernels.periodic_for(0, job.end)
         self.held = driven_kernels.held_for(0)
 
@@ -393,27 +402,30 @@ class _Driven(_Population):
         """Go to the start of a run with these currents per step, none of them larger."""
         self.current = current
         self.first_tick, self._per_tick = 0, -1.0
-        # No potential, before or after a spike, is larger than this.
-        self.checked = self.layout.span + largest * self.steps >= 2**31
-        self.clocked = self.resolution == 1 and self.refractory == 1 and not self.checked
+        charge = current
+        if self.resolution == 1 and self.refractory == 1:
+            # Whether no potential leaves 32 bits, before or after a spike. Those that begin below their threshold and sink may stay there.
+            self.clocked = self.layout.span + largest * self.steps < 2**31
+            if not self.clocked and np.all(self.layout.v0 < self.layout.threshold):
+                charge = np.maximum(current, 0)
+                self.clocked = self.layout.span + int(charge.max()) * self.steps < 2**31
         if self.clocked:
-            self.padded_current = current
+            self.padded_current = charge
             if self.layout.padded > self.layout.channels:
-                self.padded_current = self.layout.lanes(current, 0)
+                self.padded_current = self.layout.lanes(charge, 0)
             if not len(self.v):
                 self.v = aligned(self.layout.v, np.int32)
             self.v[:] = self.layout.v
         else:
             if not len(self.periodic.following):
                 self.periodic = driven_kernels.periodic_for(self.layout.size, self.end)
-            held = self._call(driven_kernels.start, "", self.period, self.need, current, self.refractory, self.checked, self.periodic)
+            held = self._call(driven_kernels.start, "", self.period, self.need, current, self.refractory, self.periodic)
             if held != len(self.held.neuron):
                 self.held = driven_kernels.held_for(held)
             if held:
                 threshold, v0 = self.layout.threshold, self.layout.v0
-                self._call(driven_kernels.hold, "", threshold, v0, current, self.resolution, self.checked, self.periodic, self.held)
+                self._call(driven_kernels.hold, "", threshold, v0, current, self.resolution, self.periodic, self.held)
             spikes, per_tick = max(_STRETCH, self.layout.size // _STRETCH_OF), self.per_tick()
-            self.scalars[driven_kernels.CHECKED] = self.checked
             self.scalars[driven_kernels.STRETCH] = int(min(spikes / per_tick, k.FOREVER)) + 1 if per_tick else k.FOREVER
 
     def alternate(self) -> None:
@@ -435,14 +447,13 @@ class _Driven(_Population):
         """The longest window that this population can run."""
         return int(k.FOREVER) if self.clocked else 2 ** (62 - int(self.scalars[driven_kernels.BITS]))
 
-    def run(self, since: int, until: int, scratch: Workspace) -> k.Train | raster.Raster | None:
-        """The spikes of a window, sorted; None if a potential left int32."""
+    def run(self, since: int, until: int, scratch: Workspace) -> k.Train | raster.Raster:
+        """The spikes of a window, sorted."""
         if self.clocked:
             return self._run_clocked(since, until, scratch)
         train = self._run(since, until, scratch)
-        if train is None or not len(train.tick):
-            return train
-        self.first_tick = self.first_tick or int(train.tick[0])
+        if len(train.tick):
+            self.first_tick = self.first_tick or int(train.tick[0])
         return train
 
     def _run_clocked(self, since: int, until: int, scratch: Workspace) -> raster.Raster:
@@ -460,7 +471,7 @@ class _Driven(_Population):
         self.first_tick = self.first_tick or first
         return raster.Raster(since, ticks, length, layout.locations, layout.channels, masks, _NO_RASTER[1])
 
-    def _run(self, since: int, until: int, scratch: Workspace) -> k.Train | None:
+    def _run(self, since: int, until: int, scratch: Workspace) -> k.Train:
         layout, scalars, train = self.layout, self.scalars, self.trains.pop(0)
         scalars[driven_kernels.REACHED :] = since, 0, 0, 0
         while True:
@@ -476,21 +487,11 @@ class _Driven(_Population):
             elif not scratch.order.fits(keys):
                 scratch.order = order_kernels.room_for(len(scratch.keys))
             else:
+                _check_crowd(fired + keys, scratch.most)
                 train = _grown(train, False, 2 * fired + keys + SORTED)
         self.trains.append(train)
-        if status == k.OVERFLOW:
-            return None
         fired = int(scalars[driven_kernels.FIRED])
         return train._replace(tick=train.tick[:fired], neuron=train.neuron[:fired])
-
-    def overflows_at(self, end: int) -> bool:
-        """Whether a potential is beyond int32 at the end of the run."""
-        if not self.checked:
-            return False
-        threshold, v0 = self.layout.threshold, self.layout.v0
-        current, spikes = (a.reshape(-1, len(threshold)) for a in (self.current, self.held.count))
-        v = v0 + current.astype(np.int64) * end // self.resolution - threshold * spikes
-        return bool(v.max() > 2**31 - 1 or v.min() < -(2**31))
 
     def snapshot(self) -> Any:
         """Everything that :meth:`restore` needs to run on from here again."""
@@ -501,6 +502,26 @@ class _Driven(_Population):
     def restore(self, snapshot: Any) -> None:
         """Go back to a snapshot."""
         self.v, self.periodic, self.held, self.first_tick = snapshot
+
+
+class _Crowded(Exception):
+    """A population makes more spikes in a window than there is memory meant for."""
+
+
+class _Overflow(Exception):
+    """A potential has left int32 within a window, maybe behind the end of the run."""
+
+
+@dataclass
+class _Limit(Exception):
+    """There are more spikes than allowed: by this tick, which comes before the window's last one; 0 if it is not known."""
+
+    tick: int
+
+
+def _check_crowd(spikes: int, most: int) -> None:
+    if spikes > most:
+        raise _Crowded
 
 
 def _empty(room: int, signed: bool) -> k.Train:
@@ -531,6 +552,8 @@ class _Run:
                 self.driven[name] = _Driven(job, name, layouts.driven[name], counts[0])
             elif name in self.compiled:
                 self.layers[name] = _Layer(job, name, self.compiled[name], counts, self.operations)
+        # Spikes of a population in a window: more than all of its neurons make in a tick.
+        self.most = max(_CROWD, 4 * max(math.prod(p.shape) for p in network.populations.values()))
         # Whether some populations may run from rasters.
         self.clocked = any(layer.summing is not None for layer in self.layers.values())
         self._scratch: list[Workspace] = []
@@ -575,6 +598,7 @@ class _Run:
                     ),
                     order_kernels.room_for(_KEYS),
                     np.empty(_KEYS, np.int64),
+                    self.most,
                 )
                 for _ in range(threads)
             ]
@@ -584,23 +608,39 @@ class _Run:
         """Go to the start of a run."""
         self.job = job
         self.late: dict[str, k.Train] = {}
+        self._before = self._begun = 0
         self.spikes.fill(0)
         self.operations.fill(0)
         for name, driven in self.driven.items():
             driven.begin(job.currents[name], job.largest[name])
 
-    def window(self, since: int, until: int, scratch: Workspace) -> dict[str, Spikes] | None:
-        """Run all populations from after ``since`` to the end of ``until``; returns their spikes, None after an overflow."""
+    def window(self, since: int, until: int, scratch: Workspace) -> dict[str, Spikes]:
+        """Run all populations from after ``since`` to the end of ``until``; returns their spikes."""
         trains: dict[str, Spikes] = {}
         for name in self.order:
-            train = self.population(name, since, until, trains, scratch)
-            if train is None:
-                return None
-            trains[name] = train
+            trains[name] = self.population(name, since, until, trains, scratch)
         return trains
 
-    def population(self, name: str, since: int, until: int, trains: Mapping[str, Spikes], scratch: Workspace) -> Spikes | None:
-        """Run one of them, given the spikes of those that it reads; returns its own, None after an overflow."""
+    def made(self, until: int) -> int:
+        """Spikes of neurons up to the end of a tick, to which all populations have been run and none further."""
+        step = until // self.job.resolution
+        self._before += int(self.spikes[:, 0, self._begun : step].sum())
+        self._begun = step
+        return self._before + int(self.spikes[:, 0, step : step + 1].sum())
+
+    def population(self, name: str, since: int, until: int, trains: Mapping[str, Spikes], scratch: Workspace) -> Spikes:
+        """Run one of them, given the spikes of those that it reads; returns its own.
+
+        Raises
+        ------
+        _Overflow, _Crowded
+        """
+        spikes = self._population(name, since, until, trains, scratch)
+        if spikes is None:
+            raise _Overflow
+        return spikes
+
+    def _population(self, name: str, since: int, until: int, trains: Mapping[str, Spikes], scratch: Workspace) -> Spikes | None:
         if name in self.driven:
             return self.driven[name].run(since, until, scratch)
         if name in self.layers:
@@ -698,14 +738,54 @@ def run(job: Job, layouts: Layouts, recorder: Recorder, progress: Callable[[int]
     RunError
         More steps than the counts have room for.
     """
-    state = layouts.begin(job)
+    state, once = layouts.begin(job), _Once(recorder, progress)
     ends = _window_ends(state, threads) if threads > 1 and job.exit_rule is None else [0, job.end]
-    end = _run_threads(state, recorder, progress, threads, ends) if len(ends) > 2 else _run_alone(state, recorder, progress)
-    if any(population.overflows_at(end) for population in state.driven.values()):
-        raise _overflow(job)
+    alone, length, last = len(ends) == 2, _window_length(state), job.end
+    while True:
+        try:
+            end = _run_alone(state, once, length, last) if alone else _run_threads(state, once, threads, ends)
+            break
+        except _Overflow:
+            return _run_elsewhere(job, once)
+        except _Crowded:
+            length = max(1, length // _SHORTER) if alone else length
+        except _Limit as limit:
+            last = limit.tick or last
+        # From the start again, up to a known tick or in shorter windows.
+        alone = True
+        state.begin(job)
+        once.again()
     counts = _counts(job, state, end)
     layouts.end(state)
     return counts
+
+
+class _Once:
+    """The recorder, and who is told of progress, of a run that may begin again: what they were given is not given to them twice."""
+
+    def __init__(self, recorder: Recorder, progress: Callable[[int], None] | None):
+        self._recorder, self._progress = recorder, progress
+        self._given = self._reached = 0
+
+    def again(self) -> None:
+        """The run begins again."""
+        self._given = max(self._given, self._reached)
+
+    def reached(self, tick: int) -> None:
+        """All spikes up to the end of this tick have been recorded."""
+        self._reached = tick
+        if self._progress is not None and tick > self._given:
+            self._progress(tick)
+
+    def wants(self, population: str) -> bool:
+        """As the recorder."""
+        return self._recorder.wants(population)
+
+    def record(self, population: str, ticks: IntArray, neurons: IntArray, signs: IntArray) -> None:
+        """As the recorder; what it has is left out."""
+        n = int(np.searchsorted(ticks, self._given, "right"))
+        if n < len(ticks):
+            self._recorder.record(population, ticks[n:], neurons[n:], signs[n:])
 
 
 def _window_length(state: _Run) -> int:
@@ -768,37 +848,55 @@ def _record(recorder: Recorder, network: Network, name: str, spikes: Spikes) -> 
         recorder.record(name, train.tick, train.neuron, signs)
 
 
-def _run_alone(state: _Run, recorder: Recorder, progress: Callable[[int], None] | None) -> int:
-    """Window by window; returns the last tick."""
+def _run_alone(state: _Run, once: _Once, length: int, last: int) -> int:
+    """Window by window to the end of tick ``last``; returns the last tick.
+
+    Raises
+    ------
+    _Overflow, _Crowded, _Limit
+    """
     job, network = state.job, state.job.network
-    (scratch,), length = state.scratch(1), _window_length(state)
+    (scratch,) = state.scratch(1)
     output = state.layers[network.output] if network.output is not None else None
-    since = 0
-    while since < job.end:
-        until = min(since + length, job.end)
+    since = made = 0
+    while since < last:
+        until = min(since + length, last)
         before = state.snapshot() if job.exit_rule is not None else None
         trains = state.window(since, until, scratch)
-        if trains is None:
-            raise _overflow(job)
         exited = int(output.state.scalars[k.EXITED]) if output is not None else 0
         if exited and exited < until:
             # What the populations did after the exit has to be undone: run the window again, up to there.
             until = exited
             state.restore(before)
             trains = state.window(since, until, scratch)
-            assert trains is not None
+        before_it, made = made, state.made(until)
+        stopped = made > job.max_spikes
+        if stopped:
+            tick = _tick_of(job.max_spikes - before_it, network, trains)
+            if tick < until:
+                raise _Limit(tick)
         for name, train in trains.items():
-            _record(recorder, network, name, train)
+            _record(once, network, name, train)
         since = until
-        if progress is not None:
-            progress(since)
-        if exited:
+        once.reached(since)
+        if exited or stopped:
             break
     return since
 
 
-def _run_threads(state: _Run, recorder: Recorder, progress: Callable[[int], None] | None, threads: int, ends: list[int]) -> int:
-    """Several windows at the same time, each in other populations (:class:`Pipeline`); returns the last tick."""
+def _tick_of(number: int, network: Network, trains: Mapping[str, Spikes]) -> int:
+    """The tick of one of the spikes that neurons made in a window, in order of time, counted from 0."""
+    ticks = [_as_train(train).tick for name, train in trains.items() if isinstance(network.populations[name], (Driven, Spiking))]
+    return int(np.partition(np.concatenate(ticks), number)[number])
+
+
+def _run_threads(state: _Run, once: _Once, threads: int, ends: list[int]) -> int:
+    """Several windows at the same time, each in other populations (:class:`Pipeline`); returns the last tick.
+
+    Raises
+    ------
+    _Overflow, _Crowded, _Limit
+    """
     job, network = state.job, state.job.network
     for population in state.populations:
         population.alternate()
@@ -806,34 +904,56 @@ def _run_threads(state: _Run, recorder: Recorder, progress: Callable[[int], None
     # Spikes of the last windows of each population.
     trains: list[dict[str, Spikes]] = [{} for _ in range(BUFFERS)]
     one_at_a_time = threading.Lock()
+    # Of each window: spikes to be recorded once it is known that the run gets there, all spikes, and populations that are done.
+    kept: list[list[tuple[str, Spikes]]] = [[] for _ in ends[1:]]
+    made, done = [0] * len(kept), [0] * len(kept)
+    column = {name: i for i, name in enumerate(network.populations)}
+    total = 0
+
+    def finish(window: int) -> None:
+        nonlocal total
+        total += made[window]
+        if total > job.max_spikes:
+            raise _Limit(0)
+        for name, train in kept[window]:
+            _record(once, network, name, train)
+        kept[window].clear()
+        once.reached(ends[window + 1])
 
     def work(name: str, window: int) -> bool:
         scratch, here = scratches.pop(), trains[window % BUFFERS]
         train = state.population(name, ends[window], ends[window + 1], here, scratch)
         scratches.append(scratch)
-        if train is None:
-            return False
         here[name] = train
+        spikes = 0
+        if isinstance(network.populations[name], (Driven, Spiking)):
+            # (Rasters are of whole steps.)
+            clocked = isinstance(train, raster.Raster)
+            spikes = int(state.spikes[column[name], 0, ends[window] : ends[window + 1]].sum()) if clocked else len(_as_train(train).tick)
         with one_at_a_time:
-            _record(recorder, network, name, train)
+            if once.wants(name) and spikes:
+                # Its arrays are used again for another window, maybe before the other populations are done with this one.
+                copied = _as_train(train)
+                kept[window].append((name, k.Train(*(a.copy() for a in copied))))
+            made[window] += spikes
+            done[window] += 1
+            if done[window] == len(state.order):
+                finish(window)
         return True
 
-    def done(windows: int) -> None:
-        if progress is not None:
-            progress(ends[windows])
-
-    if not Pipeline(state.plan, len(ends) - 1, work, done).run(threads):
-        raise _overflow(job)
+    Pipeline(state.plan, len(ends) - 1, work).run(threads)
     return job.end
 
 
-def _overflow(job: Job) -> PotentialOverflow:
-    """The error with the tick and population that come first in time: populations are not run in that order here."""
-    try:
-        queue.run(job, compile_tables(job.network), NoRecorder())
-    except PotentialOverflow as error:
-        return error
-    raise AssertionError(overflow_message("a population", job.end, job.resolution))
+def _run_elsewhere(job: Job, once: _Once) -> Counts:
+    """Leave a run in which a potential has left int32 to an engine that goes tick by tick.
+
+    It finds the tick and population that come first in time, or that the run ends before.
+    """
+    once.again()
+    if queue.fits(job):
+        return queue.run(job, compile_tables(job.network), once, once.reached)
+    return reference.run(job, once)
 
 
 def _counts(job: Job, state: _Run, end: int) -> Counts:
@@ -855,7 +975,9 @@ def _counts(job: Job, state: _Run, end: int) -> Counts:
                 rows[int(layer.state.scalars[k.STEP]) :] = layer.state.d.reshape(-1, padded)[:, :channels].ravel()
                 readout[name] = rows
     output = state.layers[network.output].state.scalars if network.output is not None else None
-    decided = output is not None and output[k.DECIDED_AT] > 0
+    decision = decision_tick = None
+    if output is not None and output[k.DECIDED_AT]:
+        decision, decision_tick = int(output[k.DECISION]), int(output[k.DECIDED_AT])
     return Counts(
         end,
         output is not None and bool(output[k.EXITED]),
@@ -864,6 +986,8 @@ def _counts(job: Job, state: _Run, end: int) -> Counts:
         first_tick,
         **dict(zip(OPERATIONS, operations, strict=True)),
         readout=readout,
-        decision=int(output[k.DECISION]) if decided else None,
-        decision_tick=int(output[k.DECIDED_AT]) if decided else None,
+        decision=decision,
+        decision_tick=decision_tick,
+        stopped="max_spikes" if spikes.sum() > job.max_spikes else None,
+        engine="layered",
     )

@@ -63,12 +63,10 @@ class Pipeline:
     windows : int
     work : callable
         Returns False to stop everything.
-    done : callable, optional
-        Called with the number of windows that all names have done, whenever it grows.
     """
 
-    def __init__(self, plan: Plan, windows: int, work: Callable[[str, int], bool], done: Callable[[int], None] | None = None):
-        self._plan, self._windows, self._work, self._tell = plan, windows, work, done
+    def __init__(self, plan: Plan, windows: int, work: Callable[[str, int], bool]):
+        self._plan, self._windows, self._work = plan, windows, work
         self._done = [0] * len(plan.names)
         self._running: set[int] = set()
         self._ready = {i for i in range(len(plan.names)) if self._may_run(i)}
@@ -81,7 +79,7 @@ class Pipeline:
         self._change = threading.Condition(threading.Lock())
 
     def run(self, threads: int) -> bool:
-        """Run everything; returns whether it was not stopped. What ``work`` and ``done`` raise is raised here."""
+        """Run everything; returns whether it was not stopped. What ``work`` raises is raised here."""
         for _ in range(1, threads):
             _helpers(threads - 1).submit(_help, ref(self))
         try:
@@ -135,15 +133,7 @@ class Pipeline:
         for near in self._plan.near[i]:
             if near not in self._ready and self._may_run(near):
                 self._ready.add(near)
-        finished = min(done)
-        if finished > self._finished:
-            self._finished = finished
-            try:
-                if self._tell is not None:
-                    self._tell(finished)
-            except BaseException as error:  # the other threads must not wait for this one
-                self._stopped = True
-                self._error = self._error or error
+        self._finished = min(done)
 
     def _over(self) -> bool:
         return self._stopped or self._finished == self._windows

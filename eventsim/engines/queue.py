@@ -37,7 +37,7 @@ def run(job: Job, tables: Tables, recorder: Recorder, progress: Callable[[int], 
     PotentialOverflow
         A membrane potential would leave the range of int32.
     RunError
-        More ticks and neurons than a 64-bit key of the queue holds.
+        More ticks and neurons than a 64-bit key of the queue holds (:func:`fits`).
     """
     plan = _plan(job)
     state, wide = _start(job, plan)
@@ -71,6 +71,14 @@ def warm_up() -> None:
     run(prepare(network, {"input": [1]}, steps=1), compile_tables(network), NoRecorder())
 
 
+def fits(job: Job) -> bool:
+    """Whether ticks and neurons, and streams of delayed projections and sources, fit the 64-bit keys of the queue."""
+    network = job.network
+    streams = sum(job.delay[p.name] > 0 or isinstance(network.populations[p.source], Source) for p in network.projections)
+    entities = sum(int(np.prod(p.shape)) for p in network.populations.values()) + streams
+    return (job.end + 1) << entities.bit_length() <= 2**63
+
+
 def _plan(job: Job) -> k.Plan:
     network, order = job.network, job.order
     rank = {name: q for q, name in enumerate(order)}
@@ -91,10 +99,11 @@ def _plan(job: Job) -> k.Plan:
     for i, p in enumerate(streams):
         q = target[p]
         stream_entity[p] = first_entity[q] + i - stream_index[q]
-    bits = max(1, int(first_entity[-1]).bit_length())
-    if job.end.bit_length() + bits + 1 > 62:
+    bits = int(first_entity[-1]).bit_length()
+    if not fits(job):
         raise RunError(
-            f"{job.steps} steps at resolution {job.resolution} for {first_neuron[-1]} neurons exceed the queue's 64-bit keys; lower it"
+            f"{job.steps} steps at resolution {job.resolution} for {first_neuron[-1]} neurons exceed the 64-bit keys of the queue engine; "
+            f"it takes {(2**63 >> bits) - 1} ticks at most for this network"
         )
     incoming, incoming_start = _grouped([p for p in range(len(projections)) if not delay[p] and not from_source[p]], target, len(order))
     outgoing, outgoing_start = _grouped([p for p in range(len(projections)) if not from_source[p]], source, len(order))
@@ -116,6 +125,7 @@ def _plan(job: Job) -> k.Plan:
         -1 if network.output is None else rank[network.output],
         0 if exit_rule is None else {"potential": 1, "margin": 2}[exit_rule.kind],
         0 if exit_rule is None else exit_rule.threshold,
+        job.max_spikes,
     ]
     role = {Spiking: k.SPIKING, Driven: k.DRIVEN, Readout: k.READOUT, Source: k.SOURCE}
     threshold, v0, current = (np.zeros(first_neuron[-1], dtype) for dtype in (np.int32, np.int64, np.int64))
@@ -274,25 +284,25 @@ def _grow(state: k.State, plan: k.Plan, p: int) -> k.State:
 
 
 def _record(job: Job, plan: k.Plan, state: k.State, recorder: Recorder) -> None:
-    n = int(state.scalars[k.LOGGED])
+    """Empty the log."""
+    # Within a tick its spikes are still needed.
+    n = int(state.scalars[k.LOGGED]) if state.scalars[k.VISITING] < 0 else 0
     neurons = state.log_neuron[:n]
     for q, name in enumerate(job.order):
-        if plan.role[q] in (k.SPIKING, k.DRIVEN) and recorder.wants(name):
+        # Asked every time, and of all: the recorder may want to stop the run.
+        if recorder.wants(name) and n and plan.role[q] in (k.SPIKING, k.DRIVEN):
             low, high = plan.first_neuron[q], plan.first_neuron[q + 1]
             here = np.flatnonzero((neurons >= low) & (neurons < high))
             if len(here):
                 recorder.record(name, state.log_tick[here], neurons[here] - low, state.log_sign[here])
-    state.scalars[k.LOGGED] = 0
+    if state.scalars[k.VISITING] < 0:
+        state.scalars[k.FLUSHED] += n
+        state.scalars[k.LOGGED] = 0
 
 
 def _counts(job: Job, plan: k.Plan, state: k.State, tally: k.Tally) -> Counts:
     scalars = state.scalars
     end = int(scalars[k.END])
-    for q in np.flatnonzero(plan.role == k.DRIVEN):
-        here = slice(plan.first_neuron[q], plan.first_neuron[q + 1])
-        v = plan.v0[here] + plan.current[here] * end // job.resolution - plan.threshold[here].astype(np.int64) * state.net[here]
-        if v.max() > k.INT32_MAX or v.min() < k.INT32_MIN:
-            raise PotentialOverflow(overflow_message(job.order[q], end, job.resolution))
     # The last tick's step and those after it, in which nothing happened any more.
     k.end_steps(state, plan, tally, end + job.resolution)
     steps = -(-end // job.resolution)
@@ -314,4 +324,6 @@ def _counts(job: Job, plan: k.Plan, state: k.State, tally: k.Tally) -> Counts:
         readout=readout,
         decision=int(scalars[k.DECISION]) if decided else None,
         decision_tick=int(scalars[k.DECIDED_AT]) if decided else None,
+        stopped="max_spikes" if scalars[k.STOPPED] else None,
+        engine="queue",
     )
