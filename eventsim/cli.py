@@ -19,6 +19,7 @@ from eventsim.cli_evaluate import evaluate
 from eventsim.cli_report import report
 from eventsim.cli_study import study
 from eventsim.errors import EventsimError
+from eventsim.printable import printable
 
 if TYPE_CHECKING:
     from eventsim.batch import Outcome
@@ -34,13 +35,13 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except EventsimError as error:
-            click.echo(f"eventsim: error: {error}", err=True)
+            click.echo(f"eventsim: error: {printable(error)}", err=True)
             ctx.exit(1)
         except BrokenPipeError:
             raise
         except OSError as error:
             # Output that cannot be written: a full disk behind a redirection.
-            click.echo(f"eventsim: error: {error.strerror or error}", err=True)
+            click.echo(f"eventsim: error: {printable(error.strerror or error)}", err=True)
             ctx.exit(1)
         except KeyboardInterrupt:
             click.echo("eventsim: interrupted", err=True)
@@ -163,20 +164,21 @@ def run(
         outcomes = one_by_one()
     for outcome in _each(outcomes, len(jobs)):
         for remark in outcome.remarks:
-            click.echo(f"note: {remark}", err=True)
+            click.echo(f"note: {printable(remark)}", err=True)
         if outcome.error is not None:
             # One bad file does not stop a folder.
             if not several:
                 raise eventsim.InputError(outcome.error)
             failures += 1
-            click.echo(f"eventsim: error: {outcome.error}", err=True)
+            click.echo(f"eventsim: error: {printable(outcome.error)}", err=True)
             continue
         summary = outcome.summary
         if as_json:
             click.echo(json.dumps(summary, indent=None if several else 2))
         elif several:
             answer = "" if summary["label"] is None else f"{summary['label']}, decided at {summary['decision_latency_steps']:.3f} steps, "
-            click.echo(f"{outcome.path}: {answer}{summary['spikes']:,} spikes, {summary['synaptic_events']:,} synaptic events")
+            line = f"{outcome.path}: {answer}{summary['spikes']:,} spikes, {summary['synaptic_events']:,} synaptic events"
+            click.echo(printable(line))
         else:
             assert outcome.result is not None
             _print_result(outcome.result, summary)
@@ -205,7 +207,7 @@ def _print_result(result: eventsim.Result, summary: dict[str, Any]) -> None:
     if summary["trace"]:
         rows.append(("trace", summary["trace"]))
     for name, value in rows:
-        click.echo(f"{name:16} {value}")
+        click.echo(f"{name:16} {printable(value)}")
 
 
 def _say_compiling() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eventsim.job import DEFAULT_RESOLUTION
+from eventsim.printable import printable
 from eventsim.progress import image_progress
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def say(text: str) -> None:
     """A remark for the user, beside the output."""
-    click.echo(f"note: {text}", err=True)
+    click.echo(f"note: {printable(text)}", err=True)
 
 
 @click.command()
@@ -122,4 +123,4 @@ def print_evaluation(e: Evaluation) -> None:
             )  # fmt: skip
     rows.append(("written", str(e.path)))
     for name, value in rows:
-        click.echo(f"{name:16} {value}")
+        click.echo(f"{name:16} {printable(value)}")
