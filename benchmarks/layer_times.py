@@ -20,7 +20,7 @@ from simulators import ARCHITECTURES, SETTINGS, build, calibrate, layers, smooth
 import eventsim as es
 from eventsim.currents import Encoder
 from eventsim.engines import layered
-from eventsim.images import read_input
+from eventsim.inputs import Item, read_input
 
 # What is clocked, and the row that it counts for (else that of the population).
 METHODS = (
@@ -113,7 +113,7 @@ def main() -> None:
             parser.error(f"{name}: an image is needed (--input)")
         else:
             network = es.load(name)
-            image, _ = read_input(network, options.input)
+            image, _ = read_input(network, Item(options.input))
         print("\n".join(measure(name, network, image, options.resolution, options.steps, options.repeats)), end="\n\n")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing.synchronize import Event
@@ -13,11 +13,14 @@ from typing import Any
 
 from eventsim.encoding import poisson_network, poisson_rates
 from eventsim.errors import InputError
-from eventsim.images import read_input
+from eventsim.inputs import Item, read_by_population, read_input
 from eventsim.interrupt import DeferredInterrupt
 from eventsim.netfile import load
 from eventsim.result import Result
 from eventsim.simulate import Simulator
+
+# An input, or files by population (none for a network that takes no input).
+Source = Item | dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,16 @@ class Settings:
     ----------
     network : Path
     encoding : {"current", "poisson"}
+    invert, crop : bool
+        Of images in files; see :func:`eventsim.images.fit_image`.
     run : dict
         Keyword arguments of :meth:`Simulator.run`.
     """
 
     network: Path
     encoding: str
+    invert: bool = False
+    crop: bool = False
     run: dict[str, Any] = field(default_factory=dict)
 
 
@@ -65,24 +72,30 @@ class Runner:
         self.network = load(settings.network)
         self.simulator = Simulator(poisson_network(self.network) if settings.encoding == "poisson" else self.network)
 
-    def run(self, path: str, trace: Path | None, progress: Callable[[int], None] | None = None) -> Outcome:
+    def run(self, source: Source, trace: Path | None, progress: Callable[[int], None] | None = None) -> Outcome:
         """Run one input; an input that cannot be read or run becomes the outcome's error."""
-        outcome, poisson = Outcome(path, trace), self.settings.encoding == "poisson"
+        outcome, poisson = Outcome(str(source), trace), self.settings.encoding == "poisson"
+        values: Any = None
+        about: Any = None
         try:
-            values, outcome.remarks = read_input(self.network, path)
+            if isinstance(source, Item):
+                values, outcome.remarks = read_input(self.network, source, self.settings.invert, self.settings.crop)
+                about = "-" if source.path == "-" else str(source)
+            elif source:
+                values, about = read_by_population(self.network, source), source
         except InputError as error:
             outcome.error = str(error)
             return outcome
         try:
             result = self.simulator.run(
-                poisson_rates(values, self.network) if poisson else values,  # type: ignore[arg-type]
+                poisson_rates(values, self.network) if poisson else values,
                 trace=trace,
                 progress=progress,
-                about={"network": str(self.settings.network), "input": path, "encoding": self.settings.encoding},
+                about={"network": str(self.settings.network), "input": about, "encoding": self.settings.encoding},
                 **self.settings.run,
             )
         except InputError as error:
-            outcome.error = f"{path}: {error}"
+            outcome.error = f"{source}: {error}" if isinstance(source, Item) else str(error)
         else:
             outcome.result = result
             outcome.summary = result.summary() | {"trace": None if trace is None else str(trace)}
@@ -106,15 +119,15 @@ def _go_on(tick: int = 0) -> None:
         raise KeyboardInterrupt
 
 
-def _run(path: str, trace: Path | None) -> Outcome:
+def _run(source: Source, trace: Path | None) -> Outcome:
     _go_on()
-    outcome = _runner.run(path, trace, _go_on)
+    outcome = _runner.run(source, trace, _go_on)
     # The summary says it all, and is much less to send.
     outcome.result = None
     return outcome
 
 
-def run_in_processes(settings: Settings, inputs: list[tuple[str, Path | None]], processes: int) -> Iterator[Outcome]:
+def run_in_processes(settings: Settings, inputs: Sequence[tuple[Source, Path | None]], processes: int) -> Iterator[Outcome]:
     """Outcomes of (input, trace) pairs in their order, so many at a time, each in a process of its own. They carry no result.
 
     Runs that are under way when the iterator is closed, or when Ctrl-C is pressed, stop where they are (but not the reference engine's).
@@ -124,7 +137,7 @@ def run_in_processes(settings: Settings, inputs: list[tuple[str, Path | None]], 
     with ProcessPoolExecutor(min(processes, len(inputs)), context, initializer=_start, initargs=(settings, stop)) as pool:
         try:
             with DeferredInterrupt() as interrupt:
-                futures = [pool.submit(_run, path, trace) for path, trace in inputs]
+                futures = [pool.submit(_run, source, trace) for source, trace in inputs]
                 for future in futures:
                     interrupt.wait_for_one([future])
                     yield future.result()

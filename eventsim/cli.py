@@ -63,7 +63,15 @@ main.add_command(study)
 
 @main.command()
 @click.argument("network", type=click.Path(path_type=Path))
-@click.option("--input", "-i", "source", required=True, help="Image, .npy array, folder of them, or - for standard input.")
+@click.option(
+    "--input",
+    "-i",
+    "sources",
+    multiple=True,
+    help="Image, .npy array or batch, .csv of events, folder of them, - for standard input; or POPULATION=FILE, as often as needed.",
+)
+@click.option("--invert", is_flag=True, help="Take 255 - pixel of image files: MNIST networks expect white on black.")
+@click.option("--crop", is_flag=True, help="Cut image files to the network's proportions, in the middle, before they are resized.")
 @click.option("--steps", type=int, help="Length of the run, T. Default: what the network file recommends, else 100.")
 @click.option("--resolution", type=int, help=f"Ticks per step, R. Default: {eventsim.DEFAULT_RESOLUTION} (asynchronous).")
 @click.option("--clocked", is_flag=True, help="One tick per step: the usual time-stepped loop, spike for spike.")
@@ -91,7 +99,9 @@ main.add_command(study)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: an object, or for several inputs one object a line.")
 def run(
     network: Path,
-    source: str,
+    sources: tuple[str, ...],
+    invert: bool,
+    crop: bool,
     steps: int | None,
     resolution: int | None,
     clocked: bool,
@@ -118,13 +128,14 @@ def run(
     if trace is not None and no_trace:
         raise click.UsageError("give --trace or --no-trace, not both")
     from eventsim.batch import Runner, Settings, run_in_processes
-    from eventsim.images import find_inputs
+    from eventsim.inputs import find_inputs
     from eventsim.job import default_steps
 
-    settings = Settings(network, encoding)
+    settings = Settings(network, encoding, invert, crop)
     runner = Runner(settings)
-    paths = find_inputs(source)
-    several = Path(source).is_dir() if source != "-" else False
+    named = _by_population(runner.network, sources)
+    inputs: list[Any] = find_inputs(runner.network, sources[0]) if named is None else [named]
+    several = named is None and (len(inputs) > 1 or (sources[0] != "-" and Path(sources[0]).is_dir()))
     if steps is None:
         steps = default_steps(runner.network)
     ticks_per_step = 1 if clocked else eventsim.DEFAULT_RESOLUTION if resolution is None else resolution
@@ -150,16 +161,16 @@ def run(
 
         with notice_if_slow(_COMPILE_NOTICE_AFTER, _say_compiling):
             runner.simulator.compile(engine)  # type: ignore[arg-type]
-    jobs = [(path, folder / f"{Path(path).name}.h5" if folder else None if no_trace else trace or Path("run.h5")) for path in paths]
+    jobs = [(item, folder / f"{item.file_name}.h5" if folder else None if no_trace else trace or Path("run.h5")) for item in inputs]
     failures = 0
     if several and threads > 1:
         outcomes = run_in_processes(settings, jobs, threads)
     else:
 
         def one_by_one() -> Iterator[Outcome]:
-            for path, target in jobs:
+            for item, target in jobs:
                 with _tick_progress(steps * ticks_per_step, not several) as progress:
-                    yield runner.run(path, target, progress)
+                    yield runner.run(item, target, progress)
 
         outcomes = one_by_one()
     for outcome in _each(outcomes, len(jobs)):
@@ -183,7 +194,29 @@ def run(
             assert outcome.result is not None
             _print_result(outcome.result, summary)
     if failures:
-        raise eventsim.InputError(f"{failures} of {len(paths)} inputs could not be run")
+        raise eventsim.InputError(f"{failures} of {len(jobs)} inputs could not be run")
+
+
+def _by_population(network: eventsim.Network, sources: tuple[str, ...]) -> dict[str, str] | None:
+    """Files by population, if that is what is given; nothing is given to a network that takes no input."""
+    pairs = [tuple(source.split("=", 1)) for source in sources]
+    if len(pairs) == 1 and (len(pairs[0]) == 1 or pairs[0][0] not in network.populations):
+        return None
+    given: dict[str, str] = {}
+    for pair in pairs:
+        if len(pair) == 1 or pair[0] not in network.populations or pair[0] in given:
+            raise click.UsageError(
+                f"--input {'='.join(pair)}: several inputs are each POPULATION=FILE, one a population; "
+                f"there are: {', '.join(network.populations)}"
+            )
+        given[pair[0]] = pair[1]
+    if not given:
+        from eventsim.inputs import needed
+
+        missing = ["an image"] if network.input is not None else [f"{name}=FILE" for name in needed(network)]
+        if missing:
+            raise click.UsageError(f"this network needs --input: {', '.join(missing)}")
+    return given
 
 
 def _print_result(result: eventsim.Result, summary: dict[str, Any]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import operator
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,9 +12,9 @@ from typing import SupportsIndex
 import numpy as np
 import numpy.typing as npt
 
-from eventsim.errors import DatasetError
+from eventsim.errors import DatasetError, InputError
 from eventsim.file_hashes import hash_files
-from eventsim.images import MAX_PIXELS
+from eventsim.images import decode_image
 
 _SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm"))
 _SPLITS = ("train", "val", "test")
@@ -222,41 +221,16 @@ def _class_names(folders: Sequence[Path]) -> dict[str, str]:
 
 
 def read_image(path: Path) -> npt.NDArray[np.uint8]:
-    """Decode an image file: uint8, shape (height, width, 1) if it is grey, else (height, width, 3).
+    """Decode an image file, by the rule of :func:`eventsim.images.decode_image`: uint8, shape (height, width, 1 or 3).
 
     Raises
     ------
     DatasetError
         The file is missing, damaged, huge, or of a kind that 8 bits do not hold.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
     try:
-        with warnings.catch_warnings(), open(path, "rb") as stream:
-            warnings.simplefilter("ignore")
-            image: Image.Image = Image.open(stream)
-            if image.width * image.height > MAX_PIXELS:
-                raise Image.DecompressionBombError
-            image.load()
-            image = ImageOps.exif_transpose(image)
-            if image.mode.startswith("I;16"):
-                # Pillow would clip 16-bit greys at 255.
-                image = Image.fromarray((np.asarray(image).astype(np.uint32) // 257).astype(np.uint8))
-            if image.mode in ("I", "F"):
-                raise DatasetError(f"{path}: has 32-bit greys, expected 8 bits a channel; convert it first")
-            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-                # Transparent pixels have arbitrary colours; show them on black, as the command line does.
-                mode = "L" if image.mode in ("L", "LA") else "RGB"
-                rgba = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba).convert(mode)
-            image = image.convert("L" if image.mode in ("1", "L") else "RGB")
-    except Image.DecompressionBombError:
-        raise DatasetError(f"{path}: more than {MAX_PIXELS // 10**6} million pixels; resize it first") from None
-    except UnidentifiedImageError:
-        raise DatasetError(f"{path}: not an image that can be read; a damaged or partial file, or another kind") from None
-    except DatasetError:
-        raise
-    except Exception as error:  # decoders raise whatever they like on damaged files
-        raise DatasetError(f"{path}: a damaged image, or one that cannot be read ({error})") from None
-    pixels = np.asarray(image, np.uint8)
-    return pixels[..., None] if pixels.ndim == 2 else pixels
+        with open(path, "rb") as stream:
+            return decode_image(stream, str(path))[0]
+    except (InputError, OSError) as error:
+        text = str(error) if isinstance(error, InputError) else f"{path}: cannot be read ({error.strerror or error})"
+        raise DatasetError(text) from None

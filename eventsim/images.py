@@ -1,197 +1,198 @@
-"""Read what a network is to see: images of any kind that Pillow opens, NumPy arrays, standard input, folders of them."""
+"""Decode image files, by one stated rule (docs/inputs.md), and fit them to what a network sees."""
 
 from __future__ import annotations
 
-import io
-import os
-import sys
 import warnings
-from collections.abc import Mapping
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from eventsim.errors import InputError
-from eventsim.network import Driven, Network, Source
 
-# Pillow warns from 89 Mpixel on; nothing that a network sees is near that size.
-MAX_PIXELS = 64_000_000
-MAX_STDIN_BYTES = 256 * 2**20
-
-
-def find_inputs(path: str) -> list[str]:
-    """The inputs that a path names: itself, or all files of a folder (hidden ones left out), sorted.
-
-    Raises
-    ------
-    InputError
-        Nothing is there, or the folder is empty.
-    """
-    if path == "-":
-        return [path]
-    place = Path(path)
-    if not place.exists():
-        raise InputError(f"{path}: no such file or folder")
-    if not place.is_dir():
-        return [path]
-    files = sorted(str(f) for f in place.iterdir() if f.is_file() and not f.name.startswith("."))
-    if not files:
-        raise InputError(f"{path}: a folder without files; expected images or .npy arrays")
-    return files
+# Pillow knows many more, some of which start other programs.
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+# Decoded and converted, so many pixels take at most half a gigabyte. Larger JPEGs are decoded at a half, a quarter or an eighth of
+# their size.
+MAX_PIXELS = 2**24
+# How files of several bands become grey or coloured; everything else is refused.
+_CONVERTED = {
+    "1": "L",
+    "L": "L",
+    "La": "LA",
+    "RGBa": "RGBA",
+    **dict.fromkeys(("P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV"), "RGB"),
+}
+_WHITE = (255, 255, 255, 255)
+Pixels = npt.NDArray[np.uint8]
 
 
-def read_input(network: Network, path: str) -> tuple[npt.NDArray[Any] | Mapping[str, Any], list[str]]:
-    """Read one input as :meth:`eventsim.Simulator.run` takes it.
+def decode_image(stream: IO[bytes], name: str) -> tuple[Pixels, list[str]]:
+    """Decode an image file.
 
-    A ``.npy`` array is an image (whole numbers 0..255 in the network's shape); for a network without image input it holds the
-    currents of its only driven population, or the events of its only source of events, one (time in steps, neuron) a row.
-    Anything else is an image for Pillow, resized and converted to what the network declares.
+    Greys and colours of 8 bits are taken as they are. Transparent parts are shown on white. Greys of 16 or 32 bits that all lie within
+    0..255 are taken as they are, those up to 65535 divided by 257; floating-point greys within 0..1 are multiplied by 255, those
+    within 0..255 rounded.
 
     Parameters
     ----------
-    network : Network
-    path : str
-        A file, or ``"-"`` for standard input.
+    stream : binary file
+    name : str
+        For messages.
 
     Returns
     -------
-    inputs : array or mapping
+    pixels : uint8 (height, width, 1 or 3)
     remarks : list of str
-        What had to be changed (resized, converted, ...).
+        What was done to them, if anything.
 
     Raises
     ------
     InputError
-        Unreadable, huge or of the wrong shape.
+        Damaged, huge, of a format that is not read, with values that the rule does not cover, or with nothing left of the picture.
     """
-    stream: IO[bytes]
-    name = "standard input" if path == "-" else path
-    try:
-        if path == "-":
-            data = sys.stdin.buffer.read(MAX_STDIN_BYTES + 1)
-            if len(data) > MAX_STDIN_BYTES:
-                raise InputError(f"standard input: more than {MAX_STDIN_BYTES} bytes")
-            if not data:
-                raise InputError("standard input: empty; pipe an image or a .npy array into it")
-            stream = io.BytesIO(data)
-        else:
-            stream = open(path, "rb")  # noqa: SIM115
-        with stream:
-            head = stream.read(6)
-            stream.seek(0)
-            if head == b"\x93NUMPY":
-                return _array_input(network, _read_npy(stream, name), name), []
-            return _read_image(network, stream, name)
-    except OSError as error:
-        raise InputError(f"{name}: cannot be read ({error.strerror or error})") from error
-
-
-def _read_npy(stream: IO[bytes], name: str) -> npt.NDArray[Any]:
-    try:
-        major, _ = np.lib.format.read_magic(stream)
-        reader = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
-        shape, _, dtype = reader(stream)
-        start = stream.tell()
-        available = stream.seek(0, os.SEEK_END) - start
-        declared = int(np.prod(shape, dtype=object)) * dtype.itemsize
-        if dtype.hasobject or declared > available:
-            raise InputError(f"{name}: a damaged array (declares {dtype} {shape}, holds {available} bytes)")
-        stream.seek(0)
-        return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
-    except (ValueError, TypeError, SyntaxError, EOFError, OverflowError, MemoryError) as error:
-        raise InputError(f"{name}: not a readable .npy array ({error})") from None
-
-
-def _array_input(network: Network, array: npt.NDArray[Any], name: str) -> npt.NDArray[Any] | Mapping[str, Any]:
-    if network.input is not None:
-        return array
-    driven = [p for p, q in network.populations.items() if isinstance(q, Driven)]
-    events = [p for p, q in network.populations.items() if isinstance(q, Source) and q.emits == "events"]
-    if len(driven) == 1 and not events:
-        return {driven[0]: array}
-    if len(events) == 1 and not driven:
-        if array.ndim != 2 or array.shape[1] != 2 or array.dtype.kind not in "iuf":
-            raise InputError(f"{name}: events must be an array (events, 2) of (time in steps, neuron), found {array.dtype} {array.shape}")
-        neurons = array[:, 1]
-        if np.any(neurons != np.floor(neurons)):
-            raise InputError(f"{name}: the second column must be whole neuron numbers")
-        return {events[0]: (array[:, 0], neurons.astype(np.int64))}
-    raise InputError(f"{name}: this network has several inputs or none; run it from Python, with its inputs by population")
-
-
-def _read_image(network: Network, stream: IO[bytes], name: str) -> tuple[npt.NDArray[np.uint8], list[str]]:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
-    spec = network.input
-    if spec is None:
-        raise InputError(f"{name}: this network takes no image; give a .npy array")
-    height, width, channels = spec.shape
-    if channels not in (1, 3):
-        raise InputError(f"{name}: the network's input has {channels} channels, which no image file has; give a .npy array")
-    mode = "L" if channels == 1 else "RGB"
-    remarks = []
+    remarks: list[str] = []
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image: Image.Image = Image.open(stream)
-            if image.width * image.height > MAX_PIXELS:
-                raise Image.DecompressionBombError
+            image: Image.Image = Image.open(stream, formats=FORMATS)
+            full = image.size
+            if full[0] * full[1] > MAX_PIXELS:
+                image.draft(None, _reduced(full))
+                if image.width * image.height > MAX_PIXELS:
+                    raise Image.DecompressionBombError
+                remarks.append(f"decoded at {image.width}x{image.height} instead of {full[0]}x{full[1]}")
             if getattr(image, "n_frames", 1) > 1:
-                remarks.append(f"{name}: took the first of {image.n_frames} frames")  # type: ignore[attr-defined]
+                remarks.append(f"took the first of {image.n_frames} frames")  # type: ignore[attr-defined]
             image.load()
             image = ImageOps.exif_transpose(image)
+            pixels = _as_bytes(image, remarks)
+            _check_kept(image if image.mode != "P" else image.convert("RGBA"), pixels)
     except Image.DecompressionBombError:
-        raise InputError(f"{name}: more than {MAX_PIXELS // 10**6} million pixels; resize it first") from None
+        raise InputError(f"{name}: more than {MAX_PIXELS / 1e6:.1f} million pixels; resize it first") from None
     except UnidentifiedImageError:
-        raise InputError(f"{name}: not an image that can be read; expected PNG, JPEG or another kind that Pillow opens, or .npy") from None
-    except InputError:
-        raise
+        raise InputError(f"{name}: not an image that can be read; expected {', '.join(FORMATS)} or .npy") from None
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
     except Exception as error:  # decoders raise whatever they like on damaged files
-        raise InputError(f"{name}: a damaged image ({error})") from None
+        raise InputError(f"{name}: a damaged image ({' '.join(str(error).split()) or type(error).__name__})") from None
+    return pixels, remarks
+
+
+def _reduced(size: tuple[int, int]) -> tuple[int, int]:
+    """The smallest reduction by a power of two (which only JPEG decoders can do) that is small enough."""
+    factor = 2
+    while (size[0] // factor) * (size[1] // factor) > MAX_PIXELS - size[0] - size[1]:
+        factor *= 2
+    return size[0] // factor, size[1] // factor
+
+
+def _as_bytes(image: Any, remarks: list[str]) -> Pixels:
+    """The pixels of a Pillow image by the rule of :func:`decode_image`."""
+    from PIL import Image
+
+    mode = image.mode
+    if mode == "F" or mode.startswith("I"):
+        values = np.asarray(image)
+        clear = image.info.get("transparency")
+        pixels = _scaled(values, remarks)
+        if isinstance(clear, int):
+            remarks.append("transparent parts shown on white")
+            pixels = np.where(values == clear, np.uint8(255), pixels)
+        return pixels[..., None]
+    if mode in _CONVERTED and _CONVERTED[mode] in ("LA", "RGBA"):
+        image = image.convert(_CONVERTED[mode])
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        grey = image.mode in ("L", "LA", "1")
+        if np.asarray(rgba.getchannel("A")).min() < 255:
+            remarks.append("transparent parts shown on white")
+            rgba = Image.alpha_composite(Image.new("RGBA", rgba.size, _WHITE), rgba)
+        image = rgba.convert("L" if grey else "RGB")
+    elif mode not in _CONVERTED:
+        raise InputError(f"pixels of the kind {mode} are not read; convert it to grey or RGB first")
+    image = image.convert(_CONVERTED[image.mode])
     if image.mode != mode:
-        remarks.append(f"{name}: converted from {image.mode} to {mode}")
-        if image.mode.startswith("I;16"):
-            # Pillow would clip 16-bit greys at 255.
-            image = Image.fromarray((np.asarray(image).astype(np.uint32) // 257).astype(np.uint8))
-        if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-            # Transparent pixels have arbitrary colours; show them on black, the background of most data sets.
-            rgba = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba)
-        image = image.convert(mode)
-    if image.size != (width, height):
-        remarks.append(f"{name}: resized from {image.width}x{image.height} to {width}x{height}")
-        image = image.resize((width, height), Image.Resampling.BICUBIC)
-    return np.asarray(image, np.uint8).reshape(spec.shape), remarks
+        remarks.append(f"converted from {mode} to {image.mode}")
+    pixels = np.asarray(image, np.uint8)
+    return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
-def fit_image(pixels: npt.NDArray[np.uint8], shape: tuple[int, ...]) -> tuple[npt.NDArray[np.uint8], list[str]]:
+def _scaled(values: npt.NDArray[Any], remarks: list[str]) -> Pixels:
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise InputError("has values that are not finite; expected greys")
+    low, high = values.min(), values.max()
+    if low >= 0 and values.dtype.kind == "f":
+        if high <= 1:
+            remarks.append("greys 0..1 multiplied by 255")
+            return np.rint(values * 255).astype(np.uint8)
+        if high <= 255:
+            remarks.append("greys 0..255 rounded")
+            return np.rint(values).astype(np.uint8)
+    elif low >= 0 and high <= 255:
+        remarks.append(f"greys of {8 * values.dtype.itemsize} bits, none above 255, taken as they are")
+        return values.astype(np.uint8)
+    elif low >= 0 and high <= 65535:
+        remarks.append("greys 0..65535 divided by 257")
+        return (values.astype(np.uint32) // 257).astype(np.uint8)
+    raise InputError(f"has greys {low:g}..{high:g}, expected 0..255, 0..65535 or floating-point numbers 0..1; convert it first")
+
+
+def _check_kept(before: Any, after: npt.NDArray[Any]) -> None:
+    """A picture must not become a plain area without a word."""
+    if after.size and np.all(after == after[0, 0]):
+        source = np.asarray(before)
+        if source.size and np.any(source != source[0, 0]):
+            raise InputError(
+                f"the picture would become one grey or colour all over ({before.mode} to 8 bits, transparency on white); flatten it first"
+            )
+
+
+def fit_image(pixels: Pixels, shape: tuple[int, ...], invert: bool = False, crop: bool = False) -> tuple[Pixels, list[str]]:
     """An image in a network's input shape, and what had to be changed.
 
     Parameters
     ----------
     pixels : uint8 (height, width, channels), 1 or 3 channels
     shape : (height, width, channels)
+    invert : bool
+        Take 255 - pixel: dark on light becomes light on dark, as MNIST has it.
+    crop : bool
+        Take the largest part in the middle that has the shape's proportions, so that nothing is squeezed.
 
     Raises
     ------
     InputError
-        The network's input has a number of channels that no image has.
+        The network's input has a number of channels that no image has, or nothing is left of the picture.
     """
     from PIL import Image
 
+    changes = []
+    if invert:
+        changes.append("inverted")
+        pixels = 255 - pixels
     if pixels.shape == shape:
-        return pixels, []
+        return pixels, changes
     height, width, channels = shape
     if channels not in (1, 3):
-        raise InputError(f"the network's input has {channels} channels, the images have {pixels.shape[2]}")
-    changes = []
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+        raise InputError(f"the network's input has {channels} channels, which no image file has; give a .npy array")
+    if crop:
+        tall, wide = pixels.shape[0], min(pixels.shape[1], max(1, round(pixels.shape[0] * width / height)))
+        if wide == pixels.shape[1]:
+            tall = min(tall, max(1, round(wide * height / width)))
+        if (tall, wide) != pixels.shape[:2]:
+            changes.append(f"cropped from {pixels.shape[1]}x{pixels.shape[0]} to {wide}x{tall}")
+            top, left = (pixels.shape[0] - tall) // 2, (pixels.shape[1] - wide) // 2
+            pixels = pixels[top : top + tall, left : left + wide]
+    image = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels))
     if pixels.shape[2] != channels:
         changes.append("converted to grey" if channels == 1 else "converted to RGB")
         image = image.convert("L" if channels == 1 else "RGB")
+        _check_kept(Image.fromarray(pixels) if pixels.shape[2] == 3 else image, np.asarray(image))
     if image.size != (width, height):
-        changes.append(f"resized to {width}x{height}")
+        squeezed = "" if image.width * height == image.height * width else ", which changes its proportions"
+        changes.append(f"resized from {image.width}x{image.height} to {width}x{height}{squeezed}")
         image = image.resize((width, height), Image.Resampling.BICUBIC)
     return np.asarray(image, np.uint8).reshape(shape), changes

@@ -104,7 +104,7 @@ def test_resizing_and_converting_is_said(cli, tmp_path):
     Image.open(DIGITS / "digit-7.png").convert("RGB").resize((100, 90)).save(tmp_path / "big.png")
     outcome = cli("run", LENET, "-i", tmp_path / "big.png", "--json", "--no-trace")
     assert json.loads(outcome.stdout)["label"] == "7"
-    assert "converted from RGB to L" in outcome.stderr
+    assert "converted to grey" in outcome.stderr
     assert "resized from 100x90 to 28x28" in outcome.stderr
 
 
@@ -187,7 +187,7 @@ def test_bad_files_end_in_one_line(cli, tmp_path):
     one_line_error(cli("run", LENET, "-i", "huge.npy"), "huge.npy")
     for side in (9_000, 20_000):  # beyond our limit, and beyond Pillow's own
         Image.new("1", (side, side)).save(tmp_path / "huge.png")
-        one_line_error(cli("run", LENET, "-i", "huge.png"), "huge.png", "64 million pixels")
+        one_line_error(cli("run", LENET, "-i", "huge.png"), "huge.png", "16.8 million pixels")
     assert not (tmp_path / "run.h5").exists()
 
 
@@ -221,3 +221,51 @@ def test_as_a_module(tmp_path):
     assert out.returncode == 1
     assert out.stderr.count("\n") == 1
     assert "Traceback" not in out.stderr
+
+
+def test_inputs_by_population_from_the_command_line(cli, tmp_path):
+    net = es.Network()
+    net.source("camera", 3)
+    net.source("noise", 2, "poisson")
+    net.driven("in", 2, 5)
+    net.readout("out", 2)
+    for name, size in (("camera", 3), ("noise", 2), ("in", 2)):
+        net.connect(name, "out", np.arange(1, 2 * size + 1).reshape(size, 2))
+    es.save(net, "net.h5")
+    (tmp_path / "camera.csv").write_text("0.5,2\n1.5,0\n")
+    np.save("rates.npy", np.array([0.5, 1.0]))
+    np.save("currents.npy", np.array([5, 2]))
+    given = ["-i", "camera=camera.csv", "-i", "noise=rates.npy", "-i", "in=currents.npy"]
+    found = json.loads(cli("run", "net.h5", *given, "--steps", 9, "--json").stdout)
+    values = {"camera": ([0.5, 1.5], [2, 0]), "noise": np.array([0.5, 1.0]), "in": np.array([5, 2])}
+    assert found["spikes"] == es.run(net, values, steps=9).total_spikes
+    one_line_error(cli("run", "net.h5", *given[:4]), "in: no input")
+    assert "several inputs are each POPULATION=FILE" in cli("run", "net.h5", *given, "-i", "x.png").stderr
+    assert "camera=FILE, noise=FILE, in=FILE" in cli("run", "net.h5").stderr
+    one_line_error(cli("run", "net.h5", "-i", "out=currents.npy"), "no population that takes an input")
+    one_line_error(cli("run", "net.h5", "-i", "camera.csv"), "needs inputs for camera, noise, in")
+
+
+def test_networks_that_need_no_input_run_without_one(cli):
+    net = es.Network()
+    net.source("noise", 2, "poisson", rate=np.array([0.5, 1.0]))
+    net.readout("out", 2)
+    net.connect("noise", "out", np.array([[1, 2], [3, 4]]))
+    es.save(net, "net.h5")
+    assert json.loads(cli("run", "net.h5", "--steps", 9, "--json").stdout)["spikes"] == es.run(net, steps=9).total_spikes
+    assert "needs --input: an image" in cli("run", LENET).stderr
+
+
+def test_a_batch_runs_like_a_folder(cli, tmp_path):
+    digits = np.stack([np.asarray(Image.open(DIGITS / f"digit-{i}.png")) for i in (3, 7)])
+    np.save("batch.npy", digits)
+    lines = cli("run", LENET, "-i", "batch.npy", "--clocked", "--json").stdout.splitlines()
+    assert [json.loads(line)["label"] for line in lines] == ["3", "7"]
+    assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == ["batch.npy-0.h5", "batch.npy-1.h5"]
+
+
+def test_dark_on_light_is_inverted_if_asked(cli):
+    Image.fromarray(255 - np.asarray(Image.open(DIGITS / "digit-7.png"))).save("paper.png")
+    outcome = cli("run", LENET, "-i", "paper.png", "--invert", "--clocked", "--json", "--no-trace")
+    assert json.loads(outcome.stdout)["label"] == "7"
+    assert "paper.png: inverted" in outcome.stderr

@@ -432,11 +432,11 @@ def test_damaged_images(tmp_path, what, monkeypatch):
     if what == "no image":
         path.write_bytes(b"hello")
     if what == "huge":
-        monkeypatch.setattr("eventsim.dataset_classes.MAX_PIXELS", 1000)
+        monkeypatch.setattr("eventsim.images.MAX_PIXELS", 1000)
     if what == "32 bits":
         path.unlink()
         path = tmp_path / "photo.tiff"
-        Image.fromarray(np.zeros((4, 4), np.int32)).save(path)
+        Image.fromarray(np.full((4, 4), -1, np.int32)).save(path)
     opened = datasets.open_dataset(tmp_path)
     if what == "missing":
         path.unlink()
@@ -450,7 +450,7 @@ def test_image_modes(tmp_path):
     Image.fromarray(np.full((2, 2, 2), [50, 255], np.uint8)).save(tmp_path / "2.png")
     Image.new("P", (2, 2), 0).save(tmp_path / "3.png")
     found = [(image.shape, int(image.max())) for image in datasets.open_dataset(tmp_path)]
-    assert found == [((2, 2, 1), 9), ((2, 2, 3), 0), ((2, 2, 1), 50), ((2, 2, 3), 0)]
+    assert found == [((2, 2, 1), 9), ((2, 2, 3), 255), ((2, 2, 1), 50), ((2, 2, 3), 0)]
 
 
 # --- the manifest, and real data where it is at hand ---
