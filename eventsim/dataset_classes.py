@@ -85,6 +85,25 @@ class Dataset(ABC):
             hashed.update(np.ascontiguousarray(image).data)
         return hashed.hexdigest()
 
+    def selection(self, numbers: npt.NDArray[np.int64]) -> str:
+        """SHA-256 (hex) that tells one choice of images and labels from another, by the data set's name and what is in them.
+
+        Parameters
+        ----------
+        numbers : int64 (images,)
+
+        Raises
+        ------
+        DatasetError
+            A file is damaged or missing.
+        """
+        hashed = hashlib.sha256(f"{self.name} {self.split}".encode())
+        hashed.update(numbers.astype(np.int64).tobytes())
+        if self.labels is not None:
+            hashed.update(self.labels[numbers].astype(np.int64).tobytes())
+        hashed.update(self.digest(numbers).encode())
+        return hashed.hexdigest()
+
     def __getitem__(self, index: SupportsIndex) -> npt.NDArray[np.uint8]:
         """An image: uint8, shape (height, width, channels) with 1 or 3 channels.
 

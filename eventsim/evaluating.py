@@ -28,6 +28,7 @@ from eventsim.images import fit_image
 from eventsim.job import DEFAULT_RESOLUTION, default_steps
 from eventsim.netfile import load, save
 from eventsim.network import Network, Readout
+from eventsim.provenance import spread
 from eventsim.result import Describer
 from eventsim.simulate import Simulator
 from eventsim.trajectory import Trajectories
@@ -122,7 +123,8 @@ def evaluate(
         "dataset": data.name,
         "split": data.split,
         "images": len(chosen),
-        "selection": _selection(data, chosen, labels),
+        "dataset_images": len(data),
+        "selection": data.selection(chosen),
         "trade_off": trade_off and rule is None,
         "start_levels": Trajectories(net).start_levels(),
         "eventsim": work.version,
@@ -159,7 +161,7 @@ def evaluate(
                     count += number
                     if progress is not None:
                         progress(count, len(chosen))
-        if _selection(data, chosen, labels) != about["selection"]:
+        if data.selection(chosen) != about["selection"]:
             raise RunError(f"{data.name}: its images changed while they were evaluated; remove {parts.folder} and evaluate again")
         write(target, info, key, chosen, labels, data.classes, (parts.read(i) for i in range(0, len(chosen), size)))
         parts.remove()
@@ -202,19 +204,11 @@ def _chosen(images: int | Sequence[int] | None, total: int) -> npt.NDArray[np.in
     if isinstance(images, (int, np.integer)):
         if images < 1:
             raise RunError(f"the number of images must be at least 1, found {images}")
-        return np.linspace(0, total - 1, min(int(images), total)).astype(np.int64)
+        return spread(int(images), total)
     chosen = np.asarray(images, np.int64)
     if chosen.ndim != 1 or not len(chosen) or chosen.min() < 0 or chosen.max() >= total:
         raise RunError(f"images must be numbers 0..{total - 1} of the data set")
     return chosen
-
-
-def _selection(data: Dataset, chosen: npt.NDArray[np.int64], labels: npt.NDArray[np.int64] | None) -> str:
-    """Tells one choice of images from another, by what is in them."""
-    hashed = hashlib.sha256(f"{data.name} {data.split}".encode())
-    hashed.update(chosen.tobytes() + (b"" if labels is None else labels.astype(np.int64).tobytes()))
-    hashed.update(data.digest(chosen).encode())
-    return hashed.hexdigest()
 
 
 def _fit(network: Network, data: Dataset, index: int, note: Callable[[str], None] | None) -> npt.NDArray[np.uint8]:

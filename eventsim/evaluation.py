@@ -317,6 +317,10 @@ class Evaluation:
         """Share of images whose final decision is right."""
         return float((self.prediction == self._labels()).mean())
 
+    def wrong(self) -> npt.NDArray[np.bool_]:
+        """Whether each image's final decision is wrong, or there is none: bool (images,)."""
+        return self.prediction != self._labels()
+
     def accuracy_over_time(self) -> Floats:
         """Share of right decisions at the end of every step: float64 (steps,). Where there is none yet, none is right."""
         return (self.array("prediction") == self._labels()[:, None]).mean(0)
@@ -356,8 +360,8 @@ class Evaluation:
         return matrix
 
     def label_of(self, neuron: int) -> str:
-        """Name of an output neuron."""
-        return self.info.labels[neuron] if self.info.labels else str(neuron)
+        """Name of an output neuron, its number where it has none (as of a data set with fewer classes than the network)."""
+        return self.info.labels[neuron] if neuron < len(self.info.labels) else str(neuron)
 
     # Early exit
 

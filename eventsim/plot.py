@@ -27,7 +27,22 @@ _WIDTH = 8.0
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933")
 # More spikes than this become a picture of their density.
 _DOTS = 20_000
-_BINS = 800
+_BINS, _LINES = 800, 200
+# Populations in a raster: a figure cannot be of any height.
+_MOST_ROWS = 50
+# Letters of a name in a figure.
+_LONGEST = 40
+
+
+def _text(name: str) -> str:
+    """A name as Matplotlib draws it letter by letter, at a readable length: it comes from a file and may hold anything.
+
+    Dollars would be set as mathematics, and what begins with an underscore is left out of legends.
+    """
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name[: _LONGEST + 1])
+    if len(shown) > _LONGEST:
+        shown = shown[: _LONGEST - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    return (" " if shown.startswith("_") else "") + shown.replace("$", r"\$")
 
 
 def _percent(axes: Axes) -> None:
@@ -88,6 +103,12 @@ def raster(run: Run, populations: Sequence[str] | None = None, start: float = 0,
     """
     names = _firing(run, populations)
     end = run.duration if stop is None else stop
+    if not names:
+        raise RunError("no population fires, so there is no raster")
+    if len(names) > _MOST_ROWS:
+        raise RunError(f"a raster has room for {_MOST_ROWS} populations, found {len(names)}; choose some of them")
+    if not start < end:
+        raise RunError(f"a raster from {start:g} to {end:g} steps holds nothing")
     figure = _figure(0.5 + 1.25 * len(names))
     rows: Any = figure.subplots(len(names), 1, sharex=True, squeeze=False)
     for axes, name in zip(rows[:, 0], names, strict=True):
@@ -100,18 +121,34 @@ def raster(run: Run, populations: Sequence[str] | None = None, start: float = 0,
                 axes.plot(at[here], spikes.neurons[here], ",", color=colour, rasterized=True)
         else:
             # A bin holds whole ticks and whole neurons, or the picture would show stripes that are not there.
-            columns = min(_BINS, int(np.ceil((end - start) * run.info.resolution)))
-            rows_ = -(-size // -(-size // 200))
-            density, _, _ = np.histogram2d(at, spikes.neurons, bins=(columns, rows_), range=((start, end + 1e-9), (0, size)))
+            first, last = run.window(start, end)
+            columns, ticks = _bins(last - first + 1, _BINS)
+            lines, neurons = _bins(size, _LINES)
+            column, line = (spikes.ticks - first) // ticks, spikes.neurons // neurons
+            density = np.bincount(line * columns + column, minlength=lines * columns).reshape(lines, columns)
+            left, right = ((first - 1 + at) / run.info.resolution for at in (0, columns * ticks))
             axes.imshow(
-                np.log1p(density.T), aspect="auto", origin="lower", extent=(start, end, 0, size), cmap="Blues", interpolation="nearest"
+                np.log1p(density),
+                aspect="auto",
+                origin="lower",
+                extent=(left, right, -0.5, lines * neurons - 0.5),
+                cmap="Blues",
+                interpolation="nearest",
             )
-        axes.set_xlim(start, end)
-        axes.set_ylim(0, size)
+        # The first and the last neuron and tick are not on the frame.
+        beside, above = 0.005 * (end - start), max(0.5, 0.02 * size)
+        axes.set_xlim(start - beside, end + beside)
+        axes.set_ylim(-0.5 - above, size - 0.5 + above)
         axes.set_yticks([])
-        axes.set_ylabel(f"{name}\n{size:,} neurons\n{len(at):,} spikes", rotation=0, ha="right", va="center", fontsize=8)
+        axes.set_ylabel(f"{_text(name)}\n{size:,} neurons\n{len(at):,} spikes", rotation=0, ha="right", va="center", fontsize=8)
     rows[-1, 0].set_xlabel("time (steps)")
     return figure
+
+
+def _bins(count: int, most: int) -> tuple[int, int]:
+    """At most so many bins for ``count`` things, all of the same whole size: (bins, size)."""
+    size = -(-count // most)
+    return -(-count // size), size
 
 
 def readout(run: Run, top: int = 5) -> Figure:
@@ -126,7 +163,7 @@ def readout(run: Run, top: int = 5) -> Figure:
         if neuron not in best:
             axes.plot(at, potentials[:, neuron], color="0.85", linewidth=0.7, zorder=1)
     for i, neuron in enumerate(best):
-        axes.plot(at, potentials[:, neuron], color=_colour(i), label=run.label_of(neuron), marker="." if len(at) < 40 else "")
+        axes.plot(at, potentials[:, neuron], color=_colour(i), label=_text(run.label_of(neuron)), marker="." if len(at) < 40 else "")
     if run.decision_latency is not None:
         axes.axvline(run.decision_latency, color="0.3", linestyle="--", linewidth=1, label=f"decided at {run.decision_latency:.3f}")
     if run.exit_latency is not None:
@@ -161,7 +198,7 @@ def feature_maps(run: Run, population: str, most: int = 32) -> Figure:
         if i < shown:
             picture = axes.imshow(maps[..., i], vmin=min(0, low), vmax=high, cmap="magma", interpolation="nearest")
     more = "" if shown == maps.shape[2] else f" (first {shown} of {maps.shape[2]} channels)"
-    figure.suptitle(f"{population}: net spikes{more}", fontsize=9)
+    figure.suptitle(f"{_text(population)}: net spikes{more}", fontsize=9)
     if picture is not None:
         figure.colorbar(picture, ax=grid, fraction=0.02, pad=0.01)
     return figure
@@ -180,7 +217,7 @@ def operations(run: Run | Evaluation) -> Figure:
     for i, p in enumerate(run.info.projections):
         if p.bias:
             continue
-        axes.bar(at, per_step[:, i], bottom=below, color=_colour(shown), label=p.name, width=1.0 if len(at) > 40 else 0.8)
+        axes.bar(at, per_step[:, i], bottom=below, color=_colour(shown), label=_text(p.name), width=1.0 if len(at) > 40 else 0.8)
         below = below + per_step[:, i]
         shown += 1
     axes.set(xlabel="step", ylabel=what)
@@ -193,10 +230,13 @@ def operations(run: Run | Evaluation) -> Figure:
 def firing_rates(evaluations: Mapping[str, Evaluation] | Evaluation) -> Figure:
     """Mean spikes per neuron and step of each population, from the first layer to the last."""
     figure, axes = _single()
-    for i, (name, e) in enumerate(_named(evaluations).items()):
+    named = _named(evaluations)
+    populations = list(dict.fromkeys(population for e in named.values() for population in e.firing_rates()))
+    for i, (name, e) in enumerate(named.items()):
         steps = float(e.duration().mean())
-        rates = {population: rate / steps for population, rate in e.firing_rates().items()}
-        axes.plot(list(rates), list(rates.values()), marker="o", color=_colour(i), label=name)
+        rates = {populations.index(population): rate / steps for population, rate in e.firing_rates().items()}
+        axes.plot(list(rates), list(rates.values()), marker="o", color=_colour(i), label=_text(name))
+    axes.set_xticks(range(len(populations)), [_text(p) for p in populations])
     axes.set(ylabel="spikes per neuron and step")
     axes.set_ylim(bottom=0)
     axes.tick_params(axis="x", rotation=45)
@@ -211,7 +251,7 @@ def accuracy_over_time(evaluations: Mapping[str, Evaluation] | Evaluation) -> Fi
     for name, e in named.items():
         accuracy = e.accuracy_over_time()
         at = np.arange(1, len(accuracy) + 1)
-        axes.plot(at, accuracy, label=name, marker="." if len(accuracy) < 40 else "", **_style(list(named), name))
+        axes.plot(at, accuracy, label=_text(name), marker="." if len(accuracy) < 40 else "", **_style(list(named), name))
     reference = _ann_accuracy(named.values())
     if reference is not None:
         axes.axhline(reference, color="0.4", linestyle="--", linewidth=1, label=f"ANN {reference:.2%}")
@@ -271,7 +311,7 @@ def trade_off(evaluations: Mapping[str, Evaluation] | Evaluation, points: Iterab
         for label, curve in curves.items():
             x, y = getattr(curve, key), curve.accuracy
             style = _style(list(curves), label)
-            axes.plot(x, y, label=label, linewidth=1.4, **style)
+            axes.plot(x, y, label=_text(label), linewidth=1.4, **style)
             axes.plot(x[-1], y[-1], "o", color=style["color"], markersize=4)
             in_sight += x[y >= low].tolist()
         if max(in_sight) > 8 * max(min(in_sight), 1e-9):
@@ -304,7 +344,7 @@ def confusion(evaluation: Evaluation) -> Figure:
     figure, axes = _single(size, size)
     shares = matrix / np.maximum(1, matrix.sum(1, keepdims=True))
     picture = axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)
-    names = [evaluation.label_of(i) for i in range(n)]
+    names = [_text(evaluation.label_of(i)) for i in range(n)]
     if n <= 30:
         axes.set_xticks(range(n), names, rotation=90)
         axes.set_yticks(range(n), names)
@@ -325,9 +365,9 @@ def curves(
     for axes, y in zip(panels[0], ys, strict=True):
         for i, name in enumerate(series):
             chosen = [row for row in rows if row.get("series", "") == name]
-            axes.plot([row[x] for row in chosen], [row[y] for row in chosen], marker="o", markersize=4, color=_colour(i), label=name)
+            axes.plot([row[x] for row in chosen], [row[y] for row in chosen], marker="o", markersize=4, color=_colour(i), label=_text(name))
         axes.spines[["top", "right"]].set_visible(False)
-        axes.set(xlabel=(labels or {}).get(x, x), title=(labels or {}).get(y, y))
+        axes.set(xlabel=_text((labels or {}).get(x, x)), title=_text((labels or {}).get(y, y)))
         axes.title.set_fontsize(9)
         if "accuracy" in y:
             _percent(axes)

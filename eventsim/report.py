@@ -6,21 +6,32 @@ import base64
 import io
 import os
 import re
+import shlex
 import tempfile
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eventsim.counting import Costs, OperationReport, count_operations
-from eventsim.errors import RunError
+from eventsim import provenance
+from eventsim.counting import KINDS, Costs, OperationReport, count_operations
+from eventsim.errors import DatasetError, RunError
 from eventsim.evaluation import Evaluation, is_evaluation
 from eventsim.trace import Trace
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from matplotlib.figure import Figure
 
-_MAX_MAPS = 8
+_MAX_MAPS, _MAX_ROWS = 8, 40
+# Control characters, and halves of characters as in names of files that are no text.
+_NO_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_DOCTYPE = b"<!doctype html"
+# Of images in the page, on the longer side.
+_INPUT, _TILE = 512, 96
 
 
 @dataclass(frozen=True)
@@ -32,21 +43,61 @@ class Picture:
     caption: str
 
 
-def write_report(source: str | os.PathLike[str], output: str | os.PathLike[str]) -> None:
+@dataclass(frozen=True)
+class Tile:
+    """A small image with words below it."""
+
+    image: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the page."""
+
+    title: str
+    head: list[str]
+    rows: list[Any]
+
+
+def write_report(
+    source: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    costs: str | os.PathLike[str] | None = None,
+    dataset: str | os.PathLike[str] | None = None,
+) -> None:
     """Write the page of a trace or an evaluation, whole or not at all.
+
+    Parameters
+    ----------
+    source, output : path-like
+        An older page may be replaced, and no other file.
+    costs : path-like, optional
+        JSON file with energies per operation (docs/definitions.md). Default: the table "45nm".
+    dataset : str or path-like, optional
+        Where the images of an evaluation are, for those that the network got wrong. Default: the known set that it names.
 
     Raises
     ------
     RunError, TraceError
         The source is neither, Matplotlib or Jinja2 is missing, or the page cannot be written.
+    DatasetError
+        The data set given is not there, or not the one evaluated.
     """
     target = Path(output)
+    _check_replaceable(target)
+    provenance.date()  # an environment that names no date is said before Matplotlib finds it
+    table = Costs() if costs is None else Costs.read(costs)
+    command = ["eventsim", "report", os.fspath(source), "--output", os.fspath(target)]
+    command += [] if costs is None else ["--costs", os.fspath(costs)]
+    command += [] if dataset is None else ["--dataset", os.fspath(dataset)]
     if is_evaluation(source):
         with Evaluation(source) as evaluation:
-            page = evaluation_page(evaluation)
+            page = evaluation_page(evaluation, table, shlex.join(command), dataset)
     else:
         with Trace(source) as trace:
-            page = run_page(trace, os.fspath(source))
+            page = run_page(trace, os.fspath(source), table, shlex.join(command))
     try:
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -59,8 +110,19 @@ def write_report(source: str | os.PathLike[str], output: str | os.PathLike[str])
         raise RunError(f"{target}: cannot be written ({error.strerror})") from None
 
 
-def run_page(run: Trace, name: str) -> str:
-    """The page of a run: its input, spikes, readout and operations. HTML."""
+def _check_replaceable(target: Path) -> None:
+    """A page may replace an older page, and nothing else: no trace, no network."""
+    try:
+        with open(target, "rb") as file:
+            head = file.read(len(_DOCTYPE))
+    except OSError:
+        return  # it is not there, or writing will say what is wrong
+    if head and head.lower() != _DOCTYPE:
+        raise RunError(f"{target}: exists and is no HTML page; remove it or name another output")
+
+
+def run_page(run: Trace, name: str, costs: Costs, command: str) -> str:
+    """The page of a run: its input, spikes, readout and operations. HTML; ``command`` is the one that makes the page."""
     from eventsim import plot
 
     mode = "clocked" if run.info.resolution == 1 else f"{run.info.resolution:,} ticks a step"
@@ -87,25 +149,38 @@ def run_page(run: Trace, name: str) -> str:
     if run.readout is not None:
         pictures.append(_picture(plot.readout(run), "Readout over time", "Output potentials at the end of each step."))
     if recorded:
-        pictures.append(_picture(plot.raster(run, recorded), "Spike raster", "Every population from the first to the last; time in steps."))
+        which = "Every population" if len(recorded) <= _MAX_ROWS else f"The first {_MAX_ROWS} of {len(recorded)} populations"
+        pictures.append(
+            _picture(plot.raster(run, recorded[:_MAX_ROWS]), "Spike raster", f"{which} from the first to the last; time in steps.")
+        )
     pictures.append(_picture(plot.operations(run), "Operations per layer and step", "Synaptic events of each projection."))
     for population in recorded[:_MAX_MAPS]:
         pictures.append(_picture(plot.feature_maps(run, population), f"Feature maps of {population}", "Net spikes of each neuron."))
     latencies = [
         (k, "never" if v is None else f"{v:.3f}") for k, v in run.first_spike_latency().items() if run.population(k).kind != "readout"
     ]
+    made = [
+        ("run by", run.made_by or "an older eventsim"),
+        ("as in", provenance.run_command(run) or "a Python program"),
+        ("file of", provenance.last_change(run.path)),
+        ("engine", run.info.settings.get("engine")),
+        ("network's SHA-256", run.info.settings.get("network_sha256")),
+    ]
     return _page(
         f"Run: {name}",
         facts,
         pictures,
         count_operations([run]),
-        [("First spike of each population (steps)", ["population", "first spike"], latencies)],
-        _image(run),
+        costs,
+        [Table("First spike of each population (steps)", ["population", "first spike"], latencies)],
+        made,
+        command,
+        image=None if run.image is None or run.image.shape[2] not in (1, 3) else _png(run.image, _INPUT),
     )
 
 
-def evaluation_page(evaluation: Evaluation) -> str:
-    """The page of an evaluation: accuracy, latency, trade-off, operations, confusions. HTML."""
+def evaluation_page(evaluation: Evaluation, costs: Costs, command: str, dataset: str | os.PathLike[str] | None = None) -> str:
+    """The page of an evaluation: accuracy, latency, trade-off, operations, confusions, mistakes. HTML; ``dataset`` as above."""
     from eventsim import plot
 
     e, summary = evaluation, evaluation.summary()
@@ -138,14 +213,41 @@ def evaluation_page(evaluation: Evaluation) -> str:
                 numbers = [f"{on['full_accuracy']:.2%}", f"{on['accuracy']:.2%}", f"{on['latency']:.3f}", f"{on['synaptic_events']:,.0f}"]
                 rows.append((c.kind, f"{c.threshold:,}", f"{half} {on['images']:,.0f} images", *numbers))
         tables.append(
-            ("Exit thresholds that lose at most 0.3 points of accuracy",
+            Table("Exit thresholds that lose at most 0.3 points of accuracy",
              ["rule", "threshold", "half", "whole run", "with exit", "mean latency (steps)", "mean synaptic events"], rows)
         )  # fmt: skip
     pictures.append(_picture(plot.operations(e), "Operations per layer and step", "Mean synaptic events an image of each projection."))
     pictures.append(_picture(plot.firing_rates(e), "Firing rates", "Mean spikes per neuron and step."))
     if e.truth is not None:
         pictures.append(_picture(plot.confusion(e), "Confusion matrix", "Labels against decisions."))
-    return _page(f"Evaluation: {e.path.name}", facts, pictures, e.operations(), tables, None)
+    tiles, remark = _mistakes(e, dataset) if e.truth is not None else ([], "")
+    made = [
+        ("evaluated by", f"eventsim {summary_version}" if (summary_version := e.info.settings.get("eventsim")) else "an older eventsim"),
+        ("as in", provenance.evaluate_command(e) or "a Python program"),
+        ("file of", provenance.last_change(e.path)),
+        ("network's SHA-256", e.info.settings.get("network_sha256")),
+    ]
+    return _page(f"Evaluation: {e.path.name}", facts, pictures, e.operations(), costs, tables, made, command, tiles=tiles, remark=remark)
+
+
+def _mistakes(e: Evaluation, dataset: str | os.PathLike[str] | None) -> tuple[list[Tile], str]:
+    """Some images that the network got wrong, and a remark on them."""
+    from eventsim.mistakes import some_mistakes
+
+    wrong = int(e.wrong().sum())
+    if not wrong:
+        return [], "All images were answered rightly."
+    try:
+        found = some_mistakes(e, dataset)
+    except DatasetError as error:
+        if dataset is not None:
+            raise
+        return [], f"{wrong:,} of {len(e):,} images were answered wrongly. They cannot be shown: {error}."
+    tiles = []
+    for m in found:
+        when = "" if m.latency is None else f", decided at {m.latency:.2f}"
+        tiles.append(Tile(_png(m.pixels, _TILE), f"{m.number}: {m.truth}, answer {m.answer}{when}"))
+    return tiles, f"{len(found):,} of {wrong:,} images that were answered wrongly: number, label, answer, and when it was final (steps)."
 
 
 def _picture(figure: Figure, title: str, caption: str) -> Picture:
@@ -158,20 +260,19 @@ def _picture(figure: Figure, title: str, caption: str) -> Picture:
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]
     # Figures share a page: their ids must not meet.
-    mark = re.sub(r"\W+", "-", title.lower())
+    mark = re.sub(r"[^A-Za-z0-9]+", "-", title.lower()) + f"-{zlib.crc32(title.encode()):x}"
     svg = re.sub(r'(\bid="|xlink:href="#|url\(#)', rf"\g<1>{mark}-", svg)
     return Picture(title, svg, caption)
 
 
-def _image(run: Trace) -> str | None:
-    """The input as a data address, enlarged without smoothing by the page."""
+def _png(pixels: npt.NDArray[np.uint8], longest: int) -> str:
+    """An image as a data address, made smaller if it is large; the page enlarges without smoothing."""
     from PIL import Image
 
-    pixels = run.image
-    if pixels is None or pixels.shape[2] not in (1, 3):
-        return None
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    image.thumbnail((longest, longest))
     data = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(data, "PNG")
+    image.save(data, "PNG")
     return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()
 
 
@@ -189,26 +290,44 @@ def _page(
     facts: list[tuple[str, Any]],
     pictures: list[Picture],
     report: OperationReport,
-    tables: list[tuple[str, list[str], list[Any]]],
-    image: str | None,
+    costs: Costs,
+    tables: list[Table],
+    made: list[tuple[str, Any]],
+    command: str,
+    *,
+    image: str | None = None,
+    tiles: Sequence[Tile] = (),
+    remark: str = "",
 ) -> str:
     try:
         import jinja2
     except ImportError:
         raise RunError("a report needs Jinja2; install eventsim[plot]") from None
-    costs = Costs()
     report = report.mean()
     energy = {kind: value / 1e6 for kind, value in report.energy(costs).items()}
     head = ["projection", "spikes", "synaptic events", "additions", "SNN Toolbox", "NeuroBench ACs", "dense MACs", "events / MAC"]
-    operations = ("Operations" + ("" if report.runs == 1 else ", mean an image"), head, _operation_rows(report))
+    operations = Table("Operations" + ("" if report.runs == 1 else f", mean of {report.runs:,} images"), head, _operation_rows(report))
+    parts = report.energy_parts(costs)
+    names = list(parts["int8"])
+    rows = [(kind, *(f"{parts[kind][name] / 1e6:,.3f}" for name in names), f"{energy[kind]:,.3f}") for kind in KINDS]
+    shares = Table(
+        f"Energy by the table {costs.name} (µJ" + ("" if report.runs == 1 else ", mean of an image") + ")", ["", *names, "sum"], rows
+    )
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string(files("eventsim").joinpath("report.html.jinja").read_text(encoding="utf-8"))
-    return template.render(
+    page = template.render(
         title=title,
         facts=[(name, value) for name, value in facts if value is not None],
         pictures=pictures,
-        tables=[*tables, operations],
+        tables=[*tables, operations, *([shares] if costs.memory_read or costs.routing or costs.neuron_update else [])],
         energy=energy,
         costs=costs,
         image=image,
+        tiles=tiles,
+        remark=remark,
+        made=[(name, value) for name, value in made if value],
+        program=provenance.program(),
+        date=provenance.date(),
+        command=command,
     )
+    return _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", page)

@@ -220,8 +220,8 @@ class Run:
         return None if self.decision is None else self.label_of(self.decision)
 
     def label_of(self, neuron: int) -> str:
-        """Name of an output neuron."""
-        return self.info.labels[neuron] if self.info.labels else str(neuron)
+        """Name of an output neuron, its number where it has none (as of a data set with fewer classes than the network)."""
+        return self.info.labels[neuron] if neuron < len(self.info.labels) else str(neuron)
 
     @property
     def decision_latency(self) -> float | None:

@@ -12,6 +12,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterable
+from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -149,6 +150,7 @@ class TraceWriter:
             group.attrs["format"] = np.bytes_(FORMAT)
             group.attrs.create("version", VERSION, dtype="u4")
             group.attrs["run"] = np.bytes_(self.run_id)
+            group.attrs["made_by"] = np.bytes_(f"eventsim {metadata.version('eventsim')}")
             group.create_dataset("info", data=np.bytes_(json.dumps(dataclasses.asdict(run.info)).encode()))
             counts = run.counts
             for name in ("end_tick", "exited", "decision", "decision_tick"):
@@ -209,6 +211,8 @@ class Trace(Run):
     path : Path
     run_id : str
         Tells the run from any other; empty in traces of older versions.
+    made_by : str
+        Program and version; empty in traces of older versions.
 
     Raises
     ------
@@ -250,7 +254,7 @@ class Trace(Run):
             raise TraceError(f"{self.path}: a trace of version {version}; this eventsim reads versions 1 to {VERSION}")
         if group["info"].dtype.itemsize > _MAX_JSON or group["info"].dtype.kind != "S":
             raise TraceError(f"{self.path}: a damaged trace (its description is no text of reasonable size)")
-        self.run_id = bytes(group.attrs.get("run", b"")).decode()
+        self.run_id, self.made_by = (bytes(group.attrs.get(name, b"")).decode() for name in ("run", "made_by"))
         raw = json.loads(bytes(group["info"][()]).decode())
         info = read_info(raw)
         end_tick, decision, decision_tick = (int(group.attrs[name]) for name in ("end_tick", "decision", "decision_tick"))

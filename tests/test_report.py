@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -131,6 +133,132 @@ def test_many_spikes_become_a_density(files, monkeypatch):
     with es.Trace(files / "lenet.h5") as trace:
         axes = plot.raster(trace, ["fc5"]).axes[0]
         assert np.expm1(axes.images[0].get_array()).sum() == pytest.approx(len(trace.spikes("fc5").ticks))
+
+
+@pytest.mark.parametrize("resolution", [1, 100, 1000])
+@pytest.mark.parametrize("size", [7, 200, 201, 450])
+@pytest.mark.parametrize("dots", [True, False])
+def test_a_raster_shows_every_spike_in_its_place_and_none_on_the_frame(monkeypatch, size, resolution, dots):
+    """Neurons that fire at every step's end: the first, the last, and all between; as dots, and as bins of whole ticks and neurons."""
+    net = es.Network()
+    net.driven("d", size, 5)
+    result = es.run(net, {"d": np.full(size, 5)}, steps=3, resolution=resolution)
+    monkeypatch.setattr(plot, "_DOTS", 10**6 if dots else 1)
+    axes = plot.raster(result, stop=3).axes[0]
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    assert left < 0
+    assert right > 3
+    assert bottom < -0.5
+    assert top > size - 0.5
+    if dots:
+        assert sorted(zip(*axes.lines[0].get_data(), strict=True)) == [(t, n) for t in (1, 2, 3) for n in range(size)]
+        return
+    picture = axes.images[0]
+    density, (x0, x1, y0, y1) = np.expm1(picture.get_array()), picture.get_extent()
+    lines, columns = density.shape
+    across, up = (x1 - x0) / columns, (y1 - y0) / lines
+    assert across * resolution == pytest.approx(round(across * resolution))
+    assert up == round(up)
+    expected = np.zeros_like(density)
+    for step in (1, 2, 3):
+        # A bin holds the ticks after its left edge up to its right one.
+        column = int(np.ceil((step - x0) / across - 1e-9)) - 1
+        for neuron in range(size):
+            expected[int((neuron - y0) // up), column] += 1
+    assert np.allclose(density, expected)
+
+
+def test_rasters_that_hold_nothing_or_too_much_are_refused():
+    net = es.Network()
+    for i in range(51):
+        net.driven(f"d{i}", 1, 5)
+    result = es.run(net, {f"d{i}": [5] for i in range(51)}, steps=3)
+    with pytest.raises(es.RunError, match="50 populations"):
+        plot.raster(result)
+    assert len(plot.raster(result, ["d3", "d4"]).axes) == 2
+    with pytest.raises(es.RunError, match="from 2 to 2 steps"):
+        plot.raster(result, ["d3"], 2, 2)
+    nothing = es.Network()
+    nothing.readout("out", 1)
+    with pytest.raises(es.RunError, match="no population fires"):
+        plot.raster(es.run(nothing, steps=1))
+
+
+NASTY = [
+    r"$\frac{a$",
+    r"$\frac{a$ and $b$",
+    r"\$\undefined$",
+    "_hidden",
+    "</text><script>alert(1)</script>",
+    "{{ 7 * 7 }} {% raise %}",
+    "\x1b[31m\x07\x00",
+    "\ud800 lone",
+    "& < > \" '",
+    "x" * 900,
+    "two\nlines",
+    "猫 ☃ 🐈",
+]
+
+
+def nasty_files(folder):
+    """A trace and an evaluation of which every name comes from somebody else."""
+    net, data = small_network(classes=len(NASTY)), small_data(40, classes=len(NASTY))
+    es.run(net, data[0], steps=6, trace=folder / "run.h5", about={"input": NASTY[0], "network": NASTY[4], "truth": 1})
+    es.evaluate(net, data, folder / "eval.h5", workers=1).close()
+    for path, group in ((folder / "run.h5", "eventsim"), (folder / "eval.h5", "/")):
+        with h5py.File(path, "r+") as file:
+            info = json.loads(bytes(file[group]["info"][()]))
+            renamed = {"a": NASTY[0], "b": NASTY[4]}
+            for p in info["populations"]:
+                p["name"] = renamed.get(p["name"], p["name"])
+            for p in info["projections"]:
+                p["name"], p["source"], p["target"] = (
+                    NASTY[1] + p["name"],
+                    renamed.get(p["source"], p["source"]),
+                    renamed.get(p["target"], p["target"]),
+                )
+            for e in info["encoders"]:
+                e["population"] = renamed[e["population"]]
+            info["labels"] = NASTY
+            if path.name == "eval.h5":
+                info["settings"] |= {"dataset": NASTY[4], "split": NASTY[6], "network": NASTY[5]}
+            else:
+                info["settings"]["recorded"] = []
+                del file["spikes/b"]  # a name of a group cannot be anything
+                file["spikes"].move("a", NASTY[0])
+            del file[group]["info"]
+            file[group].create_dataset("info", data=np.bytes_(json.dumps(info).encode()))
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_names_from_files_are_text_everywhere(tmp_path):
+    """No mathematics, no markup, no template, no letters that are none: each label is drawn, and the page has no script."""
+    nasty_files(tmp_path)
+    for name in ("run", "eval"):
+        done = CliRunner().invoke(
+            main, ["report", str(tmp_path / f"{name}.h5"), "-o", str(tmp_path / f"{name}.html")], catch_exceptions=False
+        )
+        assert done.exit_code == 0, done.stderr
+        text = (tmp_path / f"{name}.html").read_text(encoding="utf-8")
+        reader = Reader()
+        reader.feed(text)
+        assert "script" not in reader.tags
+        shown = "".join(reader.text)
+        assert r"$\frac{a$" in shown
+        assert r"$\frac{a$ and $b$" in shown
+        assert "\x1b" not in text
+        assert "\x07" not in text
+        for svg in re.findall(r"<svg.*?</svg>", text, re.DOTALL):
+            ET.fromstring(svg)  # well-formed by itself
+    with es.Evaluation(tmp_path / "eval.h5") as e:
+        axes = plot.confusion(e).axes[0]
+        labels = [t.get_text() for t in axes.get_xticklabels()]
+        assert len(labels) == len(NASTY)
+        assert max(map(len, labels)) <= 45
+    with es.Trace(tmp_path / "run.h5") as trace:
+        legend = [t.get_text() for t in plot.readout(trace, top=len(NASTY)).axes[0].get_legend().get_texts()]
+        # Every label is in the legend, and the decision.
+        assert len(legend) == len(NASTY) + 1
 
 
 def test_figures_are_written_as_png_and_svg(files, tmp_path):

@@ -1,0 +1,104 @@
+"""How a file was made: versions, dates and commands, for reports. Reproducible where ``SOURCE_DATE_EPOCH`` is set."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eventsim.errors import RunError
+from eventsim.evaluation import Evaluation
+from eventsim.job import DEFAULT_RESOLUTION
+from eventsim.result import Run, RunInfo
+
+
+def date() -> str:
+    """The date and time (UTC) of what is made now: that of ``SOURCE_DATE_EPOCH`` (seconds since 1970) where it is set.
+
+    Raises
+    ------
+    RunError
+        ``SOURCE_DATE_EPOCH`` is no such number.
+    """
+    epoch = _epoch()
+    return _text(datetime.now(UTC).timestamp() if epoch is None else epoch)
+
+
+def last_change(path: str | os.PathLike[str]) -> str:
+    """The date and time (UTC) of a file's last change, at most ``SOURCE_DATE_EPOCH`` where that is set.
+
+    Raises
+    ------
+    RunError
+        ``SOURCE_DATE_EPOCH`` is no number of seconds.
+    """
+    changed, epoch = Path(path).stat().st_mtime, _epoch()
+    return _text(changed if epoch is None else min(changed, epoch))
+
+
+def program() -> str:
+    """This program and its version."""
+    return f"eventsim {version('eventsim')}"
+
+
+def run_command(run: Run) -> str | None:
+    """The command that makes such a run again; None if the run does not name its network and input (it was made from Python)."""
+    settings = run.info.settings
+    network, source = settings.get("network"), settings.get("input")
+    if not isinstance(network, str) or not isinstance(source, str):
+        return None
+    command = ["eventsim", "run", network, "--input", source, *_settings(run.info)]
+    if settings.get("encoding", "current") != "current":
+        command += ["--encoding", str(settings["encoding"]), "--seed", str(settings.get("seed", 0))]
+    return shlex.join(command)
+
+
+def evaluate_command(evaluation: Evaluation) -> str | None:
+    """The command that makes such an evaluation again; None if its images were chosen from Python or its network has no file."""
+    settings = evaluation.info.settings
+    network, total = settings.get("network"), settings.get("dataset_images")
+    if not isinstance(network, str) or not isinstance(total, int):
+        return None
+    n = len(evaluation)
+    if n > total or not np.array_equal(evaluation.image, spread(n, total)):
+        return None
+    command = ["eventsim", "evaluate", network, "--dataset", str(settings.get("dataset")), "--split", str(settings.get("split"))]
+    command += ["--images", str(n)] if n < total else []
+    command += _settings(evaluation.info)
+    if not settings.get("trade_off") and evaluation.info.exit_rule is None:
+        command.append("--no-trade-off")
+    return shlex.join(command)
+
+
+def spread(count: int, total: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Numbers of ``count`` images spread evenly over ``total``: int64 (at most total,)."""
+    return np.linspace(0, total - 1, min(count, total)).astype(np.int64)
+
+
+def _settings(info: RunInfo) -> list[str]:
+    options = ["--steps", str(info.steps)]
+    if info.resolution == 1:
+        options.append("--clocked")
+    elif info.resolution != DEFAULT_RESOLUTION:
+        options += ["--resolution", str(info.resolution)]
+    if info.exit_rule is not None:
+        options += [f"--exit-{info.exit_rule['kind']}", str(info.exit_rule["threshold"])]
+    return options
+
+
+def _epoch() -> int | None:
+    given = os.environ.get("SOURCE_DATE_EPOCH")
+    if not given:
+        return None
+    if not given.isascii() or not given.isdigit() or len(given) > 11:
+        raise RunError(f"SOURCE_DATE_EPOCH must be a number of seconds since 1970, found {given!r}")
+    return int(given)
+
+
+def _text(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
