@@ -86,12 +86,14 @@ class Runner:
         except InputError as error:
             outcome.error = str(error)
             return outcome
+        # Options that are off are not worth a word.
+        kept = {name: True for name in ("invert", "crop") if getattr(self.settings, name)}
         try:
             result = self.simulator.run(
                 poisson_rates(values, self.network) if poisson else values,
                 trace=trace,
                 progress=progress,
-                about={"network": str(self.settings.network), "input": about, "encoding": self.settings.encoding},
+                about={"network": str(self.settings.network), "input": about, "encoding": self.settings.encoding, **kept},
                 **self.settings.run,
             )
         except InputError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -47,14 +48,25 @@ def program() -> str:
 
 
 def run_command(run: Run) -> str | None:
-    """The command that makes such a run again; None if the run does not name its network and input (it was made from Python)."""
+    """The command that makes such a run again; None if there is none: it was made from Python, or its input is one of a batch."""
     settings = run.info.settings
     network, source = settings.get("network"), settings.get("input")
-    if not isinstance(network, str) or not isinstance(source, str):
+    if not isinstance(network, str) or "encoding" not in settings:
         return None
-    command = ["eventsim", "run", network, "--input", source, *_settings(run.info)]
-    if settings.get("encoding", "current") != "current":
-        command += ["--encoding", str(settings["encoding"]), "--seed", str(settings.get("seed", 0))]
+    if isinstance(source, str):
+        if re.search(r"\[[0-9]+\]$", source):
+            return None
+        source = [source]
+    elif source is None or isinstance(source, dict):
+        source = [f"{population}={file}" for population, file in (source or {}).items()]
+    else:
+        return None
+    command = ["eventsim", "run", network, *(part for name in source for part in ("--input", name)), *_settings(run.info)]
+    command += [f"--{name}" for name in ("invert", "crop") if settings.get(name)]
+    if settings["encoding"] != "current":
+        command += ["--encoding", str(settings["encoding"])]
+    if settings.get("seed"):
+        command += ["--seed", str(settings["seed"])]
     return shlex.join(command)
 
 

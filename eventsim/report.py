@@ -161,7 +161,7 @@ def run_page(run: Trace, name: str, costs: Costs, command: str) -> str:
     ]
     made = [
         ("run by", run.made_by or "an older eventsim"),
-        ("as in", provenance.run_command(run) or "a Python program"),
+        ("as in", provenance.run_command(run) or "no single command: from Python, or one of several"),
         ("file of", provenance.last_change(run.path)),
         ("engine", run.info.settings.get("engine")),
         ("network's SHA-256", run.info.settings.get("network_sha256")),
@@ -223,7 +223,7 @@ def evaluation_page(evaluation: Evaluation, costs: Costs, command: str, dataset:
     tiles, remark = _mistakes(e, dataset) if e.truth is not None else ([], "")
     made = [
         ("evaluated by", f"eventsim {summary_version}" if (summary_version := e.info.settings.get("eventsim")) else "an older eventsim"),
-        ("as in", provenance.evaluate_command(e) or "a Python program"),
+        ("as in", provenance.evaluate_command(e) or "no single command: from Python, or one of several"),
         ("file of", provenance.last_change(e.path)),
         ("network's SHA-256", e.info.settings.get("network_sha256")),
     ]

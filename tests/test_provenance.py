@@ -53,6 +53,7 @@ RUNS = [
     ["--resolution", "7", "--exit-margin", "9"],
     ["--exit-potential", "30", "--steps", "9"],
     ["--encoding", "poisson", "--seed", "5"],
+    ["--invert", "--crop"],
 ]
 
 
@@ -68,6 +69,22 @@ def test_the_command_of_a_run_makes_it_again(photos, options):
             assert again.info.settings | {"wall_seconds": 0} == first.info.settings | {"wall_seconds": 0}
             assert np.array_equal(again.readout, first.readout)
             assert all(np.array_equal(x, y) for x, y in zip(again.spikes("b"), first.spikes("b"), strict=True))
+
+
+def test_the_command_of_a_run_by_population(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    net = es.Network()
+    net.source("s", 2, "poisson", rate=0.5)
+    net.driven("d", 2, 5)
+    es.save(net, "net.h5")
+    np.save("d.npy", np.array([3, 4]))
+    call("run", "net.h5", "--input", "d=d.npy", "--seed", "3", "--steps", "5", "--trace", "run.h5")
+    with es.Trace("run.h5") as first:
+        assert provenance.run_command(first) == "eventsim run net.h5 --input d=d.npy --steps 5 --seed 3"
+        call(*shlex.split(provenance.run_command(first))[1:], "--trace", "again.h5")
+        with es.Trace("again.h5") as again:
+            assert np.array_equal(again.counts.spikes, first.counts.spikes)
+    assert first.total_spikes
 
 
 EVALUATIONS = [
@@ -90,12 +107,18 @@ def test_the_command_of_an_evaluation_makes_it_again(photos, options):
             assert again.info == e.info
 
 
-def test_what_no_command_makes_has_none(tmp_path):
+def test_what_no_command_makes_has_none(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     net, data = small_network(), small_data(10)
     es.save(net, tmp_path / "net.h5")
     es.run(net, data[0], steps=2, trace=tmp_path / "run.h5")
     with es.Trace(tmp_path / "run.h5") as trace:
         assert provenance.run_command(trace) is None
+    np.save("batch.npy", data.arrays()[0][:2])
+    call("run", "net.h5", "--input", "batch.npy", "--trace", "runs")
+    for path in (tmp_path / "runs").iterdir():
+        with es.Trace(path) as trace:
+            assert provenance.run_command(trace) is None
     for network, images in ((net, None), (tmp_path / "net.h5", [1, 2, 3]), (tmp_path / "net.h5", range(5)), (tmp_path / "net.h5", [0, 0])):
         with es.evaluate(network, data, tmp_path / "e.h5", images=images, workers=1) as e:
             assert provenance.evaluate_command(e) is None
