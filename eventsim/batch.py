@@ -74,7 +74,8 @@ class Runner:
 
     def run(self, source: Source, trace: Path | None, progress: Callable[[int], None] | None = None) -> Outcome:
         """Run one input; an input that cannot be read or run becomes the outcome's error."""
-        outcome, poisson = Outcome(str(source), trace), self.settings.encoding == "poisson"
+        name = str(source) if isinstance(source, Item) else " ".join("=".join(pair) for pair in source.items()) or "no input"
+        outcome, poisson = Outcome(name, trace), self.settings.encoding == "poisson"
         values: Any = None
         about: Any = None
         try:

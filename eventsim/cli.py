@@ -19,6 +19,7 @@ from eventsim.cli_evaluate import evaluate
 from eventsim.cli_report import report
 from eventsim.cli_study import study
 from eventsim.errors import EventsimError
+from eventsim.job import DEFAULT_MAX_SPIKES
 from eventsim.printable import printable
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 _COMPILE_NOTICE_AFTER = 1.0
 _PROGRESS_AFTER = 1.0
+# Exit code of a run that stopped at its limit of spikes.
+STOPPED = 3
 
 
 class _Group(click.Group):
@@ -88,6 +91,12 @@ main.add_command(study)
 )
 @click.option("--exit-margin", type=int, help="Stop once the best readout potential leads by this much.")
 @click.option("--exit-potential", type=int, help="Stop once a readout potential is at least this.")
+@click.option(
+    "--max-spikes",
+    type=click.IntRange(0),
+    default=DEFAULT_MAX_SPIKES,
+    help=f"Stop a run once its neurons have made more spikes; what it did until then counts. Default: {DEFAULT_MAX_SPIKES:,}.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of random input (Poisson).")
 @click.option(
     "--threads",
@@ -112,6 +121,7 @@ def run(
     record: str,
     exit_margin: int | None,
     exit_potential: int | None,
+    max_spikes: int,
     seed: int,
     threads: int,
     as_json: bool,
@@ -122,11 +132,15 @@ def run(
     Examples:
       eventsim run networks/lenet-mnist.h5 --input digit.png
       eventsim run net.h5 --input images/ --clocked --no-trace --json
+
+    The exit code is 0 where every input was run to its end, 1 after an error, and 3 where a run stopped at --max-spikes.
     """
     if clocked and resolution not in (None, 1):
         raise click.UsageError("--clocked means --resolution 1; give one of them")
     if trace is not None and no_trace:
         raise click.UsageError("give --trace or --no-trace, not both")
+    if no_trace and record not in ("all", "none"):
+        raise click.UsageError("--record chooses what the trace holds, and --no-trace writes none; give one of them")
     from eventsim.batch import Runner, Settings, run_in_processes
     from eventsim.inputs import find_inputs
     from eventsim.job import default_steps
@@ -139,13 +153,16 @@ def run(
     if steps is None:
         steps = default_steps(runner.network)
     ticks_per_step = 1 if clocked else eventsim.DEFAULT_RESOLUTION if resolution is None else resolution
+    # Without a trace nobody could read the spikes.
+    wanted = "none" if no_trace else record
     settings.run.update(
         steps=steps,
         resolution=ticks_per_step,
         engine=engine,
-        record=record if record in ("all", "none") else [name.strip() for name in record.split(",")],
+        record=wanted if wanted in ("all", "none") else [name.strip() for name in wanted.split(",")],
         exit_margin=exit_margin,
         exit_potential=exit_potential,
+        max_spikes=max_spikes,
         seed=seed,
         threads=1 if several else threads,
     )
@@ -162,7 +179,7 @@ def run(
         with notice_if_slow(_COMPILE_NOTICE_AFTER, _say_compiling):
             runner.simulator.compile(engine)  # type: ignore[arg-type]
     jobs = [(item, folder / f"{item.file_name}.h5" if folder else None if no_trace else trace or Path("run.h5")) for item in inputs]
-    failures = 0
+    failures, stopped = 0, False
     if several and threads > 1:
         outcomes = run_in_processes(settings, jobs, threads)
     else:
@@ -184,6 +201,9 @@ def run(
             click.echo(f"eventsim: error: {printable(outcome.error)}", err=True)
             continue
         summary = outcome.summary
+        if summary["stopped"] is not None:
+            stopped = True
+            click.echo(f"eventsim: stopped: {printable(outcome.path)}: {_limit_reached(summary)}", err=True)
         if as_json:
             click.echo(json.dumps(summary, indent=None if several else 2))
         elif several:
@@ -195,6 +215,13 @@ def run(
             _print_result(outcome.result, summary)
     if failures:
         raise eventsim.InputError(f"{failures} of {len(jobs)} inputs could not be run")
+    if stopped:
+        click.get_current_context().exit(STOPPED)
+
+
+def _limit_reached(summary: dict[str, Any]) -> str:
+    reached = f"more than {summary['max_spikes']:,} spikes by {summary['duration_steps']:.3f} of {summary['steps']} steps"
+    return f"{reached}; what is shown and written ends there (--max-spikes sets the limit)"
 
 
 def _by_population(network: eventsim.Network, sources: tuple[str, ...]) -> dict[str, str] | None:

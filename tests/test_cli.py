@@ -269,3 +269,63 @@ def test_dark_on_light_is_inverted_if_asked(cli):
     outcome = cli("run", LENET, "-i", "paper.png", "--invert", "--clocked", "--json", "--no-trace")
     assert json.loads(outcome.stdout)["label"] == "7"
     assert "paper.png: inverted" in outcome.stderr
+
+
+@pytest.fixture
+def runaway(tmp_path):
+    """Two neurons that excite each other without end: a spike each from step 1 on, two more a step; the readout sees the second one's."""
+    net = es.Network()
+    net.image_input((1, 1, 1))
+    net.driven("in", 1, 1, encoder=es.Dense([[1]]))
+    net.spiking("loop", 2, 1)
+    net.readout("out", 1)
+    net.connect("in", "loop", [[1, 1]])
+    net.connect("loop", "loop", [[0, 1], [1, 0]], delay=1)
+    net.connect("loop", "out", [[0], [1]])
+    es.save(net, tmp_path / "runaway.h5")
+    (tmp_path / "in").mkdir()
+    for value in (0, 1):
+        np.save(tmp_path / "in" / f"{value}.npy", np.full((1, 1, 1), value, np.uint8))
+    return tmp_path / "runaway.h5"
+
+
+def test_a_run_away_network_stops_at_its_limit(cli, runaway):
+    settings = ["--steps", "1000", "--clocked", "--max-spikes", "20"]
+    outcome = cli("run", runaway, "-i", "in/1.npy", *settings)
+    assert outcome.exit_code == 3
+    (line,) = outcome.stderr.splitlines()
+    for word in ("stopped", "in/1.npy", "more than 20 spikes", "of 1000 steps", "--max-spikes"):
+        assert word in line
+    assert "stopped at" in outcome.stdout
+    with es.Trace("run.h5") as trace:
+        assert trace.stopped == "max_spikes"
+        assert 20 < trace.total_spikes <= 23
+        assert len(trace.spikes("loop").ticks) == trace.spikes_per_population()["loop"]
+        assert trace.duration < 20
+    outcome = cli("run", runaway, "-i", "in/1.npy", "--no-trace", "--json", *settings)
+    assert outcome.exit_code == 3
+    assert json.loads(outcome.stdout)["stopped"] == "max_spikes"
+
+
+def test_in_a_folder_the_others_go_on(cli, runaway):
+    outcome = cli("run", runaway, "-i", "in", "--steps", "50", "--clocked", "--max-spikes", "20", "--json")
+    assert outcome.exit_code == 3
+    assert [json.loads(line)["stopped"] for line in outcome.stdout.splitlines()] == [None, "max_spikes"]
+    assert len(outcome.stderr.splitlines()) == 1
+    Path("in/2.npy").write_bytes(b"")
+    assert cli("run", runaway, "-i", "in", "--steps", "50", "--clocked", "--max-spikes", "20").exit_code == 1
+    assert cli("run", runaway, "-i", "in/1.npy", "--steps", "50", "--clocked").exit_code == 0
+    assert cli("run", runaway, "-i", "in/1.npy", "--max-spikes", "-1").exit_code == 2
+
+
+@pytest.mark.parametrize("engine", ["queue", "layered", "reference"])
+def test_without_a_trace_no_spikes_are_kept(cli, runaway, monkeypatch, engine):
+    net = es.load(runaway)
+    net.projections = [p for p in net.projections if p.delay == 0]
+    es.save(net, "forward.h5")
+    kept = []
+    monkeypatch.setattr("eventsim.result.MemoryRecorder.record", lambda self, *spikes: kept.append(spikes))
+    outcome = cli("run", "forward.h5", "-i", "in/1.npy", "--steps", "5", "--no-trace", "--json", "--engine", engine)
+    assert json.loads(outcome.stdout)["spikes"] == 15
+    assert kept == []
+    assert cli("run", "forward.h5", "-i", "in/1.npy", "--no-trace", "--record", "loop").exit_code == 2

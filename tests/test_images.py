@@ -142,7 +142,7 @@ def test_greys_of_other_widths_keep_the_picture(tmp_path, values, expected, word
         (ramp(-1, 1, np.float32), "greys -1..1"),
         (ramp(0, 256, np.float32), "greys 0..256"),
         (ramp(0, 1, np.float32) * np.float32("nan"), "not finite"),
-        (ramp(0, 1, np.float32) * np.float32("inf"), "not finite"),
+        (ramp(0, 1, np.float32) + np.float32("inf"), "not finite"),
         (ramp(-1, 100, np.int32), "greys -1..100"),
         (ramp(0, 65536, np.int32), "greys 0..65536"),
     ],
