@@ -507,8 +507,9 @@ def _check_name(name: str) -> None:
 
 
 def ticks(period: float, resolution: int) -> int:
-    """A delay or refractory period of so many steps in ticks: ``floor(period * R + 1/2)``."""
-    return int(np.floor(period * resolution + 0.5))
+    """A delay or refractory period of so many steps in ticks: ``floor(period * R + 1/2)`` of the number that ``period`` is, exactly."""
+    numerator, denominator = float(period).as_integer_ratio()
+    return (2 * numerator * resolution + denominator) // (2 * denominator)
 
 
 def zero_delay_order(network: Network, resolution: int) -> list[str]:

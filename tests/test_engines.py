@@ -15,7 +15,7 @@ from eventsim.compile import compile_tables
 from eventsim.engines import layered, queue, reference
 from eventsim.errors import InputError, NetworkError, PotentialOverflow, RunError
 from eventsim.job import MAX_TICKS, Counts, ExitRule, prepare
-from eventsim.network import Network, feed_forward_order
+from eventsim.network import Network, feed_forward_order, ticks
 from eventsim.simulate import Simulator
 from eventsim.tables import Conv2d, Dense, Sparse
 
@@ -463,6 +463,23 @@ def test_delay_in_ticks(engine, delay, resolution, ticks, from_neuron):
     _, spikes = engine(net, {"src": ([1], [0])}, steps=4, resolution=resolution)
     assert spikes.of("a") == [(resolution, 0, 1)]
     assert spikes.of("b") == [(resolution + ticks, 0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("period", "resolution", "expected"),
+    [
+        (0.5, 1, 1),
+        (0.49999999999999994, 1, 0),  # 0.49999999999999994 + 0.5 is 1 in float64
+        (np.nextafter(0.5, 1), 1, 1),
+        (4503599627370497.0, 1, 4503599627370497),
+        (2**49 + 0.5, 2, 2**50 + 1),
+        (0.1, 2**50, 112589990684262),  # 0.1 is a bit more than that: ...262.40625
+        (1e300, 2**50, int(1e300) * 2**50),
+        (0, 7, 0),
+    ],
+)
+def test_periods_are_rounded_exactly(period, resolution, expected):
+    assert ticks(period, resolution) == expected
 
 
 def test_zero_delay_cycle_is_an_error():
