@@ -357,3 +357,41 @@ def test_bias_per_channel_and_per_neuron():
     net.bias("b", [1, 2, 3, 4])
     assert net.projections[0].table.weights.tolist() == [[5, -5, 5, -5]]
     assert net.projections[1].table.weights.tolist() == [[1, 2, 3, 4]]
+
+
+@pytest.mark.parametrize(
+    ("weights", "magnitude"),
+    [
+        ([[-2, 2], [2, -2]], 2),
+        ([[2, -2], [-2, -2]], 2),
+        ([[-128, -128], [-128, -128]], 128),
+        ([[1, 0], [-1, 1]], None),
+        ([[0, 1], [1, -1]], None),
+        ([[0, 0], [0, 0]], None),
+        ([[-1, 1], [1, -2]], None),
+        ([[-(2**31) + 1, 2**31 - 1]] * 2, 2**31 - 1),
+    ],
+)
+def test_what_is_binary(weights, magnitude):
+    """Two values of one magnitude, in whatever order they come; a zero is a third."""
+    array = np.array(weights)
+    assert Dense(array).magnitude == magnitude
+    assert Conv2d(array.reshape(1, 1, 2, 2)).magnitude == magnitude
+    assert Sparse([0, 2, 4], [0, 1, 0, 1], array.ravel(), 2).magnitude == magnitude
+
+
+def test_toolbox_fan_out_by_hand():
+    def along(size, kernel, **settings):
+        table = Conv2d(np.ones((kernel, 1, 1, 1), int), **settings)
+        source = (size, 1, 1)
+        return table.toolbox_fan_out(source, table.output_shape(source)).tolist()
+
+    # Stride 1: the whole kernel for every neuron, at the border, and where a pool before or after the convolution drops it.
+    assert along(4, 3) == along(4, 3, padding=(1, 0, 1, 0)) == [3] * 4
+    assert along(5, 2, pool_before=(2, 1)) == along(5, 2, pool_after=(3, 1)) == [2] * 5
+    # Stride 2, kernel 3, padding 1: outputs 0..2 begin at -1, 1, 3; a position reaches the one at or before it, and the one before if near.
+    assert along(5, 3, stride=(2, 1), padding=(1, 0, 1, 0)) == [1, 2, 1, 2, 1]
+    # Kernel 5, no padding, outputs begin at 0, 2, 4: the second half of the kernel counts only if there is an output.
+    assert along(9, 5, stride=(2, 1)) == [1, 1, 2, 2, 3, 2, 3, 2, 2]
+    # The third output is cropped by the pool: what reached it counts once all the same.
+    assert along(9, 5, stride=(2, 1), pool_after=(2, 1)) == [1, 1, 2, 2, 3, 2, 2, 1, 1]
