@@ -89,7 +89,9 @@ def _append(file: h5py.File, column: str, values: npt.NDArray[Any]) -> None:
         # Chunks of about 64 KiB, whatever an image's row holds.
         rows = max(1, 2**16 // max(1, int(np.prod(rest)) * values.dtype.itemsize))
         chunks = (rows, *(max(1, n) for n in rest))
-        file.create_dataset(column, (0, *rest), values.dtype, maxshape=(None, *rest), chunks=chunks, compression="gzip", shuffle=True)
+        # A chunk has at least one of everything, and nothing that is smaller may be of fixed size (a network without projections).
+        most = (None, *(n or None for n in rest))
+        file.create_dataset(column, (0, *rest), values.dtype, maxshape=most, chunks=chunks, compression="gzip", shuffle=True)
     dataset = file[column]
     n = len(dataset)
     dataset.resize(n + len(values), axis=0)
@@ -482,9 +484,12 @@ class Evaluation:
         """The paper's normalised #OPS: sum over layers of firing rate x the next layer's operations, over the operations of the ANN.
 
         Both sums go over the projections, without the first layer, whose input is analogue in both networks (Lu & Sengupta 2020).
+        Zero if there are no others.
         """
         rates = self.firing_rates()
         layers = [p for p in self.info.projections if not p.bias and p.macs]
+        if not layers:
+            return 0.0
         return sum(rates[p.source] * p.macs for p in layers) / sum(p.macs for p in layers)
 
     def operations(self) -> OperationReport:

@@ -268,6 +268,8 @@ def latency_histogram(evaluation: Evaluation) -> Figure:
     figure, axes = _single()
     latency = evaluation.decision_latency()
     made = ~np.isnan(latency)
+    if not made.any():
+        raise RunError("no image has a decision, so there is no latency")
     steps = evaluation.info.steps
     # In a clocked run a decision falls on a whole step.
     edges = np.arange(steps + 1) + 0.5 if evaluation.info.resolution == 1 else np.linspace(0, steps, min(100, 8 * steps) + 1)
@@ -303,6 +305,8 @@ def trade_off(evaluations: Mapping[str, Evaluation] | Evaluation, points: Iterab
     panels: Any = figure.subplots(1, 2, sharey=True)
     named = _named(evaluations)
     curves = {kind if len(named) == 1 else f"{name}, {kind}": e.trade_off(kind) for name, e in named.items() for kind in e.exit_kinds}
+    if not curves:
+        raise RunError("no trade-off was kept; evaluate without an exit rule, with the trade-off")
     # What the field looks at is the last few points of accuracy.
     whole = min(float(curve.accuracy[-1]) for curve in curves.values())
     low, high = max(0.0, whole - 0.12), min(1.0, whole + 0.02) + 0.002

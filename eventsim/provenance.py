@@ -14,7 +14,7 @@ import numpy as np
 
 from eventsim.errors import RunError
 from eventsim.evaluation import Evaluation
-from eventsim.job import DEFAULT_RESOLUTION
+from eventsim.job import DEFAULT_MAX_SPIKES, DEFAULT_RESOLUTION
 from eventsim.result import Run, RunInfo
 
 
@@ -65,8 +65,9 @@ def run_command(run: Run) -> str | None:
     command += [f"--{name}" for name in ("invert", "crop") if settings.get(name)]
     if settings["encoding"] != "current":
         command += ["--encoding", str(settings["encoding"])]
-    if settings.get("seed"):
-        command += ["--seed", str(settings["seed"])]
+    for name, usual in (("seed", 0), ("max_spikes", DEFAULT_MAX_SPIKES)):
+        if settings.get(name, usual) != usual:
+            command += [f"--{name.replace('_', '-')}", str(settings[name])]
     return shlex.join(command)
 
 

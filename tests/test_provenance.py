@@ -53,7 +53,7 @@ RUNS = [
     ["--resolution", "7", "--exit-margin", "9"],
     ["--exit-potential", "30", "--steps", "9"],
     ["--encoding", "poisson", "--seed", "5"],
-    ["--invert", "--crop"],
+    ["--invert", "--crop", "--max-spikes", "5000"],
 ]
 
 

@@ -168,6 +168,23 @@ def test_a_raster_shows_every_spike_in_its_place_and_none_on_the_frame(monkeypat
     assert np.allclose(density, expected)
 
 
+def test_an_evaluation_without_spikes_decisions_or_trade_off_is_reported(tmp_path):
+    """Nothing projects to the readout: all that is not there is left out of the page, and figures of it are refused."""
+    net = es.Network()
+    net.image_input((6, 6, 1))
+    net.driven("a", (6, 6, 1), 300, encoder=es.Conv2d(np.ones((1, 1, 1, 1), int)))
+    net.readout("out", 4)
+    e = es.evaluate(net, small_data(5), tmp_path / "e.h5", workers=1, trade_off=False)
+    assert e.normalised_operations() == 0
+    assert e.summary()["undecided"] == 5
+    for figure, words in ((plot.trade_off, "no trade-off"), (plot.latency_histogram, "no image has a decision")):
+        with pytest.raises(es.RunError, match=words):
+            figure(e)
+    done = CliRunner().invoke(main, ["report", str(tmp_path / "e.h5"), "-o", str(tmp_path / "e.html")], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "5 images: no spike reached the readout" in read(tmp_path / "e.html")[1]
+
+
 def test_rasters_that_hold_nothing_or_too_much_are_refused():
     net = es.Network()
     for i in range(51):
