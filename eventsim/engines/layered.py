@@ -552,8 +552,10 @@ class _Run:
                 self.driven[name] = _Driven(job, name, layouts.driven[name], counts[0])
             elif name in self.compiled:
                 self.layers[name] = _Layer(job, name, self.compiled[name], counts, self.operations)
+        sizes = [math.prod(p.shape) for p in network.populations.values() if isinstance(p, (Driven, Spiking))]
+        self.neurons = sum(sizes)
         # Spikes of a population in a window: more than all of its neurons make in a tick.
-        self.most = max(_CROWD, 4 * max(math.prod(p.shape) for p in network.populations.values()))
+        self.most = max([_CROWD, *(4 * size for size in sizes)])
         # Whether some populations may run from rasters.
         self.clocked = any(layer.summing is not None for layer in self.layers.values())
         self._scratch: list[Workspace] = []
@@ -626,7 +628,8 @@ class _Run:
         step = until // self.job.resolution
         self._before += int(self.spikes[:, 0, self._begun : step].sum())
         self._begun = step
-        return self._before + int(self.spikes[:, 0, step : step + 1].sum())
+        part = int(self.spikes[:, 0, step].sum()) if until % self.job.resolution else 0
+        return self._before + part
 
     def population(self, name: str, since: int, until: int, trains: Mapping[str, Spikes], scratch: Workspace) -> Spikes:
         """Run one of them, given the spikes of those that it reads; returns its own.
@@ -743,7 +746,7 @@ def run(job: Job, layouts: Layouts, recorder: Recorder, progress: Callable[[int]
     alone, length, last = len(ends) == 2, _window_length(state), job.end
     while True:
         try:
-            end = _run_alone(state, once, length, last) if alone else _run_threads(state, once, threads, ends)
+            end, stopped = _run_alone(state, once, length, last) if alone else _run_threads(state, once, threads, ends)
             break
         except _Overflow:
             return _run_elsewhere(job, once)
@@ -755,7 +758,7 @@ def run(job: Job, layouts: Layouts, recorder: Recorder, progress: Callable[[int]
         alone = True
         state.begin(job)
         once.again()
-    counts = _counts(job, state, end)
+    counts = _counts(job, state, end, stopped)
     layouts.end(state)
     return counts
 
@@ -848,8 +851,8 @@ def _record(recorder: Recorder, network: Network, name: str, spikes: Spikes) -> 
         recorder.record(name, train.tick, train.neuron, signs)
 
 
-def _run_alone(state: _Run, once: _Once, length: int, last: int) -> int:
-    """Window by window to the end of tick ``last``; returns the last tick.
+def _run_alone(state: _Run, once: _Once, length: int, last: int) -> tuple[int, bool]:
+    """Window by window to the end of tick ``last``; returns the last tick, and whether there were too many spikes by then.
 
     Raises
     ------
@@ -858,7 +861,7 @@ def _run_alone(state: _Run, once: _Once, length: int, last: int) -> int:
     job, network = state.job, state.job.network
     (scratch,) = state.scratch(1)
     output = state.layers[network.output] if network.output is not None else None
-    since = made = 0
+    since, stopped = 0, False
     while since < last:
         until = min(since + length, last)
         before = state.snapshot() if job.exit_rule is not None else None
@@ -869,10 +872,11 @@ def _run_alone(state: _Run, once: _Once, length: int, last: int) -> int:
             until = exited
             state.restore(before)
             trains = state.window(since, until, scratch)
-        before_it, made = made, state.made(until)
-        stopped = made > job.max_spikes
+        # (That each neuron spikes once a tick need not be asked where so many spikes are allowed.)
+        beyond = state.made(until) - job.max_spikes if state.neurons * until > job.max_spikes else 0
+        stopped = beyond > 0
         if stopped:
-            tick = _tick_of(job.max_spikes - before_it, network, trains)
+            tick = _tick_of(beyond, network, trains)
             if tick < until:
                 raise _Limit(tick)
         for name, train in trains.items():
@@ -881,17 +885,19 @@ def _run_alone(state: _Run, once: _Once, length: int, last: int) -> int:
         once.reached(since)
         if exited or stopped:
             break
-    return since
+    return since, stopped
 
 
 def _tick_of(number: int, network: Network, trains: Mapping[str, Spikes]) -> int:
-    """The tick of one of the spikes that neurons made in a window, in order of time, counted from 0."""
+    """The tick of one of the spikes that neurons made in a window: the last one in order of time is number 1, that before it 2."""
     ticks = [_as_train(train).tick for name, train in trains.items() if isinstance(network.populations[name], (Driven, Spiking))]
-    return int(np.partition(np.concatenate(ticks), number)[number])
+    together = np.concatenate(ticks)
+    place = len(together) - number
+    return int(np.partition(together, place)[place])
 
 
-def _run_threads(state: _Run, once: _Once, threads: int, ends: list[int]) -> int:
-    """Several windows at the same time, each in other populations (:class:`Pipeline`); returns the last tick.
+def _run_threads(state: _Run, once: _Once, threads: int, ends: list[int]) -> tuple[int, bool]:
+    """Several windows at the same time, each in other populations (:class:`Pipeline`); returns as :func:`_run_alone`.
 
     Raises
     ------
@@ -942,7 +948,7 @@ def _run_threads(state: _Run, once: _Once, threads: int, ends: list[int]) -> int
         return True
 
     Pipeline(state.plan, len(ends) - 1, work).run(threads)
-    return job.end
+    return job.end, False
 
 
 def _run_elsewhere(job: Job, once: _Once) -> Counts:
@@ -956,7 +962,7 @@ def _run_elsewhere(job: Job, once: _Once) -> Counts:
     return reference.run(job, once)
 
 
-def _counts(job: Job, state: _Run, end: int) -> Counts:
+def _counts(job: Job, state: _Run, end: int, stopped: bool) -> Counts:
     network = job.network
     steps = -(-end // job.resolution)
     spikes, negative = state.spikes[:, :, :steps].copy().transpose(1, 2, 0)
@@ -988,6 +994,6 @@ def _counts(job: Job, state: _Run, end: int) -> Counts:
         readout=readout,
         decision=decision,
         decision_tick=decision_tick,
-        stopped="max_spikes" if spikes.sum() > job.max_spikes else None,
+        stopped="max_spikes" if stopped else None,
         engine="layered",
     )
