@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from eventsim.printable import printable
+
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
@@ -17,4 +19,4 @@ def report(file: Path, output: Path, costs: Path | None, dataset: str | None) ->
     from eventsim.report import write_report
 
     write_report(file, output, costs=costs, dataset=dataset)
-    click.echo(f"{output}: {output.stat().st_size:,} bytes")
+    click.echo(f"{printable(output)}: {output.stat().st_size:,} bytes")

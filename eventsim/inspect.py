@@ -13,6 +13,7 @@ from eventsim.errors import NetworkFileError, TraceError
 from eventsim.evaluation import Evaluation, is_evaluation
 from eventsim.netfile import FORMAT, load
 from eventsim.network import Driven, Network, Source, Spiking
+from eventsim.printable import printable
 from eventsim.trace import Trace
 
 
@@ -149,13 +150,23 @@ def print_facts(facts: dict[str, Any]) -> None:
     from rich.console import Console
 
     # A pipe has no width; do not let it fold the numbers.
-    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False)
+    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False, emoji=False)
+    facts = _printable(facts)
     if facts["kind"] == "network":
         _print_network(console, facts)
     elif facts["kind"] == "evaluation":
         _print_evaluation(console, facts)
     else:
         _print_trace(console, facts)
+
+
+def _printable(value: Any) -> Any:
+    """JSON values whose texts, names included, are fit for a terminal."""
+    if isinstance(value, dict):
+        return {printable(key): _printable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_printable(item) for item in value]
+    return printable(value) if isinstance(value, str) else value
 
 
 def _table(title: str, headings: list[str]) -> Any:

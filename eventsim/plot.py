@@ -12,6 +12,7 @@ import numpy as np
 
 from eventsim.errors import RunError
 from eventsim.evaluation import Evaluation, TradeOff
+from eventsim.printable import printable
 from eventsim.result import Run
 
 try:
@@ -39,7 +40,7 @@ def _text(name: str) -> str:
 
     Dollars would be set as mathematics, and what begins with an underscore is left out of legends.
     """
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name[: _LONGEST + 1])
+    shown = printable(name[: _LONGEST + 1])
     if len(shown) > _LONGEST:
         shown = shown[: _LONGEST - 1] + "\N{HORIZONTAL ELLIPSIS}"
     return (" " if shown.startswith("_") else "") + shown.replace("$", r"\$")

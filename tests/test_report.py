@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,6 +17,10 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 from test_evaluation import small_data, small_network
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
+
+import count_ops
 
 import eventsim as es
 from eventsim import plot
@@ -208,7 +213,7 @@ NASTY = [
     "_hidden",
     "</text><script>alert(1)</script>",
     "{{ 7 * 7 }} {% raise %}",
-    "\x1b[31m\x07\x00",
+    "\x1b[31m\x07\x00\u202e\x9b",
     "\ud800 lone",
     "& < > \" '",
     "x" * 900,
@@ -267,6 +272,14 @@ def test_names_from_files_are_text_everywhere(tmp_path):
         assert "\x07" not in text
         for svg in re.findall(r"<svg.*?</svg>", text, re.DOTALL):
             ET.fromstring(svg)  # well-formed by itself
+    for name in ("run", "eval"):
+        for command in (["info", str(tmp_path / f"{name}.h5")], None, ["--csv"], ["--json"]):
+            program = main if command and command[0] == "info" else count_ops.main
+            arguments = command if program is main else [str(tmp_path / f"{name}.h5"), *(command or [])]
+            done = CliRunner().invoke(program, arguments, catch_exceptions=False)
+            assert done.exit_code == 0
+            assert r"$\frac{a$" in done.stdout.replace(r"\\", "\\")
+            assert all(c.isprintable() or c == "\n" for c in done.stdout.replace("\r\n", "\n"))
     with es.Evaluation(tmp_path / "eval.h5") as e:
         axes = plot.confusion(e).axes[0]
         labels = [t.get_text() for t in axes.get_xticklabels()]

@@ -21,6 +21,7 @@ from rich.table import Table
 from eventsim import Evaluation, EventsimError, Trace
 from eventsim.counting import KINDS, Costs, OperationCount, OperationReport, add_reports, count_operations
 from eventsim.evaluation import is_evaluation
+from eventsim.printable import printable
 
 
 @click.command(help="\n\n".join(__doc__.split("\n\n")[::2]), context_settings={"help_option_names": ["-h", "--help"]})
@@ -36,7 +37,7 @@ def main(files: tuple[Path, ...], as_sum: bool, as_json: bool, as_csv: bool, cos
         costs = Costs.read(costs_file) if costs_file else Costs()
         report = add_reports([read(path) for path in files])
     except EventsimError as error:
-        print(f"count_ops: error: {error}", file=sys.stderr)
+        print(f"count_ops: error: {printable(error)}", file=sys.stderr)
         sys.exit(1)
     if not as_sum:
         report = report.mean()
@@ -62,13 +63,14 @@ def print_csv(report: OperationReport, costs: Costs) -> None:
     writer.writerow(["runs", "counts", *columns, *(f"energy_{kind}_pj" for kind in KINDS)])
     for row in report.rows:
         energy = row.energy(costs)
-        writer.writerow([report.runs, report.counts, *(getattr(row, c) for c in columns), *(energy[kind] for kind in KINDS)])
+        cells = [printable(value) if isinstance(value, str) else value for value in (getattr(row, c) for c in columns)]
+        writer.writerow([report.runs, report.counts, *cells, *(energy[kind] for kind in KINDS)])
 
 
 def print_table(report: OperationReport, costs: Costs, files: tuple[Path, ...]) -> None:
     # A pipe has no width; do not let it fold the numbers. Names come from files: they are no markup.
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False, emoji=False)
-    what = str(files[0]) if len(files) == 1 else f"{len(files)} files"
+    what = printable(files[0]) if len(files) == 1 else f"{len(files)} files"
     if report.runs > 1:
         what += f", {report.counts} of {report.runs:,} runs"
     table = Table(title=f"Synaptic operations: {what}", title_justify="left", box=None, header_style="bold", pad_edge=False)
@@ -79,7 +81,7 @@ def print_table(report: OperationReport, costs: Costs, files: tuple[Path, ...]) 
     def add(row: OperationCount, name: str) -> None:
         ratio = "" if row.events_per_mac is None else f"{row.events_per_mac:.3f}"
         counts = (row.synaptic_events, row.additions, row.toolbox, row.neurobench_acs, row.macs)
-        table.add_row(name, f"{row.spikes:,.0f}", f"{row.rate:.4f}", *(f"{n:,.0f}" for n in counts), ratio)
+        table.add_row(printable(name), f"{row.spikes:,.0f}", f"{row.rate:.4f}", *(f"{n:,.0f}" for n in counts), ratio)
 
     for row in report.rows:
         if row.role == "synapses":
