@@ -110,6 +110,11 @@ def test_other_things_are_not_equal_and_none_is_hashable():
     net = everything()
     assert net != "net"
     assert net.populations["h"] != net.populations["d"]
+    alike = es.Network()
+    alike.driven("d", 2, 5, v0=1)
+    alike.readout("r", 2, v0=1)
+    # A readout has nothing that driven neurons have not.
+    assert alike.populations["r"] != alike.populations["d"]
     assert es.Dense([[1, 1]]) != es.Sparse([0, 2], [0, 1], [1, 1], 2)
     # By value, not by the width in which weights happen to be given.
     assert es.Dense(np.ones((2, 2), np.int8)) == es.Dense(np.ones((2, 2), np.int64))
