@@ -25,6 +25,8 @@ MAX_STEPS = 10**6
 MAX_TICKS = 2**50
 # Spikes of neurons after which a run stops, unless it says otherwise: a network that excites itself would go on for ever.
 DEFAULT_MAX_SPIKES = 2**28
+# The largest margin between two potentials of 32 bits.
+_MAX_EXIT = 2**32 - 1
 _MAX_TALLY = 2**26
 _MAX_SOURCE_SPIKES = 2**28
 
@@ -347,6 +349,8 @@ def _check_exit(network: Network, rule: ExitRule) -> None:
         raise RunError("early exit by margin needs at least two output neurons")
     if isinstance(rule.threshold, bool) or not isinstance(rule.threshold, (int, np.integer)):
         raise RunError(f"the exit {rule.kind} must be a whole number (readout potentials are), found {rule.threshold!r}")
+    if abs(int(rule.threshold)) > _MAX_EXIT:
+        raise RunError(f"an exit {rule.kind} of {rule.threshold} can never hold: potentials fit 32 bits; choose a smaller one")
     if rule.holds(start):
         raise RunError(f"an exit {rule.kind} of {rule.threshold} holds before the first spike; choose a larger one")
 
