@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +34,13 @@ STOPPED = 3
 
 class _Group(click.Group):
     """Turns the errors that a user can cause into one line and a non-zero exit code."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        # Where a stream is closed, the next file to be opened would take its place, and what is printed would end in that file.
+        for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+            if getattr(sys, name) is None:
+                setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+        return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -11,15 +11,25 @@ import click
 import numpy as np
 
 from eventsim.errors import ConversionError, DatasetError
+from eventsim.printable import echo, printable
 
 
 def numbers(text: str | None, default: float) -> list[float]:
+    """Finite numbers with commas."""
     if text is None:
         return [default]
     try:
-        return [float(part) for part in text.split(",")]
+        values = [float(part) for part in text.split(",")]
     except ValueError:
-        raise click.UsageError(f"{text!r}: expected a number, or one per channel with commas") from None
+        values = []
+    if not values or not np.isfinite(values).all():
+        raise click.UsageError(f"{shortened(text)}: expected a finite number, or several with commas")
+    return values
+
+
+def shortened(text: str) -> str:
+    """What a user typed, for a message."""
+    return printable(repr(text if len(text) <= 60 else text[:57] + "..."))
 
 
 @click.command()
@@ -75,12 +85,14 @@ def convert(
 
     if report is not None and calibrate is None:
         raise click.UsageError("--report takes its images from the --calibrate set; name one")
+    if nir is not None and not nir.name:
+        raise click.UsageError("--nir: expected the name of a file")
     shape = None
     if input_shape is not None:
         try:
             shape = tuple(int(part) for part in input_shape.split(","))
         except ValueError:
-            raise click.UsageError(f"{input_shape!r}: expected whole numbers with commas") from None
+            raise click.UsageError(f"{shortened(input_shape)}: expected whole numbers with commas") from None
     source = read_model(model, architecture, shape)
     calibration, _, labels = sample_images(calibrate, "train", images)
     made = es.convert(
@@ -106,7 +118,7 @@ def convert(
         from eventsim.conversion.to_nir import write_nir
 
         for lost in write_nir(made, nir):
-            click.echo(f"warning: {nir} does not say: {lost}", err=True)
+            echo(f"warning: {nir} does not say: {lost}", err=True)
     compared = None
     if report is not None:
         from eventsim.conversion.faithfulness import faithfulness
@@ -118,10 +130,10 @@ def convert(
         extra = {"network": str(output)} | ({} if compared is None else {"faithfulness": compared.to_dict()})
         click.echo(json.dumps(made.report.to_dict() | extra, indent=2))
         return
-    click.echo(made.report)
+    echo(made.report)
     if compared is not None:
-        click.echo(compared)
-    click.echo(f"{output}: {output.stat().st_size:,} bytes")
+        echo(compared)
+    echo(f"{output}: {output.stat().st_size:,} bytes")
 
 
 def sample_images(name: str | None, split: str, count: int) -> tuple[np.ndarray | None, np.ndarray | None, list[str]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from eventsim.errors import DatasetError
+from eventsim.printable import echo
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -40,8 +41,8 @@ def get(name: str, source: Path | None, target: Path | None) -> None:
 
     known = known_set(name)
     with _download_progress() as progress:
-        download.get(known, datasets.data_folder(target), source, click.echo, progress)
-    click.echo(f"{known.title}: licence {known.licence}; {known.homepage}")
+        download.get(known, datasets.data_folder(target), source, echo, progress)
+    echo(f"{known.title}: licence {known.licence}; {known.homepage}")
 
 
 @data.command("list")
@@ -64,8 +65,8 @@ def list_sets() -> None:
         rows.append((known.name, images, size, known.licence, present or "no"))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    click.echo(f"\nLooked for in {datasets.data_folder()} (EVENTSIM_DATA names another folder). `data get NAME` verifies what is present.")
+        echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    echo(f"\nLooked for in {datasets.data_folder()} (EVENTSIM_DATA names another folder). `data get NAME` verifies what is present.")
 
 
 @contextlib.contextmanager

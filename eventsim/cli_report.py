@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from eventsim.printable import printable
+from eventsim.printable import echo
 
 
 @click.command()
@@ -19,4 +19,4 @@ def report(file: Path, output: Path, costs: Path | None, dataset: str | None) ->
     from eventsim.report import write_report
 
     write_report(file, output, costs=costs, dataset=dataset)
-    click.echo(f"{printable(output)}: {output.stat().st_size:,} bytes")
+    echo(f"{output}: {output.stat().st_size:,} bytes")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from eventsim.cli_convert import numbers, sample_images
+from eventsim.printable import echo
 from eventsim.progress import point_progress
 
 if TYPE_CHECKING:
@@ -52,7 +53,9 @@ def resolution(network: Path, **common: Any) -> None:
     """Ticks per step, from clocked to asynchronous."""
     from eventsim import study as s
 
-    _sweep("resolution", lambda net, values: s.resolution_points(net, [int(v) for v in values]), s.RESOLUTIONS, network, common, log=True)
+    _sweep(
+        "resolution", lambda net, values: s.resolution_points(net, [_whole(v) for v in values]), s.RESOLUTIONS, network, common, log=True
+    )
 
 
 @study.command()
@@ -133,6 +136,12 @@ def numbers_or(text: str | None, default: Any) -> list[float]:
     return list(default) if text is None else numbers(text, 0.0)
 
 
+def _whole(value: float) -> int:
+    if not value.is_integer():
+        raise click.UsageError(f"--values {value}: a resolution is a whole number of ticks a step")
+    return int(value)
+
+
 def _sweep(
     name: str, make: Callable[..., list[Point]], default: Any, network: Path | None, common: dict[str, Any], log: bool = False
 ) -> None:
@@ -165,12 +174,12 @@ def _sweep(
 def _finish(found: Study, folder: Path, figures: dict[str, Callable[[], Figure]]) -> None:
     from eventsim.errors import RunError
 
-    click.echo(found.markdown())
+    echo(found.markdown())
     try:
         for name, draw in figures.items():
             draw().savefig(folder / f"{name}.svg")
-            click.echo(f"{folder / name}.svg")
+            echo(f"{folder / name}.svg")
     except RunError as error:
         # The table stands without its picture.
-        click.echo(f"note: no plot: {error}", err=True)
-    click.echo(f"{folder / 'table.csv'}")
+        echo(f"note: no plot: {error}", err=True)
+    echo(f"{folder / 'table.csv'}")

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import platformdirs
 
 from eventsim.errors import DatasetError
+from eventsim.files.atomic import write_text
 
 # A file that changed less than this many nanoseconds before it was hashed may change again within the same tick of the file system's clock.
 _RACY = 2 * 10**9
@@ -61,7 +61,7 @@ def _place(folder: Path) -> Path:
 
 def _read(folder: Path) -> dict[str, _Entry]:
     try:
-        entries = json.loads(_place(folder).read_text(encoding="utf-8", errors="surrogateescape"))
+        entries = json.loads(_place(folder).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(entries, dict):
@@ -74,6 +74,4 @@ def _write(folder: Path, entries: dict[str, _Entry]) -> None:
     place = _place(folder)
     with contextlib.suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=place.parent, delete=False, encoding="utf-8", errors="surrogateescape") as scratch:
-            json.dump(entries, scratch)
-        os.replace(scratch.name, place)
+        write_text(place, json.dumps(entries))

@@ -193,8 +193,6 @@ def _open(item: Item) -> Iterator[IO[bytes]]:
             with open(item.path, "rb") as stream:
                 yield stream
             return
-        if sys.stdin is None:
-            raise InputError("standard input: closed; pipe an image or a .npy array into it")
         data = sys.stdin.buffer.read(MAX_STDIN_BYTES + 1)
     except OSError as error:
         raise InputError(f"{item}: cannot be read ({error.strerror or error})") from None

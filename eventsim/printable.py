@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 
+import click
+
 # They join letters and emoji, and do nothing else.
 _JOINERS = "\u200c\u200d"
 
@@ -20,6 +22,11 @@ def printable(text: object) -> str:
     if text.isprintable():
         return text
     return "".join(c if _prints(c) else c.encode("unicode_escape").decode() for c in text)
+
+
+def echo(text: object, err: bool = False) -> None:
+    """Print lines of which parts come from outside; within a line nothing but text reaches the terminal."""
+    click.echo("\n".join(map(printable, str(text).split("\n"))), err=err)
 
 
 def _prints(character: str) -> bool:

@@ -18,7 +18,7 @@ from eventsim.dataset_classes import Dataset
 from eventsim.errors import RunError
 from eventsim.evaluating import evaluate
 from eventsim.evaluation import Evaluation
-from eventsim.job import DEFAULT_RESOLUTION
+from eventsim.job import DEFAULT_RESOLUTION, MAX_STEPS
 from eventsim.network import Driven, Network, Spiking, feed_forward_order, ticks
 
 MODES = {"clocked": 1, "asynchronous": DEFAULT_RESOLUTION}
@@ -107,7 +107,17 @@ def resolution_points(network: Network, values: Iterable[int] = RESOLUTIONS) -> 
 
 
 def delay_points(network: Network, values: Iterable[float] = DELAYS) -> list[Point]:
-    """The same delay, in steps, in every projection, as the mode rounds it; see :func:`delayed`."""
+    """The same delay, in steps, in every projection, as the mode rounds it; see :func:`delayed`.
+
+    Raises
+    ------
+    RunError
+        A delay that is negative, not finite or longer than any run, or a network with a cycle.
+    """
+    values = list(values)
+    for value in values:
+        if not 0 <= value <= MAX_STEPS:
+            raise RunError(f"a delay must be 0..{MAX_STEPS} steps, found {value}")
     return [
         Point({"series": mode, "delay": value}, delayed(network, ticks(value, resolution) / resolution), {"resolution": resolution})
         for mode, resolution in MODES.items()

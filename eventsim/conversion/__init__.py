@@ -21,6 +21,8 @@ from eventsim.network import Network
 
 # Images evaluated at a time: bounds memory.
 _BATCH = 32
+# Of means and standard deviations that a network's input is normalised by.
+_LARGEST_SHIFT = 1e6
 # Activations kept per layer for a percentile; more are thinned out evenly.
 _MAX_SAMPLES = 50_000_000
 
@@ -139,10 +141,14 @@ def convert(
             input_shape = (images.shape[3], images.shape[1], images.shape[2])
         graph = from_torch(model, input_shape)
     source = lower(graph)
-    deviation = np.asarray(std, np.float64)
-    if np.any(deviation <= 0):
-        raise ConversionError("the standard deviation must be positive")
-    factor, shift = 1 / (255 * deviation), -np.asarray(mean, np.float64) / deviation
+    channels = source.input_shape[-1]
+    middle, deviation = _per_channel("mean", mean, channels), _per_channel("std", std, channels)
+    if deviation.min() < 1 / _LARGEST_SHIFT or max(deviation.max(), np.abs(middle).max()) > _LARGEST_SHIFT:
+        raise ConversionError(
+            f"std must be within {1 / _LARGEST_SHIFT:g}..{_LARGEST_SHIFT:g} and the mean within +-{_LARGEST_SHIFT:g} (pixels are 0..1), "
+            f"found {std} and {mean}"
+        )
+    factor, shift = 1 / (255 * deviation), -middle / deviation
     ranges = activation_ranges(source, images, factor, shift, percentile, per_channel)
     settings = Settings(initial, signed, refractory, fraction_bits, weight_bits)
     network, report = build(source, ranges, (factor, shift), settings)
@@ -150,6 +156,14 @@ def convert(
     network.labels = [str(label) for label in labels]
     network.check()
     return Conversion(network, report, source, factor, shift, ranges)
+
+
+def _per_channel(name: str, values: Any, channels: int) -> Array:
+    """One number, or one per channel: float64."""
+    array = np.asarray(values, np.float64)
+    if array.shape not in ((), (1,), (channels,)) or not np.isfinite(array).all():
+        raise ConversionError(f"{name} must be a finite number, or {channels} of them, one per channel; found {values}")
+    return array
 
 
 def activation_ranges(

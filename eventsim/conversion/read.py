@@ -69,12 +69,17 @@ def _state(path: Path) -> Any:
     except ImportError as error:
         raise ConversionError(f"{path}: needs the package {error.name}; install it with pip") from None
     except Exception as error:  # whatever a damaged or hostile file provokes
-        raise ConversionError(f"{path}: not a file of weights alone ({str(error).strip().splitlines()[0]})") from None
+        raise ConversionError(f"{path}: not a file of weights alone ({first_line(error)})") from None
     # Training checkpoints keep the weights beside other things.
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             return state[key]
     return state
+
+
+def first_line(error: Exception) -> str:
+    """What an error of another package says first, or its kind where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
 
 
 def _build(architecture: str) -> Any:
