@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,10 +15,10 @@ import click
 import eventsim
 from eventsim.cli_convert import convert
 from eventsim.cli_data import data
+from eventsim.cli_errors import OneLineErrors
 from eventsim.cli_evaluate import evaluate
 from eventsim.cli_report import report
 from eventsim.cli_study import study
-from eventsim.errors import EventsimError
 from eventsim.job import DEFAULT_MAX_SPIKES
 from eventsim.printable import printable
 
@@ -32,31 +31,8 @@ _PROGRESS_AFTER = 1.0
 STOPPED = 3
 
 
-class _Group(click.Group):
-    """Turns the errors that a user can cause into one line and a non-zero exit code."""
-
-    def main(self, *args: Any, **kwargs: Any) -> Any:
-        # Where a stream is closed, the next file to be opened would take its place, and what is printed would end in that file.
-        for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-            if getattr(sys, name) is None:
-                setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
-        return super().main(*args, **kwargs)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except EventsimError as error:
-            click.echo(f"eventsim: error: {printable(error)}", err=True)
-            ctx.exit(1)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            # Output that cannot be written: a full disk behind a redirection.
-            click.echo(f"eventsim: error: {printable(error.strerror or error)}", err=True)
-            ctx.exit(1)
-        except KeyboardInterrupt:
-            click.echo("eventsim: interrupted", err=True)
-            ctx.exit(130)
+class _Group(OneLineErrors, click.Group):
+    """All commands."""
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

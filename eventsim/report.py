@@ -112,6 +112,8 @@ def write_report(
 
 def _check_replaceable(target: Path) -> None:
     """A page may replace an older page, and nothing else: no trace, no network."""
+    if target.exists() and not target.is_file():
+        raise RunError(f"{target}: is no regular file; name another output")
     try:
         with open(target, "rb") as file:
             head = file.read(len(_DOCTYPE))

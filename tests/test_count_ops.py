@@ -217,6 +217,16 @@ def test_tool_errors(fixture_network, tmp_path):
         assert message.count("\n") == 1
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_full_disk_and_a_closed_output(fixture_network, tmp_path):
+    net, inputs = fixture_network
+    es.run(net, inputs, steps=4, trace=tmp_path / "run.h5")
+    command = f'"{sys.executable}" "{TOOL}" "{tmp_path / "run.h5"}"'
+    for end, code, said in ((">/dev/full", 1, "count_ops: error: No space left on device\n"), (">&-", 0, "")):
+        done = subprocess.run(f"{command} {end}", shell=True, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (code, said)
+
+
 def test_names_are_no_markup(tmp_path):
     net = es.Network()
     net.source("in", 1)

@@ -51,3 +51,6 @@ def test_a_survivor_and_a_killed_one(tmp_path, monkeypatch):
     assert not scratch.survives(mutants.Mutant(**entry, new="a - b"), 1)
     assert scratch.survives(mutants.Mutant(**entry, new="a * b"), 2)
     assert (scratch.root / "eventsim" / "sums.py").read_text() == source
+    # One that never ends is noticed, too.
+    monkeypatch.setattr(mutants, "_LIMIT", 5)
+    assert not scratch.survives(mutants.Mutant(**entry | {"old": "    return", "new": "    while True: pass\n    return"}), 3)

@@ -162,6 +162,10 @@ def test_a_page_replaces_pages_only(photos):
         assert name in message
         assert "no HTML page" in message
     assert {name: (photos / name).read_bytes() for name in before} == before
+    os.mkfifo(photos / "pipe")
+    (photos / "folder").mkdir()
+    for name in ("pipe", "folder"):
+        assert "no regular file" in call("report", "run.h5", "-o", name, fails=True)
     (photos / "empty.html").touch()
     for _ in range(2):
         call("report", "run.h5", "-o", "empty.html")

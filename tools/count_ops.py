@@ -18,13 +18,18 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from eventsim import Evaluation, EventsimError, Trace
+from eventsim import Evaluation, Trace
+from eventsim.cli_errors import OneLineErrors
 from eventsim.counting import KINDS, Costs, OperationCount, OperationReport, add_reports, count_operations
 from eventsim.evaluation import is_evaluation
 from eventsim.printable import printable
 
 
-@click.command(help="\n\n".join(__doc__.split("\n\n")[::2]), context_settings={"help_option_names": ["-h", "--help"]})
+class _Command(OneLineErrors):
+    program = "count_ops"
+
+
+@click.command(cls=_Command, help="\n\n".join(__doc__.split("\n\n")[::2]), context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--sum", "as_sum", is_flag=True, help="Sums over the runs instead of means of a run.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -33,12 +38,8 @@ from eventsim.printable import printable
 def main(files: tuple[Path, ...], as_sum: bool, as_json: bool, as_csv: bool, costs_file: Path | None) -> None:
     if as_json and as_csv:
         raise click.UsageError("choose one of --json and --csv")
-    try:
-        costs = Costs.read(costs_file) if costs_file else Costs()
-        report = add_reports([read(path) for path in files])
-    except EventsimError as error:
-        print(f"count_ops: error: {printable(error)}", file=sys.stderr)
-        sys.exit(1)
+    costs = Costs.read(costs_file) if costs_file else Costs()
+    report = add_reports([read(path) for path in files])
     if not as_sum:
         report = report.mean()
     if as_json:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,8 @@ LIST = ROOT / "tests" / "mutants.toml"
 # What is changed or written to; the rest of the repository is only linked.
 _COPIED = ("eventsim", "tests", "tools")
 _COMPILED = "eventsim/engines/"
+# Seconds for the tests of one change: more is a loop without end, which is noticed too.
+_LIMIT = 3600
 
 
 @dataclass(frozen=True)
@@ -109,8 +112,25 @@ class Scratch:
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
-        done = subprocess.run(command, cwd=self.root, env=environment | env, capture_output=True, text=True)
-        return done.returncode == 0, done.stdout + done.stderr
+        # A group of its own, so that what tests have started ends with them.
+        child = subprocess.Popen(
+            command,
+            cwd=self.root,
+            env=environment | env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            said, _ = child.communicate(timeout=_LIMIT)
+        except subprocess.TimeoutExpired:
+            return False, f"not done after {_LIMIT} seconds"
+        finally:
+            if child.poll() is None:
+                os.killpg(child.pid, signal.SIGKILL)
+                child.communicate()
+        return child.returncode == 0, said
 
     def survives(self, mutant: Mutant, number: int) -> bool:
         """Make the change, run its tests, and undo the change."""
