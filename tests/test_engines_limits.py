@@ -18,8 +18,8 @@ from eventsim.cli import main
 from eventsim.engines import layered, queue
 from eventsim.errors import PotentialOverflow, RunError
 from eventsim.job import ExitRule, NoRecorder, prepare
-from eventsim.network import Network
-from eventsim.tables import Dense
+from eventsim.network import Network, feed_forward_order
+from eventsim.tables import Dense, Sparse
 
 INT32_MAX = 2**31 - 1
 
@@ -450,3 +450,47 @@ def test_a_recorder_that_wants_nothing_is_asked_too():
     for run in (run_queue, run_layered):
         with pytest.raises(KeyboardInterrupt):
             run(prepare(net, {"src": ([0.25], [0])}, steps=1), Impatient())
+
+
+@pytest.mark.parametrize("resolution", [1, 7, 2**20])
+def test_parts_of_a_window_do_not_matter(monkeypatch, resolution):
+    """The layered engine comes back after some additions; random networks in parts of a few spikes, with exits."""
+    calls, ran = [], 0
+    part = layered._Layer._run_part
+    monkeypatch.setattr(layered, "_WORK", 64)
+    monkeypatch.setattr(layered._Layer, "_run_part", lambda self, *args: calls.append(args[1]) or part(self, *args))
+    for number in range(60):
+        job = random_case(np.random.default_rng([13, resolution, number]), resolution).job(resolution)
+        if feed_forward_order(job.network) is None:
+            continue
+        try:
+            counts = run_queue(job, expected := Spikes(3000))
+        except Exception:
+            continue
+        assert_same(counts, run_layered(job, spikes := Spikes()))
+        assert spikes.all() == expected.all()
+        ran += 1
+    assert ran > 15
+    assert len(calls) > 10 * ran
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+def test_so_many_spikes_are_delivered_at_a_time(monkeypatch, kind):
+    """64 additions of a spike in a vector, or 5 on their own, each of which takes as long as 16."""
+    table = (
+        Dense(np.ones((50, 64), int)) if kind == "dense" else Sparse(np.arange(51) * 5, np.tile(np.arange(5), 50), np.ones(250, int), 64)
+    )
+    net = Network()
+    net.source("src", 50)
+    net.spiking("n", 64, 1000)
+    net.readout("out", 1)
+    net.connect("src", "n", table)
+    net.connect("n", "out", Dense(np.ones((64, 1), int)))
+    lengths, part = [], layered._Layer._run_part
+    monkeypatch.setattr(layered, "_WORK", 1000)
+    monkeypatch.setattr(
+        layered._Layer, "_run_part", lambda self, train, *rest: lengths.append((self.name, len(train.tick))) or part(self, train, *rest)
+    )
+    run_layered(prepare(net, {"src": (np.arange(50) / 50, np.arange(50))}, steps=1), NoRecorder())
+    some = 1000 // (64 if kind == "dense" else 80)
+    assert [n for name, n in lengths if name == "n"] == [*range(some, 50, some), 50]

@@ -36,6 +36,8 @@ from eventsim.tables import Conv2d, Dense, IntArray, spatial
 _WINDOW, _PARALLEL_WINDOW = 2**18, 2**15
 # Spikes of a population in a window for which there is memory; with more, windows are made shorter by so much.
 _CROWD, _SHORTER = 2**21, 8
+# Additions after which compiled code comes back from a population, about, so that Ctrl-C works.
+_WORK = 2**30
 # Clocked windows are as long as the rasters of all populations together have room for in so many bytes; with an exit rule they have so
 # many ticks, since the last one may have to be run again.
 _RASTER, _EXIT_WINDOW = 2**23, 8
@@ -159,6 +161,8 @@ class _Layer(_Population):
         self.layer = layer._replace(scalars=scalars)
         size = int(scalars[k.SIZE])
         self.neurons = layout.v.size
+        # Spikes that are delivered in one call.
+        self.some = max(1, _WORK // layout.work)
         self.spiking = bool(scalars[k.ROLE] == k.NEURONS)
         self.signed = bool(scalars[k.SIGNED])
         self.parks = self.spiking and job.refractory[name] > 1
@@ -301,7 +305,6 @@ class _Layer(_Population):
     def run_sites(self, train: k.Train, until: int, scratch: Workspace) -> k.Train | None:
         """Run to the end of a tick, site by site; returns the spikes, or None if a potential left int32."""
         assert self.sites is not None
-        self._begin_window()
         scalars = self.state.scalars
         while True:
             status = self._call(
@@ -344,11 +347,23 @@ class _Layer(_Population):
 
     def run(self, train: k.Train, since: int, until: int, scratch: Workspace) -> k.Train | None:
         """Run to the end of a tick; returns the spikes, or None if a potential left int32."""
-        if self.sites is not None:
-            return self.run_sites(train, until, scratch)
         if not self.in_ring:
             self._enter_ring(since)
         self._begin_window()
+        some, at = self.some, 0
+        while len(train.tick) - at > some:
+            # Up to the end of a tick.
+            tick = int(train.tick[at + some - 1])
+            at = int(np.searchsorted(train.tick, tick, "right"))
+            if self._run_part(k.Train(*(a[:at] for a in train)), tick, scratch) is None:
+                return None
+            if self.state.scalars[k.EXITED]:
+                return self._spikes()
+        return self._run_part(train, until, scratch)
+
+    def _run_part(self, train: k.Train, until: int, scratch: Workspace) -> k.Train | None:
+        if self.sites is not None:
+            return self.run_sites(train, until, scratch)
         return self._advance(train, until, scratch)
 
     def _advance(self, train: k.Train, until: int, scratch: Workspace) -> k.Train | None:

@@ -24,6 +24,8 @@ from eventsim.tables import Conv2d, Dense, IntArray, Shape, Sparse, spatial
 _WIDEST, _WIDEST_DENSE = 128, 512
 # Entries that the spikes of a stretch should make (see eventsim.engines.site_kernels), for the second-level cache.
 ENTRIES = 2**15
+# So many times as long as an addition in a vector one takes that is on its own.
+_SCATTERED = 16
 
 
 class Start(NamedTuple):
@@ -55,6 +57,7 @@ class Layout:
     room: dict[str, int]
     v: IntArray  # initial potentials, (locations, channels)
     signs: bool  # whether spikes of sign -1 may reach it
+    work: int  # additions of a spike, about, as fast as those of adjacent weights are
     summing: Summing | None = None
     _sites: tuple[k.Layer, sites.Sites | None] | None = None
     _starts: dict[tuple[bool, bool], Start] = field(default_factory=dict)
@@ -192,7 +195,7 @@ def compile_layout(network: Network, name: str) -> Layout:
     effective: list[IntArray] = []
     row_start: list[IntArray] = []
     lanes: list[IntArray] = []
-    room = {"locations": 1, "source": 1}
+    room, work = {"locations": 1, "source": 1}, 1
     for row, projection in zip(columns, incoming, strict=True):
         source, table = network.populations[projection.source].shape, projection.table
         row[k.GATHER_FROM], row[k.NUMBER] = k.FOREVER, network.projections.index(projection)
@@ -211,6 +214,12 @@ def compile_layout(network: Network, name: str) -> Layout:
             row[k.RECORDS] = sum(map(len, records))
             row[[k.ROW_STEP, k.TAP_STEP, k.CHANNEL_STEP]] = steps
             records.append(record.reshape(-1, 8))
+        each = (
+            _SCATTERED * values.size / max(1, len(table.indptr) - 1)
+            if isinstance(table, Sparse)
+            else (record[..., ROWS] * record[..., RUN]).mean()
+        )
+        work = max(work, int(each))
         low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
         wide = next(i for i, most in enumerate((2**7, 2**15, 2**31)) if -most <= low and high < most)
         row[k.LARGEST], row[k.WIDE], row[k.WEIGHTS] = max(-low, high), wide, filled[wide]
@@ -245,7 +254,7 @@ def compile_layout(network: Network, name: str) -> Layout:
         threshold,
     )
     signs = any(getattr(network.populations[p.source], "signed", False) for p in incoming)
-    return Layout(layer, incoming, room, np.broadcast_to(population.v0, (height * width, channels)).astype(np.int64), signs)
+    return Layout(layer, incoming, room, np.broadcast_to(population.v0, (height * width, channels)).astype(np.int64), signs, work)
 
 
 def for_many(network: Network, name: str, layout: Layout) -> Layout:
@@ -271,7 +280,7 @@ def for_many(network: Network, name: str, layout: Layout) -> Layout:
     if summing is not None:
         # A readout lists the channels of a source location.
         room["source"] = max(room["source"], 32 * raster.blocks(spatial(network.populations[summing.source.source].shape)[2]))
-    return Layout(layer, layout.incoming, room, layout.v, layout.signs, summing)
+    return Layout(layer, layout.incoming, room, layout.v, layout.signs, layout.work, summing)
 
 
 def _summing(network: Network, name: str, layout: Layout) -> Summing | None:
