@@ -6,9 +6,11 @@ Nothing here runs. The semantics of time, delivery and firing are in docs/semant
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
+from fractions import Fraction
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Literal
@@ -507,9 +509,12 @@ def _check_name(name: str) -> None:
 
 
 def ticks(period: float, resolution: int) -> int:
-    """A delay or refractory period of so many steps in ticks: ``floor(period * R + 1/2)`` of the number that ``period`` is, exactly."""
-    numerator, denominator = float(period).as_integer_ratio()
-    return (2 * numerator * resolution + denominator) // (2 * denominator)
+    """A delay or refractory period of so many steps in ticks: ``floor(period * R + 1/2)``, exactly.
+
+    ``period`` is taken as the decimal number that it is written as: the float64 nearest to 0.35 is less than that, yet 0.35 steps of
+    10 ticks are 4 ticks.
+    """
+    return math.floor(Fraction(repr(float(period))) * resolution + Fraction(1, 2))
 
 
 def zero_delay_order(network: Network, resolution: int) -> list[str]:
