@@ -21,6 +21,8 @@ from eventsim.network import Driven, Network, Source
 MAX_STDIN_BYTES = 256 * 2**20
 # Of a list of events, in a file of either kind.
 MAX_EVENTS = 2**24
+# Of the batches that one path names. A file with holes may declare any number, at no cost.
+MAX_BATCH = 2**17
 _MAGIC = b"\x93NUMPY"
 
 
@@ -55,23 +57,31 @@ def find_inputs(network: Network, path: str) -> list[Item]:
     Raises
     ------
     InputError
-        Nothing is there, or the folder is empty.
+        Nothing is there, the folder is empty, or batches hold too many inputs.
     """
     if path == "-":
         return [Item(path)]
     place = Path(path)
     if not place.exists():
         raise InputError(f"{path}: no such file or folder")
-    if not place.is_dir():
-        return _items(network, path)
-    files = sorted(str(f) for f in place.iterdir() if f.is_file() and not f.name.startswith("."))
-    if not files:
-        raise InputError(f"{path}: a folder without files; expected images or .npy arrays")
-    return [item for file in files for item in _items(network, file)]
+    files = [path]
+    if place.is_dir():
+        files = sorted(str(f) for f in place.iterdir() if f.is_file() and not f.name.startswith("."))
+        if not files:
+            raise InputError(f"{path}: a folder without files; expected images or .npy arrays")
+    items: list[Item] = []
+    batched = 0
+    for file in files:
+        size = _batch_size(network, file)
+        batched += size or 0
+        if batched > MAX_BATCH:
+            raise InputError(f"{file}: a batch of {size:,} inputs; at most {MAX_BATCH:,} run at a time, so split it")
+        items += [Item(file)] if size is None else [Item(file, number) for number in range(size)]
+    return items
 
 
-def _items(network: Network, path: str) -> list[Item]:
-    """The inputs in a file; what is wrong with it shows when it is read."""
+def _batch_size(network: Network, path: str) -> int | None:
+    """How many inputs a file holds if it is a batch; what is wrong with a file shows when it is read."""
     single = _single_shapes(network)
     if single:
         try:
@@ -80,10 +90,10 @@ def _items(network: Network, path: str) -> list[Item]:
                     stream.seek(0)
                     shape = _npy_header(stream, path)[0]
                     if shape not in single and shape[1:] in single and shape[0] > 0:
-                        return [Item(path, number) for number in range(shape[0])]
+                        return shape[0]
         except (OSError, InputError):
             pass
-    return [Item(path)]
+    return None
 
 
 def needed(network: Network) -> list[str]:
@@ -144,7 +154,8 @@ def read_input(
         if network.input is None:
             names = needed(network)
             if len(names) != 1:
-                what = f"needs inputs for {', '.join(names)}; give each as POPULATION=FILE" if names else "takes no input"
+                what = f"needs inputs for {', '.join(names)}" if names else "needs no input"
+                what += "; give each as POPULATION=FILE"
                 raise InputError(f"{item}: this network {what}")
             if kind == "image":
                 raise InputError(f"{item}: this network takes no image; give a .npy array")
@@ -227,7 +238,7 @@ def _npy_header(stream: IO[bytes], name: str) -> tuple[tuple[int, ...], np.dtype
         size = int(np.prod(shape, dtype=object)) * dtype.itemsize
     except Exception as error:  # headers are Python literals, and whatever parsing one may raise is a damaged file
         raise InputError(f"{name}: not a readable .npy array ({' '.join(str(error).split())[:200]})") from None
-    if dtype.hasobject or dtype.subdtype is not None or min(shape, default=0) < 0 or size > available:
+    if dtype.hasobject or dtype.subdtype is not None or not dtype.itemsize or min(shape, default=0) < 0 or size > available:
         raise InputError(f"{name}: a damaged array (declares {dtype} {shape}, holds {available} bytes)")
     return shape, dtype, fortran
 

@@ -232,6 +232,24 @@ def test_batches_run_like_a_folder(tmp_path):
     assert found == [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11]]
 
 
+def test_batches_of_any_size_are_not_listed(tmp_path):
+    net = network((4, 5, 1))
+    with open(tmp_path / "a.npy", "wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": (10**8, 4, 5)})
+        stream.truncate(stream.tell() + 20 * 10**8)
+    for path in (tmp_path / "a.npy", tmp_path):
+        with pytest.raises(es.InputError, match="100,000,000 inputs; at most 131,072"):
+            find_inputs(net, str(path))
+
+
+def test_arrays_of_nothing_are_refused(tmp_path):
+    currents = es.Network()
+    currents.driven("in", 6, 5)
+    np.save(tmp_path / "x.npy", np.zeros(6, "V0"))
+    with pytest.raises(es.InputError, match="damaged array"):
+        read_input(currents, str(tmp_path / "x.npy"))
+
+
 @pytest.mark.parametrize("shape", [(4, 4), (5, 4), (2, 2, 4, 5), (0, 4, 5), (10**6, 10**6)])
 def test_arrays_of_other_shapes_are_refused_unread(tmp_path, monkeypatch, shape):
     with open(tmp_path / "x.npy", "wb") as stream:
