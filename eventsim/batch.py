@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from eventsim.encoding import poisson_network, poisson_rates
-from eventsim.errors import InputError
+from eventsim.errors import InputError, PotentialOverflow
 from eventsim.inputs import Item, read_by_population, read_input
 from eventsim.interrupt import DeferredInterrupt
 from eventsim.netfile import load
@@ -97,7 +97,7 @@ class Runner:
                 about={"network": str(self.settings.network), "input": about, "encoding": self.settings.encoding, **kept},
                 **self.settings.run,
             )
-        except InputError as error:
+        except (InputError, PotentialOverflow) as error:
             outcome.error = f"{source}: {error}" if isinstance(source, Item) else str(error)
         else:
             outcome.result = result

@@ -132,6 +132,10 @@ def run(
     settings = Settings(network, encoding, invert, crop)
     runner = Runner(settings)
     named = _by_population(runner.network, sources)
+    if (invert or crop) and (named is not None or runner.network.input is None):
+        raise click.UsageError("--invert and --crop are for image files, and this run takes none")
+    if encoding == "poisson" and named:
+        raise click.UsageError("--encoding poisson makes spikes of an image; give one, not inputs by population")
     inputs: list[Any] = find_inputs(runner.network, sources[0]) if named is None else [named]
     several = named is None and (len(inputs) > 1 or (sources[0] != "-" and Path(sources[0]).is_dir()))
     if steps is None:
@@ -220,11 +224,15 @@ def _by_population(network: eventsim.Network, sources: tuple[str, ...]) -> dict[
                 f"--input {'='.join(pair)}: several inputs are each POPULATION=FILE, one a population; "
                 f"there are: {', '.join(network.populations)}"
             )
+        if not pair[1]:
+            raise click.UsageError(f"--input {pair[0]}=: name a file, or - for standard input")
         given[pair[0]] = pair[1]
     if not given:
         from eventsim.inputs import needed
+        from eventsim.network import Driven
 
-        missing = ["an image"] if network.input is not None else [f"{name}=FILE" for name in needed(network)]
+        missing = ["an image"] if any(isinstance(p, Driven) and p.encoder is not None for p in network.populations.values()) else []
+        missing += [f"{name}=FILE" for name in needed(network)]
         if missing:
             raise click.UsageError(f"this network needs --input: {', '.join(missing)}")
     return given

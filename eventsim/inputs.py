@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import io
+import itertools
 import os
+import re
 import sys
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +25,9 @@ MAX_STDIN_BYTES = 256 * 2**20
 MAX_EVENTS = 2**24
 # Of the batches that one path names. A file with holes may declare any number, at no cost.
 MAX_BATCH = 2**17
+# Of a line of a list of events, in bytes: a file with holes may hold one of any length.
+_MAX_LINE = 1000
+_EVENT_ROW = "two numbers, time in steps and neuron"
 _MAGIC = b"\x93NUMPY"
 
 
@@ -61,6 +66,8 @@ def find_inputs(network: Network, path: str) -> list[Item]:
     """
     if path == "-":
         return [Item(path)]
+    if not path:
+        raise InputError("--input: empty; name a file, a folder, or - for standard input")
     place = Path(path)
     if not place.exists():
         raise InputError(f"{path}: no such file or folder")
@@ -129,7 +136,8 @@ def read_input(
 
     A ``.npy`` array is an image (whole numbers 0..255 in the network's shape), or one of a batch of them; for a network without image
     input it is that of its only population that needs one: currents, Poisson rates, or events, one (time in steps, neuron) a row.
-    A ``.csv`` file is such a list of events. Anything else is an image, resized and converted to what the network declares.
+    A ``.csv`` or ``.txt`` file is such a list of events, and so is standard input. Anything else is an image, resized and converted
+    to what the network declares.
 
     Parameters
     ----------
@@ -154,14 +162,11 @@ def read_input(
         if network.input is None:
             names = needed(network)
             if len(names) != 1:
-                what = f"needs inputs for {', '.join(names)}" if names else "needs no input"
-                what += "; give each as POPULATION=FILE"
-                raise InputError(f"{item}: this network {what}")
-            if kind == "image":
-                raise InputError(f"{item}: this network takes no image; give a .npy array")
+                what = f"inputs for {', '.join(names)}" if names else "no input"
+                raise InputError(f"{item}: this network needs {what}; what is for one population is given as POPULATION=FILE")
             return {names[0]: _values(network, names[0], stream, item)}, []
-        if kind == "csv":
-            raise InputError(f"{item}: a list of events, but this network takes an image")
+        if kind == "text":
+            raise InputError(f"{item}: a text, but this network takes an image")
         if kind == "npy":
             if invert or crop:
                 raise InputError(f"{item}: arrays are taken as they are; inverting and cropping is for image files")
@@ -217,7 +222,9 @@ def _open(item: Item) -> Iterator[IO[bytes]]:
 def _kind(stream: IO[bytes], item: Item) -> str:
     head = stream.read(6)
     stream.seek(0)
-    return "npy" if head == _MAGIC else "csv" if item.path.lower().endswith(".csv") else "image"
+    if head == _MAGIC:
+        return "npy"
+    return "text" if item.path.lower().endswith((".csv", ".txt")) else "image"
 
 
 def _npy_header(stream: IO[bytes], name: str) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
@@ -249,7 +256,7 @@ def _array(stream: IO[bytes], item: Item, single: Sequence[tuple[int, ...]]) -> 
     batch = item.number is not None
     if (shape[1:] if batch else shape) not in single:
         if not batch and shape[1:] in single and shape[0]:
-            raise InputError(f"{item}: a batch of {shape[0]} inputs; give it as a file, or one of them")
+            raise InputError(f"{item}: a batch of {shape[0]:,} inputs, where one is expected")
         expected = " or ".join(str(s) for s in single)
         raise InputError(f"{item}: expected an array of shape {expected} (or a batch of them), found {dtype} {shape}")
     if batch and not 0 <= item.number < shape[0]:  # type: ignore[operator]
@@ -289,36 +296,42 @@ def _values(network: Network, name: str, stream: IO[bytes], item: Item) -> Any:
         if len(shape) != 2 or shape[1] != 2 or dtype.kind not in "iuf" or shape[0] > MAX_EVENTS:
             raise InputError(f"{item}: events must be an array (at most {MAX_EVENTS}, 2) of (time in steps, neuron), found {dtype} {shape}")
         rows = _elements(stream, stream.tell(), dtype, int(np.prod(shape)), item).reshape(shape, order="F" if fortran else "C")
-    elif kind == "csv":
-        rows = _csv_events(stream, item)
+    elif kind == "text" or item.path == "-":
+        rows = _text_events(stream, item)
     else:
-        raise InputError(f"{item}: {name} takes events; give a .npy array (events, 2) or a .csv file of time in steps, neuron")
+        raise InputError(f"{item}: {name} takes events; give a .npy array (events, 2), or {_EVENT_ROW} a line, as .csv or .txt")
     neurons = rows[:, 1].astype(np.float64)
     if not np.isfinite(neurons).all() or np.any(neurons != np.floor(neurons)) or np.any(np.abs(neurons) >= 2**53):
         raise InputError(f"{item}: the second column must be whole neuron numbers")
     return rows[:, 0], neurons.astype(np.int64)
 
 
-def _csv_events(stream: IO[bytes], item: Item) -> npt.NDArray[np.float64]:
-    """Rows of time in steps, neuron; a first row of words is passed over."""
-    rows: list[tuple[float, float]] = []
+def _text_events(stream: IO[bytes], item: Item) -> npt.NDArray[np.float64]:
+    """Rows of time in steps, neuron, parted by a comma, semicolon or space; a first row of two words is passed over."""
+    values = array("d")
+    for line in itertools.count(1):
+        row = stream.readline(_MAX_LINE)
+        if not row:
+            break
+        try:
+            cells = re.split(r"[,;\s]\s*", row.decode("utf-8-sig" if line == 1 else "utf-8").strip())
+        except UnicodeDecodeError:
+            raise InputError(f"{item}: line {line}: not a text in UTF-8; expected {_EVENT_ROW}") from None
+        if cells == [""]:
+            continue
+        numbers = [_number(cell) for cell in cells]
+        if line == 1 and numbers == [None, None]:
+            continue
+        if len(numbers) != 2 or None in numbers or len(row) == _MAX_LINE:
+            raise InputError(f"{item}: line {line}: expected {_EVENT_ROW}, found {','.join(cells)[:80]!a}")
+        values.extend(numbers)  # type: ignore[arg-type]
+        if len(values) > 2 * MAX_EVENTS:
+            raise InputError(f"{item}: more than {MAX_EVENTS:,} events")
+    return np.frombuffer(values).reshape(-1, 2) if values else np.zeros((0, 2))
+
+
+def _number(text: str) -> float | None:
     try:
-        text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
-        for line, row in enumerate(csv.reader(text), 1):
-            if not row:
-                continue
-            try:
-                time, neuron = (float(value) for value in row)
-            except ValueError:
-                if line == 1 and len(row) == 2:
-                    continue
-                raise InputError(
-                    f"{item}: line {line}: expected two numbers, time in steps and neuron, found {','.join(row)[:80]!r}"
-                ) from None
-            rows.append((time, neuron))
-            if len(rows) > MAX_EVENTS:
-                raise InputError(f"{item}: more than {MAX_EVENTS} events")
-        text.detach()
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{item}: not a readable list of events ({error})") from None
-    return np.array(rows, np.float64).reshape(-1, 2)
+        return float(text)
+    except ValueError:
+        return None

@@ -405,8 +405,10 @@ def _rates(given: Any, population: Source, name: str) -> npt.NDArray[np.float64]
 
 def _given_events(name: str, given: Any, size: int, steps: int, resolution: int) -> tuple[IntArray, IntArray]:
     try:
-        times, neurons = given
-        times, neurons = np.asarray(times, np.float64), np.asarray(neurons)
+        times, neurons = map(np.asarray, given)
+        if times.dtype.kind not in "biuf":
+            raise TypeError
+        times = times.astype(np.float64)
     except (TypeError, ValueError):
         raise InputError(f"{name}: events must be a pair (times in steps, neurons)") from None
     if times.ndim != 1 or times.shape != neurons.shape:

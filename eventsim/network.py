@@ -493,9 +493,12 @@ def check_rates(rate: npt.ArrayLike, shape: Shape, name: str) -> npt.NDArray[np.
         Not a probability per neuron.
     """
     try:
-        rates = np.asarray(rate, np.float64)
-    except (TypeError, ValueError):
+        rates = np.asarray(rate)
+    except ValueError:
         raise NetworkError(f"{name}: rates must be numbers") from None
+    if rates.dtype.kind not in "biuf":
+        raise NetworkError(f"{name}: rates must be numbers, found {rates.dtype}")
+    rates = rates.astype(np.float64)
     if rates.shape != shape and rates.shape != ():
         raise NetworkError(f"{name}: rates must be one number or have the shape {shape}, found {rates.shape}")
     if not np.all((rates >= 0) & (rates <= 1)):

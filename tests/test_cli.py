@@ -244,6 +244,48 @@ def test_inputs_by_population_from_the_command_line(cli, tmp_path):
     assert "camera=FILE, noise=FILE, in=FILE" in cli("run", "net.h5").stderr
     one_line_error(cli("run", "net.h5", "-i", "out=currents.npy"), "no population that takes an input")
     one_line_error(cli("run", "net.h5", "-i", "camera.csv"), "needs inputs for camera, noise, in")
+    np.save("batch.npy", np.ones((3, 2)))
+    one_line_error(cli("run", "net.h5", "-i", "noise=batch.npy"), "a batch of 3 inputs, where one")
+    np.save("complex.npy", np.ones(2, complex))
+    one_line_error(cli("run", "net.h5", *given[:2], *given[4:], "-i", "noise=complex.npy"), "noise: rates", "complex128")
+    assert "name a file" in cli("run", "net.h5", "-i", "in=").stderr
+    assert "take" in cli("run", "net.h5", *given, "--crop").stderr
+
+
+def test_events_from_standard_input(cli):
+    net = es.Network()
+    net.source("camera", 3)
+    es.save(net, "net.h5")
+    for source in ("-", "camera=-"):
+        found = cli("run", "net.h5", "-i", source, "--steps", 9, "--json", "--no-trace", input="time,neuron\n1,2\n3,0\n")
+        assert json.loads(found.stdout)["spikes"] == 2
+    one_line_error(cli("run", "net.h5", "-i", "-", input="<svg>"), "standard input: line 1: expected two numbers")
+    one_line_error(cli("run", "net.h5", "-i", DIGITS / "digit-7.png"), "camera takes events")
+    one_line_error(cli("run", "net.h5", "-i", ""), "--input: empty")
+
+
+def test_options_that_would_do_nothing_are_refused(cli):
+    digit = DIGITS / "digit-7.png"
+    np.save("currents.npy", np.zeros((28, 28, 32), int))
+    given = ["-i", "conv1=currents.npy"]
+    assert cli("run", LENET, *given, "--steps", 1, "--no-trace", "--clocked").exit_code == 0
+    assert "--encoding poisson makes" in cli("run", LENET, *given, "--encoding", "poisson").stderr
+    assert "--invert and --crop" in cli("run", LENET, *given, "--invert").stderr
+    assert "--record chooses" in cli("run", LENET, "-i", digit, "--no-trace", "--record", "conv1").stderr
+
+
+def test_an_input_whose_potentials_overflow_does_not_stop_a_folder(cli, tmp_path):
+    net = es.Network()
+    net.image_input((1, 1, 1))
+    net.driven("in", 1, 1, encoder=es.Dense([[1]]))
+    net.readout("out", 1)
+    net.connect("in", "out", [[2**15]])
+    es.save(net, "net.h5")
+    np.save("batch.npy", np.array([255, 1], np.uint8).reshape(2, 1, 1))
+    outcome = cli("run", "net.h5", "-i", "batch.npy", "--steps", 300, "--json")
+    assert outcome.exit_code == 1
+    assert "batch.npy[0]: " in outcome.stderr
+    assert json.loads(outcome.stdout)["input"] == "batch.npy[1]"
 
 
 def test_networks_that_need_no_input_run_without_one(cli):

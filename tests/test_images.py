@@ -260,21 +260,39 @@ def test_arrays_of_other_shapes_are_refused_unread(tmp_path, monkeypatch, shape)
         read_input(network((4, 5, 1)), str(tmp_path / "x.npy"))
 
 
-def test_lists_of_events_as_text(tmp_path):
+def test_lists_of_events_as_text(tmp_path, monkeypatch):
     net = es.Network()
     net.source("camera", (2, 2, 2))
-    (tmp_path / "events.csv").write_text("time,neuron\n0.5,7\n\n1.25,0\n")
-    times, neurons = read_input(net, str(tmp_path / "events.csv"))[0]["camera"]
-    assert times.tolist() == [0.5, 1.25]
-    assert neurons.tolist() == [7, 0]
+    for text in (
+        "time,neuron\n0.5,7\n\n1.25,0\n",
+        "0.5,7\n1.25,0",
+        "\ufeff0.5;7\r\n1.25; 0\r\n",
+        "\ufefftime neuron\n 0.5\t7 \n1.25  0\n",
+    ):
+        for name in ("events.csv", "events.txt"):
+            (tmp_path / name).write_bytes(text.encode())
+            times, neurons = read_input(net, str(tmp_path / name))[0]["camera"]
+            assert times.tolist() == [0.5, 1.25]
+            assert neurons.tolist() == [7, 0]
+    (tmp_path / "events.csv").write_text("")
+    assert read_input(net, str(tmp_path / "events.csv"))[0]["camera"][0].shape == (0,)
     for text, words in (
         (b"time,neuron\n1,2,3\n", "line 2"),
         (b"a,b\nc,d\n", "line 2"),
+        (b"0.5,x\n1,2\n", "line 1"),
+        (b"time,7\n", "line 1"),
+        (b"0,5;7\n", "line 1"),
+        (b"1,2\n" + b"1" * 2000 + b",2\n", "line 2"),
+        (b"1," + b" " * 2000 + b"2\n", "line 1"),
         (b"1,2.5\n", "whole neuron"),
         (b"1,nan\n", "whole neuron"),
         (b"1,1e300\n", "whole neuron"),
-        (b"\xff\xfe1,2", "not a readable list"),
+        (b"\xff\xfe1,2", "not a text"),
     ):
         (tmp_path / "events.csv").write_bytes(text)
         with pytest.raises(es.InputError, match=words):
             read_input(net, str(tmp_path / "events.csv"))
+    monkeypatch.setattr("eventsim.inputs.MAX_EVENTS", 2)
+    (tmp_path / "events.csv").write_text("1,2\n" * 3)
+    with pytest.raises(es.InputError, match="more than 2 events"):
+        read_input(net, str(tmp_path / "events.csv"))
