@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
+from eventsim import processes
 from eventsim.encoding import poisson_network, poisson_rates
 from eventsim.errors import InputError, PotentialOverflow
 from eventsim.inputs import Item, read_by_population, read_input
@@ -106,44 +103,29 @@ class Runner:
 
 
 _runner: Runner
-_stop: Event
 
 
-def _start(settings: Settings, stop: Event) -> None:
-    global _runner, _stop
-    # Ctrl-C is for the parent, which then stops us.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _runner, _stop = Runner(settings), stop
+def _start(settings: Settings) -> None:
+    global _runner
+    _runner = Runner(settings)
     _runner.simulator.compile(settings.run.get("engine", "auto"))
 
 
-def _go_on(tick: int = 0) -> None:
-    if _stop.is_set():
-        raise KeyboardInterrupt
-
-
 def _run(source: Source, trace: Path | None) -> Outcome:
-    _go_on()
-    outcome = _runner.run(source, trace, _go_on)
+    outcome = _runner.run(source, trace, processes.check)
     # The summary says it all, and is much less to send.
     outcome.result = None
     return outcome
 
 
-def run_in_processes(settings: Settings, inputs: Sequence[tuple[Source, Path | None]], processes: int) -> Iterator[Outcome]:
+def run_in_processes(settings: Settings, inputs: Sequence[tuple[Source, Path | None]], count: int) -> Iterator[Outcome]:
     """Outcomes of (input, trace) pairs in their order, so many at a time, each in a process of its own. They carry no result.
 
     Runs that are under way when the iterator is closed, or when Ctrl-C is pressed, stop where they are (but not the reference engine's).
     """
-    context = multiprocessing.get_context("spawn")
-    stop = context.Event()
-    with ProcessPoolExecutor(min(processes, len(inputs)), context, initializer=_start, initargs=(settings, stop)) as pool:
-        try:
-            with DeferredInterrupt() as interrupt:
-                futures = [pool.submit(_run, source, trace) for source, trace in inputs]
-                for future in futures:
-                    interrupt.wait_for_one([future])
-                    yield future.result()
-        finally:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
+    advice = "what is written is whole; with fewer --threads, the same command needs less memory"
+    with processes.pool(min(count, len(inputs)), advice, _start, settings) as pool, DeferredInterrupt() as interrupt:
+        futures = [pool.submit(_run, source, trace) for source, trace in inputs]
+        for future in futures:
+            interrupt.wait_for_one([future])
+            yield future.result()

@@ -34,6 +34,8 @@ STOPPED = 3
 class _Group(OneLineErrors, click.Group):
     """All commands."""
 
+    resuming = ("evaluate", "study")
+
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(eventsim.__version__, prog_name="eventsim")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Any
 
 import click
 
 from eventsim.errors import EventsimError
+from eventsim.interrupt import Terminated, terminable
 from eventsim.printable import printable
 
 
@@ -19,9 +21,12 @@ class OneLineErrors(click.Command):
     ----------
     program : str
         What the line begins with.
+    resuming : tuple of str
+        Subcommands that keep what is done when they are interrupted.
     """
 
     program = "eventsim"
+    resuming: tuple[str, ...] = ()
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """As of any command, with streams that can be written to."""
@@ -34,7 +39,8 @@ class OneLineErrors(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """As of any command; errors end in ``ctx.exit``."""
         try:
-            return super().invoke(ctx)
+            with terminable():
+                return super().invoke(ctx)
         except EventsimError as error:
             click.echo(f"{self.program}: error: {printable(error)}", err=True)
             ctx.exit(1)
@@ -44,6 +50,7 @@ class OneLineErrors(click.Command):
             # Output that cannot be written: a full disk behind a redirection.
             click.echo(f"{self.program}: error: {printable(error.strerror or error)}", err=True)
             ctx.exit(1)
-        except KeyboardInterrupt:
-            click.echo(f"{self.program}: interrupted", err=True)
-            ctx.exit(130)
+        except KeyboardInterrupt as error:
+            rest = "; the same command goes on from what is done" if ctx.invoked_subcommand in self.resuming else ""
+            click.echo(f"{self.program}: interrupted{rest}", err=True)
+            ctx.exit(128 + (signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT))

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
-import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from eventsim import self_test
+from eventsim import processes, self_test
 from eventsim.errors import EventsimError, RunError
 from eventsim.interrupt import DeferredInterrupt
 from eventsim.job import OPERATIONS
@@ -113,13 +110,16 @@ class Worker:
         rule = {} if self.work.exit_rule is None else {f"exit_{self.work.exit_rule[0]}": self.work.exit_rule[1]}
         return {"steps": self.work.steps, "resolution": self.work.resolution, "seed": self.work.seed, **rule}
 
-    def run(self, first: int, images: Sequence[npt.NDArray[np.uint8]]) -> Arrays:
-        """Run images, numbered from ``first``; what is kept of them, one row an image (docs/evaluation-format.md)."""
+    def run(self, first: int, images: Sequence[npt.NDArray[np.uint8]], progress: Callable[[int], None] | None = None) -> Arrays:
+        """Run images, numbered from ``first``; what is kept of them, one row an image (docs/evaluation-format.md).
+
+        ``progress`` is called with the current tick now and then.
+        """
         rows: list[Arrays] = []
         exits: dict[str, list[Exits]] = {kind: [] for kind in self._kinds()}
         for number, image in enumerate(images, first):
             try:
-                result = self.simulator.run(image, record="all" if exits else "none", **self.settings())
+                result = self.simulator.run(image, record="all" if exits else "none", progress=progress, **self.settings())
                 if result.stopped:
                     limit = result.info.settings["max_spikes"]
                     raise RunError(f"more than {limit:,} spikes in {result.duration:g} steps; is this network meant to fire so much?")
@@ -194,22 +194,29 @@ def forget(key: str) -> None:
             _workers.pop(key, None)
 
 
-def _start(work: Work) -> None:
-    # Ctrl-C is for the parent, which then stops us.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    register(work)
-
-
 def run_images(key: str, first: int, images: Sequence[npt.NDArray[np.uint8]]) -> Done:
-    """Run images in a process that was made ready by :func:`register` for the work of this key."""
+    """Run images in a process that was made ready by :func:`register` for the work of this key.
+
+    Raises
+    ------
+    RunError
+        Nobody waits for it any more: :func:`forget`, or a worker process that is to stop.
+    """
+
+    def wanted(tick: int = 0) -> None:
+        processes.check()
+        if key not in _works:
+            raise RunError(f"the evaluation {key[:12]} was given up")
+
     with _one_at_a_time:
+        wanted()
         if key not in _workers:
             work, _ = _works[key]
             while len(_workers) >= _MOST_WORKERS:
                 _workers.pop(next(iter(_workers)))
             _workers[key] = Worker(work)
         worker = _workers[key]
-        arrays = worker.run(first, images)
+        arrays = worker.run(first, images, wanted)
         return Done(arrays, worker.work.key, version("eventsim"), self_test.digest(), f"{socket.gethostname()}, process {os.getpid()}")
 
 
@@ -246,21 +253,15 @@ class _Here(Executor):
 
 @contextmanager
 def _local(work: Work, workers: int) -> Iterator[tuple[Executor, int]]:
-    if workers == 1:
+    if workers == 1 or not processes.possible():
         register(work)
         try:
             yield _Here(), 1
         finally:
             forget(work.key)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_start, initargs=(work,)) as pool:
-        try:
-            yield pool, 2 * workers
-        except BrokenProcessPool:
-            raise RunError("a worker process died (out of memory?); the same command goes on from what is done") from None
-        finally:
-            pool.shutdown(cancel_futures=True)
+    with processes.pool(workers, "the same command goes on from what is done", register, work) as pool:
+        yield pool, 2 * workers
 
 
 def executor(work: Work, workers: int | None, scheduler: str | None) -> AbstractContextManager[tuple[Executor, int]]:
@@ -301,6 +302,7 @@ def results(
         for future in interrupt.wait_for_one(pending):
             first, number = pending.pop(future)
             yield first, number, _checked(work, future.result())
+            interrupt.check()
 
     # What runs in this process may be interrupted at once.
     with DeferredInterrupt(not isinstance(pool, _Here)) as interrupt:

@@ -6,13 +6,11 @@ import signal
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from pathlib import Path
 
 import pytest
 
 import eventsim as es
-from eventsim.batch import Settings, run_in_processes
-from eventsim.interrupt import DeferredInterrupt
+from eventsim.interrupt import DeferredInterrupt, Terminated, terminable
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +58,28 @@ def test_leaves_a_handler_of_the_program_alone():
         ctrl_c()
         interrupt.check()
     assert seen == [1]
+
+
+def test_sigterm_of_a_command_is_like_ctrl_c():
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    reached = []
+    try:
+        with pytest.raises(Terminated), terminable(), DeferredInterrupt() as interrupt:
+            signal.raise_signal(signal.SIGTERM)
+            reached.append("after the signal")
+            interrupt.check()
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        with pytest.raises(Terminated), terminable():
+            signal.raise_signal(signal.SIGTERM)
+        # Of a program that handles it, and outside of a command, it is left alone.
+        for handler in (lambda *_: reached.append("its own"), signal.SIG_IGN):
+            signal.signal(signal.SIGTERM, handler)
+            with terminable(), DeferredInterrupt():
+                signal.raise_signal(signal.SIGTERM)
+                assert signal.getsignal(signal.SIGTERM) is handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert reached == ["after the signal", "its own"]
 
 
 class Lock(threading.Condition):
@@ -121,25 +141,3 @@ def test_stops_a_run(engine, monkeypatch):
         es.run(net, {"in": [1]}, steps=10, engine=engine)
     assert len(recorded) == 1
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
-def test_stops_a_folder_in_processes(tmp_path):
-    """Ctrl-C stops the runs under way, which would take long and leave a trace each; nothing half-written stays."""
-    root = Path(__file__).parent.parent
-    settings = Settings(root / "networks" / "lenet-mnist.h5", "current", {"steps": 30_000, "record": "none"})
-    pictures = sorted((root / "datasets" / "samples").glob("digit-*.png"))[:3]
-    begun = []
-
-    def press() -> None:
-        while not (parts := list(tmp_path.glob(".*.part"))):
-            time.sleep(0.05)
-        begun.extend(parts)
-        ctrl_c()
-
-    watch = threading.Thread(target=press, daemon=True)
-    watch.start()
-    with pytest.raises(KeyboardInterrupt):
-        list(run_in_processes(settings, [(str(p), tmp_path / f"{p.name}.h5") for p in pictures], 2))
-    watch.join(5)
-    assert begun
-    assert not list(tmp_path.iterdir())
