@@ -88,7 +88,8 @@ class Simulator:
             R, ticks per step: 1 is clocked, the default (2**20) asynchronous.
         engine : {"auto", "reference", "queue", "layered"}
             All give the same result. "layered" is the fastest and runs networks without cycles; "auto" takes it where it can,
-            otherwise "queue". "reference" is the specification, and slow.
+            otherwise "queue". "reference" is the specification, and slow. A run of "layered" in which a potential leaves int32 is left to
+            "queue", which finds where, or that an exit comes before: ``info.settings["engine"]`` says which engine made the result.
         record : {"all", "none"} or iterable of str
             Populations whose spikes are kept: in the result, or in the trace if there is one (the result reads them from there).
         trace : path-like, optional
