@@ -25,7 +25,6 @@ from eventsim.printable import printable
 if TYPE_CHECKING:
     from eventsim.batch import Outcome
 
-_COMPILE_NOTICE_AFTER = 1.0
 _PROGRESS_AFTER = 1.0
 # Exit code of a run that stopped at its limit of spikes.
 STOPPED = 3
@@ -164,10 +163,7 @@ def run(
         except OSError as error:
             raise eventsim.TraceError(f"{folder}: cannot be made ({error.strerror})") from None
     if engine != "reference":
-        from eventsim.simulate import notice_if_slow
-
-        with notice_if_slow(_COMPILE_NOTICE_AFTER, _say_compiling):
-            runner.simulator.compile(engine)  # type: ignore[arg-type]
+        runner.simulator.compile(engine)  # type: ignore[arg-type]
     jobs = [(item, folder / f"{item.file_name}.h5" if folder else None if no_trace else trace or Path("run.h5")) for item in inputs]
     failures, stopped = 0, False
     if several and threads > 1:
@@ -262,10 +258,6 @@ def _print_result(result: eventsim.Result, summary: dict[str, Any]) -> None:
         rows.append(("trace", summary["trace"]))
     for name, value in rows:
         click.echo(f"{name:16} {printable(value)}")
-
-
-def _say_compiling() -> None:
-    click.echo("compiling the simulator, once per installation (about half a minute) ...", err=True)
 
 
 def _each(outcomes: Iterator[Outcome], total: int) -> Iterator[Outcome]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from eventsim.compile import aligned
 from eventsim.engines.current_kernels import BLOCK, BLOCKS, CHANNELS, PADDED, Convolution, convolve
-from eventsim.engines.layer_kernels import entry
+from eventsim.kernels.compiled import entry
 from eventsim.tables import Conv2d, Dense, IntArray, Shape, Sparse, Table, spatial
 
 # Weights, and values of a pooled image, from here on take the table's own NumPy code; and so many places of a padded image.

@@ -152,6 +152,9 @@ def evaluate(
                 yield i, [_fit(net, data, int(k), None) for k in chosen[i : i + size]]
 
         if starts:
+            if scheduler is None:
+                # Here, where it can be said, and once rather than in every worker.
+                simulator.warm_up()
             with (
                 executor(work, workers, scheduler) as (pool, window),
                 closing(results(pool, window, work, pieces())) as found,

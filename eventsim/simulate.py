@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
@@ -153,20 +152,18 @@ class Simulator:
 
                 recorder = writer = stack.enter_context(TraceWriter(trace, self.network, job, recorded))
                 reader = partial(reopen, Path(trace).absolute(), writer.run_id)
-            compiling = None
+            compiling: Callable[[], float] = float  # no time
             if (chosen, resolution) not in self._run_before and chosen != "reference":
-                from numba.core.event import install_timer
+                from eventsim.kernels.compiled import compilation_time
 
                 # What is not in the cache yet is compiled as the run comes to it; that is not the run's time.
-                compiling = stack.enter_context(install_timer("numba:compile", lambda _: None))
+                compiling = stack.enter_context(compilation_time())
             start = time.perf_counter()
             watched = recorder if interrupt is None else InterruptibleRecorder(recorder, interrupt)
             counts = self._execute(chosen, job, watched, progress, threads)
             settings["engine"] = counts.engine
             _add_sources(job, counts, recorder)
-            settings["wall_seconds"] = time.perf_counter() - start
-            if compiling is not None and compiling.done:
-                settings["wall_seconds"] -= compiling.duration
+            settings["wall_seconds"] = time.perf_counter() - start - compiling()
             self._run_before.add((chosen, resolution))
             if writer is not None:
                 settings["network_sha256"] = self.digest()
@@ -189,17 +186,22 @@ class Simulator:
         """Compile the network's tables and the engine's code now rather than in the first run."""
         chosen = self._engine(engine)
         if chosen == "queue":
-            from eventsim.engines import queue
-
             if self._tables is None:
                 self._tables = compile_tables(self.network)
-            queue.warm_up()
         elif chosen == "layered":
             from eventsim.engines import layered
 
             if self._layouts is None:
                 self._layouts = layered.Layouts(self.network)
-            layered.warm_up()
+        self.warm_up(engine)
+
+    def warm_up(self, engine: EngineName = "auto") -> None:
+        """Compile the engine's code, or load it from the disk, now rather than in the first run. Processes of this machine share it."""
+        from eventsim.engines import layered, queue
+
+        chosen = self._engine(engine)
+        if chosen != "reference":
+            (queue if chosen == "queue" else layered).warm_up()
 
     def _engine(self, engine: EngineName) -> EngineName:
         if engine != "auto":
@@ -249,23 +251,6 @@ def _once(method: Callable[Concatenate[Simulator, P], Result]) -> Callable[Conca
 
 
 run = _once(Simulator.run)
-
-
-class notice_if_slow:
-    """Context manager that calls ``notice`` if its body has not ended after so many seconds.
-
-    Compiled code is cached on disk; whether a call has to compile first is best told by waiting.
-    """
-
-    def __init__(self, seconds: float, notice: Callable[[], None]):
-        self._timer = threading.Timer(seconds, notice)
-        self._timer.daemon = True
-
-    def __enter__(self) -> None:
-        self._timer.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
 
 
 def _image(network: Network, inputs: Any) -> npt.NDArray[np.uint8] | None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from eventsim.engines import simd_pairs
-from eventsim.engines.layer_kernels import compiled
+from eventsim.kernels.compiled import compiled
 
 # Places in Convolution.scalars; the steps are those of a location in the padded image, PADDED is how many values that has.
 ROWS, COLUMNS, ROW_STEP, COLUMN_STEP, CHANNELS, BLOCK, BLOCKS, PADDED = range(8)

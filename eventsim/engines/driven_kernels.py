@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from eventsim.compile import aligned_zeros
 from eventsim.engines import simd
-from eventsim.engines.layer_kernels import DONE, FOREVER, GROW, compiled, inlined
+from eventsim.engines.layer_kernels import DONE, FOREVER, GROW
 from eventsim.engines.order_kernels import count_spikes, order
 from eventsim.engines.simd_spikes import GROUP, SORTED, emit
+from eventsim.kernels.compiled import compiled, inlined, kernel
 
 # Places in the scalars of a population. STRETCH is how many ticks are put in order at a time; the others, for a call that goes on after
 # GROW, say where the last one got to: all ticks up to REACHED are done, and FIRED spikes written; of the stretch behind there are KEYS
@@ -72,7 +72,7 @@ def never(ticks):
     return SHORT + 1 if ticks.itemsize == 4 else FOREVER
 
 
-@njit(cache=True, _nrt=False, nogil=True, fastmath=True)  # type: ignore[call-overload]
+@kernel(nogil=True, fastmath=True)
 def expect(inverse, current, most, every):
     """About how many spikes per step driven neurons make, by every ``every``-th location; ``inverse`` is 1 / threshold by channel.
 
@@ -100,7 +100,7 @@ def quotient(value, by, inverse):
 
 
 # error_model: to ask for divisions by zero would keep the loop from running in vectors.
-@njit(cache=True, _nrt=False, nogil=True, error_model="numpy")  # type: ignore[call-overload]
+@kernel(nogil=True, error_model="numpy")
 def start(period, need, current, refractory, periodic):
     """Prepare the periodic neurons; returns how many are held.
 

@@ -15,9 +15,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from eventsim.compile import CSR
+from eventsim.kernels.compiled import brief as compiled
+from eventsim.kernels.compiled import brief_inlined as inlined
 
 DONE, FLUSH, GROW, WIDEN, OVERFLOW, PAUSE = range(6)
 SPIKING, DRIVEN, READOUT, SOURCE = range(4)
@@ -35,11 +36,6 @@ PAUSE_AFTER, WORK = 1 << 20, 16
     PART, PLACE, ADDED,
 ) = range(20)  # fmt: skip
 SCALARS = 20
-
-# No code here allocates, so reference counting of arrays is switched off: it took two thirds of a run. What takes the tuples
-# of arrays below is inlined into its caller: handing 80 array headers to a function took longer than what it does.
-compiled = njit(cache=True, _nrt=False)  # type: ignore[call-overload]
-inlined = njit(cache=True, _nrt=False, inline="always")  # type: ignore[call-overload]
 
 
 class Plan(NamedTuple):

@@ -15,13 +15,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit, typeof
-from numba.core.dispatcher import Dispatcher
 
 from eventsim.compile import ADDITIONS, FIRST_LANE, ROWS, RUN, SYNAPSES, TAP, TOOLBOX
 from eventsim.engines import simd
 from eventsim.engines.kernels import INT32_MAX, INT32_MIN, sort_candidates
 from eventsim.engines.simd import LANES, SLACK
+from eventsim.kernels.compiled import compiled, inlined
 
 DONE, GROW, WIDEN, OVERFLOW = range(4)
 FOREVER = 2**62
@@ -55,20 +54,6 @@ ZEROS = 8
 # Places in State.scalars. DECIDED_AT is 0 as long as there is no decision.
 AT, STEP, BOUND, HEAD, WAITING, FIRED, LIMIT, PARK, LOWEST, CHECKED, DECISION, DECIDED_AT, EXITED, FIRST_TICK, WHERE = range(15)
 SCALARS = 15
-
-compiled = njit(cache=True, _nrt=False, nogil=True)  # type: ignore[call-overload]
-inlined = njit(cache=True, _nrt=False, nogil=True, inline="always")  # type: ignore[call-overload]
-
-
-def entry(kernel: Any, arguments: tuple[Any, ...]) -> Any:
-    """What runs a kernel on arguments of these types, without asking again what types they have.
-
-    Numba asks at every call, and takes 15 us for the fifty arrays of a population: longer than a small one takes to run. The caller
-    has to see to it that the types (and layouts) are always those of ``arguments``.
-    """
-    if not isinstance(kernel, Dispatcher):
-        return kernel  # the compiler is switched off
-    return kernel.compile(tuple(map(typeof, arguments)))
 
 
 class Layer(NamedTuple):

@@ -28,6 +28,7 @@ from eventsim.engines.simd import LANES
 from eventsim.engines.simd_spikes import SORTED
 from eventsim.errors import RunError
 from eventsim.job import DEFAULT_RESOLUTION, OPERATIONS, Counts, Job, NoRecorder, Recorder, check_room, prepare
+from eventsim.kernels.compiled import entry
 from eventsim.network import Driven, Network, Projection, Readout, Spiking, feed_forward_order
 from eventsim.tables import Conv2d, Dense, IntArray, spatial
 
@@ -133,7 +134,7 @@ class _Population:
         try:
             code = self._code[kernel, kind]
         except KeyError:
-            code = self._code[kernel, kind] = k.entry(kernel, arguments)
+            code = self._code[kernel, kind] = entry(kernel, arguments)
         return code(*arguments)
 
 

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from eventsim.engines import simd
-from eventsim.engines.layer_kernels import compiled, inlined
 from eventsim.engines.simd_spikes import SORTED, rank, write_sorted
+from eventsim.kernels.compiled import compiled, inlined
 
 # Buckets, at most; and spikes that a bucket is meant to have, as a power of two: this to twice as many.
 BUCKETS, FILL = 2**17, 2

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from eventsim.compile import ADDITIONS, RUN, SYNAPSES, TAP, TOOLBOX
 from eventsim.compile import ROWS as ROWS_REACHED
@@ -29,15 +28,11 @@ from eventsim.engines.layer_kernels import (
     WAITING,
     WEIGHTS,
     append,
-    compiled,
     decide,
-    inlined,
     note_readout,
 )  # fmt: skip
 from eventsim.engines.layer_kernels import PADDED as LAYER_PADDED
-
-# For what takes microseconds: giving the other threads a chance would take longer.
-brief = njit(cache=True, _nrt=False)  # type: ignore[call-overload]
+from eventsim.kernels.compiled import brief, compiled, inlined
 
 # Places behind the masks of a raster: zeros, and what vectors may read beyond the end.
 BEHIND = 64

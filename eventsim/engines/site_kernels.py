@@ -39,16 +39,15 @@ from eventsim.engines.layer_kernels import (
     SOURCE_CHANNELS,
     SOURCE_SHIFT,
     WIDEN,
-    compiled,
     divided,
     end_of_tick,
-    inlined,
     largest,
     note_operations,
 )  # fmt: skip
 from eventsim.engines.layer_kernels import WIDE as TABLE
 from eventsim.engines.order_kernels import count_spikes, order
 from eventsim.engines.simd_spikes import SORTED
+from eventsim.kernels.compiled import compiled, inlined
 
 # More of what advance() returns: there is no room for the entries (NEEDED of them, in Sites.at).
 ROOM = 4

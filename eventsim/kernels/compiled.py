@@ -1,0 +1,159 @@
+"""Compiling functions with numba, and keeping the machine code on disk: the one place that knows numba's private parts.
+
+Numba's own disk cache lies inside the package that it compiles (so it outlives an uninstallation, and shadows an editable
+installation), does not see that an imported module has changed, and hands damaged files to pickle and LLVM. Here machine code lies in
+the user's cache folder, a file for each function and types of arguments (:mod:`eventsim.kernels.store`), and the file's name holds a
+digest of all that the code follows from: the function, what it calls, the constants that they use
+(:mod:`eventsim.kernels.fingerprint`), numba, the processor. So installations and checkouts share what is equal in them, and a change
+anywhere compiles anew what depends on it, and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import multiprocessing
+import pickle
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+import numpy as np
+from numba import config, njit, typeof
+from numba.core.caching import NullCache
+from numba.core.compiler import CompileResult
+from numba.core.dispatcher import Dispatcher
+from numba.core.event import install_timer
+from numba.core.serialize import dumps
+from numba.core.sigutils import normalize_signature
+
+from eventsim.kernels import store
+from eventsim.kernels.fingerprint import fingerprint
+
+# Switches of numba's that change the code, by environment variables of these names (after NUMBA_).
+_SWITCHES = ("OPT", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "USE_LLVM_LEGACY_PASS_MANAGER")
+
+_log = logging.getLogger("eventsim")
+
+
+def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """A decorator that compiles a function when it is first called with arguments of new types, or takes its code from the disk.
+
+    Parameters
+    ----------
+    **options
+        Of ``numba.njit``. The function may not allocate: reference counting of arrays is switched off, since it took two thirds of a
+        run.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        made = njit(_nrt=False, **options)(function)  # type: ignore[call-overload]
+        if isinstance(made, Dispatcher):  # it is the function itself if the compiler is switched off
+            made._cache = _Cache(made)  # type: ignore[attr-defined]
+        return made
+
+    return decorate
+
+
+# Other threads run while compiled code does.
+compiled = kernel(nogil=True)
+# Inlined into its caller: to hand 80 array headers to a function may take longer than what it does.
+inlined = kernel(nogil=True, inline="always")
+# For what takes microseconds: giving the other threads a chance would take longer.
+brief = kernel()
+brief_inlined = kernel(inline="always")
+
+
+def entry(function: Any, arguments: tuple[Any, ...]) -> Any:
+    """What runs a compiled function on arguments of these types, without asking again what types they have.
+
+    Numba asks at every call, and takes 15 us for the fifty arrays of a population: longer than a small one takes to run. The caller
+    has to see to it that the types (and layouts) are always those of ``arguments``.
+    """
+    if not isinstance(function, Dispatcher):
+        return function  # the compiler is switched off
+    return function.compile(tuple(map(typeof, arguments)))
+
+
+@contextlib.contextmanager
+def compilation_time() -> Iterator[Callable[[], float]]:
+    """Measure what compiling takes within the ``with`` block: what is yielded tells the seconds so far."""
+    with install_timer("numba:compile", lambda _: None) as timer:
+        yield lambda: timer.duration if timer.done else 0.0
+
+
+class _Cache(NullCache):
+    """Of one function: what numba asks for machine code before it compiles, and gives it afterwards. It holds a lock meanwhile."""
+
+    def __init__(self, dispatcher: Dispatcher):
+        self._dispatcher = dispatcher
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The result of an earlier compilation for these types of arguments, or None."""
+        target_context.refresh()
+        place, damaged = store.place(), False
+        if place.folder is not None:
+            name = self._name(sig, target_context)
+            try:
+                payload = store.read(place.folder, name)
+                if payload is not None:
+                    return CompileResult._rebuild(target_context, *pickle.loads(payload))
+            except Exception:
+                # Whatever it is: compiling it again is right.
+                store.remove(place.folder, name)
+                damaged = True
+        _announce(place, damaged)
+        return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep the result of a compilation, where that is possible."""
+        folder = store.place().folder
+        if folder is None or data.lifted or data.library.has_dynamic_globals:
+            return
+        try:
+            store.write(folder, self._name(sig, data.target_context), dumps(data._reduce()))
+        except OSError as error:
+            _say("keeping", f"compiled code cannot be kept in {folder} ({error.strerror or error}): the next start compiles again")
+        else:
+            _prune_once(folder)
+
+    def _name(self, sig: Any, target_context: Any) -> str:
+        function = self._dispatcher.py_func
+        digest = fingerprint(_stamp(target_context), normalize_signature(sig), self._dispatcher)
+        return f"{function.__module__.rpartition('.')[2]}.{function.__name__}-{digest}"
+
+
+def _stamp(target_context: Any) -> tuple[Any, ...]:
+    """What machine code follows from beside the functions: the programs that compile it, and what for."""
+    versions = sys.implementation.cache_tag, numba.__version__, llvmlite.__version__, np.__version__
+    return versions, target_context.codegen().magic_tuple(), tuple(getattr(config, name, None) for name in _SWITCHES)
+
+
+_said: set[str] = set()
+
+
+def _announce(place: store.Place, damaged: bool) -> None:
+    """Say, once in a process, that it compiles now: that takes a while."""
+    if place.folder is None:
+        _say("compiling", f"compiling the simulator (up to a minute), and at the next start again: {place.reason}")
+    elif damaged:
+        _say("compiling", f"compiling again what was damaged in {place.folder} (up to a minute) ...")
+    else:
+        _say("compiling", "compiling the simulator, once per installation (up to a minute) ...")
+
+
+def _say(subject: str, message: str) -> None:
+    if subject in _said:
+        return
+    _said.add(subject)
+    # For a worker process, its parent has said it. Without any settings, Python prints warnings to standard error.
+    _log.log(logging.WARNING if multiprocessing.parent_process() is None else logging.INFO, message)
+
+
+@functools.cache
+def _prune_once(folder: Path) -> None:
+    store.prune(folder)
