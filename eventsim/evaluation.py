@@ -363,7 +363,7 @@ class Evaluation:
 
     def label_of(self, neuron: int) -> str:
         """Name of an output neuron, its number where it has none (as of a data set with fewer classes than the network)."""
-        return self.info.labels[neuron] if neuron < len(self.info.labels) else str(neuron)
+        return self.info.labels[neuron] if 0 <= neuron < len(self.info.labels) else str(neuron)
 
     # Early exit
 
@@ -378,13 +378,20 @@ class Evaluation:
         Raises
         ------
         RunError
-            The evaluation was made without, or with an exit rule.
+            The evaluation was made without, or with an exit rule; or it is damaged.
         """
         if f"exits/{kind}" not in self._open:
             raise RunError(f"{self.path}: keeps no trade-off of exits by {kind}; evaluate without an exit rule, with the trade-off")
         group = f"exits/{kind}"
-        offsets = np.concatenate(([0], np.cumsum(self.array(f"{group}/rows"))))
-        return offsets, Exits(*(self.array(f"{group}/{column}") for column in Exits._fields))
+        counts = self.array(f"{group}/rows")
+        offsets = np.concatenate(([0], np.cumsum(counts)))
+        rows = Exits(*(self.array(f"{group}/{column}") for column in Exits._fields))
+        later = np.ones(len(rows.level), bool)
+        later[offsets[:-1][counts > 0]] = False  # an image's first row begins anew
+        low = self._start_level(kind)
+        if not (np.all((rows.level > low) & (rows.level <= len(EXIT_THRESHOLDS))) and np.all(np.diff(rows.level, prepend=low)[later] > 0)):
+            raise RunError(f"{self.path}: a damaged evaluation ({group})")
+        return offsets, rows
 
     def trade_off(self, kind: ExitKind = "margin", images: npt.NDArray[Any] | None = None) -> TradeOff:
         """Accuracy, latency and costs of every threshold of an exit rule, exactly as if the runs had stopped.
@@ -400,7 +407,7 @@ class Evaluation:
         right_at_end = self.prediction == self._labels()
         spikes, events = self.totals()
         # Thresholds that hold at the start are refused by a run; the start is the same for all images.
-        base = int(self._start_level(kind))
+        base = self._start_level(kind)
         top = int(rows.level.max(initial=base))
         count = min(top + 1, len(EXIT_THRESHOLDS)) - base
         sums = np.zeros((5, count))
@@ -427,7 +434,10 @@ class Evaluation:
         return TradeOff(kind, threshold, right, ticks / self.info.resolution, fired, delivered, exited)
 
     def _start_level(self, kind: ExitKind) -> int:
-        return int(self.info.settings.get("start_levels", {}).get(kind, 0))
+        level = self.info.settings.get("start_levels", {}).get(kind, 0)
+        if type(level) is not int or not 0 <= level <= len(EXIT_THRESHOLDS):
+            raise RunError(f"{self.path}: a damaged evaluation (start_levels of {kind})")
+        return level
 
     def choose_exit(self, kind: ExitKind = "margin", loss: float = 0.003, seed: int = 0) -> ExitChoice:
         """The smallest threshold that loses at most ``loss`` accuracy on a random half of the images, verified on the other.

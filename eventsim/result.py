@@ -221,7 +221,7 @@ class Run:
 
     def label_of(self, neuron: int) -> str:
         """Name of an output neuron, its number where it has none (as of a data set with fewer classes than the network)."""
-        return self.info.labels[neuron] if neuron < len(self.info.labels) else str(neuron)
+        return self.info.labels[neuron] if 0 <= neuron < len(self.info.labels) else str(neuron)
 
     @property
     def decision_latency(self) -> float | None:

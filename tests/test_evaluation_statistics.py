@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
 
+import h5py
 import numpy as np
 import pytest
 from test_evaluation import small_data, small_network
@@ -235,3 +237,30 @@ def test_the_cases_of_choosing_are_there(evaluation, arrays):
     assert any(np.any(np.diff(curve.accuracy) < 0) for curve in found.values())
     assert any(np.any(np.diff(curve.accuracy) == 0) for curve in found.values())
     assert len({evaluation.choose_exit("margin", lost / 20).threshold for lost in (0, 1, 2, 3, 5, 8, 20)}) > 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda file: file["exits/margin/level"].__setitem__(0, 10**6),
+        lambda file: file["exits/margin/level"].__setitem__(0, START["margin"]),
+        lambda file: file["exits/margin/level"].__setitem__(slice(None), 3),
+        lambda file: file["exits/margin/level"].__setitem__(3, -5),
+        lambda file: settings_of(file, {"margin": {"a": 1}}),
+        lambda file: settings_of(file, {"margin": -1}),
+        lambda file: settings_of(file, {"margin": 10**6}),
+    ],
+)
+def test_trade_offs_that_cannot_be_are_damage(arrays, tmp_path, change):
+    write(tmp_path / "e.h5", info(), "key", np.arange(IMAGES), LABELS, [], [arrays])
+    with h5py.File(tmp_path / "e.h5", "r+") as file:
+        change(file)
+    with pytest.raises(es.RunError, match="damaged"), es.Evaluation(tmp_path / "e.h5") as e:
+        e.trade_off("margin")
+
+
+def settings_of(file, start_levels):
+    described = json.loads(bytes(file["info"][()]))
+    described["settings"]["start_levels"] = start_levels
+    del file["info"]
+    file["info"] = np.bytes_(json.dumps(described).encode())

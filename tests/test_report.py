@@ -230,7 +230,7 @@ def nasty_files(folder):
     for path, group in ((folder / "run.h5", "eventsim"), (folder / "eval.h5", "/")):
         with h5py.File(path, "r+") as file:
             info = json.loads(bytes(file[group]["info"][()]))
-            renamed = {"a": NASTY[0], "b": NASTY[4]}
+            renamed = {"a": NASTY[0], "b": "<script>$x$ & _"}
             for p in info["populations"]:
                 p["name"] = renamed.get(p["name"], p["name"])
             for p in info["projections"]:
