@@ -31,6 +31,8 @@ def say(text: str) -> None:
 @click.option("--clocked", is_flag=True, help="One tick per step.")
 @click.option("--exit-margin", type=int, help="Stop each run once the best readout potential leads by this much.")
 @click.option("--exit-potential", type=int, help="Stop each run once a readout potential is at least this.")
+@click.option("--invert", is_flag=True, help="Take 255 - pixel of the images: MNIST networks expect white on black.")
+@click.option("--crop", is_flag=True, help="Cut the images to the network's proportions, in the middle, before they are resized.")
 @click.option("--no-trade-off", is_flag=True, help="Do not keep what every exit threshold would give: less memory for huge networks.")
 @click.option("--workers", type=click.IntRange(1, 1024), help="Processes. Default: one per processor.")
 @click.option("--scheduler", help="Address of a Dask scheduler, such as tcp://host:8786; its workers run the images.")
@@ -47,6 +49,8 @@ def evaluate(
     clocked: bool,
     exit_margin: int | None,
     exit_potential: int | None,
+    invert: bool,
+    crop: bool,
     no_trade_off: bool,
     workers: int | None,
     scheduler: str | None,
@@ -82,6 +86,8 @@ def evaluate(
             resolution=1 if clocked else DEFAULT_RESOLUTION if resolution is None else resolution,
             exit_margin=exit_margin,
             exit_potential=exit_potential,
+            invert=invert,
+            crop=crop,
             trade_off=not no_trade_off,
             workers=workers,
             scheduler=scheduler,

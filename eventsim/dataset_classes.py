@@ -66,6 +66,10 @@ class Dataset(ABC):
             The images have several shapes, or one is damaged.
         """
 
+    def remarks(self, index: int) -> list[str]:
+        """What was done to an image when it was decoded, if anything (docs/inputs.md)."""
+        return []
+
     def digest(self, numbers: npt.NDArray[np.int64]) -> str:
         """SHA-256 (hex) over the content of some images, in their order: another image gives another digest.
 
@@ -157,6 +161,9 @@ class FolderDataset(Dataset):
     def _image(self, index: int) -> npt.NDArray[np.uint8]:
         return read_image(self.files[index])
 
+    def remarks(self, index: int) -> list[str]:
+        return _decode(self.files[index])[1]
+
     def digest(self, numbers: npt.NDArray[np.int64]) -> str:
         """As of any data set; files that have not changed since they were last hashed are not read again."""
         return hash_files([self.files[number] for number in numbers.tolist()])
@@ -247,9 +254,13 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
     DatasetError
         The file is missing, damaged, huge, or of a kind that 8 bits do not hold.
     """
+    return _decode(path)[0]
+
+
+def _decode(path: Path) -> tuple[npt.NDArray[np.uint8], list[str]]:
     try:
         with open(path, "rb") as stream:
-            return decode_image(stream, str(path))[0]
+            return decode_image(stream, str(path))
     except (InputError, OSError) as error:
         text = str(error) if isinstance(error, InputError) else f"{path}: cannot be read ({error.strerror or error})"
         raise DatasetError(text) from None

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
@@ -49,6 +49,8 @@ def evaluate(
     resolution: int = DEFAULT_RESOLUTION,
     exit_margin: int | None = None,
     exit_potential: int | None = None,
+    invert: bool = False,
+    crop: bool = False,
     trade_off: bool = True,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -78,6 +80,8 @@ def evaluate(
         R, ticks per step.
     exit_margin, exit_potential : int, optional
         Stop each run early; see :meth:`eventsim.Simulator.run`.
+    invert, crop : bool
+        Take 255 - pixel of the images; cut them to the input's proportions, in the middle, instead of squeezing them (docs/inputs.md).
     trade_off : bool
         Keep what exit rules of any threshold would have given. Holds all spikes of one image in memory.
     workers : int, optional
@@ -130,11 +134,13 @@ def evaluate(
         "eventsim": work.version,
         "self_test": work.self_test,
     }
+    fitting = {name: True for name, wanted in (("invert", invert), ("crop", crop)) if wanted}
+    about |= fitting
     # One image is prepared first: what is wrong with the settings shows before anything is started or written.
-    image = _fit(net, data, int(chosen[0]), note)
+    image = _fit(net, data, int(chosen[0]), fitting, note)
     job = simulator._preparation.job(image, steps=steps, resolution=resolution, exit_rule=_exit_rule(rule))
     info = Describer(net).describe(job, about)
-    key = hashlib.sha256(json.dumps([VERSION, work.key, about["selection"]]).encode()).hexdigest()
+    key = hashlib.sha256(json.dumps([VERSION, work.key, about["selection"], *fitting]).encode()).hexdigest()
     done = _whole(target, key)
     if done is None:
         parts = _Parts(target.with_name(target.name + ".parts"), key)
@@ -149,7 +155,7 @@ def evaluate(
 
         def pieces() -> Iterator[tuple[int, list[npt.NDArray[np.uint8]]]]:
             for i in starts:
-                yield i, [_fit(net, data, int(k), None) for k in chosen[i : i + size]]
+                yield i, [_fit(net, data, int(k), fitting) for k in chosen[i : i + size]]
 
         if starts:
             if scheduler is None:
@@ -171,7 +177,7 @@ def evaluate(
         done = Evaluation(target)
     elif note is not None:
         note(f"{target}: is whole; nothing to do")
-    _trace(target, work, net, data, traces, note)
+    _trace(target, work, net, data, fitting, traces, note)
     return done
 
 
@@ -214,10 +220,12 @@ def _chosen(images: int | Sequence[int] | None, total: int) -> npt.NDArray[np.in
     return chosen
 
 
-def _fit(network: Network, data: Dataset, index: int, note: Callable[[str], None] | None) -> npt.NDArray[np.uint8]:
+def _fit(
+    network: Network, data: Dataset, index: int, fitting: Mapping[str, bool], note: Callable[[str], None] | None = None
+) -> npt.NDArray[np.uint8]:
     assert network.input is not None
-    pixels, changes = fit_image(data[index], network.input.shape)
-    if changes and note is not None:
+    pixels, changes = fit_image(data[index], network.input.shape, **fitting)
+    if note is not None and (changes := [*data.remarks(index), *changes]):
         note(f"{data.name}: images {', '.join(changes)}")
     return pixels
 
@@ -281,7 +289,15 @@ class _Parts:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _trace(target: Path, work: Work, network: Network, data: Dataset, numbers: Sequence[int], note: Callable[[str], None] | None) -> None:
+def _trace(
+    target: Path,
+    work: Work,
+    network: Network,
+    data: Dataset,
+    fitting: Mapping[str, bool],
+    numbers: Sequence[int],
+    note: Callable[[str], None] | None,
+) -> None:
     if not numbers:
         return
     folder = target.with_name(target.name + ".traces")
@@ -294,6 +310,6 @@ def _trace(target: Path, work: Work, network: Network, data: Dataset, numbers: S
         about: dict[str, Any] = {"dataset": data.name, "split": data.split, "image": number}
         if data.labels is not None:
             about["truth"] = int(data.labels[number])
-        worker.simulator.run(_fit(network, data, number, None), trace=folder / f"{number}.h5", about=about, **worker.settings())
+        worker.simulator.run(_fit(network, data, number, fitting), trace=folder / f"{number}.h5", about=about, **worker.settings())
     if note is not None:
         note(f"traces of {len(numbers)} images are in {folder}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -62,7 +63,7 @@ def run_command(run: Run) -> str | None:
     else:
         return None
     command = ["eventsim", "run", network, *(part for name in source for part in ("--input", name)), *_settings(run.info)]
-    command += [f"--{name}" for name in ("invert", "crop") if settings.get(name)]
+    command += _fitting(settings)
     if settings["encoding"] != "current":
         command += ["--encoding", str(settings["encoding"])]
     for name, usual in (("seed", 0), ("max_spikes", DEFAULT_MAX_SPIKES)):
@@ -82,7 +83,7 @@ def evaluate_command(evaluation: Evaluation) -> str | None:
         return None
     command = ["eventsim", "evaluate", network, "--dataset", str(settings.get("dataset")), "--split", str(settings.get("split"))]
     command += ["--images", str(n)] if n < total else []
-    command += _settings(evaluation.info)
+    command += [*_settings(evaluation.info), *_fitting(settings)]
     if not settings.get("trade_off") and evaluation.info.exit_rule is None:
         command.append("--no-trade-off")
     return shlex.join(command)
@@ -102,6 +103,10 @@ def _settings(info: RunInfo) -> list[str]:
     if info.exit_rule is not None:
         options += [f"--exit-{info.exit_rule['kind']}", str(info.exit_rule["threshold"])]
     return options
+
+
+def _fitting(settings: Mapping[str, Any]) -> list[str]:
+    return [f"--{name}" for name in ("invert", "crop") if settings.get(name)]
 
 
 def _epoch() -> int | None:

@@ -15,10 +15,10 @@ from click.testing import CliRunner
 from PIL import Image
 
 import eventsim as es
-from eventsim import evaluating
+from eventsim import evaluating, images, provenance
 from eventsim.cli import main
 from eventsim.counting import count_operations
-from eventsim.dataset_classes import ArrayDataset
+from eventsim.dataset_classes import ArrayDataset, read_image
 
 ROOT = Path(__file__).resolve().parents[1]
 LENET = ROOT / "networks" / "lenet-mnist.h5"
@@ -217,7 +217,7 @@ def test_images_without_labels_and_of_other_sizes(tmp_path):
         Image.fromarray(rng.integers(0, 256, (8 + i, 7, 3), dtype=np.uint8)).save(folder / f"{i}.png")
     remarks = []
     e = es.evaluate(small_network(), folder, tmp_path / "e.h5", workers=1, note=remarks.append)
-    assert "converted to grey, resized to 6x6" in remarks[0]
+    assert "converted to grey, resized from 7x8 to 6x6" in remarks[0]
     assert e.truth is None
     assert e.summary()["accuracy"] is None
     with pytest.raises(es.RunError, match="no labels"):
@@ -226,6 +226,35 @@ def test_images_without_labels_and_of_other_sizes(tmp_path):
         es.run(small_network(), evaluating.fit_image(np.asarray(Image.open(folder / f"{i}.png")), (6, 6, 1))[0], steps=6) for i in range(3)
     ]
     assert e.prediction.tolist() == [r.decision for r in expected]
+
+
+def test_images_are_inverted_and_cropped_if_asked(tmp_path):
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(3):
+        Image.fromarray(rng.integers(0, 256, (8, 12, 2), dtype=np.uint8), "LA").save(folder / f"{i}.png")
+    net, found, remarks = small_network(), {}, []
+    es.save(net, tmp_path / "net.h5")
+    for options in ({}, {"invert": True}, {"crop": True}, {"invert": True, "crop": True}):
+        target = tmp_path / f"{'-'.join(options)}.h5"
+        arguments = [f"--{name}" for name in options] + ["--workers", "1", "--steps", "6", "--trace", "1", "-o", str(target)]
+        done = CliRunner().invoke(main, ["evaluate", str(tmp_path / "net.h5"), "-d", str(folder), *arguments], catch_exceptions=False)
+        assert done.exit_code == 0
+        assert "transparent parts shown on white" in done.stderr
+        for name, word in (("invert", "inverted"), ("crop", "cropped from 12x8 to 8x8")):
+            assert (word in done.stderr.splitlines()[0]) == (name in options)
+        e = found[tuple(options)] = es.Evaluation(target)
+        assert [f"--{name}" in provenance.evaluate_command(e) for name in ("invert", "crop")] == [n in options for n in ("invert", "crop")]
+        for i in range(3):
+            pixels = images.fit_image(read_image(folder / f"{i}.png"), (6, 6, 1), **options)[0]
+            assert e.array("readout")[i, -1].tolist() == es.run(net, pixels, steps=6).readout[-1].tolist()
+        with es.Trace(f"{target}.traces/1.h5") as trace:
+            assert trace.readout[-1].tolist() == e.array("readout")[1, -1].tolist()
+        assert es.evaluate(net, folder, target, steps=6, workers=1, note=remarks.append, **options)
+        assert "nothing to do" in remarks[-1]
+    assert len({e.key for e in found.values()}) == 4
+    assert len({str(e.array("readout").tolist()) for e in found.values()}) == 4
 
 
 @pytest.mark.parametrize(
