@@ -34,7 +34,7 @@ def say(text: str) -> None:
 @click.option("--invert", is_flag=True, help="Take 255 - pixel of the images: MNIST networks expect white on black.")
 @click.option("--crop", is_flag=True, help="Cut the images to the network's proportions, in the middle, before they are resized.")
 @click.option("--no-trade-off", is_flag=True, help="Do not keep what every exit threshold would give: less memory for huge networks.")
-@click.option("--workers", type=click.IntRange(1, 1024), help="Processes. Default: one per processor.")
+@click.option("--workers", type=click.IntRange(1, 1024), help="Processes, at most. Default: as many as pay.")
 @click.option("--scheduler", help="Address of a Dask scheduler, such as tcp://host:8786; its workers run the images.")
 @click.option("--trace", "traces", help="Write spike traces of these images too: numbers with commas.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), default="eval.h5", show_default=True)

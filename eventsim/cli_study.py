@@ -28,7 +28,7 @@ def _common(command: Command) -> Command:
         click.option("--split", default="test", show_default=True),
         click.option("--images", type=click.IntRange(1), help="So many images, spread evenly over the set. Default: all."),
         click.option("--steps", type=click.IntRange(1), help="Length of a run, T. Default: what the network recommends, else 100."),
-        click.option("--workers", type=click.IntRange(1, 1024), help="Processes. Default: one per processor."),
+        click.option("--workers", type=click.IntRange(1, 1024), help="Processes, at most. Default: as many as pay."),
         click.option("--scheduler", help="Address of a Dask scheduler."),
         click.option("--values", help="Values of the sweep, with commas."),
         click.option("--output", "-o", type=click.Path(path_type=Path), help="Folder for the table, the plot and the evaluations."),

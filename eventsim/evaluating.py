@@ -5,10 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from importlib.metadata import version
@@ -23,7 +20,9 @@ from eventsim.dataset_classes import Dataset
 from eventsim.datasets import open_dataset
 from eventsim.errors import InputError, RunError
 from eventsim.evaluation import VERSION, Evaluation, write
-from eventsim.evaluation_work import Arrays, Work, Worker, executor, results
+from eventsim.evaluation_parts import Parts, remove_parts
+from eventsim.evaluation_work import Work, Worker, available_processors, executor, results
+from eventsim.files.atomic import remove_stale
 from eventsim.images import fit_image
 from eventsim.job import DEFAULT_RESOLUTION, default_steps
 from eventsim.netfile import load, save
@@ -36,6 +35,8 @@ from eventsim.trajectory import Trajectories
 # Neuron-steps of a piece of work: some seconds at most, so that an interruption loses little.
 _PIECE = 2**26
 _MOST_IMAGES = 64
+# Neuron-steps that take a process longer than its start.
+_PAYS = 2**27
 
 
 def evaluate(
@@ -60,8 +61,8 @@ def evaluate(
 ) -> Evaluation:
     """Run a network on the images of a data set.
 
-    Parts of an unfinished evaluation lie in ``OUTPUT.parts`` until it is whole; the same call goes on from there, and one
-    that finds a whole evaluation of the same kind returns it.
+    Parts of an unfinished evaluation lie in ``OUTPUT.parts`` until it is whole; the same call goes on from there, makes damaged ones
+    again, and one that finds a whole evaluation of the same kind returns it.
 
     Parameters
     ----------
@@ -85,7 +86,8 @@ def evaluate(
     trade_off : bool
         Keep what exit rules of any threshold would have given. Holds all spikes of one image in memory.
     workers : int, optional
-        Processes. Default: one per processor. Results do not depend on it.
+        Processes, at most; none is started that has nothing to do. Default: as many as pay, at most one per processor. Results do not
+        depend on it.
     scheduler : str, optional
         Address of a Dask scheduler whose workers run the images instead.
     traces : sequence of int
@@ -141,13 +143,15 @@ def evaluate(
     job = simulator._preparation.job(image, steps=steps, resolution=resolution, exit_rule=_exit_rule(rule))
     info = Describer(net).describe(job, about)
     key = hashlib.sha256(json.dumps([VERSION, work.key, about["selection"], *fitting]).encode()).hexdigest()
+    folder = target.with_name(target.name + ".parts")
     done = _whole(target, key)
     if done is None:
-        parts = _Parts(target.with_name(target.name + ".parts"), key)
+        parts = Parts(folder, key, work.version)
         neurons = sum(p.size for p in info.populations)
         size = max(1, min(_MOST_IMAGES, _PIECE // (neurons * steps)))
-        starts = [i for i in range(0, len(chosen), size) if i not in parts]
-        count = len(chosen) - sum(min(size, len(chosen) - i) for i in starts)
+        starts = [i for i in range(0, len(chosen), size) if not parts.has(i, min(size, len(chosen) - i))]
+        todo = sum(min(size, len(chosen) - i) for i in starts)
+        count = len(chosen) - todo
         if note is not None and count:
             note(f"{target}: {count:,} of {len(chosen):,} images were done before")
         if progress is not None:
@@ -157,26 +161,37 @@ def evaluate(
             for i in starts:
                 yield i, [_fit(net, data, int(k), fitting) for k in chosen[i : i + size]]
 
-        if starts:
-            if scheduler is None:
-                # Here, where it can be said, and once rather than in every worker.
-                simulator.warm_up()
-            with (
-                executor(work, workers, scheduler) as (pool, window),
-                closing(results(pool, window, work, pieces())) as found,
-            ):
-                for first, number, arrays in found:
-                    parts.add(first, arrays)
-                    count += number
-                    if progress is not None:
-                        progress(count, len(chosen))
-        if data.selection(chosen) != about["selection"]:
-            raise RunError(f"{data.name}: its images changed while they were evaluated; remove {parts.folder} and evaluate again")
-        write(target, info, key, chosen, labels, data.classes, (parts.read(i) for i in range(0, len(chosen), size)))
-        parts.remove()
-        done = Evaluation(target)
-    elif note is not None:
-        note(f"{target}: is whole; nothing to do")
+        try:
+            if starts:
+                if scheduler is None:
+                    # Here, where it can be said, and once rather than in every worker.
+                    simulator.warm_up()
+                with (
+                    executor(work, _processes(workers, len(starts), todo * neurons * steps), scheduler) as (pool, window),
+                    closing(results(pool, window, work, pieces())) as found,
+                ):
+                    for first, number, arrays in found:
+                        parts.add(first, arrays)
+                        count += number
+                        if progress is not None:
+                            progress(count, len(chosen))
+            if data.selection(chosen) != about["selection"]:
+                raise RunError(f"{data.name}: its images changed while they were evaluated; remove {folder} and evaluate again")
+            write(target, info, key, chosen, labels, data.classes, (parts.read(i) for i in range(0, len(chosen), size)))
+        except RunError:
+            # The same evaluation may run twice at a time; the one that ends first removes the parts of both.
+            done = None if folder.exists() else _whole(target, key)
+            if done is None:
+                raise
+        else:
+            parts.remove()
+            done = Evaluation(target)
+    else:
+        # Of a process that was killed at its very end.
+        remove_parts(folder, key, work.version)
+        remove_stale(target)
+        if note is not None:
+            note(f"{target}: is whole; nothing to do")
     _trace(target, work, net, data, fitting, traces, note)
     return done
 
@@ -246,47 +261,12 @@ def _whole(target: Path, key: str) -> Evaluation | None:
     raise RunError(f"{target}: holds another evaluation ({found}); remove it or name another output")
 
 
-class _Parts:
-    """The folder of an unfinished evaluation: a file for each piece of work, each written whole or not at all."""
-
-    def __init__(self, folder: Path, key: str):
-        self.folder = folder
-        note = folder / "key"
-        try:
-            folder.mkdir(exist_ok=True)
-            if not note.exists():
-                if any(folder.iterdir()):
-                    raise RunError(f"{folder}: exists and holds no parts of an evaluation; remove it or name another output")
-                note.write_text(key, encoding="utf-8")
-            elif note.read_text(encoding="utf-8") != key:
-                raise RunError(f"{folder}: parts of another evaluation; remove the folder or name another output")
-        except OSError as error:
-            raise RunError(f"{folder}: cannot be used ({error.strerror})") from None
-
-    def _file(self, first: int) -> Path:
-        return self.folder / f"{first:09d}.npz"
-
-    def __contains__(self, first: int) -> bool:
-        return self._file(first).exists()
-
-    def add(self, first: int, arrays: Arrays) -> None:
-        # A name of its own: somebody may have started the same evaluation twice.
-        scratch = self._file(first).with_suffix(f".{os.getpid()}.scratch.npz")
-        try:
-            np.savez_compressed(scratch, **arrays)  # type: ignore[arg-type]
-            os.replace(scratch, self._file(first))
-        except OSError as error:
-            raise RunError(f"{self.folder}: cannot be written ({error.strerror})") from None
-
-    def read(self, first: int) -> Arrays:
-        try:
-            with np.load(self._file(first)) as file:
-                return dict(file)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise RunError(f"{self._file(first)}: a damaged part ({error}); remove it, and the same command makes it again") from None
-
-    def remove(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+def _processes(workers: int | None, pieces: int, neuron_steps: int) -> int:
+    """How many processes are worth their start."""
+    paying = available_processors() if workers is None else workers
+    if workers is None:
+        paying = min(paying, neuron_steps // _PAYS)
+    return max(1, min(paying, pieces))
 
 
 def _trace(

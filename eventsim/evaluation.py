@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy.typing as npt
 from eventsim.counting import OperationReport, report_operations
 from eventsim.errors import RunError
 from eventsim.evaluation_work import TOTALS, Arrays
+from eventsim.files.atomic import Replacement
 from eventsim.job import OPERATIONS
 from eventsim.result import RunInfo, read_info
 from eventsim.tables import IntArray
@@ -55,10 +55,10 @@ def write(
     RunError
         The file cannot be written, or the pieces are not those of ``numbers``.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
     try:
-        with h5py.File(name, "w") as file:
+        replacement = Replacement(path)
+        # Without HDF5's own lock: the replacement holds one.
+        with replacement, h5py.File(replacement.path, "w", locking=False) as file:
             file.attrs["format"] = np.bytes_(FORMAT)
             file.attrs.create("version", VERSION, dtype="u4")
             file.attrs["key"] = np.bytes_(key)
@@ -73,14 +73,8 @@ def write(
                 count += len(piece["end_tick"])
             if count != len(numbers):
                 raise RunError(f"{path}: {count} images done, expected {len(numbers)}")
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, path)
     except OSError as error:
         raise RunError(f"{path}: cannot be written ({error.strerror or error})") from None
-    finally:
-        Path(name).unlink(missing_ok=True)
 
 
 def _append(file: h5py.File, column: str, values: npt.NDArray[Any]) -> None:

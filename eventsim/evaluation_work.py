@@ -264,7 +264,7 @@ def _local(work: Work, workers: int) -> Iterator[tuple[Executor, int]]:
         yield pool, 2 * workers
 
 
-def executor(work: Work, workers: int | None, scheduler: str | None) -> AbstractContextManager[tuple[Executor, int]]:
+def executor(work: Work, workers: int, scheduler: str | None) -> AbstractContextManager[tuple[Executor, int]]:
     """Where the images run, and how many pieces of work to have there at a time.
 
     Raises
@@ -273,7 +273,7 @@ def executor(work: Work, workers: int | None, scheduler: str | None) -> Abstract
         The Dask scheduler cannot be reached, or Dask is not installed.
     """
     if scheduler is None:
-        return _local(work, workers or available_processors())
+        return _local(work, workers)
     try:
         from eventsim.cluster import cluster
     except ImportError:

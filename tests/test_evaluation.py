@@ -176,27 +176,6 @@ def test_parts_of_another_evaluation_are_not_taken(tmp_path):
         es.evaluate(net, small_data(seed=2), tmp_path / "e.h5", workers=1)
 
 
-def test_a_damaged_part_is_an_error_that_names_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluating, "_MOST_IMAGES", 10)
-    net, data = small_network(), small_data()
-
-    def stop(done, total):
-        if done == 20:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        es.evaluate(net, data, tmp_path / "e.h5", progress=stop, workers=1)
-    part = tmp_path / "e.h5.parts" / "000000000.npz"
-    whole = part.read_bytes()
-    for bad in (whole[: len(whole) // 2], b"", whole[:100] + b"x" * 50 + whole[150:]):
-        part.write_bytes(bad)
-        with pytest.raises(es.RunError, match=r"000000000\.npz.*remove it"):
-            es.evaluate(net, data, tmp_path / "e.h5", workers=1)
-        assert not (tmp_path / "e.h5").exists()
-    part.unlink()
-    assert len(es.evaluate(net, data, tmp_path / "e.h5", workers=1)) == 37
-
-
 def test_a_chosen_subset_and_traces(tmp_path):
     net, data = small_network(), small_data()
     e = es.evaluate(net, data, tmp_path / "e.h5", images=[3, 30, 4], workers=1, traces=[30])

@@ -134,13 +134,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job may
 from eventsim import evaluating
 from eventsim.cli import main
 evaluating._MOST_IMAGES = 2
-number, all_of_them, add = int(sys.argv[1]), sys.argv[2] == "1", evaluating._Parts.add
+number, all_of_them, add = int(sys.argv[1]), sys.argv[2] == "1", evaluating.Parts.add
 
 def struck(self, *args):
     add(self, *args)
     (os.killpg if all_of_them else os.kill)(os.getpid(), number)
 
-evaluating._Parts.add = struck
+evaluating.Parts.add = struck
 main(sys.argv[3:])
 """
 
@@ -189,6 +189,8 @@ import sys
 sys.path.insert(0, {tests!r})
 from test_evaluation import small_data, small_network
 import eventsim as es
+from eventsim import evaluating
+evaluating._MOST_IMAGES = 20
 es.evaluate(small_network(), small_data(), "e.h5", workers=2)
 print("once")
 """
@@ -211,6 +213,7 @@ def test_a_script_needs_no_guard(tmp_path, way):
 def evaluate_here(folder):
     from test_evaluation import small_data
 
+    evaluating._MOST_IMAGES = 20
     es.evaluate(small_network(), small_data(), folder / "e.h5", workers=2).close()
 
 
@@ -220,3 +223,35 @@ def test_a_daemon_runs_everything_itself(tmp_path):
     process.join()
     assert process.exitcode == 0
     assert (tmp_path / "e.h5").exists()
+
+
+@posix
+@pytest.mark.slow
+def test_thirty_kills_at_random_moments(tmp_path):
+    """Nothing wrong, nobody and nothing is left after the next command, however the one before ended."""
+    rng = np.random.default_rng()
+    (tmp_path / "data").mkdir()
+    for i in range(40):
+        Image.fromarray(rng.integers(0, 256, (6, 6), dtype=np.uint8)).save(tmp_path / "data" / f"{i:03}.png")
+    es.save(small_network(), tmp_path / "net.h5")
+    program = "from eventsim import evaluating; from eventsim.cli import main; evaluating._MOST_IMAGES = 1; main()"
+    (tmp_path / "out").mkdir()
+    target = tmp_path / "out" / "e.h5"
+    arguments = ["evaluate", tmp_path / "net.h5", "--dataset", tmp_path / "data", "-o", target, "--workers", "2"]
+    command = [sys.executable, "-c", program, *arguments]
+    begin = time.monotonic()
+    subprocess.run(command, check=True, capture_output=True)
+    whole = time.monotonic() - begin
+    with es.evaluate(small_network(), tmp_path / "data", tmp_path / "alone.h5", workers=1) as alone:
+        for _ in range(30):
+            target.unlink(missing_ok=True)
+            child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            time.sleep(rng.uniform(0.1, 1) * whole)
+            child.kill()
+            # At its end once no process holds it.
+            child.communicate()
+            subprocess.run(command, check=True, capture_output=True)
+            assert os.listdir(tmp_path / "out") == ["e.h5"]
+            with es.Evaluation(target) as e:
+                for name in ("readout", "spikes", "end_tick", "image"):
+                    assert np.array_equal(e.array(name), alone.array(name))
