@@ -27,7 +27,12 @@ def data() -> None:
 @data.command()
 @click.argument("name")
 @click.option("--from", "source", type=click.Path(path_type=Path), help="Take copies from this folder instead of the network.")
-@click.option("--to", "target", type=click.Path(path_type=Path), help="Data folder. Default: EVENTSIM_DATA, else a folder in your cache.")
+@click.option(
+    "--to",
+    "target",
+    type=click.Path(path_type=Path),
+    help="Data folder. Default: EVENTSIM_DATA, else a folder in your cache; for samples this folder.",
+)
 def get(name: str, source: Path | None, target: Path | None) -> None:
     """Get the data set NAME: download it, or copy it from a folder, and verify every file.
 
@@ -35,7 +40,16 @@ def get(name: str, source: Path | None, target: Path | None) -> None:
     Files that are there and right are left alone. Examples:
       eventsim data get mnist
       eventsim data get cifar-10 --from ~/Downloads --to data
+      eventsim data get samples          (a network and ten digits that come with eventsim: the documentation's examples run on them)
     """
+    if name == "samples":
+        if source is not None:
+            raise click.UsageError("the samples come with eventsim; --from is for data sets")
+        from eventsim.samples import copy_samples
+
+        for path in copy_samples(target or Path()):
+            echo(str(path))
+        return
     from eventsim import datasets, download
     from eventsim.dataset_manifest import known_set
 

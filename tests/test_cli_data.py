@@ -325,3 +325,26 @@ def test_list(manifest, tmp_path):
 def test_errors_are_of_the_library(manifest, tmp_path):
     with pytest.raises(es.DatasetError, match=r"404"):
         download.get(manifest("absent")["mnist"], tmp_path / "data")
+
+
+def test_samples(tmp_path):
+    said = run("get", "samples", "--to", tmp_path / "new")
+    assert said.exit_code == 0
+    names = ["networks/lenet-mnist.h5", *(f"datasets/samples/digit-{digit}.png" for digit in range(10))]
+    assert said.stdout.split() == [str(tmp_path / "new" / name) for name in names]
+    root = Path(es.__file__).parents[1]
+    assert all((tmp_path / "new" / name).read_bytes() == (root / name).read_bytes() for name in names)
+    (tmp_path / "new" / names[3]).unlink()
+    assert run("get", "samples", "--to", tmp_path / "new").exit_code == 0  # what is missing comes back
+    assert (tmp_path / "new" / names[3]).exists()
+
+
+def test_samples_replace_nothing(tmp_path):
+    mine = tmp_path / "datasets" / "samples" / "digit-3.png"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    assert "digit-3.png: exists and is another file" in refused("get", "samples", "--to", tmp_path)
+    assert mine.read_text() == "mine"
+    assert not (tmp_path / "networks").exists()
+    assert "cannot be written" in refused("get", "samples", "--to", mine)
+    assert run("get", "samples", "--from", tmp_path).exit_code == 2
