@@ -165,6 +165,9 @@ def run(
     if engine != "reference":
         runner.simulator.compile(engine)  # type: ignore[arg-type]
     jobs = [(item, folder / f"{item.file_name}.h5" if folder else None if no_trace else trace or Path("run.h5")) for item in inputs]
+    if len({target for _, target in jobs}) < len(jobs) and folder is not None:
+        names = [target.name for _, target in jobs if target is not None]
+        raise eventsim.InputError(f"two inputs have the trace {next(n for n in names if names.count(n) > 1)}; rename one of them")
     failures, stopped = 0, False
     if several and threads > 1:
         outcomes = run_in_processes(settings, jobs, threads)

@@ -239,7 +239,10 @@ def _fit(
     network: Network, data: Dataset, index: int, fitting: Mapping[str, bool], note: Callable[[str], None] | None = None
 ) -> npt.NDArray[np.uint8]:
     assert network.input is not None
-    pixels, changes = fit_image(data[index], network.input.shape, **fitting)
+    try:
+        pixels, changes = fit_image(data[index], network.input.shape, **fitting)
+    except InputError as error:
+        raise InputError(f"{data.name}: image {index}: {error}") from None
     if note is not None and (changes := [*data.remarks(index), *changes]):
         note(f"{data.name}: images {', '.join(changes)}")
     return pixels

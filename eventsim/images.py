@@ -23,6 +23,8 @@ _CONVERTED = {
     "RGBa": "RGBA",
     **dict.fromkeys(("P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV"), "RGB"),
 }
+# TIFF's tag that says whether 0 is white or black.
+_PHOTOMETRIC = 262
 _WHITE = (255, 255, 255, 255)
 Pixels = npt.NDArray[np.uint8]
 
@@ -67,6 +69,9 @@ def decode_image(stream: IO[bytes], name: str) -> tuple[Pixels, list[str]]:
             if getattr(image, "n_frames", 1) > 1:
                 remarks.append(f"took the first of {image.n_frames} frames")  # type: ignore[attr-defined]
             image.load()
+            if image.mode[0] in "IF" and getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0:
+                # Pillow turns greys of 8 bits only.
+                raise InputError("has greys of more than 8 bits in which 0 is white; convert it first")
             image = ImageOps.exif_transpose(image)
             pixels = _as_bytes(image, remarks)
             _check_kept(image if image.mode != "P" else image.convert("RGBA"), pixels)
@@ -170,6 +175,7 @@ def fit_image(pixels: Pixels, shape: tuple[int, ...], invert: bool = False, crop
     from PIL import Image
 
     changes = []
+    given = pixels
     if invert:
         changes.append("inverted")
         pixels = 255 - pixels
@@ -195,4 +201,7 @@ def fit_image(pixels: Pixels, shape: tuple[int, ...], invert: bool = False, crop
         squeezed = "" if image.width * height == image.height * width else ", which changes its proportions"
         changes.append(f"resized from {image.width}x{image.height} to {width}x{height}{squeezed}")
         image = image.resize((width, height), Image.Resampling.BICUBIC)
-    return np.asarray(image, np.uint8).reshape(shape), changes
+    fitted = np.asarray(image, np.uint8).reshape(shape)
+    if np.all(fitted == fitted[0, 0]) and np.any(given != given[0, 0]):
+        raise InputError(f"nothing of the picture is left, only one grey or colour ({', '.join(changes)})")
+    return fitted, changes

@@ -306,6 +306,14 @@ def test_a_batch_runs_like_a_folder(cli, tmp_path):
     assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == ["batch.npy-0.h5", "batch.npy-1.h5"]
 
 
+def test_traces_do_not_replace_one_another(cli, tmp_path):
+    (tmp_path / "in").mkdir()
+    np.save("in/a.npy", np.zeros((2, 28, 28), np.uint8))
+    (tmp_path / "in" / "a.npy-1").write_bytes((DIGITS / "digit-1.png").read_bytes())
+    one_line_error(cli("run", LENET, "-i", "in"), "two inputs have the trace a.npy-1.h5")
+    assert cli("run", LENET, "-i", "in", "--no-trace", "--clocked", "--steps", 1).exit_code == 0
+
+
 def test_dark_on_light_is_inverted_if_asked(cli):
     Image.fromarray(255 - np.asarray(Image.open(DIGITS / "digit-7.png"))).save("paper.png")
     outcome = cli("run", LENET, "-i", "paper.png", "--invert", "--clocked", "--json", "--no-trace")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import struct
+
 import numpy as np
 import pytest
 from PIL import Image
 
 import eventsim as es
+from eventsim.images import fit_image
 from eventsim.inputs import Item, find_inputs
 from eventsim.inputs import read_input as read_item
 
@@ -194,6 +198,36 @@ def test_only_listed_formats_are_opened(tmp_path):
         Image.new("RGB", (16, 16), (1, 2, 3)).save(tmp_path / f"x.{suffix}")
         with pytest.raises(es.InputError, match="not an image that can be read"):
             read_input(network((16, 16, 3)), str(tmp_path / f"x.{suffix}"))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+def test_greys_in_which_0_is_white(tmp_path, kind):
+    """TIFF's photometric interpretation 0 is read right or refused."""
+    greys = np.arange(0, 250, 25).reshape(2, 5).astype(kind)
+    stream = io.BytesIO()
+    Image.fromarray(greys).save(stream, "TIFF")
+    data = stream.getvalue()
+    black_is_0 = struct.pack("<HHIH", 262, 3, 1, 1)
+    assert data.count(black_is_0) == 1
+    (tmp_path / "x.tif").write_bytes(data.replace(black_is_0, struct.pack("<HHIH", 262, 3, 1, 0)))
+    if kind is np.uint8:
+        assert np.array_equal(read_input(network((2, 5, 1)), str(tmp_path / "x.tif"))[0][..., 0], 255 - greys)
+    else:
+        with pytest.raises(es.InputError, match="0 is white"):
+            read_input(network((2, 5, 1)), str(tmp_path / "x.tif"))
+
+
+def test_a_picture_that_cropping_loses_is_refused():
+    pixels = np.zeros((10, 40, 1), np.uint8)
+    pixels[:, :5] = 255
+    assert fit_image(pixels, (5, 20, 1), crop=True)[0].any()
+    with pytest.raises(es.InputError, match=r"nothing of the picture is left.*cropped from 40x10 to 10x10"):
+        fit_image(pixels, (5, 5, 1), crop=True)
+    pixels = np.zeros((1000, 1000, 3), np.uint8)
+    pixels[7, 7] = 9
+    with pytest.raises(es.InputError, match=r"nothing of the picture is left.*resized"):
+        fit_image(pixels, (5, 5, 3))
+    assert not fit_image(np.zeros((10, 40, 1), np.uint8), (5, 5, 1), crop=True)[0].any()
 
 
 def test_huge_images_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
