@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import Executor
+from concurrent.futures import CancelledError, Executor
 from contextlib import contextmanager
 from typing import Any
 
 from distributed import Client, KilledWorker, WorkerPlugin
 
-from eventsim.errors import RunError
+from eventsim.errors import EventsimError, RunError
 from eventsim.evaluation_work import Work, forget, register
 
 _TIMEOUT = "10s"
+# Who tells, with tracebacks, what a lost connection means to the client.
+_TALKATIVE = ("distributed.client", "distributed.batched", "distributed.comm", "distributed.core", "distributed.utils")
 
 
 class _Ready(WorkerPlugin):
@@ -39,8 +42,31 @@ def cluster(work: Work, scheduler: str) -> Iterator[tuple[Executor, int]]:
     Raises
     ------
     RunError
-        It cannot be reached, has no workers, or one piece of work has killed several workers.
+        It cannot be reached, has no workers, is lost, or one piece of work has killed several workers.
     """
+    with _quiet():
+        yield from _cluster(work, scheduler)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What is lost is said in one line."""
+
+    def other(record: logging.LogRecord) -> bool:
+        return not record.name.startswith(_TALKATIVE)
+
+    names = ["distributed", *(name for name in logging.root.manager.loggerDict if name.startswith("distributed."))]
+    handlers = [handler for name in names for handler in logging.getLogger(name).handlers]
+    for handler in handlers:
+        handler.addFilter(other)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(other)
+
+
+def _cluster(work: Work, scheduler: str) -> Iterator[tuple[Executor, int]]:
     try:
         client = Client(scheduler, timeout=_TIMEOUT, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
@@ -56,6 +82,12 @@ def cluster(work: Work, scheduler: str) -> Iterator[tuple[Executor, int]]:
             yield pool, 4 * threads
         except KilledWorker as error:
             raise RunError(f"a piece of work killed several workers of the cluster ({error})") from None
+        except Exception as error:
+            # What is under way when the connection is lost is cancelled; nobody else does that.
+            lost = isinstance(error, CancelledError) or client.status not in ("running", "connecting")
+            if isinstance(error, EventsimError) or not lost:
+                raise
+            raise RunError(f"{scheduler}: the Dask scheduler is gone; once it is back, the same command goes on") from None
         finally:
             pool.shutdown(wait=False)
             # Where the scheduler is gone, so is the plugin.
