@@ -18,7 +18,9 @@ import numpy.typing as npt
 from eventsim.counting import OperationReport, report_operations
 from eventsim.errors import RunError
 from eventsim.evaluation_work import TOTALS, Arrays
-from eventsim.files.atomic import Replacement
+from eventsim.files.hdf5_reading import Column, SealedFile, is_hdf5
+from eventsim.files.hdf5_writing import HDF5Replacement
+from eventsim.files.seal import CheckSums, block_rows, seal
 from eventsim.job import OPERATIONS
 from eventsim.result import RunInfo, read_info
 from eventsim.tables import IntArray
@@ -32,10 +34,12 @@ Floats = npt.NDArray[np.float64]
 
 def is_evaluation(path: str | os.PathLike[str]) -> bool:
     """Whether a file is an evaluation; anything else is left to others to complain about."""
+    if not is_hdf5(path):
+        return False
     try:
-        with h5py.File(path, "r") as file:
-            return bytes(file.attrs.get("format", b"")) == FORMAT.encode()
-    except (OSError, TypeError):
+        with h5py.File(path, "r", locking=False) as file:
+            return bool(file.attrs.get("format", b"") == np.bytes_(FORMAT))
+    except Exception:  # whatever h5py finds wrong with it
         return False
 
 
@@ -55,10 +59,10 @@ def write(
     RunError
         The file cannot be written, or the pieces are not those of ``numbers``.
     """
+    sums: dict[str, CheckSums] = {}
     try:
-        replacement = Replacement(path)
-        # Without HDF5's own lock: the replacement holds one.
-        with replacement, h5py.File(replacement.path, "w", locking=False) as file:
+        replacement = HDF5Replacement(path)
+        with replacement as file:
             file.attrs["format"] = np.bytes_(FORMAT)
             file.attrs.create("version", VERSION, dtype="u4")
             file.attrs["key"] = np.bytes_(key)
@@ -69,15 +73,18 @@ def write(
             count = 0
             for piece in pieces:
                 for column, values in piece.items():
-                    _append(file, column, values)
+                    _append(file, sums, column, values)
                 count += len(piece["end_tick"])
+                # A full disk is noticed soon, and not at the end.
+                replacement.check()
             if count != len(numbers):
                 raise RunError(f"{path}: {count} images done, expected {len(numbers)}")
+            seal(file, sums)
     except OSError as error:
         raise RunError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
-def _append(file: h5py.File, column: str, values: npt.NDArray[Any]) -> None:
+def _append(file: h5py.File, sums: dict[str, CheckSums], column: str, values: npt.NDArray[Any]) -> None:
     if column not in file:
         rest = values.shape[1:]
         # Chunks of about 64 KiB, whatever an image's row holds.
@@ -86,11 +93,13 @@ def _append(file: h5py.File, column: str, values: npt.NDArray[Any]) -> None:
         # A chunk has at least one of everything, and nothing that is smaller may be of fixed size (a network without projections).
         most = (None, *(n or None for n in rest))
         file.create_dataset(column, (0, *rest), values.dtype, maxshape=most, chunks=chunks, compression="gzip", shuffle=True)
+        sums[column] = CheckSums(block_rows(values.dtype, values.shape))
     dataset = file[column]
     n = len(dataset)
     dataset.resize(n + len(values), axis=0)
     if values.size:
         dataset[n:] = values
+    sums[column].update(values.astype(dataset.dtype, copy=False))
 
 
 @dataclass(frozen=True)
@@ -189,35 +198,32 @@ class Evaluation:
 
     def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path)
+        self._file = SealedFile(self.path, RunError, "evaluation")
         try:
-            self._file = h5py.File(self.path, "r")
-        except FileNotFoundError:
-            raise RunError(f"{self.path}: no such file") from None
-        except OSError as error:
-            raise RunError(f"{self.path}: not a readable HDF5 file ({error})") from None
-        try:
-            self._read()
-        except RunError:
+            with self._file.guarded():
+                self._read()
+        except BaseException:
             self._file.close()
             raise
-        except (KeyError, ValueError, TypeError, AttributeError, OSError, RuntimeError, OverflowError) as error:
-            self._file.close()
-            raise RunError(f"{self.path}: a damaged evaluation ({error})") from error
 
     def _read(self) -> None:
         file = self._file
-        if bytes(file.attrs.get("format", b"")) != FORMAT.encode():
+        if file.attribute("", "format") != np.bytes_(FORMAT):
             raise RunError(f"{self.path}: not an evaluation of eventsim; expected the format {FORMAT!r}")
-        self.version = int(file.attrs["version"])
+        self.version = file.integer("", "version")
         if not 1 <= self.version <= VERSION:
             raise RunError(f"{self.path}: an evaluation of version {self.version}; this eventsim reads versions 1 to {VERSION}")
-        if file["info"].dtype.itemsize > _MAX_JSON or file["info"].dtype.kind != "S":
-            raise RunError(f"{self.path}: a damaged evaluation (its description is no text of reasonable size)")
-        self.key = bytes(file.attrs["key"]).decode()
-        self.info: RunInfo = read_info(json.loads(bytes(file["info"][()]).decode()))
-        n, steps = len(file["image"]), self.info.steps
+        file.unseal(required=self.version > 1)
+        text = file.column("info")
+        if text.dtype.itemsize > _MAX_JSON or text.dtype.kind != "S" or text.ndim:
+            raise file.damaged("its description is no text of reasonable size")
+        self.key = file.text("", "key")
+        self.info: RunInfo = read_info(json.loads(bytes(text.read()).decode()))
+        n, steps = file.column("image").size, self.info.steps
+        if not n:
+            raise file.damaged("it has no images")
         populations, projections = len(self.info.populations), len(self.info.projections)
-        classes = next(p.size for p in self.info.populations if p.name == self.info.output)
+        classes = next((p.size for p in self.info.populations if p.name == self.info.output), 0)
         expected: dict[str, tuple[int, ...]] = {
             "image": (n,),
             "label": (n,),
@@ -233,18 +239,52 @@ class Evaluation:
             "encoded": (n, len(self.info.encoders)),
         } | {name: (n, projections) for name in TOTALS}
         for name, shape in expected.items():
-            if file[name].shape != shape or file[name].dtype.kind != "i":
-                raise RunError(
-                    f"{self.path}: a damaged evaluation ({name} is {file[name].dtype} {file[name].shape}, expected integers {shape})"
-                )
-        for kind in file.get("exits", ()):
-            group = file["exits"][kind]
-            total = int(group["rows"][()].sum())
-            if len(group["rows"]) != n or any(group[column].shape != (total,) for column in Exits._fields):
-                raise RunError(f"{self.path}: a damaged evaluation (exits/{kind})")
-        self.image: IntArray = file["image"][()]
-        labels = file["label"][()]
+            column = file.column(name)
+            if column.shape != shape or column.dtype.kind != "i":
+                raise file.damaged(f"{name} is {column.dtype} {column.shape}, expected integers {shape}")
+        self._check_values(classes)
+        for kind in self.exit_kinds:
+            self._check_exits(kind, n, classes)
+        self.image: IntArray = file.column("image").read()
+        labels = file.column("label").read()
         self.truth: IntArray | None = None if np.any(labels < 0) else labels
+
+    def _check_values(self, classes: int) -> None:
+        """What is used as an index, or divided by, is in its range."""
+        ticks = self.info.steps * self.info.resolution
+        limits = {"label": (-1, classes - 1), "prediction": (-1, classes - 1), "end_tick": (1, ticks), "decision_tick": (-1, ticks)}
+        for name, (low, high) in limits.items():
+            for block in self._blocks(name):
+                if block.size and (block.min() < low or block.max() > high):
+                    raise self._file.damaged(f"{name} is outside {low}..{high}")
+
+    def _check_exits(self, kind: ExitKind, n: int, classes: int) -> None:
+        columns = [self._file.column(f"exits/{kind}/{name}") for name in ("rows", *Exits._fields)]
+        if any(column.ndim != 1 or column.dtype.kind != "i" for column in columns):
+            raise self._file.damaged(f"exits/{kind}")
+        rows = columns[0].read()
+        total = columns[1].size
+        if len(rows) != n or rows.min() < 0 or rows.max() > total or int(rows.sum()) != total or any(c.size != total for c in columns[1:]):
+            raise self._file.damaged(f"exits/{kind}")
+        level, decision = (self._file.column(f"exits/{kind}/{name}").read() for name in ("level", "decision"))
+        starts = np.cumsum(rows) - rows
+        falls = np.diff(level, prepend=0) < 0
+        falls[starts[rows > 0]] = False
+        base, most = self._start_level(kind), len(EXIT_THRESHOLDS)
+        if not 0 <= base <= most or np.any(level < base) or np.any(level > most) or np.any(falls):
+            raise self._file.damaged(f"exits/{kind}: levels out of range or order")
+        if np.any(decision < 0) or np.any(decision >= classes):
+            raise self._file.damaged(f"exits/{kind}: decisions out of range")
+
+    def verify(self) -> None:
+        """Read and verify all of the file.
+
+        Raises
+        ------
+        RunError
+            It is damaged.
+        """
+        self._open.verify()
 
     def __enter__(self) -> Evaluation:
         return self
@@ -278,23 +318,24 @@ class Evaluation:
         RunError
             The file is closed, or has none of this name.
         """
-        return self._dataset(name)[()]
+        return self._column(name).read()
 
     @property
-    def _open(self) -> h5py.File:
+    def _open(self) -> SealedFile:
         if not self._file:
             raise RunError(f"{self.path}: the evaluation is closed")
         return self._file
 
-    def _dataset(self, name: str) -> h5py.Dataset:
-        if name not in self._open or not isinstance(self._open[name], h5py.Dataset):
+    def _column(self, name: str) -> Column:
+        if name not in self._open:
             raise RunError(f"{self.path}: has no {name!r}")
-        return self._open[name]
+        return self._open.column(name)
 
     def _blocks(self, name: str) -> Iterator[npt.NDArray[Any]]:
-        dataset = self._dataset(name)
-        for i in range(0, len(dataset), _BLOCK):
-            yield dataset[i : i + _BLOCK]
+        column = self._column(name)
+        rows = max(1, _BLOCK // column.rows) * column.rows
+        for i in range(0, len(column), rows):
+            yield column.read(i, min(len(column), i + rows))
 
     # Accuracy and latency
 
@@ -306,7 +347,7 @@ class Evaluation:
     @property
     def prediction(self) -> IntArray:
         """The final decision of each image: int (images,), -1 where there is none because nothing reached the readout."""
-        return self._dataset("prediction")[:, -1]
+        return self.array("prediction")[:, -1]
 
     @property
     def accuracy(self) -> float:

@@ -17,11 +17,9 @@ import json
 import math
 import os
 import re
-import secrets
 import stat
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import suppress
 from io import FileIO
 from typing import Any, Literal, cast
 
@@ -30,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eventsim.errors import NetworkError, NetworkFileError
+from eventsim.files.hdf5_writing import HDF5Replacement
 from eventsim.network import MAX_NEURONS, MAX_POPULATIONS, MAX_PROJECTIONS, Driven, Network, Population, Source, Spiking
 from eventsim.tables import Conv2d, Dense, Shape, Sparse, Table
 
@@ -75,39 +74,20 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
     name = os.fsdecode(path)
     network.check()
     try:
-        # A symbolic link is followed, not replaced.
-        final = os.path.realpath(name)
-    except ValueError as error:
-        raise NetworkFileError(f"{_printable(name)}: is no usable file name: {_reason(error)}") from None
-    if os.path.isdir(final):
-        raise NetworkFileError(f"{name}: is a folder; give the name of a file to write")
-    if os.path.exists(final) and not os.path.isfile(final):
-        raise NetworkFileError(f"{name}: is no regular file; give another name")
-    folder = os.path.dirname(final)
-    temporary = os.path.join(folder, f".eventsim-{secrets.token_hex(8)}.tmp")
-    try:
-        # Created here first: h5py's messages for a missing folder or permission are hard to read.
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-        with h5py.File(temporary, "w", userblock_size=USER_BLOCK, locking=False) as file:
+        new = HDF5Replacement(name, _seal, userblock_size=USER_BLOCK)
+        with new as file:
             _write(file, network)
-        _seal(temporary)
-        try:
-            _read(temporary)
-        except NetworkFileError as error:
-            raise NetworkError(f"this network cannot be saved: {error}") from None
-        os.replace(temporary, final)
-        _sync_folder(folder)
+            new.check()
     except NetworkFileError:
         raise
     except NetworkError as error:
         raise NetworkError(f"{name}: {error}") from None
+    except IsADirectoryError:
+        raise NetworkFileError(f"{name}: is a folder; give the name of a file to write") from None
     except (OSError, RuntimeError) as error:
-        # libhdf5 reports some failures to write (a full disk, on closing) as RuntimeError.
-        raise NetworkFileError(f"{name}: cannot be written: {_reason(error)}; check the folder, its permissions and its space") from error
-    finally:
-        # After a success there is no such file.
-        with suppress(OSError):
-            os.unlink(temporary)
+        raise NetworkFileError(
+            f"{_printable(name)}: cannot be written: {_reason(error)}; check the folder, its permissions and its space"
+        ) from error
 
 
 def load(path: str | os.PathLike[str]) -> Network:
@@ -137,15 +117,17 @@ def load(path: str | os.PathLike[str]) -> Network:
 # --- the seal ---------------------------------------------------------------------------------------------------------
 
 
-def _seal(path: str) -> None:
-    """Write the seal into the first 512 bytes of a file, over the rest as it is, and bring all of it to the disk."""
-    with open(path, "r+b", buffering=0) as file:
-        file.seek(USER_BLOCK)
-        checksum = hashlib.file_digest(file, "sha256").hexdigest()
-        count = os.fstat(file.fileno()).st_size - USER_BLOCK
-        file.seek(0)
-        file.write(f"{FORMAT} {VERSION}\nsha256 {checksum}\nbytes {count}\n".encode().ljust(USER_BLOCK, b"\0"))
-        os.fsync(file.fileno())
+def _seal(file: FileIO) -> None:
+    """Write the seal into the first 512 bytes of a file, over the rest as it is, and read it back."""
+    file.seek(USER_BLOCK)
+    checksum = hashlib.file_digest(file, "sha256").hexdigest()
+    count = os.fstat(file.fileno()).st_size - USER_BLOCK
+    file.seek(0)
+    file.write(f"{FORMAT} {VERSION}\nsha256 {checksum}\nbytes {count}\n".encode().ljust(USER_BLOCK, b"\0"))
+    try:
+        _read(str(file.name))
+    except NetworkFileError as error:
+        raise NetworkError(f"this network cannot be saved: {error}") from None
 
 
 def _open(path: str) -> FileIO:
@@ -187,16 +169,6 @@ def _verify(file: FileIO) -> int:
     if checksum != seal[1].decode():
         raise NetworkFileError("damaged: checksum differs; copy the file again")
     return body
-
-
-def _sync_folder(folder: str) -> None:
-    """Bring a renaming to the disk, where the system can."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from eventsim.errors import RunError
 from eventsim.job import Counts, Job
-from eventsim.network import Driven, Network, Source
+from eventsim.network import MAX_NEURONS, Driven, Network, Source
 from eventsim.tables import IntArray, Shape
 
 if TYPE_CHECKING:
@@ -115,8 +115,8 @@ class RunInfo:
 
 
 def read_info(raw: Mapping[str, Any]) -> RunInfo:
-    """A description from its JSON values; raises TypeError, KeyError or ValueError if they are none."""
-    return RunInfo(
+    """A description from its JSON values; raises TypeError, KeyError, AttributeError or ValueError if they are none."""
+    info = RunInfo(
         **dict(raw)
         | {
             "populations": [PopulationInfo(**p | {"shape": tuple(p["shape"])}) for p in raw["populations"]],
@@ -124,6 +124,54 @@ def read_info(raw: Mapping[str, Any]) -> RunInfo:
             "encoders": [EncoderInfo(**e) for e in raw["encoders"]],
         }
     )
+    _check_info(info)
+    return info
+
+
+# What settings are where there are any; others are shown as they are, and not calculated with.
+_TEXT, _NUMBER = (str, type(None)), (int, float, type(None))
+_SETTINGS: dict[str, tuple[type, ...]] = {
+    "network": _TEXT, "input": _TEXT, "network_sha256": _TEXT, "engine": _TEXT, "eventsim": _TEXT, "dataset": _TEXT, "split": _TEXT,
+    "encoding": _TEXT, "selection": _TEXT, "provenance": (dict,), "start_levels": (dict,), "recorded": (list,), "max_spikes": (int,),
+    "seed": _NUMBER, "wall_seconds": _NUMBER, "truth": _NUMBER, "images": _NUMBER, "dataset_images": _NUMBER, "image": _NUMBER,
+}  # fmt: skip
+
+
+def _check_info(info: RunInfo) -> None:
+    def require(right: bool, what: str) -> None:
+        if not right:
+            raise ValueError(f"its description: {what}")
+
+    def whole(value: object, low: int, high: int = 2**63 - 1) -> bool:
+        return type(value) is int and low <= value <= high
+
+    require(whole(info.steps, 1, 2**31 - 1) and whole(info.resolution, 1, 2**31 - 1), "steps and resolution")
+    names = [p.name for p in info.populations]
+    require(all(type(name) is str and name not in ("", ".") and "/" not in name for name in names), "names of populations")
+    require(len(set(names)) == len(names), "two populations of one name")
+    for p in info.populations:
+        require(p.kind in ("driven", "spiking", "readout", "source") and p.emits in ("", "events", "poisson", "clock"), f"kind of {p.name}")
+        require(1 <= len(p.shape) <= 3 and all(whole(n, 1, MAX_NEURONS) for n in p.shape) and type(p.signed) is bool, f"shape of {p.name}")
+    require(sum(math.prod(p.shape) for p in info.populations) <= MAX_NEURONS, f"more than {MAX_NEURONS:,} neurons")
+    for q in info.projections:
+        require(type(q.name) is str and type(q.table) is str and {q.source, q.target} <= set(names), "projections")
+        require(type(q.delay) in (int, float) and 0 <= q.delay <= 2**31, f"delay of {q.name}")
+        require(whole(q.synapses, 0) and whole(q.macs, 0) and type(q.binary) is type(q.bias) is bool, f"sizes of {q.name}")
+    for e in info.encoders:
+        require(e.population in names and all(whole(n, 0) for n in (e.macs, e.synapses, e.effective)), "encoders")
+    outputs = [p.name for p in info.populations if p.kind == "readout"]
+    require(info.output is None or info.output in outputs, "output")
+    require(type(info.labels) is list and all(type(label) is str for label in info.labels), "labels")
+    rule = info.exit_rule
+    right = rule is None or (
+        set(rule) == {"kind", "threshold"} and rule["kind"] in ("margin", "potential") and type(rule["threshold"]) is int
+    )
+    require(right, "exit rule")
+    require(type(info.settings) is dict, "settings")
+    for name, types in _SETTINGS.items():
+        value = info.settings.get(name)
+        if name in info.settings:
+            require(isinstance(value, types) and not (type(value) is float and not math.isfinite(value)), f"setting {name!r}")
 
 
 class Spikes(NamedTuple):

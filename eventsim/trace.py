@@ -5,11 +5,9 @@ Spikes go to disk as they come, so memory stays bounded; the file has a temporar
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
-import tempfile
 import uuid
 from collections.abc import Iterable
 from importlib import metadata
@@ -22,6 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from eventsim.errors import TraceError
+from eventsim.files.hdf5_reading import Column, SealedFile
+from eventsim.files.hdf5_writing import HDF5Replacement
+from eventsim.files.seal import CheckSums, block_rows, seal
 from eventsim.job import OPERATIONS, Counts, Job
 from eventsim.network import Network
 from eventsim.result import NO_SPIKES, Run, RunInfo, Spikes, read_info
@@ -71,23 +72,29 @@ class TraceWriter:
 
     def __enter__(self) -> TraceWriter:
         self._check_replaceable()
+        self._sums: dict[str, CheckSums] = {}
         try:
-            handle, name = tempfile.mkstemp(prefix=f".{self._path.name}.", suffix=".part", dir=self._path.parent)
+            self._new = HDF5Replacement(self._path)
         except OSError as error:
-            raise TraceError(f"{self._path}: cannot be written ({error.strerror})") from error
-        os.close(handle)
-        self._temporary = Path(name)
+            raise self._cannot(error) from error
+        self._file = self._new.file
         try:
-            self._file = h5py.File(self._temporary, "w")
             self._file.attrs.create("magic", _SONATA_MAGIC, dtype="u4")
             self._file.attrs.create("version", np.array([0, 1], "u4"))
             self._file.create_group("spikes")
             for population in self._recorded:
                 self._create_population(population)
+            self._new.check()
+        except OSError as error:
+            self._new.discard()
+            raise self._cannot(error) from error
         except BaseException:
-            self._discard()
+            self._new.discard()
             raise
         return self
+
+    def _cannot(self, error: OSError) -> TraceError:
+        return TraceError(f"{self._path}: cannot be written ({error.strerror or error})")
 
     def _check_replaceable(self) -> None:
         """A trace may replace an older trace, and nothing else: no network, no image, no device."""
@@ -98,7 +105,7 @@ class TraceWriter:
         if not self._path.is_file():
             raise TraceError(f"{self._path}: is no regular file; name another for the trace, or write none (--no-trace)")
         try:
-            with h5py.File(self._path, "r") as file:
+            with h5py.File(self._path, "r", locking=False) as file:
                 is_trace = bytes(file["eventsim"].attrs["format"]) == FORMAT.encode()
         except Exception:  # whatever h5py finds wrong with it, it is no trace
             is_trace = False
@@ -112,6 +119,7 @@ class TraceWriter:
         for column, dtype in columns.items():
             # Contiguous would need the number of spikes beforehand. No filter: libsonata's wheel reads none.
             group.create_dataset(column, (0,), dtype, maxshape=(None,), chunks=(_CHUNK,))
+            self._sums[f"spikes/{name}/{column}"] = CheckSums(block_rows(np.dtype(dtype), (0,)))
         group["timestamps"].attrs["units"] = np.bytes_("ms")
 
     def wants(self, population: str) -> bool:
@@ -136,10 +144,13 @@ class TraceWriter:
         try:
             for name, dataset in group.items():
                 n = len(dataset)
-                dataset.resize(n + len(ticks), axis=0)
-                dataset[n:] = columns[name]
+                values = columns[name].astype(dataset.dtype, copy=False)
+                dataset.resize(n + len(values), axis=0)
+                dataset[n:] = values
+                self._sums[f"spikes/{population}/{name}"].update(values)
+            self._new.check()
         except OSError as error:
-            raise TraceError(f"{self._path}: cannot be written ({error})") from error
+            raise self._cannot(error) from error
 
     def finish(self, run: Run) -> None:
         """Add the run's description and counts. The file gets its name when the context ends."""
@@ -164,34 +175,20 @@ class TraceWriter:
                 _store(readouts, name, values)
             if run.image is not None:
                 _store(group, "image", run.image)
+            seal(self._file, self._sums)
+            self._new.check()
         except OSError as error:
-            raise TraceError(f"{self._path}: cannot be written ({error})") from error
+            raise self._cannot(error) from error
         self._finished = True
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if kind is not None or not self._finished:
-            self._discard()
+            self._new.discard()
             return
         try:
-            self._file.close()
-            with open(self._temporary, "rb") as whole:
-                os.fsync(whole.fileno())
-            # mkstemp makes private files; a trace gets the permissions that any new file would get.
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(self._temporary, 0o666 & ~umask)
-            os.replace(self._temporary, self._path)
+            self._new.commit()
         except OSError as failure:
-            self._discard()
-            raise TraceError(f"{self._path}: cannot be written ({failure})") from failure
-        except BaseException:
-            self._discard()
-            raise
-
-    def _discard(self) -> None:
-        with contextlib.suppress(Exception):
-            self._file.close()
-        self._temporary.unlink(missing_ok=True)
+            raise self._cannot(failure) from failure
 
 
 def _store(group: h5py.Group, name: str, values: npt.NDArray[Any]) -> None:
@@ -229,50 +226,55 @@ class Trace(Run):
 
     def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path)
+        self._file = SealedFile(self.path, TraceError, "trace")
         try:
-            self._file = h5py.File(self.path, "r")
-        except FileNotFoundError:
-            raise TraceError(f"{self.path}: no such file") from None
-        except OSError as error:
-            raise TraceError(f"{self.path}: not a readable HDF5 file ({error})") from None
-        try:
-            info, counts = self._read()
-        except TraceError:
+            with self._file.guarded():
+                info, counts = self._read()
+        except BaseException:
             self._file.close()
             raise
-        except (KeyError, ValueError, TypeError, AttributeError, OSError, RuntimeError, OverflowError) as error:
-            self._file.close()
-            raise TraceError(f"{self.path}: a damaged trace ({error})") from error
         super().__init__(info, counts)
 
     def _read(self) -> tuple[RunInfo, Counts]:
-        group = self._file.get("eventsim")
-        if not isinstance(group, h5py.Group) or bytes(group.attrs.get("format", b"")) != FORMAT.encode():
+        file = self._file
+        if file.attribute("eventsim", "format") != np.bytes_(FORMAT):
             raise TraceError(f"{self.path}: not a trace of eventsim; expected the group /eventsim with format {FORMAT!r}")
-        version = int(group.attrs["version"])
+        version = file.integer("eventsim", "version")
         if not 1 <= version <= VERSION:
             raise TraceError(f"{self.path}: a trace of version {version}; this eventsim reads versions 1 to {VERSION}")
-        if group["info"].dtype.itemsize > _MAX_JSON or group["info"].dtype.kind != "S":
-            raise TraceError(f"{self.path}: a damaged trace (its description is no text of reasonable size)")
-        self.run_id, self.made_by = (bytes(group.attrs.get(name, b"")).decode() for name in ("run", "made_by"))
-        raw = json.loads(bytes(group["info"][()]).decode())
-        info = read_info(raw)
-        end_tick, decision, decision_tick = (int(group.attrs[name]) for name in ("end_tick", "decision", "decision_tick"))
+        file.unseal(required=version > 1)
+        text = file.column("eventsim/info")
+        if text.dtype.itemsize > _MAX_JSON or text.dtype.kind != "S" or text.ndim:
+            raise file.damaged("its description is no text of reasonable size")
+        self.run_id = file.text("eventsim", "run", b"")
+        info = read_info(json.loads(bytes(text.read()).decode()))
+        end_tick, exited, decision, decision_tick = (
+            file.integer("eventsim", name) for name in ("end_tick", "exited", "decision", "decision_tick")
+        )
+        outputs = next((p.size for p in info.populations if p.name == info.output), 0)
+        if not 1 <= end_tick <= info.steps * info.resolution or exited not in (0, 1) or not -1 <= decision < outputs:
+            raise file.damaged(f"it ends at tick {end_tick}, with the decision {decision}")
+        if not -1 <= decision_tick <= end_tick:
+            raise file.damaged(f"a decision at tick {decision_tick} of {end_tick}")
         if version == 1 and decision_tick == 1:
             # Any decision counted from tick 1 on there, whether or not something had reached the readout: when it was made is not known.
             decision_tick = -1
         steps = -(-end_tick // info.resolution)
         expected: dict[str, tuple[int, ...]] = {"spikes": (steps, len(info.populations)), "negative_spikes": (steps, len(info.populations))}
         expected |= {"first_tick": (len(info.populations),)} | {name: (steps, len(info.projections)) for name in OPERATIONS}
-        arrays = {name: self._array(group["counts"][name], shape) for name, shape in expected.items()}
-        sizes = {p.name: p.size for p in info.populations}
-        readout = {name: self._array(group["readout"][name], (steps, sizes[name])) for name in group["readout"]}
-        stopped = bytes(group.attrs.get("stopped", b"")).decode()
+        arrays = {name: self._array(f"counts/{name}", shape) for name, shape in expected.items()}
+        sizes = {p.name: p.size for p in info.populations if p.kind == "readout"}
+        readout = {name: self._array(f"readout/{name}", (steps, sizes[name])) for name in file.names("eventsim/readout")}
+        if info.output is not None and info.output not in readout:
+            raise file.damaged(f"it has no readout {info.output!r}")
+        if any(np.any(values < 0) for values in arrays.values()):
+            raise file.damaged("negative counts")
+        stopped = file.text("eventsim", "stopped", b"")
         if stopped not in ("", "max_spikes"):
-            raise TraceError(f"{self.path}: a damaged trace (stopped by {stopped!r})")
+            raise file.damaged(f"stopped by {stopped!r}")
         return info, Counts(
             end_tick=end_tick,
-            exited=bool(group.attrs["exited"]),
+            exited=bool(exited),
             readout=readout,
             decision=None if decision < 0 else decision,
             decision_tick=None if decision_tick < 0 else decision_tick,
@@ -281,10 +283,11 @@ class Trace(Run):
             **arrays,
         )
 
-    def _array(self, dataset: h5py.Dataset, shape: tuple[int, ...]) -> IntArray:
-        if dataset.shape != shape or dataset.dtype.kind != "i":
-            raise TraceError(f"{self.path}: a damaged trace ({dataset.name} is {dataset.dtype} {dataset.shape}, expected integers {shape})")
-        return dataset[()].astype(np.int64)
+    def _array(self, name: str, shape: tuple[int, ...]) -> IntArray:
+        column = self._file.column(f"eventsim/{name}")
+        if column.shape != shape or column.dtype.kind != "i":
+            raise self._file.damaged(f"{name} is {column.dtype} {column.shape}, expected integers {shape}")
+        return column.read().astype(np.int64)
 
     def __repr__(self) -> str:
         return f"<Trace {os.fspath(self.path)!r}{'' if self._file else ' (closed)'}: {self._in_brief()}>"
@@ -308,14 +311,12 @@ class Trace(Run):
         TraceError
             The file is closed or damaged.
         """
-        if not self._file:
-            raise TraceError(f"{self.path}: the trace is closed")
-        if "image" not in self._file["eventsim"]:
+        if "eventsim/image" not in self._open:
             return None
-        dataset = self._file["eventsim/image"]
-        if not isinstance(dataset, h5py.Dataset) or dataset.dtype != np.uint8 or dataset.ndim != 3 or dataset.size > 2**30:
-            raise TraceError(f"{self.path}: a damaged trace (its image)")
-        return dataset[()]
+        column = self._open.column("eventsim/image")
+        if column.dtype != np.uint8 or column.ndim != 3 or not column.size:
+            raise self._file.damaged("its image")
+        return column.read()
 
     @property
     def recorded(self) -> list[str]:
@@ -326,9 +327,25 @@ class Trace(Run):
         TraceError
             The file is closed.
         """
+        return [p.name for p in self.info.populations if f"spikes/{p.name}" in self._open]
+
+    @property
+    def _open(self) -> SealedFile:
         if not self._file:
             raise TraceError(f"{self.path}: the trace is closed")
-        return [p.name for p in self.info.populations if p.name in self._file["spikes"]]
+        return self._file
+
+    def verify(self) -> None:
+        """Read and verify all of the file.
+
+        Raises
+        ------
+        TraceError
+            It is damaged.
+        """
+        self._open.verify()
+        for name in self.recorded:
+            self.spikes(name)
 
     def spikes(self, population: str, start: float = 0, stop: float | None = None) -> Spikes:
         """Spikes of a population with ``start < time <= stop`` (steps), the only part of the file that is read.
@@ -341,32 +358,37 @@ class Trace(Run):
             The file is closed or damaged.
         """
         self.check_recorded(population, self.recorded)
-        group = self._file["spikes"][population]
-        try:
-            timestamps = group["timestamps"]
-            n = len(timestamps)
-            if len(group["node_ids"]) != n or ("signs" in group and len(group["signs"]) != n):
-                raise TraceError(f"{self.path}: a damaged trace (columns of different length for {population})")
+        file = self._open
+        with file.guarded():
+            timestamps, neurons = (file.column(f"spikes/{population}/{name}") for name in ("timestamps", "node_ids"))
+            signs = file.column(f"spikes/{population}/signs") if f"spikes/{population}/signs" in file else None
+            columns = (timestamps, neurons) if signs is None else (timestamps, neurons, signs)
+            if any(column.shape != (timestamps.size,) or column.dtype.kind not in "fiu" for column in columns):
+                raise file.damaged(f"columns of different length for {population}")
             first, last = self.window(start, stop)
             low, high = self._place(timestamps, first), self._place(timestamps, last + 1)
             if low >= high:
                 return NO_SPIKES
-            here = slice(low, high)
-            ticks = np.rint(timestamps[here] * self.info.resolution).astype(np.int64)
-            signs = group["signs"][here] if "signs" in group else np.ones(high - low, np.int8)
-            return Spikes(ticks, group["node_ids"][here].astype(np.int64), signs)
-        except (KeyError, OSError) as error:
-            raise TraceError(f"{self.path}: a damaged trace ({error})") from error
+            times, ids = timestamps.read(low, high), neurons.read(low, high)
+            marks = np.ones(high - low, np.int8) if signs is None else signs.read(low, high)
+            # Also what is not a number is none of these.
+            if not (times.min() > 0 and times.max() <= self.counts.end_tick / self.info.resolution and np.all(np.diff(times) >= 0)):
+                raise file.damaged(f"spikes of {population} out of order or out of the run")
+            if int(ids.max()) >= self.population(population).size or int(ids.min()) < 0 or np.any(np.abs(marks) != 1):
+                raise file.damaged(f"{population} has no such neurons or signs")
+            return Spikes(np.rint(times * self.info.resolution).astype(np.int64), ids.astype(np.int64), marks.astype(np.int8))
 
-    def _place(self, timestamps: h5py.Dataset, tick: int) -> int:
-        """Index of the first spike at or after a tick, by bisection over the file's chunks."""
-        low, high = 0, len(timestamps)
+    def _place(self, timestamps: Column, tick: int) -> int:
+        """Index of the first spike at or after a tick, by bisection over the file's blocks."""
+        low, high = 0, -(-len(timestamps) // timestamps.rows)
         # Half a tick below, so that rounding of tick / R to float64 cannot matter.
         limit = (tick - 0.5) / self.info.resolution
-        while high - low > _CHUNK:
+        while low < high:
             middle = (low + high) // 2
-            low, high = (middle + 1, high) if timestamps[middle] < limit else (low, middle)
-        return low + int(np.searchsorted(timestamps[low:high], limit))
+            low, high = (middle + 1, high) if timestamps.block(middle)[-1] < limit else (low, middle)
+        if low * timestamps.rows >= len(timestamps):
+            return len(timestamps)
+        return low * timestamps.rows + int(np.searchsorted(timestamps.block(low), limit))
 
 
 def reopen(path: Path, run_id: str) -> Trace:

@@ -7,11 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from sealing import change_and_reseal
 
 import eventsim as es
 from eventsim import trace as trace_module
@@ -255,12 +255,6 @@ def test_memory_stays_bounded(tmp_path):
     assert peak[1000] - peak[5] < 24_000  # KiB
 
 
-def damaged(path: Path, change) -> Path:
-    with h5py.File(path, "r+") as file:
-        change(file)
-    return path
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -276,7 +270,7 @@ def damaged(path: Path, change) -> Path:
 def test_damaged_traces_are_refused(network, image, tmp_path, change, message):
     path = tmp_path / "run.h5"
     es.run(network, image, steps=3, trace=path)
-    damaged(path, change)
+    change_and_reseal(path, change)
     with pytest.raises(es.TraceError, match=message) as caught:
         es.Trace(path)
     assert str(path) in str(caught.value)

@@ -142,7 +142,6 @@ class SealedFile:
             with self.guarded():
                 self._left, self._seen = size.st_size, set[int]()
                 self._look("", self._file["/"])
-                self._unseal()
         except BaseException:
             self.close()
             raise
@@ -208,30 +207,42 @@ class SealedFile:
             raise self.damaged(f"the attribute {name!r} is {type(value).__name__}, expected a whole number")
         return int(value)
 
+    @property
+    def datasets(self) -> list[str]:
+        """Paths of all datasets, without the seal's."""
+        return [path for path, item in self._members.items() if isinstance(item, h5py.Dataset)]
+
     def verify(self) -> None:
         """Read and verify everything."""
-        for path, item in self._members.items():
-            if isinstance(item, h5py.Dataset):
-                column = Column(self, path, item)
-                for start in range(0, len(column) if column.ndim else 1, column.rows):
-                    column.read(start, min(len(column), start + column.rows) if column.ndim else None)
+        for path in self.datasets:
+            column = self.column(path)
+            if column.ndim == 0:
+                column.read()
+            else:
+                for start in range(0, len(column), column.rows):
+                    column.read(start, min(len(column), start + column.rows))
 
-    def _unseal(self) -> None:
-        parts = {path[len(SEAL) + 1 :]: item for path, item in self._members.items() if path.startswith(f"{SEAL}/")}
+    def unseal(self, required: bool) -> None:
+        """Verify the seal, so that from now on what is read is verified; a file may lack one only if it is not required."""
+        with self.guarded():
+            self._unseal(required)
+
+    def _unseal(self, required: bool) -> None:
         if SEAL not in self._members:
+            if required:
+                raise self.damaged("it has no seal; copy the file again")
             return
         expected = self.text(SEAL, "sha256", b"")
-        members = {path: item for path, item in self._members.items() if path != SEAL and not path.startswith(f"{SEAL}/")}
-        self._members = members
+        parts = {path[len(SEAL) + 1 :]: item for path, item in self._members.items() if path.startswith(f"{SEAL}/")}
+        self._members = {path: item for path, item in self._members.items() if path != SEAL and not path.startswith(f"{SEAL}/")}
         sums = {}
-        for path, item in members.items():
+        for path, item in self._members.items():
             if isinstance(item, h5py.Dataset):
-                blocks = 1 if not item.shape else -(-item.shape[0] // block_rows(item.dtype, item.shape)) if item.size else 0
                 stored = parts.get(path)
-                if not isinstance(stored, h5py.Dataset) or stored.dtype != np.uint32 or stored.shape not in ((blocks,), (item.shape or (1,))[:1]):
-                    raise self.damaged(f"no check sums of {path}")
+                if not isinstance(stored, h5py.Dataset) or stored.dtype != np.uint32 or stored.shape != (_blocks(item),):
+                    raise self.damaged(f"no check sums of {path}; copy the file again")
                 sums[path] = stored[()]
-        if digest(members, sums) != expected:
+        if digest(self._members, sums) != expected:
             raise self.damaged("its check sum differs; copy the file again")
         self.sums = sums
 
@@ -289,7 +300,13 @@ class SealedFile:
         if self._left < 0 or size > most:
             raise self.damaged(f"{path} claims {size:,} bytes, more than the file can hold")
         if layout == h5py.h5d.CHUNKED and size and math.prod(made.get_chunk()) * found.get_size() > max(2**20, most):
-            raise self.damaged(f"{path} has chunks of {math.prod(made.get_chunk()) * found.get_size():,} bytes, more than the file can hold")
+            raise self.damaged(
+                f"{path} has chunks of {math.prod(made.get_chunk()) * found.get_size():,} bytes, more than the file can hold"
+            )
+
+
+def _blocks(dataset: h5py.Dataset) -> int:
+    return -(-dataset.shape[0] // block_rows(dataset.dtype, dataset.shape)) if dataset.shape else 1
 
 
 def extent(space: Any) -> tuple[int, ...] | None:
