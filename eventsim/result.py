@@ -163,10 +163,9 @@ def _check_info(info: RunInfo) -> None:
     require(info.output is None or info.output in outputs, "output")
     require(type(info.labels) is list and all(type(label) is str for label in info.labels), "labels")
     rule = info.exit_rule
-    right = rule is None or (
-        set(rule) == {"kind", "threshold"} and rule["kind"] in ("margin", "potential") and type(rule["threshold"]) is int
-    )
-    require(right, "exit rule")
+    if rule is not None:
+        require(set(rule) == {"kind", "threshold"} and rule["kind"] in ("margin", "potential"), "exit rule")
+        require(type(rule["threshold"]) is int, "threshold of the exit rule")
     require(type(info.settings) is dict, "settings")
     for name, types in _SETTINGS.items():
         value = info.settings.get(name)

@@ -246,7 +246,7 @@ class Trace(Run):
         text = file.column("eventsim/info")
         if text.dtype.itemsize > _MAX_JSON or text.dtype.kind != "S" or text.ndim:
             raise file.damaged("its description is no text of reasonable size")
-        self.run_id = file.text("eventsim", "run", b"")
+        self.run_id, self.made_by = (file.text("eventsim", name, b"") for name in ("run", "made_by"))
         info = read_info(json.loads(bytes(text.read()).decode()))
         end_tick, exited, decision, decision_tick = (
             file.integer("eventsim", name) for name in ("end_tick", "exited", "decision", "decision_tick")
