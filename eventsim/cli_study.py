@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -173,11 +174,14 @@ def _sweep(
 
 def _finish(found: Study, folder: Path, figures: dict[str, Callable[[], Figure]]) -> None:
     from eventsim.errors import RunError
+    from eventsim.files.atomic import write_bytes
 
     echo(found.markdown())
     try:
         for name, draw in figures.items():
-            draw().savefig(folder / f"{name}.svg")
+            picture = io.BytesIO()
+            draw().savefig(picture, format="svg")
+            write_bytes(folder / f"{name}.svg", picture.getvalue())
             echo(f"{folder / name}.svg")
     except RunError as error:
         # The table stands without its picture.

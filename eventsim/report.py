@@ -7,7 +7,6 @@ import io
 import os
 import re
 import shlex
-import tempfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from eventsim import provenance
 from eventsim.counting import KINDS, Costs, OperationReport, count_operations
 from eventsim.errors import DatasetError, RunError
 from eventsim.evaluation import Evaluation, is_evaluation
+from eventsim.files.atomic import check_output, write_text
 from eventsim.trace import Trace
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ def write_report(
         The data set given is not there, or not the one evaluated.
     """
     target = Path(output)
+    check_output(target, source, costs)
     _check_replaceable(target)
     provenance.date()  # an environment that names no date is said before Matplotlib finds it
     table = Costs() if costs is None else Costs.read(costs)
@@ -99,13 +100,7 @@ def write_report(
         with Trace(source) as trace:
             page = run_page(trace, os.fspath(source), table, shlex.join(command))
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(page)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, target)
+        write_text(target, page)
     except OSError as error:
         raise RunError(f"{target}: cannot be written ({error.strerror})") from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from eventsim.dataset_classes import Dataset
 from eventsim.errors import RunError
 from eventsim.evaluating import evaluate
 from eventsim.evaluation import Evaluation
+from eventsim.files.atomic import write_text
 from eventsim.job import DEFAULT_RESOLUTION, MAX_STEPS
 from eventsim.network import Driven, Network, Spiking, feed_forward_order, ticks
 
@@ -73,11 +75,12 @@ class Study:
             The folder cannot be written.
         """
         try:
-            with open(folder / "table.csv", "w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, list(self.rows[0]))
-                writer.writeheader()
-                writer.writerows(self.rows)
-            (folder / "table.md").write_text(self.markdown(), encoding="utf-8")
+            table = io.StringIO(newline="")
+            writer = csv.DictWriter(table, list(self.rows[0]))
+            writer.writeheader()
+            writer.writerows(self.rows)
+            write_text(folder / "table.csv", table.getvalue())
+            write_text(folder / "table.md", self.markdown())
         except OSError as error:
             raise RunError(f"{folder}: cannot be written ({error.strerror})") from None
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from sealing import change_and_reseal
 from test_evaluation import small_data, small_network
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
@@ -250,6 +251,7 @@ def nasty_files(folder):
                 file["spikes"].move("a", NASTY[0])
             del file[group]["info"]
             file[group].create_dataset("info", data=np.bytes_(json.dumps(info).encode()))
+        change_and_reseal(path, lambda _: None)
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")

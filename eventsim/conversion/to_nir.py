@@ -5,8 +5,8 @@ Written are the trained weights before rounding, and IF neurons whose threshold 
 
 from __future__ import annotations
 
+import io
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from eventsim.conversion import Conversion
 from eventsim.conversion.from_nir import LEVELS
 from eventsim.conversion.lowering import IMAGE, Array, Kernel, Layer, Matrix, Term
 from eventsim.errors import ConversionError
+from eventsim.files.atomic import write_bytes
 
 
 def to_nir(made: Conversion) -> tuple[Any, list[str]]:
@@ -61,15 +62,13 @@ def write_nir(made: Conversion, path: str | os.PathLike[str]) -> list[str]:
     graph, losses = to_nir(made)
     import nir
 
-    path = Path(path)
-    scratch = path.with_name(path.name + ".part")
     try:
-        nir.write(scratch, graph)
-        os.replace(scratch, path)
+        # In memory first: libhdf5 cannot close a file that it cannot write.
+        whole = io.BytesIO()
+        nir.write(whole, graph)
+        write_bytes(path, whole.getbuffer())
     except OSError as error:
-        raise ConversionError(f"{path}: cannot be written ({error.strerror or error})") from None
-    finally:
-        scratch.unlink(missing_ok=True)
+        raise ConversionError(f"{os.fspath(path)}: cannot be written ({error.strerror or error})") from None
     return losses
 
 
