@@ -74,7 +74,7 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
     name = os.fsdecode(path)
     network.check()
     try:
-        new = HDF5Replacement(name, _seal, userblock_size=USER_BLOCK)
+        new = HDF5Replacement(name, _seal_and_read_back, userblock_size=USER_BLOCK)
         with new as file:
             _write(file, network)
             new.check()
@@ -117,13 +117,18 @@ def load(path: str | os.PathLike[str]) -> Network:
 # --- the seal ---------------------------------------------------------------------------------------------------------
 
 
-def _seal(file: FileIO) -> None:
-    """Write the seal into the first 512 bytes of a file, over the rest as it is, and read it back."""
-    file.seek(USER_BLOCK)
-    checksum = hashlib.file_digest(file, "sha256").hexdigest()
-    count = os.fstat(file.fileno()).st_size - USER_BLOCK
-    file.seek(0)
-    file.write(f"{FORMAT} {VERSION}\nsha256 {checksum}\nbytes {count}\n".encode().ljust(USER_BLOCK, b"\0"))
+def _seal(path: str) -> None:
+    """Write the seal into the first 512 bytes of a file, over the rest as it is."""
+    with open(path, "r+b", buffering=0) as file:
+        file.seek(USER_BLOCK)
+        checksum = hashlib.file_digest(file, "sha256").hexdigest()
+        count = os.fstat(file.fileno()).st_size - USER_BLOCK
+        file.seek(0)
+        file.write(f"{FORMAT} {VERSION}\nsha256 {checksum}\nbytes {count}\n".encode().ljust(USER_BLOCK, b"\0"))
+
+
+def _seal_and_read_back(file: FileIO) -> None:
+    _seal(str(file.name))
     try:
         _read(str(file.name))
     except NetworkFileError as error:

@@ -147,7 +147,7 @@ def _check_info(info: RunInfo) -> None:
 
     require(whole(info.steps, 1, 2**31 - 1) and whole(info.resolution, 1, 2**31 - 1), "steps and resolution")
     names = [p.name for p in info.populations]
-    require(all(type(name) is str and name not in ("", ".") and "/" not in name for name in names), "names of populations")
+    require(all(type(name) is str for name in names), "names of populations")
     require(len(set(names)) == len(names), "two populations of one name")
     for p in info.populations:
         require(p.kind in ("driven", "spiking", "readout", "source") and p.emits in ("", "events", "poisson", "clock"), f"kind of {p.name}")
