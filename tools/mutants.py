@@ -5,8 +5,8 @@
     python tools/mutants.py --list
 
 Every change is made in a scratch copy. First the named tests must pass without any change; then each change must make one of its
-own tests fail. Code under eventsim/engines is compiled anew for each change (about a minute), since numba's cache does not see
-changes in files that a compiled function only calls.
+own tests fail. Machine code is kept by a digest of all that it follows from (eventsim/kernels/fingerprint.py), so what a change
+touches is compiled anew, and nothing else; all of it once, at the beginning.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ ROOT = Path(__file__).resolve().parents[1]
 LIST = ROOT / "tests" / "mutants.toml"
 # What is changed or written to; the rest of the repository is only linked.
 _COPIED = ("eventsim", "tests", "tools")
-_COMPILED = "eventsim/engines/"
 # Seconds for the tests of one change: more is a loop without end, which is noticed too.
 _LIMIT = 3600
 
@@ -95,20 +94,20 @@ class Scratch:
     def __init__(self, folder: Path):
         self.root = folder / "repository"
         self.root.mkdir()
-        self._caches = folder / "caches"
+        # Machine code of changed sources does not stay in the user's cache.
+        self._cache = folder / "cache"
         for item in ROOT.iterdir():
             if item.name in _COPIED:
                 shutil.copytree(item, self.root / item.name, ignore=shutil.ignore_patterns("__pycache__"))
             elif not item.name.startswith("."):
                 (self.root / item.name).symlink_to(item)
 
-    def passes(self, tests: Sequence[str], env: dict[str, str], cache: str) -> tuple[bool, str]:
+    def passes(self, tests: Sequence[str], env: dict[str, str]) -> tuple[bool, str]:
         """Whether the tests pass with the sources as they are, and what pytest said."""
-        folder = str(self._caches / cache)
         environment = os.environ | {
             "PYTHONPATH": str(self.root),
-            "NUMBA_CACHE_DIR": folder,
-            "XDG_CACHE_HOME": folder,
+            "NUMBA_CACHE_DIR": str(self._cache),
+            "XDG_CACHE_HOME": str(self._cache),
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
@@ -132,19 +131,15 @@ class Scratch:
                 child.communicate()
         return child.returncode == 0, said
 
-    def survives(self, mutant: Mutant, number: int) -> bool:
+    def survives(self, mutant: Mutant) -> bool:
         """Make the change, run its tests, and undo the change."""
         source = self.root / mutant.file
-        text, stat = source.read_text(encoding="utf-8"), source.stat()
+        text = source.read_text(encoding="utf-8")
         try:
             source.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
-            compiled = mutant.file.startswith(_COMPILED)
-            return self.passes(mutant.tests, mutant.env, f"mutant-{number}" if compiled else "shared")[0]
+            return self.passes(mutant.tests, mutant.env)[0]
         finally:
             source.write_text(text, encoding="utf-8")
-            # numba tells by its time whether a file has changed.
-            os.utime(source, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-            shutil.rmtree(self._caches / f"mutant-{number}", ignore_errors=True)
 
 
 def _chosen(mutants: Iterable[Mutant], words: Sequence[str]) -> list[Mutant]:
@@ -166,12 +161,12 @@ def main(words: tuple[str, ...], only_list: bool) -> None:
         scratch = Scratch(Path(folder))
         for env in {tuple(sorted(m.env.items())) for m in mutants}:
             tests = sorted({t for m in mutants if tuple(sorted(m.env.items())) == env for t in m.tests})
-            good, said = scratch.passes(tests, dict(env), "shared")
+            good, said = scratch.passes(tests, dict(env))
             if not good:
                 raise click.ClickException(f"the tests fail without any change:\n{said}")
         survivors = []
         for number, mutant in enumerate(mutants, 1):
-            if scratch.survives(mutant, number):
+            if scratch.survives(mutant):
                 survivors.append(mutant)
             click.echo(f"{number}/{len(mutants)} {'SURVIVES' if mutant in survivors else 'killed'}  {mutant}")
     click.echo(f"{len(mutants) - len(survivors)} of {len(mutants)} killed")
