@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -51,3 +52,26 @@ def test_the_example_script(tmp_path):
     for name, count in result.spikes_per_population().items():
         if result.population(name).kind != "readout":
             assert re.search(rf"{re.escape(name)} +{count:,} spikes", out)
+
+
+def test_first_steps_without_torch(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(ROOT / "examples" / "first_steps.py"))
+    said = capsys.readouterr().out
+    assert said.startswith("answer 7, decided at ")
+    result = es.run(es.load(ROOT / "networks" / "lenet-mnist.h5"), np.asarray(Image.open(ROOT / "datasets" / "samples" / "digit-7.png")))
+    assert f"synaptic events {result.total_synaptic_events:19,}" in said
+    assert said.endswith("the rest needs PyTorch: pip install torch\n")
+
+
+def test_first_steps(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    space = runpy.run_path(str(ROOT / "examples" / "first_steps.py"))
+    assert space["result"].label == "3"
+    assert space["evaluation"].accuracy > 0.9
+    curve = space["curve"]
+    assert curve.latency[0] < 4 < curve.latency[-1] == 24
+    assert curve.synaptic_events[0] < curve.synaptic_events[-1]
