@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from eventsim.evaluation import Evaluation
 from eventsim.files.atomic import write_text
 from eventsim.job import DEFAULT_RESOLUTION, MAX_STEPS
 from eventsim.network import Driven, Network, Spiking, feed_forward_order, ticks
+from eventsim.trajectory import EXIT_KINDS
 
 MODES = {"clocked": 1, "asynchronous": DEFAULT_RESOLUTION}
 RESOLUTIONS = (1, 2, 4, 16, 64, 256, 4096, DEFAULT_RESOLUTION)
@@ -206,7 +208,7 @@ def run_study(
     dataset: Dataset,
     folder: Path,
     *,
-    each: Callable[[str], Callable[[int, int], None] | None] = lambda _: None,
+    each: Callable[[str, int, int], Callable[[int, int], None] | None] = lambda *_: None,
     **settings: Any,
 ) -> Study:
     """Evaluate every point; what is done is kept in the folder.
@@ -219,7 +221,8 @@ def run_study(
     folder : Path
         Holds the evaluations, the table (``table.csv``, ``table.md``).
     each : callable, optional
-        Called with each point's name, returns what :func:`eventsim.evaluate` takes as ``progress``.
+        Called with each point's name, its number (from 1) and the number of points, returns what :func:`eventsim.evaluate` takes as
+        ``progress``.
     **settings
         For :func:`eventsim.evaluate`.
 
@@ -232,10 +235,12 @@ def run_study(
         raise RunError("a study needs at least one value")
     make_folder(folder)
     rows, evaluations = [], {}
-    for point in points:
+    for number, point in enumerate(points, 1):
         title = " ".join(f"{key} {value}" if key != "series" else str(value) for key, value in point.columns.items()).strip()
         path = folder / f"{_file_name(title)}.h5"
-        with evaluate(point.network, dataset, path, trade_off=False, progress=each(title), **settings | point.settings) as e:
+        with evaluate(
+            point.network, dataset, path, trade_off=False, progress=each(title, number, len(points)), **settings | point.settings
+        ) as e:
             rows.append({key: value for key, value in point.columns.items() if key != "series" or value} | measures(e))
         evaluations[title] = path
     study = Study(name, rows, evaluations)
@@ -263,7 +268,7 @@ def exit_study(
     folder: Path,
     losses: Iterable[float] = LOSSES,
     *,
-    each: Callable[[str], Callable[[int, int], None] | None] = lambda _: None,
+    each: Callable[[str, int, int], Callable[[int, int], None] | None] = lambda *_: None,
     **settings: Any,
 ) -> Study:
     """Early exit, clocked and asynchronous: thresholds that lose at most so much accuracy, confirmed by really stopping.
@@ -282,10 +287,13 @@ def exit_study(
     make_folder(folder)
     rows: list[dict[str, Any]] = []
     evaluations = {}
+    outputs = 1 if network.output is None else int(np.prod(network.populations[network.output].shape))
+    kinds = len(EXIT_KINDS) if outputs > 1 else 1
+    points, numbers = len(MODES) * (1 + kinds * len(losses)), count(1)
     for mode, resolution in MODES.items():
         path = folder / f"{mode}.h5"
         evaluations[mode] = path
-        with evaluate(network, dataset, path, resolution=resolution, progress=each(mode), **settings) as whole:
+        with evaluate(network, dataset, path, resolution=resolution, progress=each(mode, next(numbers), points), **settings) as whole:
             _, events = whole.totals()
             for kind in whole.exit_kinds:
                 curve = whole.trade_off(kind)
@@ -295,7 +303,8 @@ def exit_study(
                     title = f"{mode} {kind} {choice.threshold}"
                     stopped = folder / f"{_file_name(title)}.h5"
                     rule: Mapping[str, Any] = {f"exit_{kind}": choice.threshold}
-                    with evaluate(network, dataset, stopped, resolution=resolution, progress=each(title), **settings, **rule) as real:
+                    progress = each(title, next(numbers), points)
+                    with evaluate(network, dataset, stopped, resolution=resolution, progress=progress, **settings, **rule) as real:
                         _confirm(title, expected, real)
                     evaluations[title] = stopped
                     rows.append(
