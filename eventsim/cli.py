@@ -74,6 +74,12 @@ main.add_command(study)
 @click.option(
     "--record", default="all", show_default=True, help="Populations whose spikes go to the trace: all, none, or names with commas."
 )
+@click.option(
+    "--potentials",
+    default="none",
+    show_default=True,
+    help="Populations whose membrane potentials at step ends go to the trace: all, none, or names with commas. One input only.",
+)
 @click.option("--exit-margin", type=int, help="Stop once the best readout potential leads by this much.")
 @click.option("--exit-potential", type=int, help="Stop once a readout potential is at least this.")
 @click.option(
@@ -104,6 +110,7 @@ def run(
     trace: Path | None,
     no_trace: bool,
     record: str,
+    potentials: str,
     exit_margin: int | None,
     exit_potential: int | None,
     max_spikes: int,
@@ -126,6 +133,8 @@ def run(
         raise click.UsageError("give --trace or --no-trace, not both")
     if no_trace and record not in ("all", "none"):
         raise click.UsageError("--record chooses what the trace holds, and --no-trace writes none; give one of them")
+    if no_trace and potentials != "none":
+        raise click.UsageError("--potentials go to the trace, and --no-trace writes none; give one of them")
     from eventsim.batch import Runner, Settings, run_in_processes
     from eventsim.inputs import find_inputs
     from eventsim.job import default_steps
@@ -139,6 +148,8 @@ def run(
         raise click.UsageError("--encoding poisson makes spikes of an image; give one, not inputs by population")
     inputs: list[Any] = find_inputs(runner.network, sources[0]) if named is None else [named]
     several = named is None and (len(inputs) > 1 or (sources[0] != "-" and Path(sources[0]).is_dir()))
+    if several and potentials != "none":
+        raise click.UsageError("--potentials is for one input; run the inputs one by one to keep the membrane potentials of each")
     if steps is None:
         steps = default_steps(runner.network)
     ticks_per_step = 1 if clocked else eventsim.DEFAULT_RESOLUTION if resolution is None else resolution
@@ -148,7 +159,8 @@ def run(
         steps=steps,
         resolution=ticks_per_step,
         engine=engine,
-        record=wanted if wanted in ("all", "none") else [name.strip() for name in wanted.split(",")],
+        record=_names(wanted),
+        potentials=_names(potentials),
         exit_margin=exit_margin,
         exit_potential=exit_potential,
         max_spikes=max_spikes,
@@ -206,6 +218,11 @@ def run(
         raise eventsim.InputError(f"{failures} of {len(jobs)} inputs could not be run")
     if stopped:
         click.get_current_context().exit(STOPPED)
+
+
+def _names(text: str) -> str | list[str]:
+    """Populations as an option names them."""
+    return text if text in ("all", "none") else [name.strip() for name in text.split(",")]
 
 
 def _limit_reached(summary: dict[str, Any]) -> str:

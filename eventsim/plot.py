@@ -176,6 +176,44 @@ def readout(run: Run, top: int = 5) -> Figure:
     return figure
 
 
+def potentials(run: Run, population: str, neurons: Sequence[int] | None = None) -> Figure:
+    """Membrane potentials of a few neurons at the end of every step, with their thresholds and, if they were recorded, their spikes.
+
+    Spikes are marks at the threshold, at their own times: pointing up, or down if they are negative. A potential is above its threshold at
+    the end of a step where the refractory period keeps the neuron from firing.
+
+    Parameters
+    ----------
+    run : Result or Trace
+        With the potentials of the population kept.
+    population : str
+    neurons : sequence of int, optional
+        Default: the first eight, as many as there are colours.
+    """
+    values, threshold, size = run.potentials(population), run.threshold(population), run.population(population).size
+    chosen = list(range(min(size, len(COLOURS)))) if neurons is None else list(neurons)
+    places = run.positions(population, np.array(chosen, np.int64))
+    spikes = run.spikes(population) if population in run.recorded else None
+    figure, axes = _single()
+    at = run.step_ends()
+    for i, (neuron, (y, x, channel)) in enumerate(zip(chosen, places.tolist(), strict=True)):
+        place = f"{neuron}" if len(run.population(population).shape) == 1 else f"{neuron} ({y}, {x}, channel {channel})"
+        axes.plot(at, values[:, neuron], color=_colour(i), label=place, marker="." if len(at) < 40 else "")
+        if threshold is None:
+            continue
+        axes.axhline(threshold[neuron], color=_colour(i), linestyle="--", linewidth=0.8)
+        if spikes is not None:
+            for sign, marker in ((1, "^"), (-1, "v")):
+                fired = spikes.ticks[(spikes.neurons == neuron) & (spikes.signs == sign)] / run.info.resolution
+                if len(fired):
+                    axes.plot(fired, np.full(len(fired), threshold[neuron]), marker, color=_colour(i), markersize=5)
+    axes.set(xlabel="time (steps)", ylabel=f"potential of {_text(population)}")
+    axes.set_xlim(left=0)
+    _thousands(axes.yaxis)
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1), title="neuron", title_fontsize=8)
+    return figure
+
+
 def feature_maps(run: Run, population: str, most: int = 32) -> Figure:
     """Net spikes of every neuron of a population, one picture per channel (the first ``most``)."""
     counts = run.spike_counts(population)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from eventsim.errors import RunError
 from eventsim.job import Counts, Job
 from eventsim.network import MAX_NEURONS, Driven, Network, Source
+from eventsim.potentials import Potentials
 from eventsim.tables import IntArray, Shape
 
 if TYPE_CHECKING:
@@ -457,6 +458,83 @@ class Run:
             segment.spiketrains.append(train)
         return segment
 
+    @property
+    def potentials_recorded(self) -> list[str]:
+        """Populations whose membrane potentials were kept, in the network's order: readouts, and those that the run was asked for."""
+        raise NotImplementedError
+
+    def _potentials(self, population: str) -> Potentials:
+        """What was kept of a population that is no readout."""
+        raise NotImplementedError
+
+    def potentials(self, population: str) -> IntArray:
+        """Membrane potentials at the end of each step: int64 (steps, neurons); the last row is the end of the run.
+
+        ``reshape(-1, *run.population(name).shape)`` gives them their places.
+
+        Raises
+        ------
+        RunError
+            No such population, or its potentials were not kept.
+        TraceError
+            The trace is closed or damaged.
+        """
+        self._check_potentials(population)
+        readout = self.counts.readout.get(population)
+        return self._potentials(population).values if readout is None else readout
+
+    def threshold(self, population: str) -> IntArray | None:
+        """Threshold of each neuron of a population whose potentials were kept: int64 (neurons,); None of a readout.
+
+        Raises
+        ------
+        RunError, TraceError
+            As :meth:`potentials`.
+        """
+        self._check_potentials(population)
+        threshold = None if population in self.counts.readout else self._potentials(population).threshold
+        return None if threshold is None else np.resize(threshold, self.population(population).size)
+
+    def _check_potentials(self, population: str) -> None:
+        self.population(population)
+        if population not in self.potentials_recorded:
+            raise RunError(
+                f"the potentials of {population!r} were not recorded; recorded: {', '.join(self.potentials_recorded) or 'none'}; "
+                f"run with potentials=[{population!r}] (--potentials {population})"
+            )
+
+    def step_ends(self) -> npt.NDArray[np.float64]:
+        """Times (steps) to which the rows of potentials belong: 1, 2, ... and the end of the run."""
+        steps = -(-self.counts.end_tick // self.info.resolution)
+        return np.minimum(np.arange(1, steps + 1), self.duration)
+
+    def potentials_to_pandas(self, population: str) -> pd.DataFrame:
+        """Membrane potentials as a table with columns time (steps), neuron, y, x, channel, potential; needs pandas.
+
+        Raises
+        ------
+        RunError, TraceError
+            pandas is not installed, or as :meth:`potentials`.
+        """
+        try:
+            import pandas as pd
+        except ImportError:
+            raise RunError("potentials_to_pandas needs pandas; install eventsim[analysis]") from None
+        potentials = self.potentials(population)
+        steps, size = potentials.shape
+        neurons = np.tile(np.arange(size), steps)
+        y, x, channel = self.positions(population, neurons).T
+        return pd.DataFrame(
+            {
+                "time": np.repeat(self.step_ends(), size),
+                "neuron": neurons,
+                "y": y,
+                "x": x,
+                "channel": channel,
+                "potential": potentials.ravel(),
+            }
+        )
+
     def summary(self) -> dict[str, Any]:
         """The run in a few JSON values, as ``run --json`` prints."""
         return {
@@ -522,6 +600,8 @@ class Result(Run):
     image : uint8 (height, width, channels), optional
     trace : callable, optional
         Opens the trace that the run wrote, or raises TraceError.
+    potentials : mapping of str to Potentials, optional
+        By population, where they were asked for.
     """
 
     def __init__(
@@ -531,11 +611,13 @@ class Result(Run):
         spikes: Mapping[str, Spikes],
         image: npt.NDArray[np.uint8] | None = None,
         trace: Callable[[], AbstractContextManager[Run]] | None = None,
+        potentials: Mapping[str, Potentials] | None = None,
     ):
         super().__init__(info, counts)
         self._spikes = dict(spikes)
         self._image = image
         self._trace = trace
+        self._kept = dict(potentials or {})
 
     @property
     def image(self) -> npt.NDArray[np.uint8] | None:
@@ -546,6 +628,14 @@ class Result(Run):
     def recorded(self) -> list[str]:
         """Populations whose spikes were recorded; see :attr:`Run.recorded`."""
         return [p.name for p in self.info.populations if p.name in self._spikes]
+
+    @property
+    def potentials_recorded(self) -> list[str]:
+        """Populations whose membrane potentials were kept; see :attr:`Run.potentials_recorded`."""
+        return [p.name for p in self.info.populations if p.name in self._kept or p.name in self.counts.readout]
+
+    def _potentials(self, population: str) -> Potentials:
+        return self._kept[population]
 
     def spikes(self, population: str, start: float = 0, stop: float | None = None) -> Spikes:
         """Spikes of a population with ``start < time <= stop`` (steps); see :meth:`Run.spikes`."""

@@ -19,6 +19,7 @@ from eventsim.errors import RunError
 from eventsim.interrupt import DeferredInterrupt, InterruptibleRecorder
 from eventsim.job import DEFAULT_MAX_SPIKES, DEFAULT_RESOLUTION, Counts, ExitRule, Job, Preparation, Recorder, default_steps
 from eventsim.network import Network, Source, feed_forward_order
+from eventsim.potentials import PotentialRecorder, chosen_populations
 from eventsim.result import Describer, MemoryRecorder, Result
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Simulator:
         resolution: int = DEFAULT_RESOLUTION,
         engine: EngineName = "auto",
         record: Literal["all", "none"] | Iterable[str] = "all",
+        potentials: Literal["all", "none"] | Iterable[str] = "none",
         trace: str | os.PathLike[str] | None = None,
         exit_margin: int | None = None,
         exit_potential: int | None = None,
@@ -91,6 +93,9 @@ class Simulator:
             "queue", which finds where, or that an exit comes before: ``info.settings["engine"]`` says which engine made the result.
         record : {"all", "none"} or iterable of str
             Populations whose spikes are kept: in the result, or in the trace if there is one (the result reads them from there).
+        potentials : {"all", "none"} or iterable of str
+            Populations whose membrane potentials at the end of every step are kept (:meth:`Result.potentials`), in the trace as well if
+            there is one; those of readouts always are. At most 2**27 values in all.
         trace : path-like, optional
             Write spikes and counts to this HDF5 file (docs/trace-format.md), whole or not at all.
         exit_margin, exit_potential : int, optional
@@ -134,12 +139,14 @@ class Simulator:
             rule = ExitRule("margin", exit_margin)
         elif exit_potential is not None:
             rule = ExitRule("potential", exit_potential)
-        recorded = self._recorded(record)
+        recorded, with_potentials = self._recorded(record), chosen_populations(self.network, potentials)
         if steps is None:
             steps = default_steps(self.network)
         job = self._preparation.job(inputs, steps=steps, resolution=resolution, exit_rule=rule, seed=seed, max_spikes=max_spikes)
         chosen = self._engine(engine)
         settings = {"engine": chosen, "seed": seed, "max_spikes": job.max_spikes, "recorded": sorted(recorded), **(about or {})}
+        if with_potentials:
+            settings["potentials"] = with_potentials
         with ExitStack() as stack:
             writer = interrupt = reader = None
             recorder: Recorder
@@ -152,6 +159,7 @@ class Simulator:
 
                 recorder = writer = stack.enter_context(TraceWriter(trace, self.network, job, recorded))
                 reader = partial(reopen, Path(trace).absolute(), writer.run_id)
+            deriving = stack.enter_context(PotentialRecorder(job, with_potentials, recorder)) if with_potentials else None
             compiling: Callable[[], float] = float  # no time
             if (chosen, resolution) not in self._run_before and chosen != "reference":
                 from eventsim.kernels.compiled import compilation_time
@@ -159,7 +167,9 @@ class Simulator:
                 # What is not in the cache yet is compiled as the run comes to it; that is not the run's time.
                 compiling = stack.enter_context(compilation_time())
             start = time.perf_counter()
-            watched = recorder if interrupt is None else InterruptibleRecorder(recorder, interrupt)
+            watched: Recorder = recorder if deriving is None else deriving
+            if interrupt is not None:
+                watched = InterruptibleRecorder(watched, interrupt)
             counts = self._execute(chosen, job, watched, progress, threads)
             settings["engine"] = counts.engine
             _add_sources(job, counts, recorder)
@@ -169,7 +179,8 @@ class Simulator:
                 settings["network_sha256"] = self.digest()
             if self._describer is None:
                 self._describer = Describer(self.network)
-            result = Result(self._describer.describe(job, settings), counts, memory.collected(), _image(self.network, inputs), reader)
+            kept = {} if deriving is None else deriving.potentials(counts.end_tick, counts.readout)
+            result = Result(self._describer.describe(job, settings), counts, memory.collected(), _image(self.network, inputs), reader, kept)
             if writer is not None:
                 writer.finish(result)
             return result

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import uuid
 from collections.abc import Iterable
@@ -25,6 +26,7 @@ from eventsim.files.hdf5_writing import HDF5Replacement
 from eventsim.files.seal import CheckSums, block_rows, seal
 from eventsim.job import OPERATIONS, Counts, Job
 from eventsim.network import Network
+from eventsim.potentials import MAX_POTENTIALS, Potentials
 from eventsim.result import NO_SPIKES, Run, RunInfo, Spikes, read_info
 from eventsim.tables import IntArray
 
@@ -173,6 +175,12 @@ class TraceWriter:
             readouts = group.create_group("readout")
             for name, values in counts.readout.items():
                 _store(readouts, name, values)
+            for name in run.potentials_recorded:
+                if name not in counts.readout:
+                    _store(group, f"potentials/{name}", run.potentials(name))
+                    threshold = run.threshold(name)
+                    assert threshold is not None
+                    _store(group, f"thresholds/{name}", threshold[: run.population(name).shape[-1]])
             if run.image is not None:
                 _store(group, "image", run.image)
             seal(self._file, self._sums)
@@ -346,6 +354,29 @@ class Trace(Run):
         self._open.verify()
         for name in self.recorded:
             self.spikes(name)
+        for name in self.potentials_recorded:
+            self.potentials(name)
+
+    @property
+    def potentials_recorded(self) -> list[str]:
+        """Populations whose membrane potentials are in the file.
+
+        Raises
+        ------
+        TraceError
+            The file is closed.
+        """
+        file = self._open
+        return [p.name for p in self.info.populations if f"eventsim/potentials/{p.name}" in file or p.name in self.counts.readout]
+
+    def _potentials(self, population: str) -> Potentials:
+        about, file = self.population(population), self._open
+        with file.guarded():
+            shape = (-(-self.counts.end_tick // self.info.resolution), about.size)
+            if math.prod(shape) > MAX_POTENTIALS:
+                raise file.damaged("more potentials than a run keeps")
+            threshold = self._array(f"thresholds/{population}", about.shape[-1:])
+            return Potentials(self._array(f"potentials/{population}", shape), threshold)
 
     def spikes(self, population: str, start: float = 0, stop: float | None = None) -> Spikes:
         """Spikes of a population with ``start < time <= stop`` (steps), the only part of the file that is read.

@@ -75,3 +75,13 @@ def test_first_steps(tmp_path, monkeypatch):
     curve = space["curve"]
     assert curve.latency[0] < 4 < curve.latency[-1] == 24
     assert curve.synaptic_events[0] < curve.synaptic_events[-1]
+
+
+def test_the_example_of_potentials(tmp_path):
+    pytest.importorskip("matplotlib")
+    digit = np.asarray(Image.open(ROOT / "datasets" / "samples" / "digit-7.png"))
+    es.run(es.load(ROOT / "networks" / "lenet-mnist.h5"), digit, steps=4, trace=tmp_path / "run.h5", potentials=["conv2", "fc5"])
+    call = [sys.executable, ROOT / "docs" / "examples" / "potentials.py", tmp_path / "run.h5", "conv2", tmp_path / "figure.png"]
+    out = subprocess.run(call, capture_output=True, text=True, check=True).stdout
+    assert [line.split()[0] for line in out.splitlines()] == ["conv2", "fc5"]
+    assert Image.open(tmp_path / "figure.png").size[0] > 500
