@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +111,7 @@ def convert(
     outputs = int(np.prod(made.source.layers[-1].shape))
     if len(labels) == outputs:
         made.network.labels = labels
-    made.network.provenance = {"source": os.fspath(model), "conversion": made.report.to_dict()} | ({"steps": steps} if steps else {})
+    made.network.provenance = {"source": printable(model), "conversion": made.report.to_dict()} | ({"steps": steps} if steps else {})
     es.save(made.network, output)
     if nir is not None:
         from eventsim.conversion.to_nir import write_nir

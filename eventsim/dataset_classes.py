@@ -101,7 +101,7 @@ class Dataset(ABC):
         DatasetError
             A file is damaged or missing.
         """
-        hashed = hashlib.sha256(f"{self.name} {self.split}".encode())
+        hashed = hashlib.sha256(f"{self.name} {self.split}".encode(errors="surrogatepass"))
         hashed.update(numbers.astype(np.int64).tobytes())
         if self.labels is not None:
             hashed.update(self.labels[numbers].astype(np.int64).tobytes())

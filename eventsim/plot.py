@@ -401,7 +401,18 @@ def confusion(evaluation: Evaluation) -> Figure:
 def curves(
     rows: Sequence[Mapping[str, Any]], x: str, ys: Sequence[str], *, log: bool = False, labels: Mapping[str, str] | None = None
 ) -> Figure:
-    """Columns of a study's table against one of them, one panel each; rows with the same ``"series"`` are joined."""
+    """Columns of a study's table against one of them, one panel each; rows with the same ``"series"`` are joined.
+
+    Columns without any value (the accuracy on images without labels) are left out.
+
+    Raises
+    ------
+    RunError
+        There is nothing to draw.
+    """
+    ys = [y for y in ys if any(row[y] is not None for row in rows)]
+    if not ys:
+        raise RunError("the table has no values to draw")
     figure = _figure(3.0, max(_WIDTH, 2.8 * len(ys)))
     panels: Any = figure.subplots(1, len(ys), squeeze=False)
     series = list(dict.fromkeys(row.get("series", "") for row in rows))

@@ -8,6 +8,8 @@ import os
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
+from test_evaluation import small_network
 
 import eventsim as es
 from eventsim.cli import main
@@ -90,3 +92,27 @@ def test_file_names_and_labels(cli, tmp_path, name):
         assert failed.exit_code == 1
         assert failed.stderr.count("\n") == 1
         assert printable(name) in failed.stderr
+
+
+@pytest.mark.parametrize("name", [os.fsdecode(b"\xff\xfe"), f"{ESCAPE}\n", "[bold]k[red]"])
+def test_folders_and_classes(tmp_path, monkeypatch, name):
+    """An evaluation of a folder of such a name, classes and images too; of a network beside it; and what it leaves."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).mkdir()
+    network = tmp_path / name / "net.h5"
+    es.save(small_network(), network)
+    for label in range(2):
+        place = tmp_path / name / "data" / name / f"{label} {name}"
+        place.mkdir(parents=True)
+        with open(place / f"{name}.png", "wb") as stream:
+            Image.fromarray(np.random.default_rng(label).integers(0, 256, (6, 6), dtype=np.uint8)).save(stream, "PNG")
+    data = str(tmp_path / name / "data" / name)
+    for arguments in (
+        ["evaluate", network, "-d", data, "--workers", "1", "--steps", "2", "-o", f"{name}/e.h5"],
+        ["info", f"{name}/e.h5"],
+        ["info", f"{name}/e.h5", "--json"],
+        ["info", network],
+    ):
+        done = CliRunner().invoke(main, list(map(str, arguments)), catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        assert not raw(done.output), arguments

@@ -12,7 +12,7 @@ from PIL import Image
 from test_evaluation import small_data, small_network
 
 import eventsim as es
-from eventsim import study
+from eventsim import plot, study
 from eventsim.cli import main
 
 
@@ -133,3 +133,20 @@ def test_the_commands(tmp_path, monkeypatch):
     bad = call("exit", "none.h5", "-d", "data")
     assert bad.exit_code == 1
     assert bad.stderr.startswith("eventsim: error: ")
+
+
+def test_a_study_of_images_without_labels_draws_the_rest(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(np.arange(36, dtype=np.uint8).reshape(6, 6)).save(tmp_path / "photos" / "0.png")
+    es.save(small_network(), "net.h5")
+    arguments = ["study", "resolution", "net.h5", "-d", "photos", "--workers", "1", "--values", "1,16", "-o", "out"]
+    done = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "no plot" in done.stderr  # accuracy over time
+    drawn = (tmp_path / "out" / "plot.svg").read_text()
+    assert "synaptic events" in drawn
+    assert "accuracy" not in drawn
+    with pytest.raises(es.RunError, match="no values to draw"):
+        plot.curves([{"x": 1, "accuracy": None}], "x", ["accuracy"])
