@@ -416,7 +416,7 @@ try:
 except NetworkFileError as error:
     print("refused", error)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=600)
     assert done.stdout.startswith(f"refused {path}: cannot be written"), done.stdout + done.stderr
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["net.h5"]

@@ -326,11 +326,11 @@ def test_in_a_real_browser(files, tmp_path, name):
     page = f"file://{files / name}.html"
     shot = tmp_path / "shot.png"
     size = "--window-size=1000,3000"
-    subprocess.run([CHROMIUM, *options, size, f"--screenshot={shot}", page], check=True, capture_output=True, timeout=120)
+    subprocess.run([CHROMIUM, *options, size, f"--screenshot={shot}", page], check=True, capture_output=True, timeout=600)
     pixels = np.asarray(Image.open(shot).convert("RGB")).reshape(-1, 3)
     colours = np.unique(pixels // 16, axis=0)
     assert len(colours) > 50
     assert 0.02 < np.any(pixels < 250, axis=1).mean() < 0.9
-    text = subprocess.run([CHROMIUM, *options, "--dump-dom", page], check=True, capture_output=True, timeout=120, text=True).stdout
+    text = subprocess.run([CHROMIUM, *options, "--dump-dom", page], check=True, capture_output=True, timeout=600, text=True).stdout
     assert text.count("<svg") == (files / f"{name}.html").read_text().count("<svg")
     assert "</table>" in text

@@ -70,7 +70,7 @@ def test_threads_change_nothing(resolution, shared):
 def test_pipeline_keeps_to_its_rules():
     """A diamond of four populations: sources first, three buffers, one window of a population at a time, two threads at work."""
     sources = {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"]}
-    lock, done, order, together, rendezvous = threading.Lock(), dict.fromkeys(sources, 0), [], [], threading.Barrier(2, timeout=20)
+    lock, done, order, together, rendezvous = threading.Lock(), dict.fromkeys(sources, 0), [], [], threading.Barrier(2, timeout=600)
 
     def work(name, window):
         with lock:
@@ -110,11 +110,11 @@ def test_pipeline_leaves_nobody_at_work():
     def work(name, window):
         if name == "slow":
             begun.set()
-            stopped.wait(20)
+            stopped.wait(600)
             time.sleep(0.05)
             ended.append(name)
             return True
-        begun.wait(20)
+        begun.wait(600)
         stopped.set()
         return False
 

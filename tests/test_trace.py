@@ -223,7 +223,7 @@ def test_a_killed_run_leaves_no_half_written_trace(tmp_path, which):
     assert child.stdout is not None
     assert child.stdout.readline() == b"ready\n"
     # Wait until spikes are on disk under the temporary name, then kill.
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while time.monotonic() < deadline:
         parts = list(tmp_path.glob(".run.h5.*.part"))
         if parts and parts[0].stat().st_size > 2**20:
@@ -231,7 +231,7 @@ def test_a_killed_run_leaves_no_half_written_trace(tmp_path, which):
         time.sleep(0.02)
     assert child.poll() is None, "the run ended before it could be killed"
     child.send_signal(which)
-    child.wait(60)
+    child.wait()
     assert child.returncode != 0
     assert not path.exists()
     if which == signal.SIGINT:
