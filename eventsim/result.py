@@ -132,8 +132,9 @@ def read_info(raw: Mapping[str, Any]) -> RunInfo:
 # What settings are where there are any; others are shown as they are, and not calculated with.
 _TEXT, _NUMBER = (str, type(None)), (int, float, type(None))
 _SETTINGS: dict[str, tuple[type, ...]] = {
-    "network": _TEXT, "input": _TEXT, "network_sha256": _TEXT, "engine": _TEXT, "eventsim": _TEXT, "dataset": _TEXT, "split": _TEXT,
-    "encoding": _TEXT, "selection": _TEXT, "provenance": (dict,), "start_levels": (dict,), "recorded": (list,), "max_spikes": (int,),
+    "network": _TEXT, "input": (*_TEXT, dict), "network_sha256": _TEXT, "engine": _TEXT, "eventsim": _TEXT, "dataset": _TEXT,
+    "split": _TEXT, "encoding": _TEXT, "selection": _TEXT, "provenance": (dict,),
+    "start_levels": (dict,), "recorded": (list,), "max_spikes": (int,),
     "seed": _NUMBER, "wall_seconds": _NUMBER, "truth": _NUMBER, "images": _NUMBER, "dataset_images": _NUMBER, "image": _NUMBER,
 }  # fmt: skip
 
@@ -168,10 +169,15 @@ def _check_info(info: RunInfo) -> None:
         require(set(rule) == {"kind", "threshold"} and rule["kind"] in ("margin", "potential"), "exit rule")
         require(type(rule["threshold"]) is int, "threshold of the exit rule")
     require(type(info.settings) is dict, "settings")
+    check_settings(info.settings)
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Raise ValueError if settings (JSON values) are not what those who read them expect under these names."""
     for name, types in _SETTINGS.items():
-        value = info.settings.get(name)
-        if name in info.settings:
-            require(isinstance(value, types) and not (type(value) is float and not math.isfinite(value)), f"setting {name!r}")
+        value = settings.get(name)
+        if name in settings and (not isinstance(value, types) or (type(value) is float and not math.isfinite(value))):
+            raise ValueError(f"its description: setting {name!r}")
 
 
 class Spikes(NamedTuple):

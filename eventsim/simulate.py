@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -20,7 +21,7 @@ from eventsim.interrupt import DeferredInterrupt, InterruptibleRecorder
 from eventsim.job import DEFAULT_MAX_SPIKES, DEFAULT_RESOLUTION, Counts, ExitRule, Job, Preparation, Recorder, default_steps
 from eventsim.network import Network, Source, feed_forward_order
 from eventsim.potentials import PotentialRecorder, chosen_populations
-from eventsim.result import Describer, MemoryRecorder, Result
+from eventsim.result import Describer, MemoryRecorder, Result, check_settings
 
 if TYPE_CHECKING:
     from eventsim.engines.layered import Layouts
@@ -139,6 +140,8 @@ class Simulator:
             rule = ExitRule("margin", exit_margin)
         elif exit_potential is not None:
             rule = ExitRule("potential", exit_potential)
+        if trace is not None:
+            _check_about(about or {})
         recorded, with_potentials = self._recorded(record), chosen_populations(self.network, potentials)
         if steps is None:
             steps = default_steps(self.network)
@@ -262,6 +265,14 @@ def _once(method: Callable[Concatenate[Simulator, P], Result]) -> Callable[Conca
 
 
 run = _once(Simulator.run)
+
+
+def _check_about(about: Mapping[str, Any]) -> None:
+    """Refuse what a trace could not be read with, before anything is run."""
+    try:
+        check_settings(json.loads(json.dumps(dict(about))))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise RunError(f"about: not what a trace can keep ({str(error).removeprefix('its description: ')})") from None
 
 
 def _image(network: Network, inputs: Any) -> npt.NDArray[np.uint8] | None:

@@ -160,7 +160,7 @@ def test_a_page_replaces_pages_only(photos):
     for name in before:
         message = call("report", "run.h5", "-o", name, fails=True)
         assert name in message
-        assert "no HTML page" in message
+        assert "name another output" in message
     assert {name: (photos / name).read_bytes() for name in before} == before
     os.mkfifo(photos / "pipe")
     (photos / "folder").mkdir()

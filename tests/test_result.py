@@ -166,3 +166,14 @@ def test_neo_of_a_population_that_never_fired():
     net = es.Network()
     net.driven("in", 2, 100)
     assert len(es.run(net, {"in": [0, 0]}, steps=3).to_neo("in").spiketrains) == 0
+
+
+def test_what_a_trace_could_not_be_read_with_is_refused_before_the_run(network, tmp_path):
+    path = tmp_path / "run.h5"
+    for about in ({"truth": "seven"}, {"input": 5}, {"network": ["n"]}, {"note": np.int64(3)}, {"note": {1, 2}}, {"truth": float("nan")}):
+        with pytest.raises(es.RunError, match="about: "):
+            es.run(network, CURRENTS, steps=2, trace=path, about=about)
+    assert not path.exists()
+    es.run(network, CURRENTS, steps=2, trace=path, about={"truth": 7, "input": {"in": "x.npy"}, "note": [1, {"a": None}]})
+    with es.Trace(path) as trace:
+        assert trace.info.settings["note"] == [1, {"a": None}]
