@@ -55,7 +55,7 @@ def test_compiled_once_and_said_once(folder, caplog):
     assert start() == "compiled"
     assert [start(), start()] == ["disk", "disk"]
     assert compiled.compiled(lambda x: x + 2)(1) == 3
-    assert warnings_of(caplog) == ["compiling the simulator, once per installation (up to a minute) ..."]
+    assert warnings_of(caplog) == ["compiling code that was not needed before (up to a minute) ..."]
     assert all(path.name.startswith("test_compiled.") and path.suffix == ".machine" for path in folder.iterdir())
     assert folder.stat().st_mode & 0o777 == 0o700
 
@@ -133,7 +133,7 @@ def test_a_file_in_place_of_the_folder(folder, caplog):
     folder.parent.write_text("")
     assert [start(), start()] == ["compiled", "compiled"]
     (said,) = warnings_of(caplog)
-    assert said == f"compiling the simulator (up to a minute), and at the next start again: {folder} cannot be made (File exists)"
+    assert said == f"compiling (up to a minute), and at the next start again: {folder} cannot be made (File exists)"
 
 
 def test_no_home(folder, caplog, monkeypatch):

@@ -139,11 +139,11 @@ _said: set[str] = set()
 def _announce(place: store.Place, damaged: bool) -> None:
     """Say, once in a process, that it compiles now: that takes a while."""
     if place.folder is None:
-        _say("compiling", f"compiling the simulator (up to a minute), and at the next start again: {place.reason}")
+        _say("compiling", f"compiling (up to a minute), and at the next start again: {place.reason}")
     elif damaged:
         _say("compiling", f"compiling again what was damaged in {place.folder} (up to a minute) ...")
     else:
-        _say("compiling", "compiling the simulator, once per installation (up to a minute) ...")
+        _say("compiling", "compiling code that was not needed before (up to a minute) ...")
 
 
 def _say(subject: str, message: str) -> None:
