@@ -50,6 +50,23 @@ def test_weights_of_every_width_arrive(kind, resolution):
         assert counts.readout["out"][-1].tolist() == weights[0].tolist()
 
 
+@pytest.mark.parametrize("weight", [-128, -127, 127])
+def test_weights_taken_back_site_by_site(weight):
+    """A spike of sign -1 carries the weight negated, which for -128 is no int8: then what came and went is as if it had not been."""
+    net = Network()
+    net.source("src", 3)
+    net.spiking("n", 1, 1, signed=True)
+    net.spiking("after", 1, 1000)
+    net.readout("out", 1)
+    net.connect("src", "n", [[1], [-1], [0]])
+    net.connect("n", "after", [[weight]])
+    net.connect("src", "after", [[0], [0], [125]])
+    net.connect("after", "out", [[1]])
+    _, spikes = run_both(prepare(net, {"src": ([0.25, 2.75, *[3.5] * 8], [0, 1, *[2] * 8])}, steps=4, resolution=2**20))
+    assert [sign for _, _, sign in spikes.of("n")] == [1, -1]
+    assert [tick for tick, _, _ in spikes.of("after")] == [3.5 * 2**20]
+
+
 # ------------------------------------------------------------------------------------- potentials
 
 
