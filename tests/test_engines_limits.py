@@ -231,6 +231,31 @@ def test_full_windows_are_run_again_in_shorter_ones(monkeypatch, resolution, thr
     assert max(rooms, default=0) <= 4 * max(3, 16) + 4096
 
 
+@pytest.mark.parametrize("resolution", [16, 2**20])
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("margin", [None, 10**6])
+def test_driven_neurons_that_crowd_a_window(monkeypatch, resolution, threads, margin):
+    """Many more than are expected: at the first tick, since their initial potentials are above the threshold."""
+    monkeypatch.setattr(layered, "_CROWD", 16)
+    monkeypatch.setattr(layered, "_PARALLEL_WINDOW", 8)
+    net = Network()
+    net.driven("in", 3, [3, 1, 1], v0=[0, 200, 90])
+    net.spiking("a", 3, 2)
+    net.readout("out", 2)
+    net.connect("in", "a", [[1, 1, -1], [0, 2, 1], [1, 1, 1]])
+    net.connect("a", "out", [[1, 0], [0, 2], [1, 1]])
+    rule = None if margin is None else ExitRule("margin", margin)
+    crowds, restore = [], layered._Run.restore
+    monkeypatch.setattr(layered._Run, "restore", lambda self, before: crowds.append(1) or restore(self, before))
+    job = prepare(net, {"in": [2, 1, 1]}, steps=8, resolution=resolution, exit_rule=rule)
+    counts = run_reference(job, expected := Spikes())
+    layouts = layered.Layouts(net)
+    for _ in range(2):
+        assert_same(counts, layered.run(job, layouts, spikes := Spikes(), None, threads))
+        assert spikes.all() == expected.all()
+    assert crowds
+
+
 def test_run_away_firing_takes_bounded_memory(monkeypatch):
     """A spike in each of a million ticks: windows are cut, and so are the arrays."""
     monkeypatch.setattr(layered, "_CROWD", 2**12)
@@ -243,6 +268,30 @@ def test_run_away_firing_takes_bounded_memory(monkeypatch):
     assert (found.end_tick, found.stopped) == (2**19 + 50_000, "max_spikes")
     assert [tick for tick, _, _ in spikes.of("n")] == list(range(2**19, 2**19 + 50_001))
     assert max(lengths) <= 2**14
+
+
+@pytest.mark.parametrize("resolution", [2**20, 2**27, 2**29])
+def test_run_away_firing_behind_an_exit(monkeypatch, resolution):
+    """The window of the exit may have as many ticks as a step: its spikes behind the exit would fill gigabytes."""
+    monkeypatch.setattr(layered, "_CROWD", 2**10)
+    windows, run = [], layered._Run.window
+    monkeypatch.setattr(layered._Run, "window", lambda self, *args: windows.append(args[:2]) or run(self, *args))
+    rooms = []
+    grown = layered._grown
+    monkeypatch.setattr(layered, "_grown", lambda train, signed, room: rooms.append(room) or grown(train, signed, room))
+    net = Network()
+    net.source("s", 1)
+    net.spiking("a", 3, 1)
+    net.readout("out", 2)
+    net.connect("s", "a", np.full((1, 3), 2**30))
+    net.connect("a", "out", [[1, 0]] * 3)
+    job = prepare(net, {"s": ([0.5], [0])}, steps=2, resolution=resolution, exit_rule=ExitRule("potential", 60))
+    counts, _ = run_both(job)
+    assert (counts.end_tick, counts.exited) == (resolution // 2 + 19, True)
+    assert rooms
+    assert max(rooms) <= 2**13
+    # Each time an eighth of the window before, and doubled while nothing happens.
+    assert len(windows) < 60
 
 
 # ------------------------------------------------------------------------------------- potentials beyond int32

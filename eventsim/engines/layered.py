@@ -35,7 +35,7 @@ from eventsim.tables import Conv2d, Dense, IntArray, spatial
 # Spikes of driven neurons that a window is meant to have: enough to be worth its overhead. With several threads there have to be some
 # windows for them to work on at a time, none with fewer than so many.
 _WINDOW, _PARALLEL_WINDOW = 2**18, 2**15
-# Spikes of a population in a window for which there is memory; with more, windows are made shorter by so much.
+# Spikes of a population in a window for which there is memory; with more, it is run in parts, shorter by so much.
 _CROWD, _SHORTER = 2**21, 8
 # Additions after which compiled code comes back from a population, about, so that Ctrl-C works.
 _WORK = 2**30
@@ -488,7 +488,7 @@ class _Driven(_Population):
         return raster.Raster(since, ticks, length, layout.locations, layout.channels, masks, _NO_RASTER[1])
 
     def _run(self, since: int, until: int, scratch: Workspace) -> k.Train:
-        layout, scalars, train = self.layout, self.scalars, self.trains.pop(0)
+        layout, scalars, train = self.layout, self.scalars, self.trains[0]
         scalars[driven_kernels.REACHED :] = since, 0, 0, 0
         while True:
             status = self._call(
@@ -504,8 +504,8 @@ class _Driven(_Population):
                 scratch.order = order_kernels.room_for(len(scratch.keys))
             else:
                 _check_crowd(fired + keys, scratch.most)
-                train = _grown(train, False, 2 * fired + keys + SORTED)
-        self.trains.append(train)
+                self.trains[0] = train = _grown(train, False, 2 * fired + keys + SORTED)
+        self.trains.append(self.trains.pop(0))
         fired = int(scalars[driven_kernels.FIRED])
         return train._replace(tick=train.tick[:fired], neuron=train.neuron[:fired])
 
@@ -759,18 +759,18 @@ def run(job: Job, layouts: Layouts, recorder: Recorder, progress: Callable[[int]
     """
     state, once = layouts.begin(job), _Once(recorder, progress)
     ends = _window_ends(state, threads) if threads > 1 and job.exit_rule is None else [0, job.end]
-    alone, length, last = len(ends) == 2, _window_length(state), job.end
+    alone, careful, last = len(ends) == 2, False, job.end
     while True:
         try:
-            end, stopped = _run_alone(state, once, length, last) if alone else _run_threads(state, once, threads, ends)
+            end, stopped = _run_alone(state, once, last, careful) if alone else _run_threads(state, once, threads, ends)
             break
         except _Overflow:
             return _run_elsewhere(job, once)
         except _Crowded:
-            length = max(1, length // _SHORTER) if alone else length
+            careful = True
         except _Limit as limit:
             last = limit.tick or last
-        # From the start again, up to a known tick or in shorter windows.
+        # From the start again, up to a known tick or in windows that can be made shorter.
         alone = True
         state.begin(job)
         once.again()
@@ -867,21 +867,32 @@ def _record(recorder: Recorder, network: Network, name: str, spikes: Spikes) -> 
         recorder.record(name, train.tick, train.neuron, signs)
 
 
-def _run_alone(state: _Run, once: _Once, length: int, last: int) -> tuple[int, bool]:
+def _run_alone(state: _Run, once: _Once, last: int, careful: bool) -> tuple[int, bool]:
     """Window by window to the end of tick ``last``; returns the last tick, and whether there were too many spikes by then.
+
+    If ``careful``, or with an exit rule, windows with too many spikes for the memory are run again in parts.
 
     Raises
     ------
     _Overflow, _Crowded, _Limit
     """
     job, network = state.job, state.job.network
-    (scratch,) = state.scratch(1)
+    (scratch,), longest = state.scratch(1), _window_length(state)
+    length = longest
     output = state.layers[network.output] if network.output is not None else None
     since, stopped = 0, False
     while since < last:
         until = min(since + length, last)
-        before = state.snapshot() if job.exit_rule is not None else None
-        trains = state.window(since, until, scratch)
+        before = state.snapshot() if careful or job.exit_rule is not None else None
+        try:
+            trains = state.window(since, until, scratch)
+        except _Crowded:
+            if before is None:
+                raise
+            state.restore(before)
+            length = max(1, (until - since) // _SHORTER)
+            continue
+        length = min(2 * length, longest)
         exited = int(output.state.scalars[k.EXITED]) if output is not None else 0
         if exited and exited < until:
             # What the populations did after the exit has to be undone: run the window again, up to there.
