@@ -42,7 +42,13 @@ class _Process(SpawnProcess):
 
 
 class _Context(SpawnContext):
-    Process = _Process
+    def __init__(self) -> None:
+        super().__init__()
+        self.started: list[_Process] = []
+
+    def Process(self, *args: Any, **kwargs: Any) -> _Process:  # type: ignore[override]
+        self.started.append(_Process(*args, **kwargs))
+        return self.started[-1]
 
 
 class _Pool(ProcessPoolExecutor):
@@ -59,7 +65,7 @@ def possible() -> bool:
 def pool(workers: int, advice: str, start: Callable[..., None], *args: Any) -> Iterator[ProcessPoolExecutor]:
     """An executor of so many processes, each made ready by ``start(*args)``.
 
-    What they still do when the block is left is stopped at its next :func:`check`.
+    What they still do when the block is left is stopped at its next :func:`check`, and at once if waiting for that is interrupted.
 
     Raises
     ------
@@ -67,7 +73,8 @@ def pool(workers: int, advice: str, start: Callable[..., None], *args: Any) -> I
         A process died; ``advice`` says what to do then.
     """
     reader, writer = multiprocessing.Pipe(duplex=False)
-    with reader, writer, _Pool(workers, _Context(), _start, (reader, start, args)) as executor:
+    context = _Context()
+    with reader, writer, _Pool(workers, context, _start, (reader, start, args)) as executor:
         try:
             yield executor
         except BrokenProcessPool:
@@ -75,7 +82,13 @@ def pool(workers: int, advice: str, start: Callable[..., None], *args: Any) -> I
         finally:
             # Nobody takes it out, so that all see it.
             writer.send_bytes(b"stop")
-            executor.shutdown(cancel_futures=True)
+            try:
+                executor.shutdown(cancel_futures=True)
+            except KeyboardInterrupt:
+                for process in context.started:
+                    if process.pid is not None:
+                        process.kill()
+                raise
 
 
 def check(tick: int = 0) -> None:

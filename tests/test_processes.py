@@ -59,6 +59,32 @@ def test_a_worker_that_is_killed_is_one_error(number, capfd):
     assert capfd.readouterr().err == ""
 
 
+def deaf(started):
+    """As a worker: work that never checks whether it is to stop."""
+    started.touch()
+    while True:
+        time.sleep(0.01)
+
+
+def test_a_second_ctrl_c_waits_for_nobody(tmp_path, monkeypatch):
+    shutdown, pressed = processes._Pool.shutdown, []
+
+    def press_again(self, *args, **kwargs):
+        if not pressed:
+            pressed.append(1)
+            raise KeyboardInterrupt
+        shutdown(self, *args, **kwargs)
+
+    monkeypatch.setattr(processes._Pool, "shutdown", press_again)
+    with pytest.raises(KeyboardInterrupt), processes.pool(1, "advice", nothing) as pool:
+        pool.submit(deaf, tmp_path / "started")
+        while not (tmp_path / "started").exists():
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+    assert pressed
+    assert not multiprocessing.active_children()
+
+
 def test_a_start_that_fails_says_why(capfd):
     with pytest.raises(es.RunError, match="the start failed"), processes.pool(1, "advice", fail) as pool:
         pool.submit(double, 1).result()
