@@ -318,11 +318,12 @@ def _tick_progress(total: int, wanted: bool) -> Iterator[Callable[[int], None] |
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def info(file: Path, as_json: bool) -> None:
+@click.option("--verify", is_flag=True, help="Read all of it and compare it with its check sums.")
+def info(file: Path, as_json: bool, verify: bool) -> None:
     """Describe a network file, a trace or an evaluation."""
     from eventsim import inspect
 
-    facts = inspect.describe_file(file)
+    facts = inspect.describe_file(file, verify)
     if as_json:
         click.echo(json.dumps(facts, indent=2))
     else:

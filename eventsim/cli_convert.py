@@ -81,6 +81,7 @@ def convert(
     """
     import eventsim as es
     from eventsim.conversion.read import read_model
+    from eventsim.files.atomic import check_output
 
     if report is not None and calibrate is None:
         raise click.UsageError("--report takes its images from the --calibrate set; name one")
@@ -92,6 +93,10 @@ def convert(
             shape = tuple(int(part) for part in input_shape.split(","))
         except ValueError:
             raise click.UsageError(f"{shortened(input_shape)}: expected whole numbers with commas") from None
+    code = None if architecture is None else architecture.rpartition(":")[0]
+    check_output(output, model, code)
+    if nir is not None:
+        check_output(nir, model, code, output)
     source = read_model(model, architecture, shape)
     calibration, _, labels = sample_images(calibrate, "train", images)
     made = es.convert(

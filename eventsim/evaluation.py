@@ -276,6 +276,11 @@ class Evaluation:
         if np.any(decision < 0) or np.any(decision >= classes):
             raise self._file.damaged(f"exits/{kind}: decisions out of range")
 
+    @property
+    def sealed(self) -> bool:
+        """Whether the file has check sums; those of version 1 have none."""
+        return self._open.sums is not None
+
     def verify(self) -> None:
         """Read and verify all of the file.
 

@@ -17,31 +17,46 @@ from eventsim.printable import printable
 from eventsim.trace import Trace
 
 
-def describe_file(path: Path) -> dict[str, Any]:
+def describe_file(path: Path, verify: bool = False) -> dict[str, Any]:
     """Facts about a network file, a trace or an evaluation.
+
+    Parameters
+    ----------
+    path : Path
+    verify : bool
+        Read and verify all of it, and say so (``"verified"``). Of a network file that is always done.
 
     Raises
     ------
-    NetworkFileError, TraceError
-        Neither, or a damaged one.
+    NetworkFileError, TraceError, RunError
+        None of these, or a damaged one.
     """
     try:
         with open(path, "rb") as stream:
             head = stream.read(len(FORMAT))
     except OSError as error:
         raise NetworkFileError(f"{path}: cannot be read ({error.strerror})") from None
+    facts: dict[str, Any] = {"file": str(path), "bytes": path.stat().st_size}
     if head == FORMAT.encode():
-        return {"file": str(path), "bytes": path.stat().st_size} | network_facts(load(path))
+        return facts | network_facts(load(path)) | ({"verified": _SEALED} if verify else {})
     if is_evaluation(path):
         with Evaluation(path) as evaluation:
-            return {"file": str(path), "bytes": path.stat().st_size} | evaluation_facts(evaluation)
+            return facts | evaluation_facts(evaluation) | (_verified(evaluation) if verify else {})
     try:
         with Trace(path) as trace:
-            return {"file": str(path), "bytes": path.stat().st_size} | trace_facts(trace)
+            return facts | trace_facts(trace) | (_verified(trace) if verify else {})
     except TraceError as error:
         if "not a readable HDF5" in str(error):
             raise TraceError(f"{path}: neither a network file, a trace nor an evaluation of eventsim") from None
         raise
+
+
+_SEALED = "all of it, against its check sums"
+
+
+def _verified(file: Trace | Evaluation) -> dict[str, Any]:
+    file.verify()
+    return {"verified": _SEALED if file.sealed else "all of it can be read; a file of this version has no check sums"}
 
 
 def network_facts(network: Network) -> dict[str, Any]:
@@ -158,6 +173,8 @@ def print_facts(facts: dict[str, Any]) -> None:
         _print_evaluation(console, facts)
     else:
         _print_trace(console, facts)
+    if "verified" in facts:
+        console.print(f"verified: {facts['verified']}")
 
 
 def _printable(value: Any) -> Any:

@@ -343,6 +343,11 @@ class Trace(Run):
             raise TraceError(f"{self.path}: the trace is closed")
         return self._file
 
+    @property
+    def sealed(self) -> bool:
+        """Whether the file has check sums; those of version 1 have none."""
+        return self._open.sums is not None
+
     def verify(self) -> None:
         """Read and verify all of the file.
 
