@@ -43,11 +43,13 @@ def from_nir(model: str | os.PathLike[str] | Any) -> Graph:
     try:
         graph = nir.read(os.fspath(model))
     except Exception as error:  # whatever a damaged file makes nir and h5py raise
-        raise ConversionError(f"{model}: not a readable NIR file ({type(error).__name__}: {error})") from None
+        raise ConversionError(f"{model}: not a readable NIR file ({type(error).__name__}: {' '.join(str(error).split())[:200]})") from None
     try:
         return _read(graph)
     except ConversionError as error:
         raise ConversionError(f"{model}: {error}") from None
+    except Exception as error:  # nodes may hold anything: other types, shapes or values than nir's own documentation says
+        raise ConversionError(f"{model}: a damaged NIR file ({' '.join(str(error).split())[:200] or type(error).__name__})") from None
 
 
 def _read(source: Any) -> Graph:

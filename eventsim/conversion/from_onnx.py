@@ -5,6 +5,7 @@ What depends on constants alone is computed; what remains becomes the graph. Not
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -34,6 +35,8 @@ _EVALUATED = {
     "Reciprocal", "ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Relu", "Round", "Sigmoid", "Slice",
     "Squeeze", "Sum", "Tanh", "Where",
 }  # fmt: skip
+# For constants that are computed, beside eight times the file's size.
+_FOLDED_BYTES = 2**28
 _SUPPORTED = (
     "Add, AveragePool, BatchNormalization, BipolarQuant, Clip, Conv, Div, Dropout, Flatten, Floor, Gemm, GlobalAveragePool, Identity, "
     "MatMul, Mul, Quant, ReduceMean, Relu, Reshape, Round, Sign, Softmax, Sub"
@@ -71,6 +74,19 @@ def from_onnx(path: str | os.PathLike[str], input_shape: Sequence[int] | None = 
         raise ConversionError(f"{path}: {error}") from None
 
 
+def _size(kind: str, args: list[Any]) -> int:
+    """Bytes that the result of a computed constant takes at the most, known from the shapes of what it is computed from."""
+    shapes = [np.shape(a) for a in args if a is not None]
+    numbers = sum(math.prod(shape) for shape in shapes)
+    if kind == "Gather":
+        numbers = max(numbers, math.prod(shapes[0]) * max(1, math.prod(shapes[1])))
+    elif kind not in ("Concat", "Reshape", "Unsqueeze", "Slice", "Squeeze", "Transpose"):
+        rank = max((len(shape) for shape in shapes), default=0)
+        padded = [(1,) * (rank - len(shape)) + shape for shape in shapes]
+        numbers = max(numbers, math.prod(max(dims) for dims in zip(*padded, strict=True)))
+    return 8 * numbers
+
+
 class _Value:
     """A tensor that depends on the network's input: the number of the graph's node that makes it."""
 
@@ -85,6 +101,8 @@ class _Reader:
         self.graph = Graph()
         self.input_shape = input_shape
         self.values: dict[str, Any] = {"": None}
+        # Bytes that computed constants may still take: a small file must not become a large one here.
+        self.room = _FOLDED_BYTES + 8 * model.ByteSize()
 
     def run(self) -> Graph:
         for tensor in self.proto.initializer:
@@ -100,14 +118,18 @@ class _Reader:
             shape = dims
         self.values[inputs[0].name] = _Value(self.graph.add(Input(shape), name=inputs[0].name))
         for node in self.proto.node:
+            if not node.output:
+                raise ConversionError(f"{node.name} ({node.op_type}): makes nothing; a damaged file")
             name = f"{node.name or node.output[0]} ({node.op_type})"
             missing = [i for i in node.input if i not in self.values]
             if missing:
                 raise ConversionError(f"{name}: takes {missing[0]!r}, which nothing makes")
             try:
                 result = self._node(node, [self.values[i] for i in node.input], name)
-            except (ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
-                raise ConversionError(f"{name}: cannot be read ({error})") from None
+            except ConversionError:
+                raise
+            except Exception as error:  # a node may have anything in it: attributes and inputs of other kinds, numbers or shapes
+                raise ConversionError(f"{name}: cannot be read ({' '.join(str(error).split())[:200]})") from None
             self.values[node.output[0]] = result
         output = self.values.get(self.proto.output[0].name)
         if not isinstance(output, _Value):
@@ -150,6 +172,11 @@ class _Reader:
         return method(args, attributes, name)
 
     def _fold(self, node: Any, args: list[Any], attributes: dict[str, Any], name: str) -> Any:
+        self.room -= _size(node.op_type, args)
+        if self.room < 0:
+            raise ConversionError(
+                f"{name}: constants computed from the file's own would take more than {_FOLDED_BYTES >> 20} MB beyond them"
+            )
         kind = node.op_type
         if kind in _FOLDED:
             return _FOLDED[kind](*args)

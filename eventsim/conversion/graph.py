@@ -7,6 +7,7 @@ sequence of scaling, rounding down and clipping that computes it, however a fram
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -14,7 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from eventsim.errors import ConversionError
+from eventsim.network import MAX_NEURONS
 
+_MAX_NODES = 2**14
 Array = npt.NDArray[np.float64]
 Weights = npt.NDArray[np.floating]
 Shape = tuple[int, ...]
@@ -143,6 +146,8 @@ class Graph:
         """
         try:
             shape = _output_shape(operator, [self.nodes[i].shape for i in inputs])
+            if math.prod(shape) > MAX_NEURONS or len(self.nodes) >= _MAX_NODES:
+                raise ConversionError(f"more than {MAX_NEURONS} values {shape} or {_MAX_NODES} operators; no network here is so large")
         except ConversionError as error:
             raise ConversionError(f"{name or type(operator).__name__}: {error}") from None
         self.nodes.append(Node(name, operator, tuple(inputs), shape))
@@ -187,6 +192,8 @@ def _output_shape(operator: Operator, inputs: list[Shape]) -> Shape:
             raise ConversionError(
                 f"a convolution with weights {operator.weight.shape} on {shape}; expected (outputs, {shape[0]}, rows, columns)"
             )
+        if min(operator.stride) < 1 or min(operator.padding) < 0 or len(operator.stride) != 2 or len(operator.padding) != 4:
+            raise ConversionError(f"a stride {operator.stride} and padding {operator.padding}; expected two numbers from 1 and four from 0")
         top, left, bottom, right = operator.padding
         rows = (shape[1] + top + bottom - operator.weight.shape[2]) // operator.stride[0] + 1
         cols = (shape[2] + left + right - operator.weight.shape[3]) // operator.stride[1] + 1
@@ -200,7 +207,7 @@ def _output_shape(operator: Operator, inputs: list[Shape]) -> Shape:
     if isinstance(operator, AveragePool):
         if len(shape) != 3:
             raise ConversionError(f"pooling of a value of shape {shape}; expected (channels, height, width)")
-        rows, cols = shape[1] // operator.window[0], shape[2] // operator.window[1]
+        rows, cols = shape[1] // max(1, operator.window[0]), shape[2] // max(1, operator.window[1])
         if min(operator.window) < 1 or rows < 1 or cols < 1:
             raise ConversionError(f"a pooling window {operator.window} that does not fit {shape}")
         return shape[0], rows, cols
