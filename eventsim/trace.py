@@ -32,7 +32,7 @@ from eventsim.tables import IntArray
 
 FORMAT, VERSION = "eventsim-trace", 2
 _SONATA_MAGIC = 0x0A7A
-_CHUNK = 2**12
+_CHUNK = 2**13
 # A SONATA file's own enumeration of how spikes are ordered.
 _SORTING = h5py.enum_dtype({"none": 0, "by_id": 1, "by_time": 2}, basetype="u1")
 # Spikes of a population that are kept before they are written.
