@@ -154,7 +154,7 @@ def test_sums_beyond_64_bits_on_the_way():
     net.source("in", (256, 128, 2))
     net.spiking("sum", 1, threshold=2**31 - 1)
     net.connect("in", "sum", np.tile([[2**31 - 1], [-(2**31 - 1)]], (2**15, 1)))
-    events = np.full(2**16, 0.5), np.tile([0, 1], 2**15)
+    events = np.full(2**17, 0.5), np.tile([0, 1], 2**16)
     result = es.run(net, {"in": events}, steps=1, resolution=4, potentials=["sum"])
     assert result.potentials("sum").tolist() == [[0]]
 
