@@ -23,7 +23,8 @@ from eventsim.tables import ByValue, Dense, IntArray, Shape, Sparse, Table
 
 POTENTIAL_MIN, POTENTIAL_MAX = -(2**31), 2**31 - 1
 # More than any published network of this kind by far; bounds what a file can make an engine allocate.
-MAX_NEURONS = 2**27
+# A run takes about 80 to 100 bytes a neuron; the largest convolutional networks for 224x224 pixels have 14 million.
+MAX_NEURONS = 2**24
 MAX_POPULATIONS = 2**12
 MAX_PROJECTIONS = 2**14
 # Delays and refractory periods, in steps.

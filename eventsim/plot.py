@@ -13,7 +13,7 @@ import numpy as np
 from eventsim.errors import RunError
 from eventsim.evaluation import Evaluation, TradeOff
 from eventsim.printable import printable
-from eventsim.result import Run
+from eventsim.result import Run, Spikes
 
 try:
     from matplotlib.axes import Axes
@@ -114,22 +114,27 @@ def raster(run: Run, populations: Sequence[str] | None = None, start: float = 0,
     rows: Any = figure.subplots(len(names), 1, sharex=True, squeeze=False)
     for axes, name in zip(rows[:, 0], names, strict=True):
         size = run.population(name).size
-        spikes = run.spikes(name, start, stop)
-        at = spikes.ticks / run.info.resolution
-        if len(at) <= _DOTS:
-            for sign, colour in ((1, COLOURS[0]), (-1, COLOURS[1])):
-                here = spikes.signs == sign
-                axes.plot(at[here], spikes.neurons[here], ",", color=colour, rasterized=True)
+        # A bin holds whole ticks and whole neurons, or the picture would show stripes that are not there.
+        first, last = run.window(start, end)
+        columns, ticks = _bins(last - first + 1, _BINS)
+        lines, neurons = _bins(size, _LINES)
+        density, count = np.zeros(lines * columns, np.int64), 0
+        few: list[Spikes] = []
+        # Some at a time: there may be more than memory has room for.
+        for spikes in run.spike_blocks(name, start, stop):
+            count += len(spikes.ticks)
+            few = [*few, spikes] if count <= _DOTS else []
+            density += np.bincount(spikes.neurons // neurons * columns + (spikes.ticks - first) // ticks, minlength=len(density))
+        if count <= _DOTS:
+            for part in few:
+                at = part.ticks / run.info.resolution
+                for sign, colour in ((1, COLOURS[0]), (-1, COLOURS[1])):
+                    here = part.signs == sign
+                    axes.plot(at[here], part.neurons[here], ",", color=colour, rasterized=True)
         else:
-            # A bin holds whole ticks and whole neurons, or the picture would show stripes that are not there.
-            first, last = run.window(start, end)
-            columns, ticks = _bins(last - first + 1, _BINS)
-            lines, neurons = _bins(size, _LINES)
-            column, line = (spikes.ticks - first) // ticks, spikes.neurons // neurons
-            density = np.bincount(line * columns + column, minlength=lines * columns).reshape(lines, columns)
             left, right = ((first - 1 + at) / run.info.resolution for at in (0, columns * ticks))
             axes.imshow(
-                np.log1p(density),
+                np.log1p(density.reshape(lines, columns)),
                 aspect="auto",
                 origin="lower",
                 extent=(left, right, -0.5, lines * neurons - 0.5),
@@ -141,7 +146,7 @@ def raster(run: Run, populations: Sequence[str] | None = None, start: float = 0,
         axes.set_xlim(start - beside, end + beside)
         axes.set_ylim(-0.5 - above, size - 0.5 + above)
         axes.set_yticks([])
-        axes.set_ylabel(f"{_text(name)}\n{size:,} neurons\n{len(at):,} spikes", rotation=0, ha="right", va="center", fontsize=8)
+        axes.set_ylabel(f"{_text(name)}\n{size:,} neurons\n{count:,} spikes", rotation=0, ha="right", va="center", fontsize=8)
     rows[-1, 0].set_xlabel("time (steps)")
     return figure
 

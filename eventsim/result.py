@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -394,12 +394,17 @@ class Run:
         """
         raise NotImplementedError
 
+    def spike_blocks(self, population: str, start: float = 0, stop: float | None = None) -> Iterator[Spikes]:
+        """The spikes of :meth:`spikes`, in their order, a part at a time: for more than fit in memory."""
+        yield self.spikes(population, start, stop)
+
     def spike_counts(self, population: str, start: float = 0, stop: float | None = None) -> IntArray:
         """Net spikes (positive minus negative) of each neuron in a time window (steps): int64, in the population's shape."""
         shape = self.population(population).shape
-        spikes = self.spikes(population, start, stop)
-        counts = np.bincount(spikes.neurons, weights=spikes.signs, minlength=int(np.prod(shape)))
-        return counts.astype(np.int64).reshape(shape)
+        counts = np.zeros(int(np.prod(shape)), np.int64)
+        for spikes in self.spike_blocks(population, start, stop):
+            np.add.at(counts, spikes.neurons, spikes.signs)
+        return counts.reshape(shape)
 
     def to_pandas(self, population: str, start: float = 0, stop: float | None = None) -> pd.DataFrame:
         """Spikes as a table with columns time (steps), tick, neuron, y, x, channel, sign; needs pandas.
@@ -645,14 +650,23 @@ class Result(Run):
 
     def spikes(self, population: str, start: float = 0, stop: float | None = None) -> Spikes:
         """Spikes of a population with ``start < time <= stop`` (steps); see :meth:`Run.spikes`."""
+        if self._trace is not None:
+            self.check_recorded(population, self.recorded)
+            with self._trace() as trace:
+                return trace.spikes(population, start, stop)
+        return next(self.spike_blocks(population, start, stop))
+
+    def spike_blocks(self, population: str, start: float = 0, stop: float | None = None) -> Iterator[Spikes]:
+        """The same, a part at a time; see :meth:`Run.spike_blocks`."""
         self.check_recorded(population, self.recorded)
         if self._trace is not None:
             with self._trace() as trace:
-                return trace.spikes(population, start, stop)
+                yield from trace.spike_blocks(population, start, stop)
+            return
         spikes = self._spikes[population]
         first, last = self.window(start, stop)
         here = slice(np.searchsorted(spikes.ticks, first, "left"), np.searchsorted(spikes.ticks, last, "right"))
-        return Spikes(spikes.ticks[here], spikes.neurons[here], spikes.signs[here])
+        yield Spikes(spikes.ticks[here], spikes.neurons[here], spikes.signs[here])
 
 
 class Describer:

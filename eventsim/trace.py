@@ -10,7 +10,7 @@ import json
 import math
 import os
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
@@ -37,6 +37,8 @@ _CHUNK = 2**13
 _SORTING = h5py.enum_dtype({"none": 0, "by_id": 1, "by_time": 2}, basetype="u1")
 # Spikes of a population that are kept before they are written.
 _BUFFER = 2**16
+# Spikes that are read at a time, about.
+_BLOCK = 2**20
 _MAX_JSON = 2**24
 
 
@@ -119,7 +121,7 @@ class TraceWriter:
         group.attrs.create("sorting", 2, dtype=_SORTING)
         columns = {"timestamps": "f8", "node_ids": "u8"} | ({"signs": "i1"} if name in self._signed else {})
         for column, dtype in columns.items():
-            # Contiguous would need the number of spikes beforehand. No filter: libsonata's wheel reads none.
+            # Contiguous would need the number of spikes beforehand. No compression: libsonata's wheel reads none.
             group.create_dataset(column, (0,), dtype, maxshape=(None,), chunks=(_CHUNK,))
             self._sums[f"spikes/{name}/{column}"] = CheckSums(block_rows(np.dtype(dtype), (0,)))
         group["timestamps"].attrs["units"] = np.bytes_("ms")
@@ -358,7 +360,8 @@ class Trace(Run):
         """
         self._open.verify()
         for name in self.recorded:
-            self.spikes(name)
+            for _ in self.spike_blocks(name):
+                pass
         for name in self.potentials_recorded:
             self.potentials(name)
 
@@ -393,8 +396,13 @@ class Trace(Run):
         TraceError
             The file is closed or damaged.
         """
+        parts = list(self.spike_blocks(population, start, stop))
+        return Spikes(*map(np.concatenate, zip(*parts, strict=True))) if len(parts) > 1 else parts[0] if parts else NO_SPIKES
+
+    def spike_blocks(self, population: str, start: float = 0, stop: float | None = None) -> Iterator[Spikes]:
+        """The same, about a million at a time; see :meth:`Run.spike_blocks`."""
         self.check_recorded(population, self.recorded)
-        file = self._open
+        file, size = self._open, self.population(population).size
         with file.guarded():
             timestamps, neurons = (file.column(f"spikes/{population}/{name}") for name in ("timestamps", "node_ids"))
             signs = file.column(f"spikes/{population}/signs") if f"spikes/{population}/signs" in file else None
@@ -403,16 +411,21 @@ class Trace(Run):
                 raise file.damaged(f"columns of different length for {population}")
             first, last = self.window(start, stop)
             low, high = self._place(timestamps, first), self._place(timestamps, last + 1)
-            if low >= high:
-                return NO_SPIKES
-            times, ids = timestamps.read(low, high), neurons.read(low, high)
-            marks = np.ones(high - low, np.int8) if signs is None else signs.read(low, high)
-            # Also what is not a number is none of these.
-            if not (times.min() > 0 and times.max() <= self.counts.end_tick / self.info.resolution and np.all(np.diff(times) >= 0)):
-                raise file.damaged(f"spikes of {population} out of order or out of the run")
-            if int(ids.max()) >= self.population(population).size or int(ids.min()) < 0 or np.any(np.abs(marks) != 1):
-                raise file.damaged(f"{population} has no such neurons or signs")
-            return Spikes(np.rint(times * self.info.resolution).astype(np.int64), ids.astype(np.int64), marks.astype(np.int8))
+        step = max(1, _BLOCK // timestamps.rows) * timestamps.rows
+        before, end = 0.0, self.counts.end_tick / self.info.resolution
+        while low < high:
+            # Whole blocks of the file, so that each is read and verified once.
+            to = min(high, (low // step + 1) * step)
+            with file.guarded():
+                times, ids = timestamps.read(low, to), neurons.read(low, to)
+                marks = np.ones(to - low, np.int8) if signs is None else signs.read(low, to)
+                # Also what is not a number is none of these.
+                if not (times[0] >= before and times.min() > 0 and times.max() <= end and np.all(np.diff(times) >= 0)):
+                    raise file.damaged(f"spikes of {population} out of order or out of the run")
+                if int(ids.max()) >= size or int(ids.min()) < 0 or np.any(np.abs(marks) != 1):
+                    raise file.damaged(f"{population} has no such neurons or signs")
+            yield Spikes(np.rint(times * self.info.resolution).astype(np.int64), ids.astype(np.int64), marks.astype(np.int8))
+            low, before = to, times[-1]
 
     def _place(self, timestamps: Column, tick: int) -> int:
         """Index of the first spike at or after a tick, by bisection over the file's blocks."""
