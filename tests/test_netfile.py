@@ -1105,7 +1105,7 @@ def unused_bits(file: h5py.File) -> None:
         (lambda file: wide(file, [MAX_NEURONS]), "/populations: has 16777240 neurons, the limit is 16777216"),
         (lambda file: wide(file, [2**23], copies=3), "/populations: has 25165848 neurons"),
         (lambda file: wide(file, [2**23, 2**23, 2**23]), "neurons, the limit is"),
-        (lambda file: wide(file, [2**40]), "/populations/3@shape: is 1099511627776, expected 1..134217728"),
+        (lambda file: wide(file, [2**40]), "/populations/3@shape: is 1099511627776, expected 1..16777216"),
         (lambda file: wide(file, [0]), "is 0, expected 1.."),
         (lambda file: wide(file, [-1, 1, 1]), "is -1, 1, 1, expected 1.."),
         (lambda file: second_name(file), "there is already a population 's'"),
