@@ -254,7 +254,7 @@ def test_errors_name_the_node(graph, message):
         ({"weight_bits": 1}, "weight bits"),
         ({"fraction_bits": 40}, "fraction bits"),
         ({"initial": "full"}, "initial potential"),
-        ({"std": 0.0}, "standard deviation"),
+        ({"std": 0.0}, "std must be"),
         ({"calibration": np.zeros((2, 8, 8, 3))}, "must be uint8"),
         ({"calibration": np.zeros((2, 9, 8, 3), np.uint8)}, "takes images of shape"),
         ({"calibration": np.zeros((2, 8, 8, 3), np.uint8), "mean": 0.0}, None),

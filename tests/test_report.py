@@ -334,3 +334,18 @@ def test_in_a_real_browser(files, tmp_path, name):
     text = subprocess.run([CHROMIUM, *options, "--dump-dom", page], check=True, capture_output=True, timeout=600, text=True).stdout
     assert text.count("<svg") == (files / f"{name}.html").read_text().count("<svg")
     assert "</table>" in text
+
+
+def test_feature_maps_of_huge_populations_are_not_drawn(tmp_path, monkeypatch):
+    """A trace of a few bytes can declare them."""
+    from eventsim import report
+
+    net = es.Network()
+    net.driven("small", (2, 2, 1), 3)
+    net.driven("large", (3, 3, 1), 3)
+    es.run(net, {"small": [1] * 4, "large": [1] * 9}, steps=5, resolution=1, trace=tmp_path / "run.h5")
+    monkeypatch.setattr(report, "_MAX_MAPPED", 4)
+    report.write_report(tmp_path / "run.h5", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "Feature maps of small" in page
+    assert "Feature maps of large" not in page

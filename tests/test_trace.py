@@ -292,3 +292,22 @@ def test_early_exit_is_in_the_trace(network, image, tmp_path):
         assert trace.exit_latency == result.exit_latency == trace.duration
         assert trace.info.exit_rule == {"kind": "margin", "threshold": 3}
         assert trace.spikes("in").ticks.max() <= trace.counts.end_tick
+
+
+def test_many_spikes_are_read_a_part_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr("eventsim.trace._BLOCK", 1)
+    net = es.Network()
+    net.driven("in", 5, 7)
+    currents = {"in": [7, 1, 5, 3, 6]}
+    kept = es.run(net, currents, steps=20_000, resolution=10)
+    es.run(net, currents, steps=20_000, resolution=10, trace=tmp_path / "run.h5").spikes("in")
+    with es.Trace(tmp_path / "run.h5") as trace:
+        for window in ({}, {"start": 1000.5}, {"start": 9000, "stop": 19_000.2}, {"stop": 0.05}):
+            parts = list(trace.spike_blocks("in", **window))
+            whole = kept.spikes("in", **window)
+            assert len(parts) > 1 or len(whole.ticks) < 40_000
+            for column in range(3):
+                joined = np.concatenate([np.zeros(0, np.int64), *(part[column] for part in parts)])
+                assert np.array_equal(joined, whole[column])
+                assert np.array_equal(trace.spikes("in", **window)[column], whole[column])
+            assert np.array_equal(trace.spike_counts("in", **window), kept.spike_counts("in", **window))

@@ -74,7 +74,9 @@ def print_table(report: OperationReport, costs: Costs, files: tuple[Path, ...]) 
     what = printable(files[0]) if len(files) == 1 else f"{len(files)} files"
     if report.runs > 1:
         what += f", {report.counts} of {report.runs:,} runs"
-    table = Table(title=f"Synaptic operations: {what}", title_justify="left", box=None, header_style="bold", pad_edge=False)
+    # (A table would fold its title to its own width.)
+    console.print(f"Synaptic operations: {what}", style="italic", soft_wrap=True)
+    table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("projection")
     for heading in ("spikes", "rate", "synaptic\nevents", "additions", "SNN\nToolbox", "NeuroBench\nACs", "dense\nMACs", "events\n/ MAC"):
         table.add_column(heading, justify="right", no_wrap=True)
