@@ -460,7 +460,7 @@ def test_data_set_files(here, monkeypatch, what):
     fuzz(changes, body)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_three_thousand_of_each_within_two_gigabytes(tmp_path):
     """All of the above again, thirty times as many, in a process that may not take more memory."""
 
@@ -468,7 +468,7 @@ def test_three_thousand_of_each_within_two_gigabytes(tmp_path):
         # The address space of a process with LLVM and its threads is far larger than what it uses; so data is limited, not that.
         resource.setrlimit(resource.RLIMIT_DATA, (2 * 2**30, 2 * 2**30))
 
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__, "-m", "not slow"]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__]
     environment = os.environ | {"EVENTSIM_FUZZ_EXAMPLES": "3000", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, preexec_fn=limit, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stdout[-5000:]

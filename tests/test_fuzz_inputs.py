@@ -135,7 +135,7 @@ def test_whatever_is_damaged_is_refused(tmp_path, kind, name):
     fuzz(kind, tmp_path / name, 100)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @KINDS
 def test_whatever_is_damaged_is_refused_thousands_of_times(tmp_path, kind, name):
     fuzz(kind, tmp_path / name, 3000)

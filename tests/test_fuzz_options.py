@@ -115,7 +115,7 @@ def test_values_that_options_do_not_expect(here, name):
     fuzz(name, STRIDES.get(name, 29))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"run", "info"}))
 def test_all_values_that_options_do_not_expect(here, name):
     fuzz(name, 1)

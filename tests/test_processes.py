@@ -252,7 +252,7 @@ def test_a_daemon_runs_everything_itself(tmp_path):
 
 
 @posix
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_thirty_kills_at_random_moments(tmp_path):
     """Nothing wrong, nobody and nothing is left after the next command, however the one before ended."""
     rng = np.random.default_rng()

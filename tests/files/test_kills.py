@@ -25,7 +25,7 @@ for run in range(10**6):
 """
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_kills(tmp_path: Path) -> None:
     net = es.Network()
     net.driven("in", 200, 1)

@@ -96,7 +96,7 @@ def test_a_changed_bit_is_found_or_changes_nothing(files: list[Path], tmp_path: 
     assert same > 0
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_many_changed_bits(files: list[Path], tmp_path: Path) -> None:
     flips(files, tmp_path, 5000)
 
