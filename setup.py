@@ -9,7 +9,7 @@ SAMPLES = ["networks/lenet-mnist.h5", *(f"datasets/samples/digit-{digit}.png" fo
 
 
 class BuildWithSamples(build_py):
-    """Puts the samples into ``eventsim/sample_files``, where :mod:`eventsim.samples` finds them."""
+    """Puts the samples into ``eventsim/sample_files``, where :mod:`eventsim.data.samples` finds them."""
 
     def run(self) -> None:
         super().run()

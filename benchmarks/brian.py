@@ -13,7 +13,8 @@ import brian2 as b2
 import numpy as np
 
 import eventsim as es
-from eventsim.tables import spatial
+from eventsim.model.network import Driven, Readout
+from eventsim.model.tables import spatial
 
 
 def synapses(table: es.Conv2d | es.Dense, source: tuple[int, ...], target: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -54,14 +55,14 @@ def prepare(network: es.Network, image: np.ndarray, steps: int, folder: Path) ->
     parts: list[object] = []
     for name, population in network.populations.items():
         size = int(np.prod(population.shape))
-        if isinstance(population, es.network.Readout):
+        if isinstance(population, Readout):
             groups[name] = b2.NeuronGroup(size, "v : 1", name=name)
             continue
         theta = int(population.threshold[0])
         group = b2.NeuronGroup(
             size, "v : 1\ncurrent : 1 (constant)\nn : integer", threshold=f"v >= {theta}", reset=f"v -= {theta}; n += 1", name=name
         )
-        if isinstance(population, es.network.Driven):
+        if isinstance(population, Driven):
             group.current = population.encoder.apply(image.astype(np.int64), population.shape)
             group.run_regularly("v += current", when="start")
         groups[name] = group

@@ -18,9 +18,9 @@ import numpy as np
 from simulators import ARCHITECTURES, SETTINGS, build, calibrate, layers, smooth_images, to_torch
 
 import eventsim as es
-from eventsim.currents import Encoder
-from eventsim.engines import layered
-from eventsim.inputs import Item, read_input
+from eventsim.batch.inputs import Item, read_input
+from eventsim.engines.layered import engine as layered
+from eventsim.job.encoder import Encoder
 
 # What is clocked, and the row that it counts for (else that of the population).
 METHODS = (

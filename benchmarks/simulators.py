@@ -44,9 +44,9 @@ from rich.console import Console
 from rich.table import Table
 
 import eventsim as es
-from eventsim.compile import aligned
-from eventsim.engines import layer_kernels as k
-from eventsim.engines import simd
+from eventsim.engines.layered.ways import tick_kernels as k
+from eventsim.kernels import simd
+from eventsim.kernels.stencils import aligned
 
 SETTINGS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 SETTINGS |= {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**33), "MALLOC_TOP_PAD_": str(2**28)}

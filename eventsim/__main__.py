@@ -1,5 +1,5 @@
 """``python -m eventsim``."""
 
-from eventsim.cli import main
+from eventsim.cli.main import main
 
 main()

@@ -1,4 +1,4 @@
-"""Run networks: choose the engine, record spikes, and return a :class:`eventsim.result.Result`."""
+"""Run networks: choose the engine, record spikes, and return a :class:`eventsim.record.result.Result`."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec
 import numpy as np
 import numpy.typing as npt
 
-from eventsim.compile import Tables, compile_tables
 from eventsim.errors import RunError
-from eventsim.interrupt import DeferredInterrupt, InterruptibleRecorder
-from eventsim.job import DEFAULT_MAX_SPIKES, DEFAULT_RESOLUTION, Counts, ExitRule, Job, Preparation, Recorder, default_steps
-from eventsim.network import Network, Source, feed_forward_order
-from eventsim.potentials import PotentialRecorder, chosen_populations
-from eventsim.result import Describer, MemoryRecorder, Result, check_settings
+from eventsim.job.job import DEFAULT_MAX_SPIKES, DEFAULT_RESOLUTION, Counts, ExitRule, Job, Preparation, Recorder, default_steps
+from eventsim.kernels.stencils import Tables, compile_tables
+from eventsim.model.network import Network, Source, feed_forward_order
+from eventsim.record.interrupt import DeferredInterrupt, InterruptibleRecorder
+from eventsim.record.potentials import PotentialRecorder, chosen_populations
+from eventsim.record.result import Describer, MemoryRecorder, Result, check_settings
 
 if TYPE_CHECKING:
-    from eventsim.engines.layered import Layouts
+    from eventsim.engines.layered.engine import Layouts
 
 P = ParamSpec("P")
 EngineName = Literal["auto", "reference", "queue", "layered"]
@@ -158,7 +158,7 @@ class Simulator:
                 # Where Ctrl-C might be lost, or leave other threads behind; elsewhere it may strike at once.
                 interrupt = stack.enter_context(DeferredInterrupt())
             if trace is not None:
-                from eventsim.trace import TraceWriter, reopen
+                from eventsim.record.trace import TraceWriter, reopen
 
                 recorder = writer = stack.enter_context(TraceWriter(trace, self.network, job, recorded))
                 reader = partial(reopen, Path(trace).absolute(), writer.run_id)
@@ -191,7 +191,7 @@ class Simulator:
     def digest(self) -> str:
         """SHA-256 (hex) of the network, the same for every equal network."""
         if self._digest is None:
-            from eventsim.digest import network_digest
+            from eventsim.model.digest import network_digest
 
             self._digest = network_digest(self.network)
         return self._digest
@@ -203,7 +203,7 @@ class Simulator:
             if self._tables is None:
                 self._tables = compile_tables(self.network)
         elif chosen == "layered":
-            from eventsim.engines import layered
+            from eventsim.engines.layered import engine as layered
 
             if self._layouts is None:
                 self._layouts = layered.Layouts(self.network)
@@ -211,7 +211,8 @@ class Simulator:
 
     def warm_up(self, engine: EngineName = "auto") -> None:
         """Compile the engine's code, or load it from the disk, now rather than in the first run. Processes of this machine share it."""
-        from eventsim.engines import layered, queue
+        from eventsim.engines.layered import engine as layered
+        from eventsim.engines.queue import engine as queue
 
         chosen = self._engine(engine)
         if chosen != "reference":
@@ -225,7 +226,9 @@ class Simulator:
         return "queue" if self._cyclic else "layered"
 
     def _execute(self, engine: EngineName, job: Job, recorder: Recorder, progress: Callable[[int], None] | None, threads: int) -> Counts:
-        from eventsim.engines import layered, queue, reference
+        from eventsim.engines.layered import engine as layered
+        from eventsim.engines.queue import engine as queue
+        from eventsim.engines.reference import loop as reference
 
         if engine == "reference":
             return reference.run(job, recorder)

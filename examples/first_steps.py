@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 
 import eventsim as es
-from eventsim.counting import count_operations
-from eventsim.samples import sample_files
+from eventsim.analysis.counting import count_operations
+from eventsim.data.samples import sample_files
 
 files = sample_files()  # by name; `eventsim data get samples` copies them into the current folder
 digits = np.stack([np.asarray(Image.open(files[f"datasets/samples/digit-{label}.png"])) for label in range(10)])
@@ -109,7 +109,7 @@ show_costs(result)
 import tempfile
 from pathlib import Path
 
-from eventsim.dataset_classes import ArrayDataset
+from eventsim.data.image_sets import ArrayDataset
 
 test = ArrayDataset("noisy digits", "test", [str(label) for label in range(10)], *make_images(100, seed=1))
 folder = Path(tempfile.mkdtemp())

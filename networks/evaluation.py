@@ -9,8 +9,8 @@ import numpy as np
 
 import eventsim as es
 from eventsim import datasets
-from eventsim.progress import image_progress
-from eventsim.study import MODES
+from eventsim.batch.study import MODES
+from eventsim.cli.progress import image_progress
 
 __all__ = ["MODES", "STEPS", "Scores", "evaluate"]
 

@@ -19,8 +19,8 @@ from architectures import lenet_relu
 
 import eventsim as es
 from eventsim import datasets, plot, study
-from eventsim.progress import point_progress
-from eventsim.study import Study
+from eventsim.batch.study import Study
+from eventsim.cli.progress import point_progress
 
 HERE = Path(__file__).resolve().parent
 DOCS = HERE.parent / "docs"

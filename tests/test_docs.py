@@ -6,15 +6,13 @@ import re
 import runpy
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from repository import ROOT
 
 import eventsim as es
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def run_page(name, folder, monkeypatch):

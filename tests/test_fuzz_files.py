@@ -24,13 +24,13 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from repository import ROOT
 from test_evaluation import small_data, small_network
 
 import eventsim as es
-from eventsim.cli import main
+from eventsim.cli.main import main
 from eventsim.files.seal import SEAL, seal
 
-ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = int(os.environ.get("EVENTSIM_FUZZ_EXAMPLES", "100"))
 # More of images, arrays and events, as Python reads them: test_fuzz_inputs.py.
 FORMATS = {"png": "RGB", "tif": "RGBA"}

@@ -19,10 +19,10 @@ from rich.console import Console
 from rich.table import Table
 
 from eventsim import Evaluation, Trace
-from eventsim.cli_errors import OneLineErrors
-from eventsim.counting import KINDS, Costs, OperationCount, OperationReport, add_reports, count_operations
-from eventsim.evaluation import is_evaluation
-from eventsim.printable import printable
+from eventsim.analysis.counting import KINDS, Costs, OperationCount, OperationReport, add_reports, count_operations
+from eventsim.analysis.evaluation import is_evaluation
+from eventsim.cli.errors import OneLineErrors
+from eventsim.files.printable import printable
 
 
 class _Command(OneLineErrors):

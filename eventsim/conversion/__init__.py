@@ -17,7 +17,7 @@ from eventsim.conversion.build import ConversionReport, Settings, build, gain
 from eventsim.conversion.graph import Graph
 from eventsim.conversion.lowering import Array, Layer, SourceNetwork, lower
 from eventsim.errors import ConversionError
-from eventsim.network import Network
+from eventsim.model.network import Network
 
 # Images evaluated at a time: bounds memory.
 _BATCH = 32

@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from eventsim.conversion.lowering import IMAGE, Array, Kernel, Layer, Matrix, SourceNetwork, Term
 from eventsim.errors import ConversionError
-from eventsim.network import Network
-from eventsim.tables import Conv2d, Dense, Sparse, Table
+from eventsim.model.network import Network
+from eventsim.model.tables import Conv2d, Dense, Sparse, Table
 
 # A channel whose scale is (nearly) zero would need a threshold beyond any potential; at this one its weights no longer count.
 _LARGEST_THRESHOLD = 2**24

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from eventsim.conversion import Conversion
 from eventsim.errors import ConversionError
-from eventsim.job import DEFAULT_RESOLUTION, default_steps
+from eventsim.job.job import DEFAULT_RESOLUTION, default_steps
 from eventsim.simulate import Simulator
 
 

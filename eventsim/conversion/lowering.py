@@ -4,7 +4,7 @@ Every activation of the source network becomes a population. What lies between a
 input is a sum of *terms*, one per activation that it takes values from: pooling, at most one convolution or matrix, pooling,
 and a scale per channel; plus a bias. Batch norm and every other scaling end up in the scales and biases, exactly.
 
-Arrays are channel last here, as in :mod:`eventsim.tables`.
+Arrays are channel last here, as in :mod:`eventsim.model.tables`.
 """
 
 from __future__ import annotations

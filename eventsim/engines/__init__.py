@@ -1,1 +1,1 @@
-"""Engines: each runs a :class:`eventsim.job.Job` and returns the same :class:`eventsim.job.Counts`, spike for spike."""
+"""Engines: each runs a :class:`eventsim.job.job.Job` and returns the same :class:`eventsim.job.job.Counts`, spike for spike."""

@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 import eventsim as es
-from eventsim.cli import main
-from eventsim.dataset_classes import ArrayDataset
+from eventsim.cli.main import main
+from eventsim.data.image_sets import ArrayDataset
 from eventsim.files import hdf5_writing
 from eventsim.files.seal import SEAL, seal
 

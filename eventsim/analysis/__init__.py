@@ -1,0 +1,1 @@
+"""What follows from runs: counts, costs, evaluations, plots, reports."""

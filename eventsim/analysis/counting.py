@@ -1,0 +1,366 @@
+"""Operation counts of runs, by stated definitions (docs/definitions.md), and energy as counts times a table of costs."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal
+
+from eventsim.errors import RunError
+from eventsim.job.job import OPERATIONS
+from eventsim.record.result import Run, RunInfo
+
+# A table of costs is a few lines, and no operation takes a thousand joules.
+_MAX_BYTES, _MAX_COST = 2**16, 1e15
+_MAX_NAME = 100
+KINDS = ("int8", "float32", "dense")
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Energy of one operation, in picojoules (what is counted for each: docs/definitions.md).
+
+    The default is the usual table for 45 nm: Horowitz, "Computing's energy problem", ISSCC 2014. It knows arithmetic only.
+
+    Attributes
+    ----------
+    name : str
+    int8_add, float32_add, float32_mac : float
+        Arithmetic.
+    memory_read : float
+        Fetching one weight.
+    routing : float
+        Bringing one spike to the targets of one projection, all hops together.
+    neuron_update : float
+        One neuron in one step.
+    """
+
+    name: str = "45nm"
+    int8_add: float = 0.03
+    float32_add: float = 0.9
+    float32_mac: float = 4.6
+    memory_read: float = 0.0
+    routing: float = 0.0
+    neuron_update: float = 0.0
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Costs:
+        """Read a table of costs from a JSON file: an object with this class's attributes; missing ones keep their default.
+
+        Raises
+        ------
+        RunError
+            Not such a file.
+        """
+        try:
+            with open(path, "rb") as file:
+                content = file.read(_MAX_BYTES + 1)
+            if len(content) > _MAX_BYTES:
+                raise RunError(f"{path}: more than {_MAX_BYTES:,} bytes are no table of costs")
+            raw = json.loads(content.decode("utf-8"), object_pairs_hook=_without_doubles)
+        except RunError:
+            raise
+        except (OSError, ValueError, RecursionError) as error:
+            raise RunError(f"{path}: not a readable table of costs ({error})") from None
+        known = [f.name for f in fields(cls)]
+        if not isinstance(raw, dict) or not set(raw) <= set(known) or "name" not in raw:
+            raise RunError(f"{path}: a table of costs is a JSON object with a name and any of {', '.join(known[1:])}")
+        name = raw["name"]
+        if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= _MAX_NAME:
+            raise RunError(f"{path}: the name of a table of costs is a text of 1 to {_MAX_NAME} printable characters")
+        for key, value in raw.items():
+            # Comparing keeps out infinity and NaN.
+            if key != "name" and (isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _MAX_COST):
+                raise RunError(f"{path}: {key} must be a number of picojoules, 0 to {_MAX_COST:g}")
+        return cls(name, **{key: float(value) for key, value in raw.items() if key != "name"})
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name is given twice")
+    return found
+
+
+@dataclass(frozen=True)
+class OperationCount:
+    """Operations of one projection, of one encoder, or of several together: in one run, a sum over runs, or a mean of them.
+
+    Attributes
+    ----------
+    name : str
+    role : {"synapses", "input", "bias"}
+        Projections; encoders of driven populations; projections from bias clocks.
+    spikes : int
+        Spikes delivered.
+    neurons : int
+        Of the source population (0 for encoders).
+    neuron_steps : float
+        Source neurons times simulated steps.
+    synaptic_events, additions, toolbox : int
+    neurobench_acs, neurobench_macs, neurobench_dense : int
+    macs : int
+        Multiply-accumulates of the dense source network's layer, once per run.
+    """
+
+    name: str
+    role: Literal["synapses", "input", "bias"]
+    spikes: float
+    neurons: int
+    neuron_steps: float
+    synaptic_events: float
+    additions: float
+    toolbox: float
+    neurobench_acs: float
+    neurobench_macs: float
+    neurobench_dense: float
+    macs: float
+
+    @property
+    def rate(self) -> float:
+        """Mean spikes per source neuron and step."""
+        return self.spikes / self.neuron_steps if self.neuron_steps else 0.0
+
+    @property
+    def events_per_mac(self) -> float | None:
+        """Synaptic events per multiply-accumulate of the source network."""
+        return self.synaptic_events / self.macs if self.macs and self.role == "synapses" else None
+
+    def energy_parts(self, costs: Costs) -> dict[str, dict[str, float]]:
+        """Energy in picojoules of the spiking layer with int8 or float32 additions, and of the dense source layer.
+
+        An encoder's multiply-accumulates happen once per run in both networks. The source network adds its biases within its
+        multiply-accumulates, so a bias projection has no energy of its own there. A bias is the neuron's own: it is fetched and
+        added, not routed.
+
+        Returns
+        -------
+        dict
+            By kind (``"int8"``, ``"float32"``, ``"dense"``): ``"arithmetic"``, ``"memory"`` and ``"routing"``.
+        """
+        once = {"arithmetic": self.macs * costs.float32_mac, "memory": self.macs * costs.memory_read, "routing": 0.0}
+        if self.role == "input":
+            return {kind: dict(once) for kind in KINDS}
+        delivered = {
+            "memory": self.synaptic_events * costs.memory_read,
+            "routing": self.spikes * costs.routing if self.role == "synapses" else 0.0,
+        }
+        return {
+            "int8": {"arithmetic": self.synaptic_events * costs.int8_add, **delivered},
+            "float32": {"arithmetic": self.synaptic_events * costs.float32_add, **delivered},
+            "dense": once,
+        }
+
+    def energy(self, costs: Costs) -> dict[str, float]:
+        """The sums of :meth:`energy_parts`, by kind, in picojoules."""
+        return {kind: sum(parts.values()) for kind, parts in self.energy_parts(costs).items()}
+
+
+@dataclass(frozen=True)
+class OperationReport:
+    """Counts of the runs of one network.
+
+    Attributes
+    ----------
+    runs : int
+    counts : {"sum", "mean"}
+        What every count is: the sum over the runs, or the mean of a run.
+    rows : list of OperationCount
+        Encoders, projections and bias projections, in the network's order.
+    synapses, input, bias : OperationCount
+        Totals by role.
+    neurons : float
+        Neurons of all populations but sources, times runs: the units of the dense source network, once per run.
+    neuron_updates : float
+        The same neurons times steps begun.
+    network : str or None
+        Digest of the network, where it is known.
+    """
+
+    runs: int
+    counts: Literal["sum", "mean"]
+    rows: list[OperationCount]
+    synapses: OperationCount
+    input: OperationCount
+    bias: OperationCount
+    neurons: float
+    neuron_updates: float
+    network: str | None = field(default=None, compare=False)
+
+    def mean(self) -> OperationReport:
+        """The same counts as means of a run."""
+        if self.counts == "mean":
+            return self
+
+        def share(count: OperationCount) -> OperationCount:
+            shares: dict[str, Any] = {key: _share(getattr(count, key), self.runs) for key in _SUMMED}
+            return replace(count, **shares)
+
+        return OperationReport(
+            self.runs,
+            "mean",
+            [share(row) for row in self.rows],
+            share(self.synapses),
+            share(self.input),
+            share(self.bias),
+            _share(self.neurons, self.runs),
+            _share(self.neuron_updates, self.runs),
+            self.network,
+        )
+
+    def energy_parts(self, costs: Costs) -> dict[str, dict[str, float]]:
+        """Energy in picojoules of the spiking network with int8 or float32 additions, and of the dense source network.
+
+        Returns
+        -------
+        dict
+            By kind (``"int8"``, ``"float32"``, ``"dense"``): ``"arithmetic"``, ``"memory"``, ``"routing"`` and ``"neurons"``.
+        """
+        totals = [total.energy_parts(costs) for total in (self.synapses, self.input, self.bias)]
+        parts = {kind: {part: sum(total[kind][part] for total in totals) for part in totals[0][kind]} for kind in KINDS}
+        for kind in KINDS:
+            parts[kind]["neurons"] = (self.neurons if kind == "dense" else self.neuron_updates) * costs.neuron_update
+        return parts
+
+    def energy(self, costs: Costs) -> dict[str, float]:
+        """The sums of :meth:`energy_parts`, by kind, in picojoules."""
+        return {kind: sum(parts.values()) for kind, parts in self.energy_parts(costs).items()}
+
+    def to_dict(self, costs: Costs) -> dict[str, Any]:
+        """All counts as JSON values, sums or means as ``counts`` says; energies in picojoules."""
+
+        def row(count: OperationCount) -> dict[str, Any]:
+            return asdict(count) | {"rate": count.rate, "events_per_mac": count.events_per_mac, "energy_pj": count.energy(costs)}
+
+        return {
+            "runs": self.runs,
+            "counts": self.counts,
+            "rows": [row(r) for r in self.rows],
+            "totals": {"synapses": row(self.synapses), "input": row(self.input), "bias": row(self.bias)},
+            "neurons": self.neurons,
+            "neuron_updates": self.neuron_updates,
+            "energy_pj": self.energy(costs),
+            "energy_parts_pj": self.energy_parts(costs),
+            "costs": asdict(costs),
+        }
+
+
+_SUMMED = (
+    "spikes", "neuron_steps", "synaptic_events", "additions", "toolbox", "neurobench_acs", "neurobench_macs", "neurobench_dense", "macs",
+)  # fmt: skip
+
+
+def _share(total: float, runs: int) -> float:
+    """A whole number stays one where it can, whatever its size."""
+    return total // runs if isinstance(total, int) and total % runs == 0 else total / runs
+
+
+def count_operations(runs: Sequence[Run]) -> OperationReport:
+    """Count the operations of one or more runs of the same network: sums over the runs.
+
+    Raises
+    ------
+    RunError
+        No runs, or runs of different networks.
+    """
+    return add_reports([_of_run(run) for run in runs])
+
+
+def add_reports(reports: Sequence[OperationReport]) -> OperationReport:
+    """The sum of sums over runs of the same network: every run counts alike, whichever report it comes from.
+
+    Raises
+    ------
+    RunError
+        No reports, or of different networks.
+    """
+    if not reports:
+        raise RunError("no runs to count")
+    first = [(r.name, r.role, r.neurons) for r in reports[0].rows]
+    networks = {r.network for r in reports} - {None}
+    if len(networks) > 1 or any([(r.name, r.role, r.neurons) for r in report.rows] != first for report in reports):
+        raise RunError("the runs are of different networks; count them apart")
+    assert all(report.counts == "sum" for report in reports)
+    rows = [_sum(*key, same) for key, same in zip(first, zip(*(report.rows for report in reports), strict=True), strict=True)]
+    neurons, updates = (sum(getattr(r, name) for r in reports) for name in ("neurons", "neuron_updates"))
+    return _with_totals(sum(r.runs for r in reports), rows, neurons, updates, next(iter(networks), None))
+
+
+def _sum(name: str, role: Any, neurons: int, counts: Sequence[OperationCount]) -> OperationCount:
+    return OperationCount(name=name, role=role, neurons=neurons, **{key: sum(getattr(c, key) for c in counts) for key in _SUMMED})
+
+
+def report_operations(
+    info: RunInfo, sums: Mapping[str, Sequence[int]], effective: Sequence[int], runs: int, begun: int, duration: float
+) -> OperationReport:
+    """The report of runs that share a description: sums over the runs.
+
+    Parameters
+    ----------
+    info : RunInfo
+    sums : mapping of str to sequence of int
+        By name (:data:`eventsim.job.job.OPERATIONS`): counts per projection, summed over the runs.
+    effective : sequence of int
+        Per encoder: sum over the runs of its effective synapses times steps begun.
+    runs : int
+    begun : int
+        Steps begun, summed over the runs: a time-stepped simulator runs each of them whole.
+    duration : float
+        Simulated steps, summed over the runs.
+    """
+    sizes = {p.name: p.size for p in info.populations}
+    rows = [
+        OperationCount(
+            name=f"input->{e.population}",
+            role="input",
+            spikes=0,
+            neurons=0,
+            neuron_steps=0.0,
+            synaptic_events=0,
+            additions=0,
+            toolbox=0,
+            neurobench_acs=0,
+            neurobench_macs=n,
+            neurobench_dense=e.synapses * begun,
+            macs=e.macs * runs,
+        )
+        for e, n in zip(info.encoders, effective, strict=True)
+    ]
+    for i, p in enumerate(info.projections):
+        rows.append(
+            OperationCount(
+                name=p.name,
+                role="bias" if p.bias else "synapses",
+                spikes=sums["deliveries"][i],
+                neurons=sizes[p.source],
+                neuron_steps=sizes[p.source] * duration,
+                synaptic_events=sums["synaptic_events"][i],
+                additions=sums["additions"][i],
+                # Neither definition counts biases as synaptic operations.
+                toolbox=0 if p.bias else sums["toolbox"][i],
+                neurobench_acs=0 if p.bias else sums["effective"][i],
+                neurobench_macs=0,
+                neurobench_dense=0 if p.bias else p.synapses * begun,
+                macs=0 if p.bias else p.macs * runs,
+            )
+        )
+    neurons = sum(p.size for p in info.populations if p.kind != "source")
+    network = info.settings.get("network_sha256")
+    return _with_totals(runs, rows, neurons * runs, neurons * begun, network if isinstance(network, str) else None)
+
+
+def _with_totals(runs: int, rows: list[OperationCount], neurons: float, updates: float, network: str | None) -> OperationReport:
+    totals = {}
+    for role in ("synapses", "input", "bias"):
+        chosen = [r for r in rows if r.role == role]
+        totals[role] = _sum("total", role, sum(r.neurons for r in chosen), chosen)
+    return OperationReport(runs, "sum", rows, **totals, neurons=neurons, neuron_updates=updates, network=network)
+
+
+def _of_run(run: Run) -> OperationReport:
+    counts, info = run.counts, run.info
+    begun = len(counts.spikes)
+    sums = {name: getattr(counts, name).sum(0).tolist() for name in OPERATIONS}
+    return report_operations(info, sums, [e.effective * begun for e in info.encoders], 1, begun, run.duration)

@@ -1,0 +1,203 @@
+"""What a run's spikes say between the ends of its steps: readout potentials and costs at every tick."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from eventsim.errors import RunError
+from eventsim.model.network import Network, Source, ticks
+from eventsim.model.tables import Dense, IntArray, Shape, Table
+from eventsim.record.result import Run, Spikes
+
+ExitKind = Literal["margin", "potential"]
+EXIT_KINDS: tuple[ExitKind, ...] = ("margin", "potential")
+# Spikes that become rows of potentials at a time: bounds memory.
+_BLOCK = 2**15
+
+
+def _thresholds() -> IntArray:
+    """Every whole number up to 32, then 32 an octave up to 2**31."""
+    octaves = np.floor(2 ** (5 + np.arange(1, 26 * 32 + 1) / 32)).astype(np.int64)
+    return np.unique(np.concatenate((np.arange(1, 33), octaves)))
+
+
+# The thresholds of exit rules for which a trade-off is known exactly.
+EXIT_THRESHOLDS = _thresholds()
+
+
+class Exits(NamedTuple):
+    """What stopping early would have given, one row per moment at which a higher threshold was first reached.
+
+    Attributes
+    ----------
+    level : int64
+        How many of :data:`EXIT_THRESHOLDS` were reached; ascending.
+    tick : int64
+    decision : int64
+    spikes, synaptic_events : int64
+        Of all populations and projections but bias clocks, up to and including that tick.
+    """
+
+    level: IntArray
+    tick: IntArray
+    decision: IntArray
+    spikes: IntArray
+    synaptic_events: IntArray
+
+
+class Trajectories:
+    """Reads off runs of one network, with all spikes recorded, what happened between the ends of steps.
+
+    Parameters
+    ----------
+    network : Network
+        Must have an output.
+
+    Raises
+    ------
+    RunError
+        It has none.
+    """
+
+    def __init__(self, network: Network):
+        if network.output is None:
+            raise RunError("the network has no output readout")
+        self._network = network
+        output = network.populations[network.output]
+        self._start = np.broadcast_to(output.v0, output.shape).ravel().astype(np.int64)  # type: ignore[union-attr]
+        self._clocks = {name for name, p in network.populations.items() if isinstance(p, Source) and p.emits == "clock"}
+        self._matrices: dict[str, IntArray] = {}
+        self._fan_out: dict[str, IntArray] = {}
+
+    def readout(self, run: Run) -> tuple[IntArray, npt.NDArray[np.int64]]:
+        """Potentials of the output after every tick at which it received spikes.
+
+        Returns
+        -------
+        ticks : int64 (changes,)
+        potentials : int64 (changes, neurons)
+
+        Raises
+        ------
+        RunError
+            The spikes of a population that projects to the output were not recorded.
+        """
+        blocks = list(self._blocks(run))
+        if not blocks:
+            return np.zeros(0, np.int64), np.zeros((0, len(self._start)), np.int64)
+        return np.concatenate([at for at, _ in blocks]), np.concatenate([v for _, v in blocks])
+
+    def exits(self, run: Run, kind: ExitKind) -> Exits:
+        """What an exit rule of any threshold would have given.
+
+        Raises
+        ------
+        RunError
+            The spikes of a population were not recorded, or a margin is asked for with one output neuron.
+        """
+        if kind == "margin" and len(self._start) < 2:
+            raise RunError("a margin needs at least two output neurons")
+        reached = int(_levels(self._start[None], kind)[0])
+        levels, at, decisions = [], [], []
+        for ticks_, potentials in self._blocks(run):
+            level = np.maximum.accumulate(np.maximum(_levels(potentials, kind), reached))
+            new = np.flatnonzero(np.diff(level, prepend=reached))
+            levels.append(level[new])
+            at.append(ticks_[new])
+            decisions.append(potentials[new].argmax(1))
+            reached = int(level[-1])
+        tick = np.concatenate([np.zeros(0, np.int64), *at])
+        spikes, events = self.costs(run, tick)
+        empty = np.zeros(0, np.int64)
+        return Exits(np.concatenate([empty, *levels]), tick, np.concatenate([empty, *decisions]), spikes, events)
+
+    def start_levels(self) -> dict[str, int]:
+        """How many of :data:`EXIT_THRESHOLDS` hold before the first spike, by kind of exit rule."""
+        return {kind: int(_levels(self._start[None], kind)[0]) for kind in EXIT_KINDS if kind != "margin" or len(self._start) > 1}
+
+    def costs(self, run: Run, at: IntArray) -> tuple[IntArray, IntArray]:
+        """Spikes and synaptic events up to and including each tick, bias clocks left out: int64 (ticks,) each.
+
+        Raises
+        ------
+        RunError
+            The spikes of a population were not recorded.
+        """
+        spikes, events = np.zeros(len(at), np.int64), np.zeros(len(at), np.int64)
+        recorded: dict[str, Spikes] = {}
+        for name, population in self._network.populations.items():
+            if population.kind != "readout" and name not in self._clocks:
+                recorded[name] = run.spikes(name)
+                spikes += np.searchsorted(recorded[name].ticks, at, "right")
+        for p in self._network.projections:
+            if p.source in self._clocks:
+                continue
+            train = recorded[p.source]
+            if p.name not in self._fan_out:
+                populations = self._network.populations
+                self._fan_out[p.name] = p.table.fan_out(populations[p.source].shape, populations[p.target].shape).ravel()
+            total = np.concatenate(([0], np.cumsum(self._fan_out[p.name][train.neurons])))
+            events += total[np.searchsorted(train.ticks, at - ticks(p.delay, run.info.resolution), "right")]
+        return spikes, events
+
+    def _blocks(self, run: Run) -> Iterator[tuple[IntArray, IntArray]]:
+        """(ticks, potentials after them), some at a time."""
+        arriving = []
+        inputs = [p for p in self._network.projections if p.target == self._network.output]
+        for number, p in enumerate(inputs):
+            train = run.spikes(p.source)
+            at = train.ticks + ticks(p.delay, run.info.resolution)
+            n = int(np.searchsorted(at, run.counts.end_tick, "right"))
+            arriving.append((at[:n], np.full(n, number), train.neurons[:n], train.signs[:n]))
+        if not arriving or not sum(len(at) for at, *_ in arriving):
+            return
+        at, projection, neurons, signs = (np.concatenate(column) for column in zip(*arriving, strict=True))
+        order = np.argsort(at, kind="stable")
+        at, projection, neurons, signs = at[order], projection[order], neurons[order], signs[order]
+        potentials = self._start
+        low = 0
+        while low < len(at):
+            # A tick is never cut in two.
+            high = len(at) if low + _BLOCK >= len(at) else int(np.searchsorted(at, at[low + _BLOCK], "right"))
+            rows = np.zeros((high - low, len(potentials)), np.int64)
+            for number, p in enumerate(inputs):
+                here = np.flatnonzero(projection[low:high] == number)
+                rows[here] = self._matrix(p.name, p.table, p.source)[neurons[low:high][here]]
+            rows *= signs[low:high, None]
+            new, first = np.unique(at[low:high], return_index=True)
+            values = potentials + np.cumsum(np.add.reduceat(rows, first, axis=0), axis=0)
+            yield new, values
+            potentials = values[-1]
+            low = high
+
+    def _matrix(self, name: str, table: Table, source: str) -> IntArray:
+        """Weights (source neurons, output neurons) of a projection to the output."""
+        if name not in self._matrices:
+            assert self._network.output is not None
+            populations = self._network.populations
+            self._matrices[name] = _dense(table, populations[source].shape, populations[self._network.output].shape)
+        return self._matrices[name]
+
+
+def _dense(table: Table, source: Shape, target: Shape) -> IntArray:
+    shape = int(np.prod(source)), int(np.prod(target))
+    if isinstance(table, Dense) and table.weights.shape == shape:
+        return table.weights
+    matrix = np.zeros(shape, np.int64)
+    for neuron in range(shape[0]):
+        for to, weight in table.synapses_from(neuron, source, target):
+            matrix[neuron, to] += weight
+    return matrix
+
+
+def _levels(potentials: npt.NDArray[Any], kind: ExitKind) -> IntArray:
+    if kind == "potential":
+        values = potentials.max(1)
+    else:
+        two = np.partition(potentials, -2, axis=1)[:, -2:]
+        values = two[:, 1] - two[:, 0]
+    return np.searchsorted(EXIT_THRESHOLDS, values, "right").astype(np.int64)

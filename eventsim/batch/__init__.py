@@ -1,0 +1,1 @@
+"""Many runs: folders, evaluations, studies, and the processes that they run in."""

@@ -1,0 +1,131 @@
+"""One network on one input file after another, here or in processes of their own: what ``eventsim run`` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from eventsim.batch.executors import local as processes
+from eventsim.batch.inputs import Item, read_by_population, read_input
+from eventsim.errors import InputError, PotentialOverflow
+from eventsim.job.poisson import poisson_network, poisson_rates
+from eventsim.model.netfile import load
+from eventsim.record.interrupt import DeferredInterrupt
+from eventsim.record.result import Result
+from eventsim.simulate import Simulator
+
+# An input, or files by population (none for a network that takes no input).
+Source = Item | dict[str, str]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all inputs have in common.
+
+    Attributes
+    ----------
+    network : Path
+    encoding : {"current", "poisson"}
+    invert, crop : bool
+        Of images in files; see :func:`eventsim.data.images.fit_image`.
+    run : dict
+        Keyword arguments of :meth:`Simulator.run`.
+    """
+
+    network: Path
+    encoding: str
+    invert: bool = False
+    crop: bool = False
+    run: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Outcome:
+    """Of one input: its result or the error, and remarks on the reading of the input."""
+
+    path: str
+    trace: Path | None
+    remarks: list[str] = field(default_factory=list)
+    summary: dict[str, Any] = field(default_factory=dict)
+    error: str | None = None
+    result: Result | None = None
+
+
+class Runner:
+    """A network file, loaded and compiled for many inputs.
+
+    Raises
+    ------
+    NetworkFileError
+        The file is no network.
+    InputError
+        Poisson encoding of a network that takes no image.
+    """
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+        self.network = load(settings.network)
+        self.simulator = Simulator(poisson_network(self.network) if settings.encoding == "poisson" else self.network)
+
+    def run(self, source: Source, trace: Path | None, progress: Callable[[int], None] | None = None) -> Outcome:
+        """Run one input; an input that cannot be read or run becomes the outcome's error."""
+        name = str(source) if isinstance(source, Item) else " ".join("=".join(pair) for pair in source.items()) or "no input"
+        outcome, poisson = Outcome(name, trace), self.settings.encoding == "poisson"
+        values: Any = None
+        about: Any = None
+        try:
+            if isinstance(source, Item):
+                values, outcome.remarks = read_input(self.network, source, self.settings.invert, self.settings.crop)
+                about = "-" if source.path == "-" else str(source)
+            elif source:
+                values, about = read_by_population(self.network, source), source
+        except InputError as error:
+            outcome.error = str(error)
+            return outcome
+        # Options that are off are not worth a word.
+        kept = {name: True for name in ("invert", "crop") if getattr(self.settings, name)}
+        try:
+            result = self.simulator.run(
+                poisson_rates(values, self.network) if poisson else values,
+                trace=trace,
+                progress=progress,
+                about={"network": str(self.settings.network), "input": about, "encoding": self.settings.encoding, **kept},
+                **self.settings.run,
+            )
+        except (InputError, PotentialOverflow) as error:
+            outcome.error = f"{source}: {error}" if isinstance(source, Item) else str(error)
+        else:
+            outcome.result = result
+            outcome.summary = result.summary() | {"trace": None if trace is None else str(trace)}
+        return outcome
+
+
+_runner: Runner
+
+
+def _start(settings: Settings) -> None:
+    global _runner
+    _runner = Runner(settings)
+    _runner.simulator.compile(settings.run.get("engine", "auto"))
+
+
+def _run(source: Source, trace: Path | None) -> Outcome:
+    outcome = _runner.run(source, trace, processes.check)
+    # The summary says it all, and is much less to send.
+    outcome.result = None
+    return outcome
+
+
+def run_in_processes(settings: Settings, inputs: Sequence[tuple[Source, Path | None]], count: int) -> Iterator[Outcome]:
+    """Outcomes of (input, trace) pairs in their order, so many at a time, each in a process of its own. They carry no result.
+
+    Runs that are under way when the iterator is closed, or when Ctrl-C is pressed, stop where they are (but not the reference engine's).
+    """
+    advice = "what is written is whole; with fewer --threads, the same command needs less memory"
+    with processes.pool(min(count, len(inputs)), advice, _start, settings) as pool, DeferredInterrupt() as interrupt:
+        futures = [pool.submit(_run, source, trace) for source, trace in inputs]
+        for future in futures:
+            interrupt.wait_for_one([future])
+            yield future.result()

@@ -1,0 +1,56 @@
+"""What every program of eventsim does with errors and with streams that are closed or full."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any
+
+import click
+
+from eventsim.errors import EventsimError
+from eventsim.files.printable import printable
+from eventsim.record.interrupt import Terminated, terminable
+
+
+class OneLineErrors(click.Command):
+    """A command that turns the errors that a user can cause into one line and a non-zero exit code.
+
+    Attributes
+    ----------
+    program : str
+        What the line begins with.
+    resuming : tuple of str
+        Subcommands that keep what is done when they are interrupted.
+    """
+
+    program = "eventsim"
+    resuming: tuple[str, ...] = ()
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """As of any command, with streams that can be written to."""
+        # Where a stream is closed, the next file to be opened would take its place, and what is printed would end in that file.
+        for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+            if getattr(sys, name) is None:
+                setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+        return super().main(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As of any command; errors end in ``ctx.exit``."""
+        try:
+            with terminable():
+                return super().invoke(ctx)
+        except EventsimError as error:
+            click.echo(f"{self.program}: error: {printable(error)}", err=True)
+            ctx.exit(1)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            # Output that cannot be written: a full disk behind a redirection.
+            click.echo(f"{self.program}: error: {printable(error.strerror or error)}", err=True)
+            ctx.exit(1)
+        except KeyboardInterrupt as error:
+            rest = "; the same command goes on from what is done" if ctx.invoked_subcommand in self.resuming else ""
+            click.echo(f"{self.program}: interrupted{rest}", err=True)
+            ctx.exit(128 + (signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT))

@@ -1,0 +1,1 @@
+"""Image sets and the files that they come in."""

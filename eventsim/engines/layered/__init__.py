@@ -1,0 +1,1 @@
+"""Feed-forward networks, a window and a population at a time."""

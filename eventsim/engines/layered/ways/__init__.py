@@ -1,0 +1,1 @@
+"""The ways to run a population of the layered engine."""

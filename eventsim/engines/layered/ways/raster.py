@@ -1,0 +1,188 @@
+"""Clocked layers: many ticks of a location at a time, from rasters.
+
+At one tick a step most locations have spikes at most ticks, so it pays to give up the order of time across a population, and to keep a
+location in registers for up to CHUNK ticks. A :class:`Raster` holds the spikes of a window as masks: (chunk, location, block of 32
+channels, tick). A projection is seen as a convolution of stride 1: the source locations are taken in groups of stride x stride, and all
+neurons of a group reach the same rows x columns target locations. (For a dense table all neurons are one group, and its target is a row
+of locations of LANES channels.) For each group and tick the weights of its spikes are added up in registers (in int8, as far as that
+surely goes) and then added to the *currents* of those target locations (int16), which are kept for as many rows of targets as a group
+reaches, and for LANES target channels at a time. A row of target locations that no further group reaches integrates its currents and
+fires, each location through all ticks of the chunk. A readout adds up the weights of the spikes of each tick by itself.
+
+The result is that of :func:`eventsim.engines.layered.ways.tick_kernels.advance`, which takes over where a table or neuron does not fit
+this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from eventsim.engines.layered.ways import raster_kernels as k
+from eventsim.engines.layered.ways.tick_kernels import Train
+from eventsim.kernels.stencils import aligned
+from eventsim.model.tables import Conv2d, Dense, IntArray, Shape, spatial
+
+# Ticks that a location is run for at a time, at most: the currents at work have to fit the second-level cache. (A vector counts as many.)
+CHUNK = 32
+# Target locations that are added up at a time, and lanes of each (see simd_raster).
+_TAPS, _LANES = (1, 4, 9), (64, 32)
+MOST_TAPS = _TAPS[-1]
+_INT8_MAX, _INT16_MAX, _INT32_MAX = 2**7 - 1, 2**15 - 1, 2**31 - 1
+
+
+@dataclass
+class Raster:
+    """The spikes of a population in the ticks since+1..since+ticks. ``negative`` (spikes of sign -1) may be empty."""
+
+    since: int
+    ticks: int
+    length: int  # ticks of a chunk; the last one may have fewer
+    locations: int
+    channels: int
+    masks: IntArray
+    negative: IntArray
+    _train: Train | None = field(default=None, repr=False)
+
+    def train(self) -> Train:
+        """The same spikes as a list."""
+        if self._train is None:
+            # Not fewer than there are: behind the last tick of the last chunk may be what an earlier window left.
+            n = k.count(self.masks, len(self.masks) - k.BEHIND) + k.count(self.negative, max(0, len(self.negative) - k.BEHIND))
+            tick, neuron = np.empty(n, np.int64), np.empty(n + 32, np.int32)
+            sign = np.empty(n if len(self.negative) else 0, np.int8)
+            n = k.to_train(
+                self.masks, self.negative, self.since, self.ticks, self.length, self.locations, self.channels, tick, neuron, sign
+            )  # fmt: skip
+            self._train = Train(tick[:n], neuron[:n], sign[:n], np.zeros(0, np.int16))
+        return self._train
+
+
+def chunks(ticks: int) -> tuple[int, int]:
+    """Into how many chunks a window is divided, and the ticks of each but the last."""
+    number = -(-ticks // CHUNK)
+    return number, -(-ticks // number)
+
+
+def blocks(channels: int) -> int:
+    """Masks of a location and tick."""
+    return -(-channels // 32)
+
+
+def room(ticks: int, locations: int, channels: int) -> int:
+    """Places for the masks of a window."""
+    number, length = chunks(ticks)
+    return number * length * locations * blocks(channels) + k.BEHIND
+
+
+def of_train(train: Train, since: int, ticks: int, shape: Shape) -> Raster:
+    """A list of spikes as a raster; no neuron may spike twice in a tick."""
+    height, width, channels = spatial(shape)
+    size = room(ticks, height * width, channels)
+    masks, negative = np.zeros(size, np.uint32), np.zeros(size if len(train.sign) else 0, np.uint32)
+    length = chunks(ticks)[1]
+    k.from_train(train.tick, train.neuron, train.sign, since, length, height * width, channels, masks, negative)
+    return Raster(since, ticks, length, height * width, channels, masks, negative, train)
+
+
+class Tables(NamedTuple):
+    """A projection for :func:`raster_kernels.integrate`, and what else its target gets."""
+
+    scalars: Any
+    weights: Any  # int8: (block of target lanes, pass, neuron of a group, tap, lane); in units of UNIT
+    constant: Any  # int32 (neurons of the target, padded), added at every tick, or LANES zeros
+    threshold: Any  # int32, of the lanes of a location, or of all
+
+
+@dataclass
+class Summing:
+    """How the spikes that reach a population are summed, and the most that a potential can change in a tick."""
+
+    tables: Tables
+    rise: int
+    current: int  # places for currents
+    words: int  # places for the masks of a group
+
+
+def summing(
+    table: Conv2d | Dense, source: Shape, target: Shape, padded: int, constant: IntArray | None, threshold: IntArray,
+    signed: bool, zero: bool,
+) -> Summing | None:  # fmt: skip
+    """Compile a table, if it has weights of one magnitude that allow it. ``padded`` and ``threshold`` are those of the layered engine."""
+    if table.magnitude is None or table.pool_before != (1, 1):
+        return None
+    unit = int(table.magnitude)
+    fused = (table.fused() if isinstance(table, Conv2d) else table.weights.astype(np.int64)) // unit
+    most = int(np.abs(fused).sum(tuple(range(fused.ndim - 1))).max()) * unit
+    largest = int(np.abs(fused).max())
+    added = 0 if constant is None else int(np.abs(constant).max(initial=0))
+    if most > _INT16_MAX or largest > _INT8_MAX or int(threshold.max()) + most + added > _INT32_MAX // 4:
+        return None
+    scalars = np.zeros(k.SCALARS, np.int64)
+    scalars[[k.UNIT, k.LIMIT, k.KEEP, k.SIGNED]] = unit, _INT8_MAX // largest, 0 if zero else -1, signed
+    if isinstance(table, Conv2d):
+        rows = _rows(table, fused, source, target, padded, scalars)
+    else:
+        rows = _dense_rows(fused, source, target, padded, scalars)
+    neurons, reached, padded = rows.shape
+    lanes = next(n for n in _LANES if padded % n == 0)
+    taps = next((n for n in _TAPS if n >= reached), _TAPS[-1])
+    passes, pairs = -(-reached // taps), -(-neurons // 64)
+    rows = np.pad(rows, ((0, 64 * pairs - neurons), (0, taps * passes - reached), (0, 0)))
+    weights = rows.reshape(len(rows), passes, taps, padded // lanes, lanes).transpose(3, 1, 0, 2, 4)
+    scalars[[k.PADDED, k.LANES, k.TAPS, k.PASSES]] = padded, lanes, taps, passes
+    # Behind the currents: those of taps that no kernel has.
+    currents = (int(scalars[k.ROWS] * scalars[k.ACROSS]) + 1) * CHUNK * lanes
+    each = np.zeros(lanes, np.int32) if constant is None else constant
+    if isinstance(table, Dense):
+        threshold = np.tile(threshold, int(np.prod(spatial(target)[:2])))
+    tables = Tables(scalars, aligned(weights, np.int8), aligned(each, np.int32), aligned(threshold, np.int32))
+    return Summing(tables, most + added, currents, 2 * pairs)
+
+
+def reading(table: Dense, constant: IntArray | None) -> Summing | None:
+    """For a readout, which takes the weights of the layered engine: what it gets at every tick, and the most that it can change by."""
+    # Of a pool before the table, all neurons may spike.
+    most = int(np.abs(table.weights.astype(np.int64)).sum(0).max()) * int(np.prod(table.pool_before))
+    added = 0 if constant is None else int(np.abs(constant).max(initial=0))
+    if most + added > _INT32_MAX // 4:
+        return None
+    nothing = np.zeros(0, np.int32)
+    each = nothing if constant is None else aligned(constant, np.int32)
+    return Summing(Tables(np.zeros(0, np.int64), np.zeros(0, np.int8), each, nothing), most + added, 0, 0)
+
+
+def _rows(table: Conv2d, fused: IntArray, source: Shape, target: Shape, padded: int, scalars: IntArray) -> IntArray:
+    """Weights (neuron of a group, target location that it reaches, channel) of a convolution; fills in its geometry."""
+    (height, width, channels), (out_height, out_width, outputs) = spatial(source), spatial(target)
+    strides = [s * p for s, p in zip(table.stride, table.pool_after, strict=True)]
+    reach = [-(-kernel // stride) for kernel, stride in zip(fused.shape[:2], strides, strict=True)]
+    groups = [(n - 1 + pad) // stride + 1 for n, pad, stride in zip((height, width), table.padding[:2], strides, strict=True)]
+    of_location = blocks(channels)
+    # (row and column in the group, channel, target row and column backwards, output)
+    rows = np.zeros((*strides, 32 * of_location, *reach, padded), np.int8)
+    for y in range(strides[0]):
+        for x in range(strides[1]):
+            part = fused[y :: strides[0], x :: strides[1]]
+            rows[y, x, :channels, : part.shape[0], : part.shape[1], :outputs] = part.transpose(2, 0, 1, 3)
+    scalars[[k.HEIGHT, k.WIDTH, k.BLOCKS, k.STRIDE_Y, k.STRIDE_X]] = height, width, of_location, *strides
+    scalars[[k.TOP, k.LEFT, k.ROWS, k.COLUMNS, k.GROUPS_Y, k.GROUPS_X]] = *table.padding[:2], *reach, *groups
+    scalars[[k.OUT_HEIGHT, k.OUT_WIDTH, k.FIRST]] = out_height, out_width, reach[1] - 1
+    scalars[k.ACROSS] = max(groups[1], out_width) + reach[1] - 1
+    return rows.reshape(-1, reach[0] * reach[1], padded)
+
+
+def _dense_rows(fused: IntArray, source: Shape, target: Shape, padded: int, scalars: IntArray) -> IntArray:
+    """As :func:`_rows`: all source neurons are one group, and each block of target lanes counts as a location."""
+    (height, width, channels), (out_height, out_width, outputs) = spatial(source), spatial(target)
+    locations, copies, of_location = height * width, out_height * out_width, blocks(channels)
+    rows = np.zeros((locations, 32 * of_location, copies, padded), np.int8)
+    rows[:, :channels, :, :outputs] = fused.reshape(locations, channels, copies, outputs)
+    lanes = next(n for n in _LANES if copies * padded % n == 0)
+    reached = copies * padded // lanes
+    scalars[[k.HEIGHT, k.WIDTH, k.BLOCKS, k.STRIDE_Y, k.STRIDE_X]] = 1, 1, locations * of_location, 1, 1
+    scalars[[k.ROWS, k.COLUMNS, k.GROUPS_Y, k.GROUPS_X, k.OUT_HEIGHT, k.OUT_WIDTH, k.ACROSS]] = 1, reached, 1, 1, 1, reached, reached
+    # Taps count backwards.
+    return np.ascontiguousarray(rows.reshape(-1, reached, lanes)[:, ::-1])

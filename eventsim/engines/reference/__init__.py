@@ -1,0 +1,1 @@
+"""The specification: an event queue in plain Python."""

@@ -1,0 +1,1 @@
+"""A run, in integers: what engines take and what they give back."""

@@ -1,0 +1,77 @@
+"""Poisson input: the same network with its constant currents replaced by seeded random spikes of the pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from eventsim.errors import InputError
+from eventsim.job.job import integer_image
+from eventsim.model.network import Driven, ImageInput, Network
+from eventsim.model.tables import Conv2d, Dense, IntArray, Sparse, Table
+
+PIXELS = "pixels"
+
+
+def poisson_network(network: Network) -> Network:
+    """A network that takes Poisson spikes of its pixels instead of constant currents.
+
+    Every pixel value becomes a Poisson source whose rate is ``pixel / 255``; the encoders become projections from it, their
+    weights times ``255 * scale``, so that the expected input per step is the constant current. What does not depend on the
+    pixel (offsets, biases) comes from a bias clock. Driven neurons become spiking ones.
+
+    Raises
+    ------
+    InputError
+        The network takes no image, or the scaled weights exceed 32 bits.
+    """
+    if network.input is None or not any(isinstance(p, Driven) and p.encoder is not None for p in network.populations.values()):
+        raise InputError("Poisson encoding needs a network that takes an image")
+    if PIXELS in network.populations:
+        raise InputError(f"Poisson encoding needs the population name {PIXELS!r}, and the network uses it")
+    spec = network.input
+    out = Network(output=network.output, labels=list(network.labels), provenance=dict(network.provenance))
+    out.source(PIXELS, spec.shape, "poisson")
+    for name, population in network.populations.items():
+        if isinstance(population, Driven) and population.encoder is not None:
+            out.spiking(name, population.shape, population.threshold, v0=population.v0, refractory=population.refractory)
+        else:
+            out.populations[name] = population
+    for name, population in network.populations.items():
+        if isinstance(population, Driven) and population.encoder is not None:
+            out.connect(PIXELS, name, _scaled(population.encoder, spec), name=f"{PIXELS}->{name}")
+            zero = integer_image(network, np.zeros(spec.shape, np.uint8))
+            constant = population.encoder.apply(zero, population.shape).reshape(-1, population.shape[-1]) + population.bias
+            if np.any(constant):
+                out.bias(name, constant.ravel())
+    out.projections.extend(network.projections)
+    return out
+
+
+def poisson_rates(pixels: npt.NDArray[Any], network: Network) -> Mapping[str, npt.NDArray[np.float64]]:
+    """Input of a :func:`poisson_network` for an image of the original network.
+
+    Raises
+    ------
+    InputError
+        The image does not fit the network.
+    """
+    integer_image(network, pixels)
+    shape = network.input.shape  # type: ignore[union-attr]
+    return {PIXELS: np.asarray(pixels, np.float64).reshape(shape) / 255}
+
+
+def _scaled(table: Table, spec: ImageInput) -> Table:
+    gain = spec.scale * 255
+    if isinstance(table, Conv2d):
+        weights = table.weights.astype(np.int64) * gain[:, None]
+        return Conv2d(weights, table.stride, table.padding, table.pool_before, table.pool_after)
+    # Dense and sparse rows are neurons numbered channel last.
+    if isinstance(table, Dense):
+        rows: IntArray = np.resize(gain, len(table.weights))
+        return Dense(table.weights.astype(np.int64) * rows[:, None], table.pool_before)
+    per_synapse = np.repeat(np.resize(gain, len(table.indptr) - 1), np.diff(table.indptr))
+    return Sparse(table.indptr, table.indices, table.weights.astype(np.int64) * per_synapse, table.targets)

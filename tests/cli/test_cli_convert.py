@@ -1,0 +1,114 @@
+"""``python -m eventsim convert``: state dicts and ONNX files to networks that run, and one-line errors."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+import eventsim as es
+from eventsim.cli.main import main
+
+ARCHITECTURE = """
+from torch import nn
+
+def net():
+    return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(64, 3))
+
+def broken():
+    raise ValueError("no such size")
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of training images in two classes, an architecture, and a place for results."""
+    rng = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for name in ("ant", "bee", "cat"):
+            (tmp_path / "images" / split / name).mkdir(parents=True)
+            for i in range(3):
+                pixels = rng.integers(0, 256, (8, 8), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / "images" / split / name / f"{i}.png")
+    (tmp_path / "nets.py").write_text(ARCHITECTURE)
+    return tmp_path
+
+
+def convert(*arguments):
+    result = CliRunner().invoke(main, ["convert", *map(str, arguments)])
+    assert "Traceback" not in result.output
+    return result
+
+
+def weights(folder, name="net.pt", keep=None):
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(64, 3))
+    state = model.state_dict() if keep is None else keep
+    torch.save(state, folder / name)
+    return folder / name
+
+
+def test_state_dict(folder):
+    path = weights(folder)
+    out = folder / "net.h5"
+    result = convert(
+        path,
+        "--architecture",
+        f"{folder / 'nets.py'}:net",
+        "--calibrate",
+        folder / "images",
+        "-o",
+        out,
+        "--json",
+        "--steps",
+        5,
+        "--report",
+        4,
+    )
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.output)
+    assert report["signs changed"] == 0
+    assert report["faithfulness"]["images"] == 4
+    assert [layer["name"] for layer in report["faithfulness"]["layers"]["clocked"]] == ["conv1"]
+    network = es.load(out)
+    assert network.labels == ["ant", "bee", "cat"]
+    assert network.provenance["steps"] == 5
+    ran = CliRunner().invoke(main, ["run", str(out), "--input", str(folder / "images/test/bee/1.png"), "--no-trace", "--json"])
+    assert json.loads(ran.output)["label"] in network.labels
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing.onnx"], "no such file"),
+        (["nets.py"], "expected .onnx or .nir, or a state dict"),
+        (["net.pt"], "--architecture FILE.py:FUNCTION"),
+        (["net.pt", "--architecture", "nets.py"], "expected FILE.py:FUNCTION"),
+        (["net.pt", "--architecture", "nets.py:other"], "has no function 'other'"),
+        (["net.pt", "--architecture", "nets.py:broken"], "ValueError: no such size"),
+        (["net.pt", "--architecture", "nets.py:net"], "calibration images or the shape"),
+        (["net.pt", "--architecture", "nets.py:net", "--input-shape", "1,8,8"], "give images for calibration"),
+        (["net.pt", "--architecture", "nets.py:net", "--calibrate", "nowhere"], "--calibrate"),
+        (["code.pt", "--architecture", "nets.py:net"], "not a file of weights alone"),
+        (["other.pt", "--architecture", "nets.py:net"], "does not fit the module"),
+        (["broken.onnx"], "not a readable ONNX file"),
+    ],
+)
+def test_errors_are_one_line(folder, monkeypatch, arguments, message):
+    pytest.importorskip("onnx")
+    monkeypatch.chdir(folder)
+    weights(folder)
+    weights(folder, "code.pt", keep={"f": print})
+    weights(folder, "other.pt", keep={"0.weight": pytest.importorskip("torch").zeros(2, 2)})
+    (folder / "broken.onnx").write_bytes(b"\xff" * 40)
+    result = convert(*arguments, "-o", "out.h5")
+    assert result.exit_code == 1
+    assert result.output.startswith("eventsim: error: ")
+    assert message in result.output
+    assert result.output.count("\n") == 1
+    assert not (folder / "out.h5").exists()

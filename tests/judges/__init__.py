@@ -1,0 +1,1 @@
+"""What the tests judge by: an independent dense loop, random networks, files changed on purpose."""

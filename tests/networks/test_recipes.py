@@ -1,0 +1,167 @@
+"""The training code and the recipes: layers against their formulas, resume against an uninterrupted run, a recipe from nothing."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import struct
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from repository import ROOT
+
+import eventsim as es
+
+torch = pytest.importorskip("torch")
+NETWORKS = ROOT / "networks"
+sys.path.insert(0, str(NETWORKS))
+
+import architectures  # noqa: E402
+import layers  # noqa: E402
+import make  # noqa: E402
+import training  # noqa: E402
+
+
+def test_binary_weights_are_the_papers():
+    latent = torch.tensor(np.random.default_rng(0).normal(0, 0.8, (5, 3, 2, 2)), dtype=torch.float32)
+    found = layers.binarise(latent)
+    centred = np.clip(latent.numpy() - latent.numpy().mean(1, keepdims=True), -1, 1)
+    expected = np.sign(centred) * np.abs(centred).mean((1, 2, 3), keepdims=True)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_qcfs_is_clip_floor_shift(grad):
+    layer = layers.QCFS(4, threshold=1.5)
+    x = torch.linspace(-1, 3, 401)
+    with torch.set_grad_enabled(grad):
+        found = layer(x).detach().numpy()
+    expected = 1.5 / 4 * np.clip(np.floor(x.numpy() * 4 / 1.5 + 0.5), 0, 4)
+    assert np.mean(found != expected.astype(np.float32)) < 0.01  # ties alone
+    assert set(np.round(found / 0.375).astype(int)) == {0, 1, 2, 3, 4}
+
+
+def test_stochastic_rounding_is_right_on_average():
+    layer = layers.QCFS(4, threshold=2.0).train()
+    layer.noise = 1.0
+    found = layer(torch.full((200_000,), 0.7)).detach()
+    assert abs(float(found.mean()) - 0.7) < 0.005
+    assert set(found.unique().tolist()) == {0.5, 1.0}
+
+
+def test_augmentation_moves_and_mirrors_whole_images():
+    x = torch.arange(2 * 1 * 4 * 4, dtype=torch.uint8).reshape(2, 1, 4, 4) + 1
+    out = training.augment(x.repeat(50, 1, 1, 1), 1, True, torch.Generator().manual_seed(0)).numpy()
+    padded = np.pad(x.numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)))
+    allowed = set()
+    for image in padded[:, 0]:
+        for i in range(3):
+            for j in range(3):
+                window = image[i : i + 4, j : j + 4]
+                allowed |= {window.tobytes(), window[:, ::-1].tobytes()}
+    seen = {image[0].tobytes() for image in out}
+    assert seen <= allowed
+    assert len(seen) > 20
+
+
+def data(rng, n=256):
+    """Bright squares in one of four corners."""
+    labels = rng.integers(0, 4, n)
+    images = rng.integers(0, 60, (n, 8, 8, 1), dtype=np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[4 * (label // 2) : 4 * (label // 2) + 4, 4 * (label % 2) : 4 * (label % 2) + 4] += 150
+    return images, labels
+
+
+def build():
+    torch.manual_seed(0)
+    return architectures.vgg((8, 8, "P"), (16,), 4, image=(1, 8, 8), levels=4)
+
+
+PHASES = (
+    training.Phase("full precision", 1, 32, "sgd", 1e-2, ("1", 0.1), 1e-4, binarised=False),
+    training.Phase("binary", 3, 32, rate=1e-2, decay_epochs=1, weight_decay=1e-4, noise=1.0, smoothing=0.05),
+)
+
+
+def train(checkpoint, phases=PHASES):
+    model = build()
+    rng = np.random.default_rng(0)
+    train_set, test_set = data(rng), data(rng, 100)
+    score = training.train(model, phases, train_set, test_set, checkpoint, shift=0, flip=False, seed=3)
+    return model, score, train_set, test_set
+
+
+def test_training_learns_resumes_exactly_and_converts(tmp_path, monkeypatch):
+    whole, score, train_set, test_set = train(tmp_path / "whole.ckpt")
+    assert score > 0.9
+
+    # Interrupted after the second epoch's checkpoint.
+    saved, calls = training.os.replace, []
+
+    def interrupt(source, target):
+        saved(source, target)
+        calls.append(target)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.os, "replace", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path / "parts.ckpt")
+    resumed, again, _, _ = train(tmp_path / "parts.ckpt")
+    assert again == score
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+
+    made = es.convert(whole.eval(), train_set[0])
+    assert made.report.binary_layers == 2
+    simulator = es.Simulator(made.network)
+    right = np.mean([simulator.run(i, steps=8).decision == label for i, label in zip(*test_set, strict=True)])
+    assert abs(right - score) <= 0.05
+
+
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
+    train(tmp_path / "a.ckpt", PHASES[:1])
+    with pytest.raises(SystemExit, match="made with other epochs, settings or seed"):
+        train(tmp_path / "a.ckpt", (replace(PHASES[0], rate=1.0),))
+
+
+@pytest.mark.parametrize("name", list(make.RECIPES))
+def test_every_recipe_builds_a_network_whose_hidden_layers_are_binary(name):
+    recipe = make.RECIPES[name]
+    torch.manual_seed(0)
+    model = recipe.build()
+    shape = (28, 28, 1) if "mnist" in recipe.dataset else (32, 32, 3)
+    images = np.random.default_rng(0).integers(0, 256, (2, *shape), dtype=np.uint8)
+    made = es.convert(model, images, percentile=100)
+    weights = [layer for layer in made.report.layers if layer.weights > 1]
+    assert [layer.binary for layer in weights][1:-1] == [True] * (len(weights) - 2)
+    assert not weights[-1].binary
+    if name == "vgg15-cifar100":
+        assert sum(int(np.prod(p.shape)) for p in made.network.populations.values() if p.kind in ("driven", "spiking")) == 186_880
+
+
+def write_idx(path, array):
+    header = struct.pack(">HBB", 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
+    path.write_bytes(gzip.compress(header + array.astype(np.uint8).tobytes()))
+
+
+def test_a_recipe_from_nothing_in_one_command(tmp_path):
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "data" / "mnist"
+    folder.mkdir(parents=True)
+    for split, n in (("train", 256), ("t10k", 40)):
+        write_idx(folder / f"{split}-images-idx3-ubyte.gz", rng.integers(0, 256, (n, 28, 28)))
+        write_idx(folder / f"{split}-labels-idx1-ubyte.gz", np.arange(n) % 10)
+    command = [sys.executable, str(NETWORKS / "make.py"), "mlp-mnist", "--epochs", "1", "--steps", "4", "--workers", "1"]
+    command += ["--data", str(tmp_path / "data"), "--work", str(tmp_path / "work"), "-o", str(tmp_path / "net.h5")]
+    for _ in range(2):  # the second time everything is there
+        done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
+        assert done.returncode == 0, done.stderr
+        assert "asynchronous, T = 4, 40 images: {'accuracy': " in done.stdout
+    assert "loss" not in done.stdout
+    assert es.load(tmp_path / "net.h5").provenance["data set"] == "mnist"
