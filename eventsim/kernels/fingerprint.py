@@ -2,8 +2,8 @@
 
 Numba compiles a function as its globals are at that moment: constants become part of the code, and so does what it calls. So the digest
 covers the function's bytecode, the values of the globals that it names, and, in turn, the functions among them; likewise the Python
-functions that build LLVM instructions. It holds no paths and no line numbers. Of other packages it holds names: their versions are
-added by whoever uses the digest.
+functions that build LLVM instructions. It holds the names of modules, by which kept code finds what it needs, but no paths and no line
+numbers. Of other packages it holds names: their versions are added by whoever uses the digest.
 """
 
 from __future__ import annotations
@@ -91,10 +91,10 @@ class _Walk:
         if isinstance(value, type) and issubclass(value, tuple) and hasattr(value, "_fields"):
             return f"named tuple {value.__module__}.{value.__qualname__} {value._fields}\n"
         if isinstance(value, type) and issubclass(value, enum.Enum):
-            return f"enum {value.__qualname__}\n" + self._texts([(member.name, member.value) for member in value])
+            return f"enum {_module(value)}.{value.__qualname__}\n" + self._texts([(member.name, member.value) for member in value])
         function = getattr(value, "__wrapped__", value)  # what builds LLVM instructions is wrapped by numba
         closure = [cell.cell_contents for cell in function.__closure__ or ()]
-        inside = [function.__qualname__, function.__defaults__, sorted((function.__kwdefaults__ or {}).items()), closure]
+        inside = [_module(function), function.__qualname__, function.__defaults__, sorted((function.__kwdefaults__ or {}).items()), closure]
         codes = list(_codes(function.__code__))
         for code in codes:
             numbers = code.co_flags, code.co_argcount, code.co_kwonlyargcount, code.co_posonlyargcount

@@ -373,6 +373,18 @@ def test_a_change_that_does_not_matter(tmp_path, file, old, new):
     assert digest_of(tmp_path / "a", {}) == digest_of(tmp_path / "b", {file: (old, new)})
 
 
+def test_a_function_that_has_moved_to_another_module():
+    """What was kept names the modules that it came from, and would not be found."""
+
+    def digest_in(module):
+        names = {"__name__": module, "compiled": compiled.compiled}
+        exec("@compiled\ndef double(n):\n    return 2 * n\n", names)
+        return fingerprint(names["double"])
+
+    assert digest_in("here") == digest_in("here")
+    assert digest_in("here") != digest_in("there")
+
+
 def test_functions_that_call_each_other():
     source = (
         "@compiled\ndef even(n):\n    return True if n == 0 else odd(n - {})\n@compiled\ndef odd(n):\n    return n != 0 and even(n - 1)\n"
