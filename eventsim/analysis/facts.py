@@ -32,6 +32,9 @@ def describe_file(path: Path, verify: bool = False) -> dict[str, Any]:
         None of these, or a damaged one.
     """
     try:
+        # Opening a pipe would wait for a writer for ever.
+        if not (path.is_file() or path.is_dir()) and path.exists():
+            raise NetworkFileError(f"{path}: is a device or a pipe, expected a file")
         with open(path, "rb") as stream:
             head = stream.read(len(FORMAT))
     except OSError as error:

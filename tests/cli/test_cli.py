@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -140,6 +141,14 @@ def test_info_of_a_network_and_of_a_trace(cli):
     assert outcome.exit_code == 0
     for word in ("label: 7", "conv4->fc5", "synaptic events"):
         assert word in outcome.stdout
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_info_does_not_wait_for_a_pipe(cli):
+    os.mkfifo("pipe")
+    done = cli("info", "pipe")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "pipe: is a device or a pipe, expected a file" in done.stderr
 
 
 def test_info_of_an_evaluation(cli):
