@@ -1,0 +1,156 @@
+"""tools/house.py counts what it says, and the rows of its table that are met stay met."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import house
+import pytest
+from click.testing import CliRunner
+
+ROWS = {row.name: row for row in house.House().rows()}
+# Reached once, and to stay so. The others are still on their way.
+MET = [
+    "rooms on the top floor",
+    "import floors of the rooms",
+    "arrows between rooms",
+    "imports against the direction",
+    "circles of imports",
+]
+
+
+@pytest.mark.parametrize("name", MET)
+def test_rows_that_are_met_stay_met(name):
+    row = ROWS[name]
+    assert row.met, f"{name}: {row.today}, expected {row.wanted}: " + "; ".join(row.places)
+
+
+def build(root: Path, **files: str) -> dict[str, house.Row]:
+    """The rows of a small package; ``a__b`` is the module a.b."""
+    for name, text in files.items():
+        path = root / "eventsim" / Path(*name.split("__")).with_suffix(".py")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return {row.name: row for row in house.House(root).rows()}
+
+
+def test_imports(tmp_path):
+    rows = build(
+        tmp_path,
+        errors="import os\n",
+        files__reading="from eventsim.errors import E\n",
+        model__network="from eventsim.files import reading\nfrom eventsim.model import order\n",
+        model__order="def f():\n    from eventsim.model.network import Network\n",
+        simulate="import eventsim.model.network\n",
+        job__job="from eventsim.simulate import run\nfrom typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from eventsim.cli import x\n",
+        other="import eventsim.job.job",
+    )
+    assert rows["rooms on the top floor"].today == "3 folders, 3 files"
+    assert not rows["rooms on the top floor"].met
+    # Each on the next: errors, files, model, simulate, job, other; the last is no room.
+    assert rows["import floors of the rooms"].today == "6"
+    assert rows["arrows between rooms"].today == "5"
+    assert rows["imports against the direction"].places == [
+        "job.job:1 imports eventsim.simulate.run",
+        f"other: no room of {house.ORDER}",
+    ]
+    assert rows["circles of imports"].today == "1"
+
+
+FUNCTIONS = '''from numba import njit
+from eventsim.kernels.compiled import compiled
+
+@compiled
+def kernel(a, b, c, d, e, f, g, h, i, j, k, l, m):
+    """Of
+    several lines."""
+    # a comment
+
+    return a
+
+@njit(nogil=True)
+def small():
+    def inner(*lines, **more):
+        pass
+
+class A:
+    def method(self, a, b, c, d, e, f, g, h, i, j):
+        return (
+            a
+        )
+
+    def wide(self, a, b, c, d, e, f, g, h, i, *, j, **k):
+        pass
+'''
+
+
+def test_functions(tmp_path):
+    long = "\n\ndef long():\n" + "    x = 1\n" * 60
+    rows = build(tmp_path, kernels__a=FUNCTIONS, job__b="def nearly():\n" + "    x = 1\n\n" * 59 + long)
+    module = house.House(tmp_path).modules["kernels.a"]
+    found = {f.place.split()[1]: (f.lines, f.parameters, f.kernel) for f in module.functions}
+    assert found == {
+        "kernel": (2, 13, True),
+        "small": (3, 0, True),
+        "inner": (2, 2, True),
+        "method": (4, 10, False),
+        "wide": (2, 11, False),
+    }
+    assert rows["longest function, elsewhere"].today == "61"
+    assert rows["functions over 60 lines, elsewhere"].places == ["job.b:122 long: 61 lines"]
+    assert rows["longest function, kernels"].met
+    assert rows["functions with more than 12 parameters, kernels"].places == ["kernels.a:5 kernel: 13 parameters"]
+    assert rows["functions with more than 10 parameters, elsewhere"].places == ["kernels.a:23 wide: 11 parameters"]
+
+
+def test_numbered_places(tmp_path):
+    rows = build(
+        tmp_path,
+        kernels__a="A, B = range(2)\n(C,\n D) = 0, 1\nE, F = 3, 4\n",
+        kernels__b="from eventsim.kernels.a import A, E\nfrom eventsim.kernels import a\nx = a.C + a.C + a.F\nG, H = range(2)\n",
+        kernels__c="from eventsim.kernels import a as k\ny = k.A\n",
+    )
+    row = rows["numbered places shared between files"]
+    assert row.today == "2 of 6"
+    assert row.places == ["kernels.a.A in kernels.b", "kernels.a.A in kernels.c", "kernels.a.C in kernels.b"]
+
+
+def test_questions_for_kinds(tmp_path):
+    rows = build(
+        tmp_path,
+        model__populations__pooling="class MaxPool:\n    pass\n",
+        model__network="class Driven:\n    pass\n\nx = isinstance(y, (Driven, int))\n",
+        model__registry="from eventsim.model.network import Driven\nx = isinstance(y, Driven)\n",
+        engines__a="from torch import nn\nfrom eventsim.model import populations as p\na = isinstance(y, nn.Conv2d)\nb = isinstance(y, p.MaxPool)\n",
+        engines__b="x = p.kind == 'driven' or p.kind in ('sparse', 'dense') or p.kind == 'O' or kind == 'driven'\n",
+    )
+    row = rows["questions for the kind of a population or table"]
+    assert [place.partition(" ")[0] for place in row.places] == ["engines.a:4", "engines.b:1", "engines.b:1", "model.network:4"]
+    assert row.today == "4 in 3 files"
+
+
+def test_compilers(tmp_path):
+    builder = "from llvmlite import ir\nfrom numba.core import cgutils\nwith cgutils.for_range(builder, n) as loop:\n    pass\n"
+    rows = build(
+        tmp_path,
+        kernels__vector=builder,
+        kernels__compiled="from numba.core.event import install_timer\nx = njit(_nrt=False)\n",
+        job__a="import numba\nf.compile(())\nx = njit(_nrt=False)\n",
+        job__b="import re\nre.compile('')\n",
+    )
+    assert rows["files with hand-written LLVM"].met
+    assert rows["control flow in them"].places == ["kernels.vector:3 for_range"]
+    row = rows["files with private parts of numba"]
+    assert (row.today, row.places) == ("2", ["job.a:2 .compile", "job.a:3 _nrt="])
+    rows = build(tmp_path, kernels__other=builder)
+    assert not rows["files with hand-written LLVM"].met
+
+
+def test_the_table(tmp_path):
+    build(tmp_path, errors="def f(a, b, c, d, e, f, g, h, i, j, k):\n    pass\n")
+    done = CliRunner().invoke(house.main, [str(tmp_path), "--places", "parameters, elsewhere"])
+    assert done.exit_code == 1
+    assert "functions with more than 10 parameters, elsewhere  1                   0                       NOT MET" in done.output
+    assert done.output.endswith("parameters, elsewhere:\n    errors:1 f: 11 parameters\n")
+    build(tmp_path, errors="")
+    assert CliRunner().invoke(house.main, [str(tmp_path)]).exit_code == 0
