@@ -121,7 +121,7 @@ def test_questions_for_kinds(tmp_path):
         model__populations__pooling="class MaxPool:\n    pass\n",
         model__network="class Driven:\n    pass\n\nx = isinstance(y, (Driven, int))\n",
         model__registry="from eventsim.model.network import Driven\nx = isinstance(y, Driven)\n",
-        engines__a="from torch import nn\nfrom eventsim.model import populations as p\na = isinstance(y, nn.Conv2d)\nb = isinstance(y, p.MaxPool)\n",
+        engines__a="from torch import nn\nfrom eventsim.model import x\na = isinstance(y, nn.Conv2d)\nb = isinstance(y, x.MaxPool)\n",
         engines__b="x = p.kind == 'driven' or p.kind in ('sparse', 'dense') or p.kind == 'O' or kind == 'driven'\n",
     )
     row = rows["questions for the kind of a population or table"]
