@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from eventsim.errors import RunError
-from eventsim.job.job import DEFAULT_MAX_SPIKES, DEFAULT_RESOLUTION, Counts, ExitRule, Job, Preparation, Recorder, default_steps
+from eventsim.job.job import DEFAULT_MAX_SPIKES, DEFAULT_RESOLUTION, Counts, Job, Preparation, Recorder, default_steps
 from eventsim.kernels.stencils import Tables, compile_tables
+from eventsim.model.exits import ExitRule
 from eventsim.model.network import Network, Source, feed_forward_order
 from eventsim.record.interrupt import DeferredInterrupt, InterruptibleRecorder
 from eventsim.record.potentials import PotentialRecorder, chosen_populations
@@ -131,15 +132,9 @@ class Simulator:
         """
         if engine not in ENGINES:
             raise RunError(f"unknown engine {engine!r}; there are: {', '.join(ENGINES)}")
-        if exit_margin is not None and exit_potential is not None:
-            raise RunError("give one exit rule: a margin or a potential")
+        rule = ExitRule.from_settings(exit_margin, exit_potential)
         if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MAX_THREADS:
             raise RunError(f"threads must be a whole number in 1..{MAX_THREADS}, found {threads!r}")
-        rule = None
-        if exit_margin is not None:
-            rule = ExitRule("margin", exit_margin)
-        elif exit_potential is not None:
-            rule = ExitRule("potential", exit_potential)
         if trace is not None:
             _check_about(about or {})
         recorded, with_potentials = self._recorded(record), chosen_populations(self.network, potentials)

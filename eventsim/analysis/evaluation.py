@@ -16,12 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from eventsim.analysis.counting import OperationReport, report_operations
-from eventsim.analysis.trajectory import EXIT_KINDS, EXIT_THRESHOLDS, ExitKind, Exits
+from eventsim.analysis.trajectory import EXIT_THRESHOLDS, Exits
 from eventsim.errors import RunError
 from eventsim.files.hdf5_reading import Column, SealedFile, is_hdf5
 from eventsim.files.hdf5_writing import HDF5Replacement
 from eventsim.files.seal import CheckSums, block_rows, seal
 from eventsim.job.job import OPERATIONS
+from eventsim.model.exits import EXIT_KINDS, ExitKind
 from eventsim.model.tables import IntArray
 from eventsim.record.result import RunInfo, read_info
 

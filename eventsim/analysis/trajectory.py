@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from eventsim.errors import RunError
+from eventsim.model.exits import ExitKind, exit_kinds, exit_values
 from eventsim.model.network import Network, Source, ticks
 from eventsim.model.tables import Dense, IntArray, Shape, Table
 from eventsim.record.result import Run, Spikes
 
-ExitKind = Literal["margin", "potential"]
-EXIT_KINDS: tuple[ExitKind, ...] = ("margin", "potential")
 # Spikes that become rows of potentials at a time: bounds memory.
 _BLOCK = 2**15
 
@@ -99,9 +98,9 @@ class Trajectories:
         RunError
             The spikes of a population were not recorded, or a margin is asked for with one output neuron.
         """
-        if kind == "margin" and len(self._start) < 2:
+        if kind not in exit_kinds(len(self._start)):
             raise RunError("a margin needs at least two output neurons")
-        reached = int(_levels(self._start[None], kind)[0])
+        reached = int(_levels(self._start, kind))
         levels, at, decisions = [], [], []
         for ticks_, potentials in self._blocks(run):
             level = np.maximum.accumulate(np.maximum(_levels(potentials, kind), reached))
@@ -117,7 +116,7 @@ class Trajectories:
 
     def start_levels(self) -> dict[str, int]:
         """How many of :data:`EXIT_THRESHOLDS` hold before the first spike, by kind of exit rule."""
-        return {kind: int(_levels(self._start[None], kind)[0]) for kind in EXIT_KINDS if kind != "margin" or len(self._start) > 1}
+        return {kind: int(_levels(self._start, kind)) for kind in exit_kinds(len(self._start))}
 
     def costs(self, run: Run, at: IntArray) -> tuple[IntArray, IntArray]:
         """Spikes and synaptic events up to and including each tick, bias clocks left out: int64 (ticks,) each.
@@ -194,10 +193,6 @@ def _dense(table: Table, source: Shape, target: Shape) -> IntArray:
     return matrix
 
 
-def _levels(potentials: npt.NDArray[Any], kind: ExitKind) -> IntArray:
-    if kind == "potential":
-        values = potentials.max(1)
-    else:
-        two = np.partition(potentials, -2, axis=1)[:, -2:]
-        values = two[:, 1] - two[:, 0]
-    return np.searchsorted(EXIT_THRESHOLDS, values, "right").astype(np.int64)
+def _levels(potentials: IntArray, kind: ExitKind) -> IntArray:
+    """How many of :data:`EXIT_THRESHOLDS` hold for potentials (..., neurons): int64 (...)."""
+    return np.searchsorted(EXIT_THRESHOLDS, exit_values(potentials, kind), "right").astype(np.int64)

@@ -28,6 +28,7 @@ from eventsim.data.images import fit_image
 from eventsim.errors import InputError, RunError
 from eventsim.files.atomic import remove_stale
 from eventsim.job.job import DEFAULT_RESOLUTION, default_steps
+from eventsim.model.exits import ExitRule
 from eventsim.model.netfile import load, save
 from eventsim.model.network import Network, Readout
 from eventsim.record.result import Describer
@@ -111,15 +112,13 @@ def evaluate(
     simulator = Simulator(net)
     if net.input is None or net.output is None:
         raise InputError("an evaluation needs a network that takes an image and has an output readout")
-    if exit_margin is not None and exit_potential is not None:
-        raise RunError("give one exit rule: a margin or a potential")
+    rule = ExitRule.from_settings(exit_margin, exit_potential)
     if workers is not None and workers < 1:
         raise RunError(f"the number of workers must be at least 1, found {workers}")
     _check_labels(net, data)
     chosen = _chosen(images, len(data))
     if steps is None:
         steps = default_steps(net)
-    rule = ("margin", exit_margin) if exit_margin is not None else ("potential", exit_potential) if exit_potential is not None else None
     work = Work(_bytes(net), simulator.digest(), steps, resolution, 0, rule, trade_off, version("eventsim"), self_test.digest("reference"))
     target = Path(output)
     labels = None if data.labels is None else data.labels[chosen]
@@ -141,7 +140,7 @@ def evaluate(
     about |= fitting
     # One image is prepared first: what is wrong with the settings shows before anything is started or written.
     image = _fit(net, data, int(chosen[0]), fitting, note)
-    job = simulator._preparation.job(image, steps=steps, resolution=resolution, exit_rule=_exit_rule(rule))
+    job = simulator._preparation.job(image, steps=steps, resolution=resolution, exit_rule=rule)
     info = Describer(net).describe(job, about)
     key = hashlib.sha256(json.dumps([VERSION, work.key, about["selection"], *fitting]).encode()).hexdigest()
     folder = target.with_name(target.name + ".parts")
@@ -195,12 +194,6 @@ def evaluate(
             note(f"{target}: is whole; nothing to do")
     _trace(target, work, net, data, fitting, traces, note)
     return done
-
-
-def _exit_rule(rule: tuple[str, int] | None) -> Any:
-    from eventsim.job.job import ExitRule
-
-    return None if rule is None else ExitRule(rule[0], rule[1])  # type: ignore[arg-type]
 
 
 def _bytes(network: Network) -> bytes:

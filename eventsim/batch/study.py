@@ -16,13 +16,13 @@ import numpy.typing as npt
 
 from eventsim.analysis.counting import Costs
 from eventsim.analysis.evaluation import Evaluation
-from eventsim.analysis.trajectory import EXIT_KINDS
 from eventsim.batch.evaluate import evaluate
 from eventsim.conversion import convert
 from eventsim.data.image_sets import Dataset
 from eventsim.errors import RunError
 from eventsim.files.atomic import write_text
 from eventsim.job.job import DEFAULT_RESOLUTION, MAX_STEPS
+from eventsim.model.exits import exit_kinds
 from eventsim.model.network import Driven, Network, Spiking, feed_forward_order, ticks
 
 MODES = {"clocked": 1, "asynchronous": DEFAULT_RESOLUTION}
@@ -288,7 +288,7 @@ def exit_study(
     rows: list[dict[str, Any]] = []
     evaluations = {}
     outputs = 1 if network.output is None else int(np.prod(network.populations[network.output].shape))
-    kinds = len(EXIT_KINDS) if outputs > 1 else 1
+    kinds = len(exit_kinds(outputs))
     points, numbers = len(MODES) * (1 + kinds * len(losses)), count(1)
     for mode, resolution in MODES.items():
         path = folder / f"{mode}.h5"

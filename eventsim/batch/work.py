@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import socket
 import tempfile
@@ -19,10 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from eventsim.analysis.evaluation import TOTALS, Arrays
-from eventsim.analysis.trajectory import EXIT_KINDS, Exits, Trajectories
+from eventsim.analysis.trajectory import Exits, Trajectories
 from eventsim.batch import self_test
 from eventsim.batch.executors import local as processes
 from eventsim.errors import EventsimError, RunError
+from eventsim.model.exits import ExitKind, ExitRule, exit_kinds
 from eventsim.model.netfile import load
 from eventsim.record.result import Result
 from eventsim.simulate import Simulator
@@ -39,8 +41,7 @@ class Work:
     digest : str
         Of the network.
     steps, resolution, seed : int
-    exit_rule : (str, int) or None
-        Kind and threshold.
+    exit_rule : ExitRule or None
     trade_off : bool
         Record what exit rules of any threshold would have given.
     version : str
@@ -54,7 +55,7 @@ class Work:
     steps: int
     resolution: int
     seed: int
-    exit_rule: tuple[str, int] | None
+    exit_rule: ExitRule | None
     trade_off: bool
     version: str
     self_test: str
@@ -62,7 +63,8 @@ class Work:
     @cached_property
     def key(self) -> str:
         """SHA-256 (hex) over everything that a result depends on: two evaluations never take each other's workers."""
-        parts = (self.digest, self.steps, self.resolution, self.seed, self.exit_rule, self.trade_off, self.version, self.self_test)
+        rule = None if self.exit_rule is None else (self.exit_rule.kind, self.exit_rule.threshold)
+        parts = (self.digest, self.steps, self.resolution, self.seed, rule, self.trade_off, self.version, self.self_test)
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -101,7 +103,7 @@ class Worker:
 
     def settings(self) -> dict[str, Any]:
         """Keyword arguments of :meth:`Simulator.run`."""
-        rule = {} if self.work.exit_rule is None else {f"exit_{self.work.exit_rule[0]}": self.work.exit_rule[1]}
+        rule = {} if self.work.exit_rule is None else self.work.exit_rule.settings
         return {"steps": self.work.steps, "resolution": self.work.resolution, "seed": self.work.seed, **rule}
 
     def run(self, first: int, images: Sequence[npt.NDArray[np.uint8]], progress: Callable[[int], None] | None = None) -> Arrays:
@@ -110,7 +112,7 @@ class Worker:
         ``progress`` is called with the current tick now and then.
         """
         rows: list[Arrays] = []
-        exits: dict[str, list[Exits]] = {kind: [] for kind in self._kinds()}
+        exits: dict[ExitKind, list[Exits]] = {kind: [] for kind in self._kinds()}
         for number, image in enumerate(images, first):
             try:
                 result = self.simulator.run(image, record="all" if exits else "none", progress=progress, **self.settings())
@@ -118,7 +120,7 @@ class Worker:
                     limit = result.info.settings["max_spikes"]
                     raise RunError(f"more than {limit:,} spikes in {result.duration:g} steps; is this network meant to fire so much?")
                 for kind, found in exits.items():
-                    found.append(self._trajectories.exits(result, kind))  # type: ignore[arg-type]
+                    found.append(self._trajectories.exits(result, kind))
             except EventsimError as error:
                 raise type(error)(f"image {number}: {error}") from None
             rows.append(_row(result))
@@ -129,11 +131,11 @@ class Worker:
                 kept[f"exits/{kind}/{column}"] = np.concatenate([getattr(e, column) for e in found])
         return kept
 
-    def _kinds(self) -> list[str]:
+    def _kinds(self) -> list[ExitKind]:
         if not self.work.trade_off or self.work.exit_rule is not None:
             return []
         output = self.simulator.network.populations[self.simulator.network.output or ""]
-        return [kind for kind in EXIT_KINDS if kind != "margin" or np.prod(output.shape) > 1]
+        return exit_kinds(math.prod(output.shape))
 
 
 def _row(result: Result) -> Arrays:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eventsim.errors import InputError, NetworkError, RunError
+from eventsim.model.exits import ExitRule
 from eventsim.model.network import POTENTIAL_MAX, Driven, Network, Readout, Source, check_rates, ticks, zero_delay_order
 from eventsim.model.tables import IntArray
 
@@ -25,33 +26,12 @@ MAX_STEPS = 10**6
 MAX_TICKS = 2**50
 # Spikes of neurons after which a run stops, unless it says otherwise: a network that excites itself would go on for ever.
 DEFAULT_MAX_SPIKES = 2**28
-# The largest margin between two potentials of 32 bits.
-_MAX_EXIT = 2**32 - 1
 _MAX_TALLY = 2**26
 _MAX_SOURCE_SPIKES = 2**28
 
 
 # What is counted per projection and step, in the order in which compiled code keeps it.
 OPERATIONS = ("deliveries", "synaptic_events", "additions", "toolbox", "effective")
-
-
-@dataclass(frozen=True)
-class ExitRule:
-    """Stop after the first tick at which it holds.
-
-    ``potential``: the largest readout potential is at least ``threshold``. ``margin``: the largest minus the second
-    largest is.
-    """
-
-    kind: Literal["potential", "margin"]
-    threshold: int
-
-    def holds(self, potentials: IntArray) -> bool:
-        """Whether the rule holds for these readout potentials."""
-        if self.kind == "potential":
-            return bool(potentials.max() >= self.threshold)
-        second, first = np.partition(potentials, -2)[-2:]
-        return bool(first - second >= self.threshold)
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,7 +188,7 @@ class Preparation:
         _whole(seed, "seed", 2**63 - 1, least=0)
         max_spikes = _whole(max_spikes, "max_spikes", 2**62, least=0)
         if exit_rule is not None:
-            _check_exit(network, exit_rule)
+            exit_rule.check(network)
         end = steps * resolution
         given: dict[str, Any] = {}
         image = None
@@ -338,21 +318,6 @@ def _whole(value: Any, what: str, most: int, least: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not least <= value <= most:
         raise RunError(f"{what} must be a whole number in {least}..{most}, found {value!r}")
     return int(value)
-
-
-def _check_exit(network: Network, rule: ExitRule) -> None:
-    if network.output is None:
-        raise RunError("early exit needs an output readout, and the network has none")
-    output = network.populations[network.output]
-    start = np.broadcast_to(output.v0, output.shape).ravel()  # type: ignore[union-attr]
-    if rule.kind == "margin" and len(start) < 2:
-        raise RunError("early exit by margin needs at least two output neurons")
-    if isinstance(rule.threshold, bool) or not isinstance(rule.threshold, (int, np.integer)):
-        raise RunError(f"the exit {rule.kind} must be a whole number (readout potentials are), found {rule.threshold!r}")
-    if abs(int(rule.threshold)) > _MAX_EXIT:
-        raise RunError(f"an exit {rule.kind} of {rule.threshold} can never hold: potentials fit 32 bits; choose a smaller one")
-    if rule.holds(start):
-        raise RunError(f"an exit {rule.kind} of {rule.threshold} holds before the first spike; choose a larger one")
 
 
 def _given_currents(name: str, population: Driven, given: Any) -> tuple[IntArray, int]:

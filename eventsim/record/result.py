@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from eventsim.errors import RunError
 from eventsim.job.job import Counts, Job
+from eventsim.model.exits import EXIT_KINDS
 from eventsim.model.network import MAX_NEURONS, Driven, Network, Source
 from eventsim.model.tables import IntArray, Shape
 from eventsim.record.potentials import Potentials
@@ -166,7 +167,7 @@ def _check_info(info: RunInfo) -> None:
     require(type(info.labels) is list and all(type(label) is str for label in info.labels), "labels")
     rule = info.exit_rule
     if rule is not None:
-        require(set(rule) == {"kind", "threshold"} and rule["kind"] in ("margin", "potential"), "exit rule")
+        require(set(rule) == {"kind", "threshold"} and rule["kind"] in EXIT_KINDS, "exit rule")
         require(type(rule["threshold"]) is int, "threshold of the exit rule")
     require(type(info.settings) is dict, "settings")
     check_settings(info.settings)
@@ -721,6 +722,6 @@ class Describer:
             ],
             self._network.output,
             list(self._network.labels),
-            None if rule is None else {"kind": rule.kind, "threshold": int(rule.threshold)},
+            None if rule is None else rule.facts,
             dict(settings),
         )

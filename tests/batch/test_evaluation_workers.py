@@ -20,6 +20,7 @@ from eventsim.batch import work as evaluation_work
 from eventsim.batch.executors import pieces
 from eventsim.engines.layered import engine as layered
 from eventsim.files import hashes as file_hashes
+from eventsim.model.exits import ExitRule
 
 SETTINGS = ({"resolution": 2**20}, {"resolution": 1}, {"resolution": 1, "exit_margin": 9}, {"steps": 5}, {"trade_off": False})
 
@@ -74,8 +75,8 @@ def test_work_differs_in_everything_that_decides_a_result():
             ("digest", 9, 1, 0, None, True, "1", "t"),
             ("digest", 8, 2, 0, None, True, "1", "t"),
             ("digest", 8, 1, 1, None, True, "1", "t"),
-            ("digest", 8, 1, 0, ("margin", 5), True, "1", "t"),
-            ("digest", 8, 1, 0, ("potential", 5), True, "1", "t"),
+            ("digest", 8, 1, 0, ExitRule("margin", 5), True, "1", "t"),
+            ("digest", 8, 1, 0, ExitRule("potential", 5), True, "1", "t"),
             ("digest", 8, 1, 0, None, False, "1", "t"),
             ("digest", 8, 1, 0, None, True, "2", "t"),
             ("digest", 8, 1, 0, None, True, "1", "u"),

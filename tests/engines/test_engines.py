@@ -15,8 +15,9 @@ from eventsim.engines.layered import engine as layered
 from eventsim.engines.queue import engine as queue
 from eventsim.engines.reference import loop as reference
 from eventsim.errors import InputError, NetworkError, PotentialOverflow, RunError
-from eventsim.job.job import MAX_TICKS, Counts, ExitRule, prepare
+from eventsim.job.job import MAX_TICKS, Counts, prepare
 from eventsim.kernels.stencils import compile_tables
+from eventsim.model.exits import ExitRule
 from eventsim.model.network import Network, feed_forward_order, ticks
 from eventsim.model.tables import Conv2d, Dense, Sparse
 from eventsim.simulate import Simulator

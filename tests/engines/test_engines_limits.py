@@ -18,7 +18,8 @@ from eventsim.cli.main import main
 from eventsim.engines.layered import engine as layered
 from eventsim.engines.queue import engine as queue
 from eventsim.errors import PotentialOverflow, RunError
-from eventsim.job.job import ExitRule, NoRecorder, prepare
+from eventsim.job.job import NoRecorder, prepare
+from eventsim.model.exits import ExitRule
 from eventsim.model.network import Network, feed_forward_order
 from eventsim.model.tables import Dense, Sparse
 

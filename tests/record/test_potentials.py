@@ -16,7 +16,8 @@ from test_engines_hypothesis import cases
 import eventsim as es
 from eventsim.cli.main import main
 from eventsim.engines.reference import loop as reference
-from eventsim.job.job import ExitRule, NoRecorder, prepare
+from eventsim.job.job import NoRecorder, prepare
+from eventsim.model.exits import ExitRule
 from eventsim.model.network import feed_forward_order
 from eventsim.record import potentials as module
 
@@ -57,7 +58,7 @@ def check(monkeypatch, net, inputs, *, steps, resolution, exit_rule=None, seed=0
     """All engines against the reference engine's own potentials; returns the counts."""
     job = prepare(net, inputs, steps=steps, resolution=resolution, exit_rule=exit_rule, seed=seed, max_spikes=max_spikes)
     counts, expected = reference_potentials(monkeypatch, job)
-    rule = {} if exit_rule is None else {f"exit_{exit_rule.kind}": exit_rule.threshold}
+    rule = {} if exit_rule is None else exit_rule.settings
     same = {"steps": steps, "resolution": resolution, "seed": seed, "max_spikes": max_spikes, **rule}
     runs = [("reference", 1), ("queue", 1)]
     if feed_forward_order(net) is not None:
