@@ -94,7 +94,8 @@ class _Cache(NullCache):
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The result of an earlier compilation for these types of arguments, or None."""
-        target_context.refresh()
+        # Numba's own cache refreshes the context first: it imports all that numba can compile (and SciPy's linear algebra), half a second.
+        # Code that is loaded needs none of it, and a compilation does so itself.
         place, damaged = store.place(), False
         if place.folder is not None:
             name = self._name(sig, target_context)

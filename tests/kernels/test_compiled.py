@@ -397,6 +397,20 @@ def test_functions_that_call_each_other():
     assert digests[0] == digests[1] != digests[2]
 
 
+def test_kept_code_is_loaded_without_the_compiler(tmp_path):
+    """A start takes half a second less where numba imports nothing of what it compiles with."""
+    (tmp_path / "twice.py").write_text("from eventsim.kernels.compiled import compiled\n@compiled\ndef twice(x):\n    return 2 * x\n")
+    environment = os.environ | {
+        "NUMBA_CACHE_DIR": str(tmp_path / "cache"),
+        "PYTHONPATH": f"{tmp_path}:{Path(eventsim.__file__).parents[1]}",
+    }
+    source = "import sys, twice; assert twice.twice(4) == 8; print('scipy.linalg' in sys.modules, 'numba.np.linalg' in sys.modules)"
+    command = [sys.executable, "-c", source]
+    said = [subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True).stdout for _ in range(2)]
+    assert said[0].split()[1] == "True"
+    assert said[1].split() == ["False", "False"]
+
+
 def test_what_says_nothing_about_itself_is_refused():
     thing = object()
     with pytest.raises(TypeError, match="no digest of compiled code that uses <object object"):
