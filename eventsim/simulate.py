@@ -6,31 +6,23 @@ import inspect
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Concatenate, Literal, ParamSpec
 
-import numpy as np
 import numpy.typing as npt
 
+from eventsim.engines.registry import EngineName, Engines, check_name
 from eventsim.errors import RunError
-from eventsim.job.job import DEFAULT_MAX_SPIKES, DEFAULT_RESOLUTION, Counts, Job, Preparation, Recorder, default_steps
-from eventsim.kernels.stencils import Tables, compile_tables
+from eventsim.job.job import DEFAULT_MAX_SPIKES, DEFAULT_RESOLUTION, Job, Preparation, default_steps
 from eventsim.model.exits import ExitRule
-from eventsim.model.network import Network, Source, feed_forward_order
-from eventsim.record.interrupt import DeferredInterrupt, InterruptibleRecorder
-from eventsim.record.potentials import PotentialRecorder, chosen_populations
-from eventsim.record.result import Describer, MemoryRecorder, Result, check_settings
-
-if TYPE_CHECKING:
-    from eventsim.engines.layered.engine import Layouts
+from eventsim.model.network import Network
+from eventsim.record.potentials import chosen_populations
+from eventsim.record.recording import Recording
+from eventsim.record.result import Describer, Result, RunInfo, check_settings
 
 P = ParamSpec("P")
-EngineName = Literal["auto", "reference", "queue", "layered"]
 MAX_THREADS = 256
-ENGINES = ("auto", "reference", "queue", "layered")
 
 
 class Simulator:
@@ -51,11 +43,9 @@ class Simulator:
         self.network = network
         self._preparation = Preparation(network)
         self._describer: Describer | None = None
-        self._cyclic: bool | None = None
-        self._tables: Tables | None = None
-        self._layouts: Layouts | None = None
+        self._engines = Engines(network)
         self._digest: str | None = None
-        self._run_before: set[tuple[EngineName, int]] = set()
+        self._run_before: set[tuple[str, int]] = set()
 
     def __repr__(self) -> str:
         return f"Simulator({self.network!r})"
@@ -130,58 +120,49 @@ class Simulator:
         TraceError
             The trace cannot be written.
         """
-        if engine not in ENGINES:
-            raise RunError(f"unknown engine {engine!r}; there are: {', '.join(ENGINES)}")
+        check_name(engine)
         rule = ExitRule.from_settings(exit_margin, exit_potential)
         if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MAX_THREADS:
             raise RunError(f"threads must be a whole number in 1..{MAX_THREADS}, found {threads!r}")
         if trace is not None:
             _check_about(about or {})
         recorded, with_potentials = self._recorded(record), chosen_populations(self.network, potentials)
-        if steps is None:
-            steps = default_steps(self.network)
-        job = self._preparation.job(inputs, steps=steps, resolution=resolution, exit_rule=rule, seed=seed, max_spikes=max_spikes)
-        chosen = self._engine(engine)
+        job = self.prepare(inputs, steps=steps, resolution=resolution, exit_rule=rule, seed=seed, max_spikes=max_spikes)
+        chosen = self._engines.choose(engine, job)
         settings = {"engine": chosen, "seed": seed, "max_spikes": job.max_spikes, "recorded": sorted(recorded), **(about or {})}
         if with_potentials:
             settings["potentials"] = with_potentials
-        with ExitStack() as stack:
-            writer = interrupt = reader = None
-            recorder: Recorder
-            recorder = memory = MemoryRecorder(recorded)
-            if trace is not None or threads > 1:
-                # Where Ctrl-C might be lost, or leave other threads behind; elsewhere it may strike at once.
-                interrupt = stack.enter_context(DeferredInterrupt())
-            if trace is not None:
-                from eventsim.record.trace import TraceWriter, reopen
-
-                recorder = writer = stack.enter_context(TraceWriter(trace, self.network, job, recorded))
-                reader = partial(reopen, Path(trace).absolute(), writer.run_id)
-            deriving = stack.enter_context(PotentialRecorder(job, with_potentials, recorder)) if with_potentials else None
-            compiling: Callable[[], float] = float  # no time
-            if (chosen, resolution) not in self._run_before and chosen != "reference":
-                from eventsim.kernels.compiled import compilation_time
-
-                # What is not in the cache yet is compiled as the run comes to it; that is not the run's time.
-                compiling = stack.enter_context(compilation_time())
+        with Recording(job, recorded, with_potentials, trace, threads > 1) as recording, self._compiling(chosen, resolution) as compiling:
             start = time.perf_counter()
-            watched: Recorder = recorder if deriving is None else deriving
-            if interrupt is not None:
-                watched = InterruptibleRecorder(watched, interrupt)
-            counts = self._execute(chosen, job, watched, progress, threads)
+            counts = self._engines.run(chosen, job, recording.recorder, progress, threads)
+            # An engine may leave a run to another.
             settings["engine"] = counts.engine
-            _add_sources(job, counts, recorder)
+            recording.add_sources(counts)
             settings["wall_seconds"] = time.perf_counter() - start - compiling()
-            self._run_before.add((chosen, resolution))
-            if writer is not None:
+            if trace is not None:
                 settings["network_sha256"] = self.digest()
-            if self._describer is None:
-                self._describer = Describer(self.network)
-            kept = {} if deriving is None else deriving.potentials(counts.end_tick, counts.readout)
-            result = Result(self._describer.describe(job, settings), counts, memory.collected(), _image(self.network, inputs), reader, kept)
-            if writer is not None:
-                writer.finish(result)
-            return result
+            return recording.result(self.describe(job, settings), counts, inputs)
+
+    def prepare(
+        self,
+        inputs: Mapping[str, Any] | npt.ArrayLike | None = None,
+        *,
+        steps: int | None = None,
+        resolution: int = DEFAULT_RESOLUTION,
+        exit_rule: ExitRule | None = None,
+        seed: int = 0,
+        max_spikes: int = DEFAULT_MAX_SPIKES,
+    ) -> Job:
+        """Check everything and compute what a run starts from, without running it; parameters and errors are those of :meth:`run`."""
+        if steps is None:
+            steps = default_steps(self.network)
+        return self._preparation.job(inputs, steps=steps, resolution=resolution, exit_rule=exit_rule, seed=seed, max_spikes=max_spikes)
+
+    def describe(self, job: Job, settings: Mapping[str, Any]) -> RunInfo:
+        """The description of a job that goes with its counts; ``settings`` are JSON values kept with it."""
+        if self._describer is None:
+            self._describer = Describer(self.network)
+        return self._describer.describe(job, settings)
 
     def digest(self) -> str:
         """SHA-256 (hex) of the network, the same for every equal network."""
@@ -193,46 +174,23 @@ class Simulator:
 
     def compile(self, engine: EngineName = "auto") -> None:
         """Compile the network's tables and the engine's code now rather than in the first run."""
-        chosen = self._engine(engine)
-        if chosen == "queue":
-            if self._tables is None:
-                self._tables = compile_tables(self.network)
-        elif chosen == "layered":
-            from eventsim.engines.layered import engine as layered
-
-            if self._layouts is None:
-                self._layouts = layered.Layouts(self.network)
-        self.warm_up(engine)
+        self._engines.compile(engine)
 
     def warm_up(self, engine: EngineName = "auto") -> None:
         """Compile the engine's code, or load it from the disk, now rather than in the first run. Processes of this machine share it."""
-        from eventsim.engines.layered import engine as layered
-        from eventsim.engines.queue import engine as queue
+        self._engines.warm_up(engine)
 
-        chosen = self._engine(engine)
-        if chosen != "reference":
-            (queue if chosen == "queue" else layered).warm_up()
+    @contextmanager
+    def _compiling(self, engine: str, resolution: int) -> Iterator[Callable[[], float]]:
+        """Tells how long the ``with`` block has been compiling what is not in the cache yet: that is not the run's time."""
+        if engine == "reference" or (engine, resolution) in self._run_before:
+            yield float
+            return
+        from eventsim.kernels.compiled import compilation_time
 
-    def _engine(self, engine: EngineName) -> EngineName:
-        if engine != "auto":
-            return engine
-        if self._cyclic is None:
-            self._cyclic = feed_forward_order(self.network) is None
-        return "queue" if self._cyclic else "layered"
-
-    def _execute(self, engine: EngineName, job: Job, recorder: Recorder, progress: Callable[[int], None] | None, threads: int) -> Counts:
-        from eventsim.engines.layered import engine as layered
-        from eventsim.engines.queue import engine as queue
-        from eventsim.engines.reference import loop as reference
-
-        if engine == "reference":
-            return reference.run(job, recorder)
-        self.compile(engine)
-        if engine == "queue":
-            assert self._tables is not None
-            return queue.run(job, self._tables, recorder, progress)
-        assert self._layouts is not None
-        return layered.run(job, self._layouts, recorder, progress, threads)
+        with compilation_time() as seconds:
+            yield seconds
+        self._run_before.add((engine, resolution))
 
     def _recorded(self, record: str | Iterable[str]) -> frozenset[str]:
         if record == "none":
@@ -271,26 +229,3 @@ def _check_about(about: Mapping[str, Any]) -> None:
         check_settings(json.loads(json.dumps(dict(about))))
     except (TypeError, ValueError, RecursionError) as error:
         raise RunError(f"about: not what a trace can keep ({str(error).removeprefix('its description: ')})") from None
-
-
-def _image(network: Network, inputs: Any) -> npt.NDArray[np.uint8] | None:
-    """The pixels that a run took, in the network's input shape."""
-    if network.input is None or inputs is None or isinstance(inputs, Mapping):
-        return None
-    return np.array(inputs, np.uint8).reshape(network.input.shape)
-
-
-def _add_sources(job: Job, counts: Counts, recorder: Recorder) -> None:
-    """Count and record the sources' spikes, which engines only deliver."""
-    for column, (name, population) in enumerate(job.network.populations.items()):
-        if not isinstance(population, Source):
-            continue
-        at, neurons = job.events[name]
-        n = int(np.searchsorted(at, counts.end_tick, side="right"))
-        if not n:
-            continue
-        steps = (at[:n] - 1) // job.resolution
-        counts.spikes[:, column] = np.bincount(steps, minlength=len(counts.spikes))
-        counts.first_tick[column] = at[0]
-        if recorder.wants(name):
-            recorder.record(name, at[:n], neurons[:n], np.ones(n, np.int8))

@@ -31,7 +31,6 @@ from eventsim.job.job import DEFAULT_RESOLUTION, default_steps
 from eventsim.model.exits import ExitRule
 from eventsim.model.netfile import load, save
 from eventsim.model.network import Network, Readout
-from eventsim.record.result import Describer
 from eventsim.simulate import Simulator
 
 # Neuron-steps of a piece of work: some seconds at most, so that an interruption loses little.
@@ -140,8 +139,8 @@ def evaluate(
     about |= fitting
     # One image is prepared first: what is wrong with the settings shows before anything is started or written.
     image = _fit(net, data, int(chosen[0]), fitting, note)
-    job = simulator._preparation.job(image, steps=steps, resolution=resolution, exit_rule=rule)
-    info = Describer(net).describe(job, about)
+    job = simulator.prepare(image, steps=steps, resolution=resolution, exit_rule=rule)
+    info = simulator.describe(job, about)
     key = hashlib.sha256(json.dumps([VERSION, work.key, about["selection"], *fitting]).encode()).hexdigest()
     folder = target.with_name(target.name + ".parts")
     done = _whole(target, key)

@@ -19,6 +19,7 @@ from eventsim.cli.errors import OneLineErrors
 from eventsim.cli.evaluate import evaluate
 from eventsim.cli.report import report
 from eventsim.cli.study import study
+from eventsim.engines.registry import ENGINES
 from eventsim.files.printable import printable
 from eventsim.job.job import DEFAULT_MAX_SPIKES
 
@@ -63,7 +64,7 @@ main.add_command(study)
 @click.option("--steps", type=int, help="Length of the run, T. Default: what the network file recommends, else 100.")
 @click.option("--resolution", type=int, help=f"Ticks per step, R. Default: {eventsim.DEFAULT_RESOLUTION} (asynchronous).")
 @click.option("--clocked", is_flag=True, help="One tick per step: the usual time-stepped loop, spike for spike.")
-@click.option("--engine", type=click.Choice(["auto", "layered", "queue", "reference"]), default="auto", show_default=True)
+@click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True)
 @click.option(
     "--encoding", type=click.Choice(["current", "poisson"]), default="current", show_default=True, help="How pixels drive the network."
 )
@@ -174,8 +175,7 @@ def run(
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise eventsim.TraceError(f"{folder}: cannot be made ({error.strerror})") from None
-    if engine != "reference":
-        runner.simulator.compile(engine)  # type: ignore[arg-type]
+    runner.simulator.compile(engine)  # type: ignore[arg-type]
     jobs = [(item, folder / f"{item.file_name}.h5" if folder else None if no_trace else trace or Path("run.h5")) for item in inputs]
     if len({target for _, target in jobs}) < len(jobs) and folder is not None:
         names = [target.name for _, target in jobs if target is not None]

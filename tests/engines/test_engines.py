@@ -11,12 +11,10 @@ from judges import dense_loop
 from judges.random_networks import random_case
 from numba.core import event
 
-from eventsim.engines.layered import engine as layered
 from eventsim.engines.queue import engine as queue
-from eventsim.engines.reference import loop as reference
+from eventsim.engines.registry import Engines
 from eventsim.errors import InputError, NetworkError, PotentialOverflow, RunError
 from eventsim.job.job import MAX_TICKS, Counts, prepare
-from eventsim.kernels.stencils import compile_tables
 from eventsim.model.exits import ExitRule
 from eventsim.model.network import Network, feed_forward_order, ticks
 from eventsim.model.tables import Conv2d, Dense, Sparse
@@ -64,17 +62,17 @@ class Spikes:
 
 def run_reference(job, recorder):
     """Run the reference engine."""
-    return reference.run(job, recorder)
+    return Engines(job.network).run("reference", job, recorder)
 
 
 def run_queue(job, recorder):
     """Run the compiled engine."""
-    return queue.run(job, compile_tables(job.network), recorder)
+    return Engines(job.network).run("queue", job, recorder)
 
 
 def run_layered(job, recorder):
     """Run the engine for feed-forward networks."""
-    return layered.run(job, layered.Layouts(job.network), recorder)
+    return Engines(job.network).run("layered", job, recorder)
 
 
 ENGINES = {"reference": run_reference, "queue": run_queue, "layered": run_layered}
@@ -1060,7 +1058,7 @@ def test_spikes_are_handed_over_in_parts(monkeypatch, room):
 def test_progress_reports_ticks():
     net = one_neuron([1], threshold=1, v0=5)
     told: list[int] = []
-    queue.run(prepare(net, {"src": ([], [])}, steps=1, resolution=10), compile_tables(net), Spikes(), told.append)
+    Engines(net).run("queue", prepare(net, {"src": ([], [])}, steps=1, resolution=10), Spikes(), told.append)
     assert told
     assert told == sorted(told)
     assert told[-1] <= 10
@@ -1091,15 +1089,15 @@ def test_compiling_is_no_part_of_the_run(engine, monkeypatch):
     """Whatever the first run has to compile."""
     net = Network()
     net.driven("in", 1, 5)
-    simulator, execute = Simulator(net), Simulator._execute
+    simulator, run = Simulator(net), Engines.run
 
     def compiling(*args):
         event.start_event("numba:compile", data={})
         time.sleep(0.2)
         event.end_event("numba:compile", data={})
-        return execute(*args)
+        return run(*args)
 
-    monkeypatch.setattr(Simulator, "_execute", compiling)
+    monkeypatch.setattr(Engines, "run", compiling)
     start = time.perf_counter()
     result = simulator.run({"in": [3]}, steps=2, engine=engine)
     assert 0 < result.summary()["wall_seconds"] <= time.perf_counter() - start - 0.2

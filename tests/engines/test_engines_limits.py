@@ -17,6 +17,7 @@ import eventsim as es
 from eventsim.cli.main import main
 from eventsim.engines.layered import engine as layered
 from eventsim.engines.queue import engine as queue
+from eventsim.engines.registry import Engines
 from eventsim.errors import PotentialOverflow, RunError
 from eventsim.job.job import NoRecorder, prepare
 from eventsim.model.exits import ExitRule
@@ -154,7 +155,7 @@ def test_windows_of_several_threads_stop_there_too(monkeypatch, resolution, thre
         job = prepare(net, currents, steps=12, resolution=resolution, max_spikes=limit)
         counts = run_reference(job, expected := Spikes())
         told = []
-        found = layered.run(job, layered.Layouts(net), spikes := Spikes(), told.append, threads)
+        found = Engines(net).run("layered", job, spikes := Spikes(), told.append, threads)
         assert_same(counts, found)
         assert spikes.all() == expected.all()
         assert told == sorted(set(told))
@@ -225,7 +226,7 @@ def test_full_windows_are_run_again_in_shorter_ones(monkeypatch, resolution, thr
         job = prepare(net, {"in": [2, 1]}, steps=8, resolution=resolution, exit_rule=rule)
         counts = run_reference(job, expected := Spikes())
         told = []
-        found = layered.run(job, layered.Layouts(net), spikes := Spikes(), told.append, threads)
+        found = Engines(net).run("layered", job, spikes := Spikes(), told.append, threads)
         assert_same(counts, found)
         assert found.engine == "layered"
         assert spikes.all() == expected.all()
@@ -251,9 +252,9 @@ def test_driven_neurons_that_crowd_a_window(monkeypatch, resolution, threads, ma
     monkeypatch.setattr(layered._Run, "restore", lambda self, before: crowds.append(1) or restore(self, before))
     job = prepare(net, {"in": [2, 1, 1]}, steps=8, resolution=resolution, exit_rule=rule)
     counts = run_reference(job, expected := Spikes())
-    layouts = layered.Layouts(net)
+    engines = Engines(net)
     for _ in range(2):
-        assert_same(counts, layered.run(job, layouts, spikes := Spikes(), None, threads))
+        assert_same(counts, engines.run("layered", job, spikes := Spikes(), None, threads))
         assert spikes.all() == expected.all()
     assert crowds
 
@@ -266,7 +267,7 @@ def test_run_away_firing_takes_bounded_memory(monkeypatch):
     monkeypatch.setattr(layered, "_grown", lambda train, signed, room: lengths.append(room) or grown(train, signed, room))
     net = chain(weights=[2**30])
     job = prepare(net, {"src": ([0.5], [0])}, steps=1, max_spikes=50_000)
-    found = layered.run(job, layered.Layouts(net), spikes := Spikes())
+    found = Engines(net).run("layered", job, spikes := Spikes())
     assert (found.end_tick, found.stopped) == (2**19 + 50_000, "max_spikes")
     assert [tick for tick, _, _ in spikes.of("n")] == list(range(2**19, 2**19 + 50_001))
     assert max(lengths) <= 2**14
@@ -366,7 +367,7 @@ def test_an_overflow_is_found_where_the_queue_has_no_room_for_its_keys():
     net.connect("src", "out", Dense(np.full((5000, 1), INT32_MAX)))
     events = {"src": ([1, 2], [4999, 3])}
     job = prepare(net, events, steps=2**10, resolution=2**40)
-    assert not queue.fits(job)
+    assert queue.too_much(job) is not None
     with pytest.raises(RunError, match="64-bit keys of the queue engine"):
         run_queue(job, NoRecorder())
     for run in (run_reference, run_layered):
@@ -384,7 +385,7 @@ def test_keys_of_the_queue_at_their_limit(neurons):
     net.connect("src", "n", Dense(np.ones((1, neurons - 1), int)), delay=0.75)
     net.connect("n", "out", Dense(np.ones((neurons - 1, 1), int)), delay=1023)
     job = prepare(net, {"src": ([0.5, 1024], [0, 0])}, steps=2**10, resolution=2**40)
-    assert queue.fits(job) == (neurons == 4092)
+    assert (queue.too_much(job) is None) == (neurons == 4092)
     if neurons == 4092:
         counts = run_queue(job, spikes := Spikes())
         layered_counts = run_layered(job, found := Spikes())
@@ -472,7 +473,7 @@ def test_the_queue_comes_back_within_a_tick(delay, from_neurons):
             return True
 
     watcher, told = Watcher(), []
-    counts = queue.run(job, queue.compile_tables(net), watcher, told.append)
+    counts = Engines(net).run("queue", job, watcher, told.append)
     work = int(counts.deliveries.sum() + counts.additions.sum() // queue.k.WORK)
     assert work > queue.k.PAUSE_AFTER
     # Once for each share of the work, once at the end; progress has the tick that is under way.
@@ -480,7 +481,7 @@ def test_the_queue_comes_back_within_a_tick(delay, from_neurons):
     assert len(told) == watcher.visits
     assert set(told) <= {2, 6, 3, 7, *range(2, 9)}
     assert watcher.of("n") == sorted(watcher.of("n"))
-    found = layered.run(job, layered.Layouts(net), spikes := Spikes())
+    found = Engines(net).run("layered", job, spikes := Spikes())
     assert_same(found, counts)
     assert spikes.all() == watcher.all()
 

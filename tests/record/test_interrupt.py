@@ -134,7 +134,7 @@ def test_stops_a_run(engine, monkeypatch):
         recorded.append(len(ticks))
         ctrl_c()
 
-    monkeypatch.setattr("eventsim.simulate.MemoryRecorder.record", record)
+    monkeypatch.setattr("eventsim.record.result.MemoryRecorder.record", record)
     net = es.Network()
     net.driven("in", 1, 1)
     with pytest.raises(KeyboardInterrupt):

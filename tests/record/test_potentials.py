@@ -37,11 +37,11 @@ def reference_potentials(monkeypatch, job):
             states[id(population)] = self
 
     monkeypatch.setattr(reference, "_State", Kept)
-    whole = reference.run(job, NoRecorder())
+    whole = reference.run(job, None, NoRecorder())
     rows = {name: [] for name, p in job.network.populations.items() if p.kind != "source"}
     for end in [*range(job.resolution, whole.end_tick, job.resolution), whole.end_tick]:
         until = type("Until", (), {**vars(job), "end": end})
-        reference.run(until, NoRecorder())
+        reference.run(until, None, NoRecorder())
         for name in rows:
             population = job.network.populations[name]
             state = states[id(population)]

@@ -23,15 +23,14 @@ from eventsim.engines.layered.tables import DrivenLayout, Layout
 from eventsim.engines.layered.ways import driven_kernels, raster, raster_kernels
 from eventsim.engines.layered.ways import site_kernels as sites
 from eventsim.engines.layered.ways import tick_kernels as k
-from eventsim.engines.queue import engine as queue
-from eventsim.engines.reference import loop as reference
-from eventsim.errors import RunError
+from eventsim.engines.once import Once
+from eventsim.engines.protocol import LeftToAnother, unknown_kind
 from eventsim.job.job import DEFAULT_RESOLUTION, OPERATIONS, Counts, Job, NoRecorder, Recorder, check_room, prepare
 from eventsim.kernels import order as order_kernels
 from eventsim.kernels.compiled import entry
 from eventsim.kernels.simd import LANES
 from eventsim.kernels.simd_spikes import SORTED
-from eventsim.kernels.stencils import ADDITIONS, SYNAPSES, TOOLBOX, aligned, aligned_zeros, compile_tables
+from eventsim.kernels.stencils import ADDITIONS, SYNAPSES, TOOLBOX, aligned, aligned_zeros
 from eventsim.model.network import Driven, Network, Projection, Readout, Spiking, feed_forward_order
 from eventsim.model.tables import Conv2d, Dense, IntArray, spatial
 
@@ -78,18 +77,11 @@ class Workspace:
 
 
 class Layouts:
-    """A network, compiled for this engine.
-
-    Raises
-    ------
-    RunError
-        The network has a cycle.
-    """
+    """A network that this engine can run (:func:`why_not`), compiled for it."""
 
     def __init__(self, network: Network):
         order = feed_forward_order(network)
-        if order is None:
-            raise RunError("the layered engine runs feed-forward networks, and this one has a cycle; use engine 'queue' or 'auto'")
+        assert order is not None, why_not(network)
         self.network, self.order = network, order
         self.sparse = {
             name: tables.compile_layout(network, name) for name, p in network.populations.items() if isinstance(p, (Spiking, Readout))
@@ -724,6 +716,23 @@ class _Run:
             population.restore(state)
 
 
+def why_not(network: Network) -> str | None:
+    """Why the engine cannot run a network, or None if it can."""
+    if feed_forward_order(network) is None:
+        return "the layered engine runs feed-forward networks, and this one has a cycle; use engine 'queue' or 'auto'"
+    return unknown_kind("layered", network, ("driven", "spiking", "readout", "source"))
+
+
+def too_much(job: Job) -> str | None:
+    """None: it runs jobs of any length."""
+    return None
+
+
+def compile_network(network: Network) -> Layouts:
+    """What the engine needs to know of a network that it can run."""
+    return Layouts(network)
+
+
 @cache
 def warm_up() -> None:
     """Compile, or load from the cache, the kernels for plain neurons, clocked and at high resolution."""
@@ -755,12 +764,12 @@ def run(job: Job, layouts: Layouts, recorder: Recorder, progress: Callable[[int]
 
     Raises
     ------
-    PotentialOverflow
-        A membrane potential would leave the range of int32.
+    LeftToAnother
+        A potential has left int32, maybe behind the end of the run.
     RunError
         More steps than the counts have room for.
     """
-    state, once = layouts.begin(job), _Once(recorder, progress)
+    state, once = layouts.begin(job), Once(recorder, progress)
     ends = _window_ends(state, threads) if threads > 1 and job.exit_rule is None else [0, job.end]
     alone, careful, last = len(ends) == 2, False, job.end
     while True:
@@ -768,7 +777,9 @@ def run(job: Job, layouts: Layouts, recorder: Recorder, progress: Callable[[int]
             end, stopped = _run_alone(state, once, last, careful) if alone else _run_threads(state, once, threads, ends)
             break
         except _Overflow:
-            return _run_elsewhere(job, once)
+            # An engine that goes tick by tick finds the tick and population that come first in time, or that the run ends before.
+            once.again()
+            raise LeftToAnother(once.given) from None
         except _Crowded:
             careful = True
         except _Limit as limit:
@@ -780,34 +791,6 @@ def run(job: Job, layouts: Layouts, recorder: Recorder, progress: Callable[[int]
     counts = _counts(job, state, end, stopped)
     layouts.end(state)
     return counts
-
-
-class _Once:
-    """The recorder, and who is told of progress, of a run that may begin again: what they were given is not given to them twice."""
-
-    def __init__(self, recorder: Recorder, progress: Callable[[int], None] | None):
-        self._recorder, self._progress = recorder, progress
-        self._given = self._reached = 0
-
-    def again(self) -> None:
-        """The run begins again."""
-        self._given = max(self._given, self._reached)
-
-    def reached(self, tick: int) -> None:
-        """All spikes up to the end of this tick have been recorded."""
-        self._reached = tick
-        if self._progress is not None and tick > self._given:
-            self._progress(tick)
-
-    def wants(self, population: str) -> bool:
-        """As the recorder."""
-        return self._recorder.wants(population)
-
-    def record(self, population: str, ticks: IntArray, neurons: IntArray, signs: IntArray) -> None:
-        """As the recorder; what it has is left out."""
-        n = int(np.searchsorted(ticks, self._given, "right"))
-        if n < len(ticks):
-            self._recorder.record(population, ticks[n:], neurons[n:], signs[n:])
 
 
 def _window_length(state: _Run) -> int:
@@ -870,7 +853,7 @@ def _record(recorder: Recorder, network: Network, name: str, spikes: Spikes) -> 
         recorder.record(name, train.tick, train.neuron, signs)
 
 
-def _run_alone(state: _Run, once: _Once, last: int, careful: bool) -> tuple[int, bool]:
+def _run_alone(state: _Run, once: Once, last: int, careful: bool) -> tuple[int, bool]:
     """Window by window to the end of tick ``last``; returns the last tick, and whether there were too many spikes by then.
 
     If ``careful``, or with an exit rule, windows with too many spikes for the memory are run again in parts.
@@ -926,7 +909,7 @@ def _tick_of(number: int, network: Network, trains: Mapping[str, Spikes]) -> int
     return int(np.partition(together, place)[place])
 
 
-def _run_threads(state: _Run, once: _Once, threads: int, ends: list[int]) -> tuple[int, bool]:
+def _run_threads(state: _Run, once: Once, threads: int, ends: list[int]) -> tuple[int, bool]:
     """Several windows at the same time, each in other populations (:class:`Pipeline`); returns as :func:`_run_alone`.
 
     Raises
@@ -979,17 +962,6 @@ def _run_threads(state: _Run, once: _Once, threads: int, ends: list[int]) -> tup
 
     Pipeline(state.plan, len(ends) - 1, work).run(threads)
     return job.end, False
-
-
-def _run_elsewhere(job: Job, once: _Once) -> Counts:
-    """Leave a run in which a potential has left int32 to an engine that goes tick by tick.
-
-    It finds the tick and population that come first in time, or that the run ends before.
-    """
-    once.again()
-    if queue.fits(job):
-        return queue.run(job, compile_tables(job.network), once, once.reached)
-    return reference.run(job, once)
 
 
 def _counts(job: Job, state: _Run, end: int, stopped: bool) -> Counts:

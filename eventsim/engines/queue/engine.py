@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from eventsim.engines.protocol import overflow, unknown_kind
 from eventsim.engines.queue import kernels as k
-from eventsim.engines.reference.loop import overflow_message
-from eventsim.errors import PotentialOverflow, RunError
 from eventsim.job.job import OPERATIONS, Counts, Job, NoRecorder, Recorder, check_room, prepare
 from eventsim.kernels.stencils import Tables, compile_tables
 from eventsim.model.network import Driven, Network, Readout, Source, Spiking
@@ -20,33 +19,59 @@ from eventsim.model.tables import Dense, IntArray
 _LOG = 2**18
 
 
-def run(job: Job, tables: Tables, recorder: Recorder, progress: Callable[[int], None] | None = None) -> Counts:
-    """Run a job.
+def why_not(network: Network) -> str | None:
+    """Why the engine cannot run a network, or None if it can."""
+    return unknown_kind("queue", network, ("driven", "spiking", "readout", "source"))
+
+
+def too_much(job: Job) -> str | None:
+    """Why ticks and neurons, and streams of delayed projections and sources, do not fit the 64-bit keys of the queue; None if they do."""
+    network = job.network
+    neurons = sum(int(np.prod(p.shape)) for p in network.populations.values())
+    streams = sum(job.delay[p.name] > 0 or isinstance(network.populations[p.source], Source) for p in network.projections)
+    bits = (neurons + streams).bit_length()
+    if (job.end + 1) << bits <= 2**63:
+        return None
+    return (
+        f"{job.steps} steps at resolution {job.resolution} for {neurons} neurons exceed the 64-bit keys of the queue engine; "
+        f"it takes {(2**63 >> bits) - 1} ticks at most for this network"
+    )
+
+
+def compile_network(network: Network) -> Tables:
+    """What the engine needs to know of a network."""
+    return compile_tables(network)
+
+
+def run(job: Job, compiled: Tables, recorder: Recorder, progress: Callable[[int], None] | None = None, threads: int = 1) -> Counts:
+    """Run a job that is not :func:`too_much`.
 
     Parameters
     ----------
     job : Job
-    tables : Tables
-        The job's network, compiled.
+    compiled : Tables
+        The job's network.
     recorder : Recorder
     progress : callable, optional
         Called now and then with the current tick.
+    threads : int
+        One is used.
 
     Raises
     ------
     PotentialOverflow
         A membrane potential would leave the range of int32.
     RunError
-        More ticks and neurons than a 64-bit key of the queue holds (:func:`fits`).
+        More steps than the counts have room for.
     """
     plan = _plan(job)
     state, wide = _start(job, plan)
     tally = _tally(job, plan)
     scalars = state.scalars
     while True:
-        status = k.advance(plan, tables, state, tally, wide)
+        status = k.advance(plan, compiled, state, tally, wide)
         if status == k.OVERFLOW:
-            raise PotentialOverflow(overflow_message(job.order[scalars[k.WHERE]], int(scalars[k.TICK]), job.resolution))
+            raise overflow(job, job.order[scalars[k.WHERE]], int(scalars[k.TICK]))
         if status == k.WIDEN:
             scalars[k.LOWEST] = k.NEVER
             low = np.where(state.low == k.INT32_MIN, k.NEVER, state.low.astype(np.int64))
@@ -71,14 +96,6 @@ def warm_up() -> None:
     run(prepare(network, {"input": [1]}, steps=1), compile_tables(network), NoRecorder())
 
 
-def fits(job: Job) -> bool:
-    """Whether ticks and neurons, and streams of delayed projections and sources, fit the 64-bit keys of the queue."""
-    network = job.network
-    streams = sum(job.delay[p.name] > 0 or isinstance(network.populations[p.source], Source) for p in network.projections)
-    entities = sum(int(np.prod(p.shape)) for p in network.populations.values()) + streams
-    return (job.end + 1) << entities.bit_length() <= 2**63
-
-
 def _plan(job: Job) -> k.Plan:
     network, order = job.network, job.order
     rank = {name: q for q, name in enumerate(order)}
@@ -100,11 +117,6 @@ def _plan(job: Job) -> k.Plan:
         q = target[p]
         stream_entity[p] = first_entity[q] + i - stream_index[q]
     bits = int(first_entity[-1]).bit_length()
-    if not fits(job):
-        raise RunError(
-            f"{job.steps} steps at resolution {job.resolution} for {first_neuron[-1]} neurons exceed the 64-bit keys of the queue engine; "
-            f"it takes {(2**63 >> bits) - 1} ticks at most for this network"
-        )
     incoming, incoming_start = _grouped([p for p in range(len(projections)) if not delay[p] and not from_source[p]], target, len(order))
     outgoing, outgoing_start = _grouped([p for p in range(len(projections)) if not from_source[p]], source, len(order))
     event_tick, event_neuron, event_end = [], [], np.zeros(len(projections), np.int64)

@@ -9,14 +9,15 @@ result does not depend on the order of entries that share both.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from sortedcontainers import SortedList
 
-from eventsim.errors import PotentialOverflow
+from eventsim.engines.protocol import overflow
 from eventsim.job.job import OPERATIONS, Counts, Job, Recorder
-from eventsim.model.network import POTENTIAL_MAX, POTENTIAL_MIN, Driven, Population, Projection, Readout, Source, Spiking
+from eventsim.model.network import POTENTIAL_MAX, POTENTIAL_MIN, Driven, Network, Population, Projection, Readout, Source, Spiking
 
 _NEVER = -(2**62)
 
@@ -33,7 +34,25 @@ class _State:
         self.last = [_NEVER] * size  # tick of the last spike
 
 
-def run(job: Job, recorder: Recorder) -> Counts:
+def why_not(network: Network) -> str | None:
+    """None: it runs every network."""
+    return None
+
+
+def too_much(job: Job) -> str | None:
+    """None: it runs every job, however long that takes."""
+    return None
+
+
+def compile_network(network: Network) -> None:
+    """There is nothing to compile."""
+
+
+def warm_up() -> None:
+    """There is nothing to compile."""
+
+
+def run(job: Job, compiled: None, recorder: Recorder, progress: Callable[[int], None] | None = None, threads: int = 1) -> Counts:
     """Run a job.
 
     Raises
@@ -80,7 +99,7 @@ def run(job: Job, recorder: Recorder) -> Counts:
 
     def check_range(name: str, value: int, tick: int) -> None:
         if not POTENTIAL_MIN <= value <= POTENTIAL_MAX:
-            raise PotentialOverflow(overflow_message(name, tick, resolution))
+            raise overflow(job, name, tick)
 
     def schedule_driven(name: str, neuron: int, after: int) -> None:
         """Queue the first tick from ``after`` on at which a driven neuron is due, if there is one.
@@ -217,12 +236,4 @@ def run(job: Job, recorder: Recorder) -> Counts:
         decision_tick=decided_at,
         stopped="max_spikes" if stopped else None,
         engine="reference",
-    )
-
-
-def overflow_message(name: str, tick: int, resolution: int) -> str:
-    """What both engines say when a potential leaves int32."""
-    return (
-        f"{name}: a membrane potential leaves the range of 32-bit integers in step {-(-tick // resolution)} (tick {tick}); "
-        "scale the weights, currents and thresholds down or run fewer steps"
     )

@@ -1,0 +1,87 @@
+"""Which engine runs what: each says what it cannot run, and why."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import eventsim as es
+from eventsim.engines import registry
+from eventsim.engines.registry import ENGINES, Engines
+from eventsim.errors import RunError
+from eventsim.job.job import NoRecorder, prepare
+from eventsim.model.network import Network, Readout
+
+
+def pair(cyclic=False, sources=1):
+    """A source and a neuron; maybe one that excites itself."""
+    net = Network()
+    net.source("src", sources)
+    net.spiking("n", 1, 1)
+    net.readout("out", 1)
+    net.connect("src", "n", np.ones((sources, 1), int))
+    net.connect("n", "out", [[1]])
+    if cyclic:
+        net.connect("n", "n", [[-1]], delay=1)
+    return net
+
+
+EVENTS = {"src": ([0.5], [0])}
+
+
+def test_auto_takes_the_first_that_can():
+    assert Engines(pair()).choose("auto") == "layered"
+    assert Engines(pair(cyclic=True)).choose("auto") == "queue"
+    assert es.run(pair(), EVENTS, steps=1).info.settings["engine"] == "layered"
+    assert es.run(pair(cyclic=True), EVENTS, steps=1).info.settings["engine"] == "queue"
+
+
+def test_what_is_too_long_for_the_queue_runs_on_the_reference():
+    """A cycle, and ticks and neurons that have no room in 64 bits."""
+    net = pair(cyclic=True, sources=5000)
+    job = prepare(net, EVENTS, steps=2**10, resolution=2**40)
+    assert Engines(net).choose("auto", job) == "reference"
+    result = es.run(net, EVENTS, steps=2**10, resolution=2**40)
+    assert result.info.settings["engine"] == "reference"
+    assert result.total_spikes == 2
+    with pytest.raises(RunError, match=r"5002 neurons exceed the 64-bit keys of the queue engine; it takes \d+ ticks at most"):
+        es.run(net, EVENTS, steps=2**10, resolution=2**40, engine="queue")
+
+
+def test_an_engine_asked_for_by_name_says_why_not():
+    with pytest.raises(
+        RunError, match="the layered engine runs feed-forward networks, and this one has a cycle; use engine 'queue' or 'auto'"
+    ):
+        es.run(pair(cyclic=True), EVENTS, steps=1, engine="layered")
+    for run in (es.Simulator(pair()).compile, lambda name: es.run(pair(), EVENTS, steps=1, engine=name)):
+        with pytest.raises(RunError, match="unknown engine 'fast'; there are: auto, reference, queue, layered"):
+            run("fast")
+
+
+class Unheard(Readout):
+    """A kind that compiled engines do not know."""
+
+    kind = "unheard"
+
+
+def test_a_kind_that_an_engine_does_not_know_is_refused():
+    """It must not be taken for another one."""
+    net = pair()
+    net.populations["out"] = Unheard((1,), np.zeros(1, np.int64))
+    for name in ("layered", "queue"):
+        with pytest.raises(RunError, match=f"the {name} engine does not run unheard populations, and out is one; use engine 'auto'"):
+            Engines(net).choose(name)
+    assert Engines(net).choose("auto") == "reference"
+
+
+def test_an_engine_compiles_a_network_once(monkeypatch):
+    net, compiled = pair(), []
+    for name in ENGINES[1:]:
+        module = registry.load(name)
+        whole = module.compile_network
+        monkeypatch.setattr(module, "compile_network", lambda n, name=name, whole=whole: compiled.append(name) or whole(n))
+    engines, job = Engines(net), prepare(net, EVENTS, steps=1)
+    for name in ENGINES:
+        for _ in range(2):
+            assert engines.run(name, job, NoRecorder()).deliveries.sum() == 2
+    assert compiled == list(ENGINES[1:])
