@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from eventsim.engines.registry import EngineName, Engines, check_name
 from eventsim.errors import RunError
-from eventsim.job.job import DEFAULT_MAX_SPIKES, DEFAULT_RESOLUTION, Job, Preparation, default_steps
+from eventsim.job.job import DEFAULT_MAX_SPIKES, DEFAULT_RESOLUTION, Job
+from eventsim.job.preparation import Preparation, default_steps
 from eventsim.model.exits import ExitRule
 from eventsim.model.network import Network
 from eventsim.record.potentials import chosen_populations

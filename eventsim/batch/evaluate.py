@@ -27,7 +27,8 @@ from eventsim.data.image_sets import Dataset
 from eventsim.data.images import fit_image
 from eventsim.errors import InputError, RunError
 from eventsim.files.atomic import remove_stale
-from eventsim.job.job import DEFAULT_RESOLUTION, default_steps
+from eventsim.job.job import DEFAULT_RESOLUTION
+from eventsim.job.preparation import default_steps
 from eventsim.model.exits import ExitRule
 from eventsim.model.netfile import load, save
 from eventsim.model.network import Network, Readout

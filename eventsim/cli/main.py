@@ -138,7 +138,7 @@ def run(
         raise click.UsageError("--potentials go to the trace, and --no-trace writes none; give one of them")
     from eventsim.batch.folder import Runner, Settings, run_in_processes
     from eventsim.batch.inputs import find_inputs
-    from eventsim.job.job import default_steps
+    from eventsim.job.preparation import default_steps
 
     settings = Settings(network, encoding, invert, crop)
     runner = Runner(settings)

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from eventsim.conversion import Conversion
 from eventsim.errors import ConversionError
-from eventsim.job.job import DEFAULT_RESOLUTION, default_steps
+from eventsim.job.job import DEFAULT_RESOLUTION
+from eventsim.job.preparation import default_steps
 from eventsim.simulate import Simulator
 
 

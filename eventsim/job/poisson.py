@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eventsim.errors import InputError
-from eventsim.job.job import integer_image
+from eventsim.job.inputs import integer_image
 from eventsim.model.network import Driven, ImageInput, Network
 from eventsim.model.tables import Conv2d, Dense, IntArray, Sparse, Table
 

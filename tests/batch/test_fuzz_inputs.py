@@ -16,7 +16,7 @@ import eventsim as es
 from eventsim.batch.inputs import find_inputs, read_input
 from eventsim.data.image_sets import read_image
 from eventsim.files.printable import printable
-from eventsim.job.job import prepare
+from eventsim.job.preparation import prepare
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000", "EPS", "TGA")
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB", "I", "I;16", "F")

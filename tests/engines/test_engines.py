@@ -14,7 +14,8 @@ from numba.core import event
 from eventsim.engines.queue import engine as queue
 from eventsim.engines.registry import Engines
 from eventsim.errors import InputError, NetworkError, PotentialOverflow, RunError
-from eventsim.job.job import MAX_TICKS, Counts, prepare
+from eventsim.job.job import MAX_TICKS, Counts
+from eventsim.job.preparation import prepare
 from eventsim.model.exits import ExitRule
 from eventsim.model.network import Network, feed_forward_order, ticks
 from eventsim.model.tables import Conv2d, Dense, Sparse

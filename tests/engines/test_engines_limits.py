@@ -19,7 +19,8 @@ from eventsim.engines.layered import engine as layered
 from eventsim.engines.queue import engine as queue
 from eventsim.engines.registry import Engines
 from eventsim.errors import PotentialOverflow, RunError
-from eventsim.job.job import NoRecorder, prepare
+from eventsim.job.job import NoRecorder
+from eventsim.job.preparation import prepare
 from eventsim.model.exits import ExitRule
 from eventsim.model.network import Network, feed_forward_order
 from eventsim.model.tables import Dense, Sparse

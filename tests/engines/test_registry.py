@@ -9,7 +9,8 @@ import eventsim as es
 from eventsim.engines import registry
 from eventsim.engines.registry import ENGINES, Engines
 from eventsim.errors import RunError
-from eventsim.job.job import NoRecorder, prepare
+from eventsim.job.job import NoRecorder
+from eventsim.job.preparation import prepare
 from eventsim.model.network import Network, Readout
 
 

@@ -11,7 +11,7 @@ import eventsim as es
 from eventsim.engines.layered import engine as layered
 from eventsim.engines.layered.ways import raster
 from eventsim.errors import InputError, RunError
-from eventsim.job.job import prepare
+from eventsim.job.preparation import prepare
 from eventsim.model.exits import ExitRule
 from eventsim.model.network import Network
 from eventsim.model.tables import Conv2d, Dense, Sparse

@@ -11,7 +11,7 @@ from test_evaluation import small_data, small_network
 
 import eventsim as es
 from eventsim.cli.main import main
-from eventsim.job.job import default_steps
+from eventsim.job.preparation import default_steps
 
 
 def test_every_way_in_takes_what_the_network_recommends(tmp_path):

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from eventsim.errors import NetworkError
-from eventsim.job.job import Job, prepare
+from eventsim.job.job import Job
+from eventsim.job.preparation import prepare
 from eventsim.model.exits import ExitRule
 from eventsim.model.network import Network, Readout, ticks
 from eventsim.model.tables import Conv2d, Dense, Sparse, spatial

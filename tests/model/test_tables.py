@@ -9,7 +9,7 @@ from judges.random_networks import pick, random_conv, random_shape, random_table
 from scipy.sparse import csr_array
 
 from eventsim.errors import NetworkError
-from eventsim.job.job import prepare
+from eventsim.job.preparation import prepare
 from eventsim.model.network import Network
 from eventsim.model.tables import Conv2d, Dense, Sparse, integer_weights, spatial
 

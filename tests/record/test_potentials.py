@@ -16,7 +16,8 @@ from test_engines_hypothesis import cases
 import eventsim as es
 from eventsim.cli.main import main
 from eventsim.engines.reference import loop as reference
-from eventsim.job.job import NoRecorder, prepare
+from eventsim.job.job import NoRecorder
+from eventsim.job.preparation import prepare
 from eventsim.model.exits import ExitRule
 from eventsim.model.network import feed_forward_order
 from eventsim.record import potentials as module

@@ -25,7 +25,8 @@ from eventsim.engines.layered.ways import site_kernels as sites
 from eventsim.engines.layered.ways import tick_kernels as k
 from eventsim.engines.once import Once
 from eventsim.engines.protocol import LeftToAnother, unknown_kind
-from eventsim.job.job import DEFAULT_RESOLUTION, OPERATIONS, Counts, Job, NoRecorder, Recorder, check_room, prepare
+from eventsim.job.job import DEFAULT_RESOLUTION, OPERATIONS, Counts, Job, NoRecorder, Recorder, check_room
+from eventsim.job.preparation import prepare
 from eventsim.kernels import order as order_kernels
 from eventsim.kernels.compiled import entry
 from eventsim.kernels.simd import LANES

@@ -10,7 +10,8 @@ import numpy as np
 
 from eventsim.engines.protocol import overflow, unknown_kind
 from eventsim.engines.queue import kernels as k
-from eventsim.job.job import OPERATIONS, Counts, Job, NoRecorder, Recorder, check_room, prepare
+from eventsim.job.job import OPERATIONS, Counts, Job, NoRecorder, Recorder, check_room
+from eventsim.job.preparation import prepare
 from eventsim.kernels.stencils import Tables, compile_tables
 from eventsim.model.network import Driven, Network, Readout, Source, Spiking
 from eventsim.model.tables import Dense, IntArray

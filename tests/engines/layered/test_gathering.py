@@ -9,7 +9,8 @@ import eventsim as es
 from eventsim.engines.layered import engine as layered
 from eventsim.engines.layered import tables as layered_tables
 from eventsim.engines.layered.ways import tick_kernels as k
-from eventsim.job.job import NoRecorder, prepare
+from eventsim.job.job import NoRecorder
+from eventsim.job.preparation import prepare
 
 
 def network(rng: np.random.Generator, channels: int, large: int, signed: bool, refractory: float) -> tuple[es.Network, np.ndarray]:

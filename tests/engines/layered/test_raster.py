@@ -11,7 +11,8 @@ from eventsim.engines.layered import engine as layered
 from eventsim.engines.layered.ways import raster
 from eventsim.engines.layered.ways import raster_kernels as kernels
 from eventsim.engines.layered.ways import tick_kernels as k
-from eventsim.job.job import NoRecorder, prepare
+from eventsim.job.job import NoRecorder
+from eventsim.job.preparation import prepare
 from eventsim.kernels import simd_raster as vectors
 
 TICKS = 7

@@ -2,7 +2,7 @@
 
 A current is constant, so a neuron that is not late at its first spike is periodic: it spikes as soon as ``rate * tick`` reaches a
 multiple of ``threshold * resolution``, or whenever its refractory period is over if that always comes later. The few others (that begin
-at or above their threshold) are *held*: their next tick is found anew each time. All is exact in 64 bits (see eventsim.job.job).
+at or above their threshold) are *held*: their next tick is found anew each time. All is exact in 64 bits (see eventsim.job.preparation).
 """
 
 from __future__ import annotations

@@ -1,0 +1,155 @@
+"""Turn a network, an input and run settings into a :class:`Job`: everything is checked here, and nothing runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from eventsim.errors import InputError, RunError
+from eventsim.job.inputs import given_currents, given_inputs
+from eventsim.job.job import DEFAULT_MAX_SPIKES, DEFAULT_RESOLUTION, MAX_STEPS, MAX_TICKS, Job
+from eventsim.job.sources import source_events
+from eventsim.model.exits import ExitRule
+from eventsim.model.network import POTENTIAL_MAX, Driven, Network, Readout, Source, ticks, zero_delay_order
+from eventsim.model.tables import IntArray
+
+if TYPE_CHECKING:
+    from eventsim.job.encoder import Encoder
+
+# Of a network that recommends none.
+DEFAULT_STEPS = 100
+
+
+class Preparation:
+    """A network about to be run many times: what its runs have in common is computed once.
+
+    Parameters
+    ----------
+    network : Network
+        Must not be changed afterwards.
+
+    Raises
+    ------
+    NetworkError
+        The network's parts do not fit together.
+    """
+
+    def __init__(self, network: Network):
+        network.check()
+        self.network = network
+        self._timings: dict[tuple[int, int], tuple[list[str], dict[str, int], dict[str, int]]] = {}
+        self._encoders: dict[str, Encoder] = {}
+
+    def job(
+        self,
+        inputs: Mapping[str, Any] | npt.ArrayLike | None,
+        *,
+        steps: int,
+        resolution: int = DEFAULT_RESOLUTION,
+        exit_rule: ExitRule | None = None,
+        seed: int = 0,
+        max_spikes: int = DEFAULT_MAX_SPIKES,
+    ) -> Job:
+        """Check everything else and compute what a run starts from; see :func:`prepare`."""
+        network = self.network
+        steps = _whole(steps, "steps", MAX_STEPS)
+        resolution = _whole(resolution, "resolution", MAX_TICKS)
+        if steps * resolution > MAX_TICKS:
+            raise RunError(f"{steps} steps of {resolution} ticks are more than {MAX_TICKS} ticks; lower the steps or the resolution")
+        _whole(seed, "seed", 2**63 - 1, least=0)
+        max_spikes = _whole(max_spikes, "max_spikes", 2**62, least=0)
+        if exit_rule is not None:
+            exit_rule.check(network)
+        image, given = given_inputs(network, inputs)
+        currents, largest, events, encoded = {}, {}, {}, {}
+        for position, (name, population) in enumerate(network.populations.items()):
+            if isinstance(population, Driven):
+                if name in given:
+                    currents[name], largest[name] = given_currents(name, population, given[name])
+                else:
+                    currents[name], largest[name], encoded[name] = self._encode(name, population, image)
+                # Twice the range of a potential, and what the current brings: more than V + threshold * spikes ever is.
+                if (largest[name] * steps + 2**32) * resolution >= 2**62:
+                    raise RunError(f"{name}: {steps} steps of these currents exceed 64 bits at resolution {resolution}; lower it")
+            elif isinstance(population, Source):
+                events[name] = source_events(name, population, given.get(name), steps, resolution, [seed, position])
+        timing = self._timing(resolution, steps * resolution)
+        return Job(network, steps, resolution, *timing, currents, largest, events, encoded, exit_rule, max_spikes)
+
+    def _timing(self, resolution: int, end: int) -> tuple[list[str], dict[str, int], dict[str, int]]:
+        """Order of the populations, delays and refractory periods."""
+        if (resolution, end) not in self._timings:
+            network = self.network
+            # What lies beyond the end of the run needs no exact place, but must fit 64 bits.
+            delay = {p.name: min(ticks(p.delay, resolution), end + 1) for p in network.projections}
+            refractory = {
+                name: min(max(1, ticks(p.refractory, resolution)), end + 1)
+                for name, p in network.populations.items()
+                if not isinstance(p, (Readout, Source))
+            }
+            self._timings[resolution, end] = zero_delay_order(network, resolution), delay, refractory
+        return self._timings[resolution, end]
+
+    def _encode(self, name: str, population: Driven, image: IntArray | None) -> tuple[IntArray, int, int]:
+        """Currents that the image makes, their largest magnitude, and the synapses that had a part in it."""
+        if population.encoder is None or image is None:
+            need = "currents" if population.encoder is None else "an image or currents"
+            raise InputError(f"{name}: no input; this driven population needs {need}")
+        if name not in self._encoders:
+            from eventsim.job.encoder import Encoder
+
+            self._encoders[name] = Encoder(population.encoder, population.bias, image.shape, population.shape)
+        currents, largest, effective = self._encoders[name].apply(image)
+        if largest > POTENTIAL_MAX:
+            raise InputError(f"{name}: the image makes currents up to {largest}, beyond 32 bits")
+        return currents.astype(np.int32, copy=False), largest, effective
+
+
+def prepare(
+    network: Network,
+    inputs: Mapping[str, Any] | npt.ArrayLike | None,
+    *,
+    steps: int,
+    resolution: int = DEFAULT_RESOLUTION,
+    exit_rule: ExitRule | None = None,
+    seed: int = 0,
+    max_spikes: int = DEFAULT_MAX_SPIKES,
+) -> Job:
+    """Check everything and compute what the run starts from. For many runs of a network, keep a :class:`Preparation`.
+
+    Parameters
+    ----------
+    network : Network
+    inputs : mapping, array or None
+        An image (uint8, in the network's input shape), or by population name: currents per step (integers) for a driven
+        population, ``(times in steps, neurons)`` for a source of events, rates for a Poisson source.
+    steps, resolution : int
+        T and R.
+    exit_rule : ExitRule, optional
+    seed : int
+        Of the Poisson sources.
+    max_spikes : int
+        See :class:`Job`.
+
+    Raises
+    ------
+    RunError, InputError, NetworkError
+    """
+    return Preparation(network).job(inputs, steps=steps, resolution=resolution, exit_rule=exit_rule, seed=seed, max_spikes=max_spikes)
+
+
+def default_steps(network: Network) -> int:
+    """Length of a run for which no steps are given: what the network recommends (``provenance["steps"]``), else 100."""
+    recommended = network.provenance.get("steps")
+    if isinstance(recommended, int) and not isinstance(recommended, bool) and 1 <= recommended <= MAX_STEPS:
+        return recommended
+    return DEFAULT_STEPS
+
+
+def _whole(value: Any, what: str, most: int, least: int = 1) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not least <= value <= most:
+        raise RunError(f"{what} must be a whole number in {least}..{most}, found {value!r}")
+    return int(value)
