@@ -19,16 +19,16 @@ from simulators import ARCHITECTURES, SETTINGS, build, calibrate, layers, smooth
 
 import eventsim as es
 from eventsim.batch.inputs import Item, read_input
-from eventsim.engines.layered import engine as layered
+from eventsim.engines.layered.populations.driven import Driven
+from eventsim.engines.layered.populations.layer import Layer
 from eventsim.job.encoder import Encoder
 
 # What is clocked, and the row that it counts for (else that of the population).
 METHODS = (
     (Encoder, "apply", "image"),
-    (layered._Driven, "begin", None),
-    (layered._Driven, "run", None),
-    (layered._Layer, "run", None),
-    (layered._Layer, "run_raster", None),
+    (Driven, "begin", None),
+    (Driven, "run", None),
+    (Layer, "run", None),
 )
 
 

@@ -15,7 +15,8 @@ from test_engines_hypothesis import cases
 
 import eventsim as es
 from eventsim.cli.main import main
-from eventsim.engines.layered import engine as layered
+from eventsim.engines.layered import state, trains, windows
+from eventsim.engines.layered.populations import layer
 from eventsim.engines.queue import engine as queue
 from eventsim.engines.registry import Engines
 from eventsim.errors import PotentialOverflow, RunError
@@ -138,8 +139,8 @@ def test_random_networks_stop_at_the_same_tick(resolution):
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_windows_of_several_threads_stop_there_too(monkeypatch, resolution, threads):
     """Spikes of windows that others had already begun are not recorded."""
-    monkeypatch.setattr(layered, "_PARALLEL_WINDOW", 8)
-    monkeypatch.setattr(layered, "_WINDOW", 16)
+    monkeypatch.setattr(windows, "SHARED_SPIKES", 8)
+    monkeypatch.setattr(windows, "SPIKES", 16)
     rng = np.random.default_rng(3)
     net = Network()
     net.driven("in", 20, 5)
@@ -210,11 +211,11 @@ def test_an_evaluation_with_an_image_that_never_ends_is_refused(tmp_path, monkey
 @pytest.mark.parametrize("threads", [1, 2])
 def test_full_windows_are_run_again_in_shorter_ones(monkeypatch, resolution, threads):
     """With delays, a refractory period, an exit; the spikes are given once, and no array is longer than meant."""
-    monkeypatch.setattr(layered, "_CROWD", 16)
-    monkeypatch.setattr(layered, "_PARALLEL_WINDOW", 8)
+    monkeypatch.setattr(state, "CROWD", 16)
+    monkeypatch.setattr(windows, "SHARED_SPIKES", 8)
     rooms = []
-    grown = layered._grown
-    monkeypatch.setattr(layered, "_grown", lambda train, signed, room: rooms.append(room) or grown(train, signed, room))
+    grown = trains.grown
+    monkeypatch.setattr(trains, "grown", lambda train, signed, room: rooms.append(room) or grown(train, signed, room))
     net = Network()
     net.driven("in", 2, 3)
     net.spiking("a", 3, 1)
@@ -240,8 +241,8 @@ def test_full_windows_are_run_again_in_shorter_ones(monkeypatch, resolution, thr
 @pytest.mark.parametrize("margin", [None, 10**6])
 def test_driven_neurons_that_crowd_a_window(monkeypatch, resolution, threads, margin):
     """Many more than are expected: at the first tick, since their initial potentials are above the threshold."""
-    monkeypatch.setattr(layered, "_CROWD", 16)
-    monkeypatch.setattr(layered, "_PARALLEL_WINDOW", 8)
+    monkeypatch.setattr(state, "CROWD", 16)
+    monkeypatch.setattr(windows, "SHARED_SPIKES", 8)
     net = Network()
     net.driven("in", 3, [3, 1, 1], v0=[0, 200, 90])
     net.spiking("a", 3, 2)
@@ -249,8 +250,8 @@ def test_driven_neurons_that_crowd_a_window(monkeypatch, resolution, threads, ma
     net.connect("in", "a", [[1, 1, -1], [0, 2, 1], [1, 1, 1]])
     net.connect("a", "out", [[1, 0], [0, 2], [1, 1]])
     rule = None if margin is None else ExitRule("margin", margin)
-    crowds, restore = [], layered._Run.restore
-    monkeypatch.setattr(layered._Run, "restore", lambda self, before: crowds.append(1) or restore(self, before))
+    crowds, restore = [], state.Run.restore
+    monkeypatch.setattr(state.Run, "restore", lambda self, before: crowds.append(1) or restore(self, before))
     job = prepare(net, {"in": [2, 1, 1]}, steps=8, resolution=resolution, exit_rule=rule)
     counts = run_reference(job, expected := Spikes())
     engines = Engines(net)
@@ -262,10 +263,10 @@ def test_driven_neurons_that_crowd_a_window(monkeypatch, resolution, threads, ma
 
 def test_run_away_firing_takes_bounded_memory(monkeypatch):
     """A spike in each of a million ticks: windows are cut, and so are the arrays."""
-    monkeypatch.setattr(layered, "_CROWD", 2**12)
+    monkeypatch.setattr(state, "CROWD", 2**12)
     lengths = []
-    grown = layered._grown
-    monkeypatch.setattr(layered, "_grown", lambda train, signed, room: lengths.append(room) or grown(train, signed, room))
+    grown = trains.grown
+    monkeypatch.setattr(trains, "grown", lambda train, signed, room: lengths.append(room) or grown(train, signed, room))
     net = chain(weights=[2**30])
     job = prepare(net, {"src": ([0.5], [0])}, steps=1, max_spikes=50_000)
     found = Engines(net).run("layered", job, spikes := Spikes())
@@ -277,12 +278,12 @@ def test_run_away_firing_takes_bounded_memory(monkeypatch):
 @pytest.mark.parametrize("resolution", [2**20, 2**27, 2**29])
 def test_run_away_firing_behind_an_exit(monkeypatch, resolution):
     """The window of the exit may have as many ticks as a step: its spikes behind the exit would fill gigabytes."""
-    monkeypatch.setattr(layered, "_CROWD", 2**10)
-    windows, run = [], layered._Run.window
-    monkeypatch.setattr(layered._Run, "window", lambda self, *args: windows.append(args[:2]) or run(self, *args))
+    monkeypatch.setattr(state, "CROWD", 2**10)
+    ran, run = [], state.Run.window
+    monkeypatch.setattr(state.Run, "window", lambda self, *args: ran.append(args[:2]) or run(self, *args))
     rooms = []
-    grown = layered._grown
-    monkeypatch.setattr(layered, "_grown", lambda train, signed, room: rooms.append(room) or grown(train, signed, room))
+    grown = trains.grown
+    monkeypatch.setattr(trains, "grown", lambda train, signed, room: rooms.append(room) or grown(train, signed, room))
     net = Network()
     net.source("s", 1)
     net.spiking("a", 3, 1)
@@ -295,7 +296,7 @@ def test_run_away_firing_behind_an_exit(monkeypatch, resolution):
     assert rooms
     assert max(rooms) <= 2**13
     # Each time an eighth of the window before, and doubled while nothing happens.
-    assert len(windows) < 60
+    assert len(ran) < 60
 
 
 # ------------------------------------------------------------------------------------- potentials beyond int32
@@ -509,9 +510,9 @@ def test_a_recorder_that_wants_nothing_is_asked_too():
 def test_parts_of_a_window_do_not_matter(monkeypatch, resolution):
     """The layered engine comes back after some additions; random networks in parts of a few spikes, with exits."""
     calls, ran = [], 0
-    part = layered._Layer._run_part
-    monkeypatch.setattr(layered, "_WORK", 64)
-    monkeypatch.setattr(layered._Layer, "_run_part", lambda self, *args: calls.append(args[1]) or part(self, *args))
+    part = layer.Layer.advance
+    monkeypatch.setattr(layer, "WORK", 64)
+    monkeypatch.setattr(layer.Layer, "advance", lambda self, *args: calls.append(args[1]) or part(self, *args))
     for number in range(60):
         job = random_case(np.random.default_rng([13, resolution, number]), resolution).job(resolution)
         if feed_forward_order(job.network) is None:
@@ -539,10 +540,10 @@ def test_so_many_spikes_are_delivered_at_a_time(monkeypatch, kind):
     net.readout("out", 1)
     net.connect("src", "n", table)
     net.connect("n", "out", Dense(np.ones((64, 1), int)))
-    lengths, part = [], layered._Layer._run_part
-    monkeypatch.setattr(layered, "_WORK", 1000)
+    lengths, part = [], layer.Layer.advance
+    monkeypatch.setattr(layer, "WORK", 1000)
     monkeypatch.setattr(
-        layered._Layer, "_run_part", lambda self, train, *rest: lengths.append((self.name, len(train.tick))) or part(self, train, *rest)
+        layer.Layer, "advance", lambda self, train, *rest: lengths.append((self.name, len(train.tick))) or part(self, train, *rest)
     )
     run_layered(prepare(net, {"src": (np.arange(50) / 50, np.arange(50))}, steps=1), NoRecorder())
     some = 1000 // (64 if kind == "dense" else 80)

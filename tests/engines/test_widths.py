@@ -9,7 +9,8 @@ from test_engines_limits import chain
 
 import eventsim as es
 from eventsim.engines.layered import engine as layered
-from eventsim.engines.layered.ways import raster
+from eventsim.engines.layered.ways import raster_tables
+from eventsim.engines.layered.ways.sites import Sites
 from eventsim.errors import InputError, RunError
 from eventsim.job.preparation import prepare
 from eventsim.model.exits import ExitRule
@@ -150,7 +151,7 @@ def test_sums_of_sixteen_bits(neurons):
     """More neurons than 16 bits count may all reach one target: such a table is no raster's."""
     table = Dense(np.ones((neurons, 1), np.int8))
     theta = np.full(32, neurons, np.int64)
-    found = raster.summing(table, (neurons,), (1,), 32, None, theta, False, False)
+    found = raster_tables.in_units(table, (neurons,), (1,), 32, None, theta, False, False)
     assert (found is None) == (neurons >= 2**15)
     net = Network()
     net.driven("in", neurons, 1)
@@ -286,7 +287,7 @@ def test_a_window_is_run_again_from_where_it_began():
         layouts = layered.Layouts(net)
         counts = ENGINES["reference"](job, expected := Spikes())
         found = layered.run(job, layouts, spikes := Spikes())
-        assert all(layer.of_sites is not None for layer in layouts._idle[0].layers.values() if layer.spiking)
+        assert all(Sites.why_not(layouts.compiled[name], job, name) is None for name in ("a", "b"))
         assert_same(counts, found)
         assert spikes.all() == expected.all()
         assert counts.exited

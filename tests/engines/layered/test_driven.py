@@ -7,7 +7,8 @@ import pytest
 from numba import njit
 
 import eventsim as es
-from eventsim.engines.layered import engine as layered
+from eventsim.engines.layered import trains
+from eventsim.engines.layered.ways import driven as driven_way
 from eventsim.engines.layered.ways import driven_kernels as d
 from eventsim.engines.layered.ways import tick_kernels as k
 from eventsim.kernels import order as order_kernels
@@ -91,7 +92,7 @@ def driven(threshold, v0, current, refractory, resolution, ends, *, stretch=2**4
     bits, found, counts = len(current).bit_length(), [], np.zeros(-(-ends[-1] // resolution), np.int64)
     scalars = np.zeros(d.SCALARS, np.int64)
     scalars[:4] = refractory, resolution, bits, stretch
-    keys, ordering, out = np.empty(room, np.int64), order_kernels.room_for(room), layered._empty(room, False)
+    keys, ordering, out = np.empty(room, np.int64), order_kernels.room_for(room), trains.empty(room, False)
     since = 0
     for until in ends:
         scalars[d.REACHED :] = since, 0, 0, 0
@@ -104,7 +105,7 @@ def driven(threshold, v0, current, refractory, resolution, ends, *, stretch=2**4
             elif not ordering.fits(scalars[d.KEYS]):
                 ordering = order_kernels.room_for(len(keys))
             else:
-                out = layered._grown(out, False, len(out.tick) + 50)
+                out = trains.grown(out, False, len(out.tick) + 50)
         assert status == k.DONE
         n = int(scalars[d.FIRED])
         found += list(zip(out.tick[:n].tolist(), out.neuron[:n].tolist(), strict=True))
@@ -178,7 +179,7 @@ def test_stretches_do_not_matter(resolution, monkeypatch):
     current = rng.integers(-5, 60, (3, 3, 5))
     expected = es.run(net, {"in": current}, steps=12, resolution=resolution, engine="queue")
     for stretch in (1, 20, 2**14):
-        monkeypatch.setattr(layered, "_STRETCH", stretch)
+        monkeypatch.setattr(driven_way, "STRETCH", stretch)
         found = es.run(net, {"in": current}, steps=12, resolution=resolution, engine="layered")
         for mine, other in zip(found.spikes("in"), expected.spikes("in"), strict=True):
             np.testing.assert_array_equal(mine, other)

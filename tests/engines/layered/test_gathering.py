@@ -7,7 +7,8 @@ import pytest
 
 import eventsim as es
 from eventsim.engines.layered import engine as layered
-from eventsim.engines.layered import tables as layered_tables
+from eventsim.engines.layered import windows
+from eventsim.engines.layered.ways import gathering
 from eventsim.engines.layered.ways import tick_kernels as k
 from eventsim.job.job import NoRecorder
 from eventsim.job.preparation import prepare
@@ -47,7 +48,7 @@ def network(rng: np.random.Generator, channels: int, large: int, signed: bool, r
 @pytest.mark.parametrize("channels", [32, 64, 128, 256, 512, 640])
 def test_busy_networks_equal_the_queue_engine(monkeypatch, channels, way):
     rng = np.random.default_rng(channels)
-    monkeypatch.setattr(layered_tables, "worth_gathering", lambda *_: 1 if way == "gathered" else k.FOREVER)
+    monkeypatch.setattr(gathering, "worth_gathering", lambda *_: 1 if way == "gathered" else k.FOREVER)
     rounds = 0
     for signed, refractory in ((False, 0.0), (True, 0.0), (False, 2.0)):
         net, image = network(rng, channels, 100 if way == "large weights" else 1, signed, refractory)
@@ -61,7 +62,7 @@ def test_busy_networks_equal_the_queue_engine(monkeypatch, channels, way):
             np.testing.assert_array_equal(found.readout["out"], expected.counts.readout["out"])
             rounds += int(resolution == 1 and expected.counts.deliveries.max() > k.MOST_ROWS)
         assert found.spikes[:, 1:3].sum() > 50
-        gathers = layouts.dense["conv"].layer.projections[0, k.GATHER_FROM] == 1
+        gathers = layouts.compiled["conv"].made(gathering.gathered).layer.projections[0, k.GATHER_FROM] == 1
         assert gathers == (way == "gathered" and channels % 64 == 0)
     assert rounds or channels < 128, "no tick had more spikes than are summed at a time"
 
@@ -72,8 +73,8 @@ def test_padded_channels_are_not_sliced():
     net.driven("in", 64, threshold=1)
     net.spiking("hidden", 65, threshold=3)
     net.connect("in", "hidden", es.Dense(np.ones((64, 65), np.int8)))
-    layout = layered.Layouts(net).dense["hidden"]
-    assert layout.layer.projections[0, k.GATHER_FROM] == k.FOREVER
+    gathered = layered.Layouts(net).compiled["hidden"].made(gathering.gathered)
+    assert gathered.layer.projections[0, k.GATHER_FROM] == k.FOREVER
 
 
 def test_many_spikes_of_a_location_when_all_neurons_wait_to_fire_again():
@@ -91,7 +92,7 @@ def test_many_spikes_of_a_location_when_all_neurons_wait_to_fire_again():
 
 def test_runs_follow_each_other_in_the_same_arrays(monkeypatch):
     """What a run leaves must not reach the next one, whatever differs between them."""
-    monkeypatch.setattr(layered, "_PARALLEL_WINDOW", 5)  # so that threads share runs as short as these
+    monkeypatch.setattr(windows, "SHARED_SPIKES", 5)  # so that threads share runs as short as these
     rng = np.random.default_rng(3)
     net, image = network(rng, 64, 1, True, 0.5)
     simulator, other = es.Simulator(net), rng.integers(0, 256, image.shape, dtype=np.uint8)

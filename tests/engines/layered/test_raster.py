@@ -8,9 +8,12 @@ from numba import njit
 
 import eventsim as es
 from eventsim.engines.layered import engine as layered
-from eventsim.engines.layered.ways import raster
+from eventsim.engines.layered import rasters
+from eventsim.engines.layered import windows as lengths
+from eventsim.engines.layered.ways import driven_tables, raster_tables
 from eventsim.engines.layered.ways import raster_kernels as kernels
 from eventsim.engines.layered.ways import tick_kernels as k
+from eventsim.engines.layered.ways.raster import Rasters
 from eventsim.job.job import NoRecorder
 from eventsim.job.preparation import prepare
 from eventsim.kernels import simd_raster as vectors
@@ -213,12 +216,12 @@ def test_lists_and_rasters_are_the_same_spikes(shape, ticks, signed):
     at, neurons = np.nonzero(rng.random((ticks, size)) < 0.2)
     signs = rng.choice([-1, 1], len(at)).astype(np.int8) if signed else np.zeros(0, np.int8)
     train = k.Train(since + 1 + at.astype(np.int64), neurons.astype(np.int32), signs, np.zeros(0, np.int16))
-    found = raster.of_train(train, since, ticks, shape)
+    found = rasters.of_train(train, since, ticks, shape)
     assert found.train() is train
     found._train = None
     for wanted, got in zip(train, found.train(), strict=True):
         np.testing.assert_array_equal(got, wanted)
-    each, counts = found.locations * raster.blocks(found.channels), np.empty(raster.CHUNK, np.int32)
+    each, counts = found.locations * rasters.blocks(found.channels), np.empty(rasters.CHUNK, np.int32)
     for masks, chosen in ((found.masks, signs > 0 if signed else np.ones(len(at), bool)), (found.negative, signs < 0)):
         if len(masks):
             spikes = np.full(ticks + 3, 5)
@@ -233,18 +236,18 @@ def test_driven_neurons_with_the_currents_of_others(channels):
     rng = np.random.default_rng(channels)
     net = es.Network()
     net.driven("in", (6, 7, channels), rng.integers(50, 200, channels), v0=rng.integers(-50, 50, channels))
-    population = layered.DrivenLayout(net.populations["in"])
+    population = driven_tables.DrivenLayout(net.populations["in"])
     kinds = rng.integers(-20, 100, (3, channels))
     kinds[1] = kinds[0]
     kinds[1, -1] += 1  # the last one alone differs
     kinds[2] = 30
     current = kinds[rng.choice(3, 42, p=[0.7, 0.1, 0.2])]
     lanes, v, ticks = population.lanes(current, 0), population.v.copy(), 70
-    number, length = raster.chunks(ticks)
+    number, length = rasters.chunks(ticks)
     fired, counts, each = np.zeros((2 * ticks, 42, channels), bool), np.zeros(2 * ticks, np.int64), len(v) // 32
     for since in (0, ticks):
-        masks = np.ones(raster.room(ticks, 42, channels), np.uint32)
-        kernels.drive(v, lanes, population.theta, population.back, since, ticks, length, masks, np.zeros(raster.CHUNK, np.int32), counts)
+        masks = np.ones(rasters.room(ticks, 42, channels), np.uint32)
+        kernels.drive(v, lanes, population.theta, population.back, since, ticks, length, masks, np.zeros(rasters.CHUNK, np.int32), counts)
         bits = np.unpackbits(masks[: number * length * each].view(np.uint8), bitorder="little").reshape(number, 42, each // 42, length, 32)
         fired[since : since + ticks] = bits.transpose(0, 3, 1, 2, 4).reshape(number * length, 42, -1)[:ticks, :, :channels]
     threshold, v0 = population.threshold, population.v0
@@ -322,13 +325,13 @@ def compare(net: es.Network, image: np.ndarray, steps: int, engine: str = "queue
 def windows(monkeypatch):
     """How many windows of spiking populations were run from rasters."""
     layered.warm_up()  # has some, too
-    run, n = layered._Layer.run_raster, [0]
+    run, n = Rasters.run, [0]
 
     def counting(self, *args):
-        n[0] += self.spiking
+        n[0] += self.population.spiking
         return run(self, *args)
 
-    monkeypatch.setattr(layered._Layer, "run_raster", counting)
+    monkeypatch.setattr(Rasters, "run", counting)
     return n
 
 
@@ -337,10 +340,10 @@ def test_networks_equal_the_queue_engine(windows, monkeypatch, case):
     rng = np.random.default_rng(case)
     net, image = network(rng, case)
     if case % 2:
-        monkeypatch.setattr(layered, "_RASTER", 1)  # windows of CHUNK ticks
+        monkeypatch.setattr(lengths, "RASTERS", 1)  # windows of CHUNK ticks
     steps = int(rng.choice([1, 20, 33, 70]))
     found = compare(net, image, steps)
-    assert windows[0] == 3 * (-(-steps // raster.CHUNK) if case % 2 else 1)
+    assert windows[0] == 3 * (-(-steps // rasters.CHUNK) if case % 2 else 1)
     assert steps == 1 or min(found.spikes_per_population()[name] for name in ("conv1", "dense")) > 50
 
 
@@ -352,7 +355,7 @@ def test_exits_in_the_middle_of_a_window(windows):
         rule = {"exit_margin": 40} if case % 2 else {"exit_potential": 60}
         found = compare(net, image, 30, **rule)
         if found.counts.exited:
-            exits.add(found.counts.end_tick % layered._EXIT_WINDOW)
+            exits.add(found.counts.end_tick % lengths.WITH_EXIT)
     assert windows[0] > 0
     assert len(exits) > 3
 
@@ -400,22 +403,22 @@ def test_potentials_near_the_limit_are_run_tick_by_tick(windows, monkeypatch, si
         net.connect("a", "out", np.ones((288, 3), np.int8))
         return net
 
-    monkeypatch.setattr(layered, "_RASTER", 1)
+    monkeypatch.setattr(lengths, "RASTERS", 1)
     currents = {"in": rng.integers(0, 60, (3, 3, 32))}
-    answers, sums = [], layered._Layer.sums
+    answers, sums = [], Rasters.stays_within
 
     def noting(self, ticks):
         answer = sums(self, ticks)
-        if self.spiking:
+        if self.population.spiking:
             answers.append(answer)
         return answer
 
-    monkeypatch.setattr(layered._Layer, "sums", noting)
+    monkeypatch.setattr(Rasters, "stays_within", noting)
     compare(build(rng.choice([0, 2**31 - 3000], 32)), currents, 100)
     assert answers
     assert not all(answers)
     # And back and forth: every second window.
-    monkeypatch.setattr(layered._Layer, "sums", lambda self, ticks: answers.append(0) or len(answers) // 2 % 2 == 0)
+    monkeypatch.setattr(Rasters, "stays_within", lambda self, ticks: answers.append(0) or len(answers) // 2 % 2 == 0)
     windows[0] = 0
     compare(build(rng.integers(0, 100, 32)), currents, 150)
     assert 2 <= windows[0] <= 3
@@ -423,9 +426,9 @@ def test_potentials_near_the_limit_are_run_tick_by_tick(windows, monkeypatch, si
 
 def test_a_shorter_window_in_the_same_room(monkeypatch):
     """What the window before left behind its last tick is no spike."""
-    monkeypatch.setattr(layered, "_window_length", lambda *_: 66)
-    monkeypatch.setattr(layered, "_window_ends", lambda *_: [0, 66, 131])
-    assert raster.room(66, 4, 32) == raster.room(65, 4, 32)
+    monkeypatch.setattr(lengths, "length", lambda *_: 66)
+    monkeypatch.setattr(lengths, "ends", lambda *_: [0, 66, 131])
+    assert rasters.room(66, 4, 32) == rasters.room(65, 4, 32)
     net = es.Network()
     net.driven("in", (2, 2, 32), 10)
     net.spiking("a", (2, 2, 32), 1)
@@ -477,7 +480,7 @@ def test_what_cannot_be_summed():
         net.driven("in", (4, 4, 8), 9)
         net.spiking("a", table.output_shape((4, 4, 8)), 3)
         net.connect("in", "a", table, **options)
-        return net, lambda: layered.Layouts(net).dense["a"].summing is not None
+        return net, lambda: not isinstance(raster_tables.from_raster(layered.Layouts(net).compiled["a"]), str)
 
     signs = rng.choice([-1, 1], (3, 3, 8, 8))
     assert summed(es.Conv2d(signs))[1]()
@@ -492,6 +495,6 @@ def test_what_cannot_be_summed():
     net.source("events", (4, 4, 8))
     net.spiking("a", (2, 2, 8), 3)
     net.connect("events", "a", es.Conv2d(signs))
-    assert layered.Layouts(net).dense["a"].summing is None
+    assert isinstance(raster_tables.from_raster(layered.Layouts(net).compiled["a"]), str)
     job = prepare(net, {"events": ([0.5, 0.7, 0.7], [3, 3, 3])}, steps=2, resolution=1)
     assert layered.run(job, layered.Layouts(net), NoRecorder()).deliveries.sum() == 3

@@ -7,8 +7,9 @@ import pytest
 
 import eventsim as es
 from eventsim.engines.layered import engine as layered
-from eventsim.engines.layered import tables as layered_tables
+from eventsim.engines.layered import workspace
 from eventsim.engines.layered.ways import site_kernels as sites
+from eventsim.engines.layered.ways import site_tables
 
 COUNTS = ("spikes", "negative_spikes", "first_tick", "deliveries", "synaptic_events", "additions", "toolbox", "effective")
 
@@ -76,9 +77,9 @@ def test_networks_equal_the_queue_engine(statuses, monkeypatch, case):
     rng = np.random.default_rng(case)
     net, image = network(rng, case)
     if case % 3 == 0:
-        monkeypatch.setattr(layered_tables, "ENTRIES", 8)
+        monkeypatch.setattr(site_tables, "ENTRIES", 8)
     if case % 3 == 1:
-        monkeypatch.setattr(layered, "_KEYS", 128 + 5)
+        monkeypatch.setattr(workspace, "KEYS", 128 + 5)
     resolution = [1024, 2**20, 2**27][case % 3]
     found = compare(net, image, steps=int(rng.integers(1, 7)), resolution=resolution)
     assert found.spikes_per_population()["in"] > 10
@@ -89,14 +90,15 @@ def test_networks_equal_the_queue_engine(statuses, monkeypatch, case):
 
 def test_little_room_for_entries(statuses, monkeypatch):
     """Ticks in which every neuron fires: a stretch cannot be shorter than a tick."""
-    compiled = layered_tables._sites
+    compiled = site_tables.by_site
 
     def with_little_room(layout):
-        layer, of = compiled(layout)
-        of.scalars[sites.EXPECTED] = 8
-        return layer, of
+        found = compiled(layout)
+        if not isinstance(found, str):
+            found[1].scalars[sites.EXPECTED] = 8
+        return found
 
-    monkeypatch.setattr(layered_tables, "_sites", with_little_room)
+    monkeypatch.setattr(site_tables, "by_site", with_little_room)
     rng = np.random.default_rng(1)
     net = es.Network()
     net.driven("in", (4, 4, 16), 64)
@@ -143,7 +145,7 @@ def test_a_bias_takes_no_more_room_than_its_synapses():
     net.spiking("a", (40, 40, 4), 3)
     net.connect("in", "a", es.Conv2d(np.ones((3, 3, 3, 4), np.int8), padding=1))
     net.bias("a", 1)
-    _, of = layered.Layouts(net).sparse["a"].by_site()
+    _, of = site_tables.by_site(layered.Layouts(net).compiled["a"])
     assert of.reach.size == 1600 * (3 + 2 * 9) + 3 + 2 * 1600
 
 

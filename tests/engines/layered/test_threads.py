@@ -18,6 +18,7 @@ from test_engines import Spikes, assert_same
 import eventsim as es
 from eventsim.cli.main import main
 from eventsim.engines.layered import engine as layered
+from eventsim.engines.layered import sharing, windows
 from eventsim.engines.layered.pipeline import Pipeline, Plan
 from eventsim.errors import PotentialOverflow
 from eventsim.model.network import feed_forward_order
@@ -26,15 +27,15 @@ from eventsim.model.network import feed_forward_order
 @pytest.fixture
 def shared(monkeypatch):
     """However short, runs are shared; counts them."""
-    run, calls = layered._run_threads, []
+    run, calls = sharing.run_shared, []
 
     def noted(*args):
         calls.append(args)
         return run(*args)
 
-    monkeypatch.setattr(layered, "_WINDOW", 7)
-    monkeypatch.setattr(layered, "_PARALLEL_WINDOW", 5)
-    monkeypatch.setattr(layered, "_run_threads", noted)
+    monkeypatch.setattr(windows, "SPIKES", 7)
+    monkeypatch.setattr(windows, "SHARED_SPIKES", 5)
+    monkeypatch.setattr(sharing, "run_shared", noted)
     return calls
 
 
@@ -135,26 +136,26 @@ def test_a_short_first_window_and_long_ones(monkeypatch):
     """Rasters of several lengths in the same buffers, run after run, and runs on one thread between."""
     net, inputs = busy_network()
     simulator = es.Simulator(net)
-    lengths, window_ends = [], layered._window_ends
+    lengths, window_ends = [], windows.ends
 
     def noted(*args):
         lengths.append(window_ends(*args))
         return lengths[-1]
 
-    monkeypatch.setattr(layered, "_window_ends", noted)
+    monkeypatch.setattr(windows, "ends", noted)
     for threads, spikes in ((2, 200), (5, 200), (4, 5000)):
-        monkeypatch.setattr(layered, "_PARALLEL_WINDOW", spikes)
+        monkeypatch.setattr(windows, "SHARED_SPIKES", spikes)
         for steps in (23, 71):
             one, two = (simulator.run(inputs, steps=steps, resolution=1, threads=n) for n in (1, threads))
             for name in ("in", "hidden"):
                 for found, right in zip(two.spikes(name), one.spikes(name), strict=True):
                     np.testing.assert_array_equal(found, right)
             assert_same(one.counts, two.counts)
-            windows = np.diff(lengths[-1])
-            assert windows.sum() == steps
-            assert windows.min() > 0
-            assert len(windows) <= threads + 1
-            assert len(windows) < 3 or windows[0] < windows[1] == windows.max()
+            ticks = np.diff(lengths[-1])
+            assert ticks.sum() == steps
+            assert ticks.min() > 0
+            assert len(ticks) <= threads + 1
+            assert len(ticks) < 3 or ticks[0] < ticks[1] == ticks.max()
     assert len({len(ends) for ends in lengths}) > 2
 
 
@@ -170,7 +171,7 @@ def test_runs_of_a_few_ticks(steps, resolution, shared):
 
 def test_small_runs_are_not_shared(monkeypatch):
     """To hand over the windows takes longer than they do."""
-    monkeypatch.setattr(layered, "_run_threads", None)
+    monkeypatch.setattr(sharing, "run_shared", None)
     net, inputs = busy_network()
     assert es.run(net, inputs, steps=20, resolution=1, threads=2).total_spikes > 1000
 

@@ -1,13 +1,14 @@
 """Clocked layers: many ticks of a location at a time, from rasters.
 
 At one tick a step most locations have spikes at most ticks, so it pays to give up the order of time across a population, and to keep a
-location in registers for up to CHUNK ticks. A :class:`Raster` holds the spikes of a window as masks: (chunk, location, block of 32
-channels, tick). A projection is seen as a convolution of stride 1: the source locations are taken in groups of stride x stride, and all
-neurons of a group reach the same rows x columns target locations. (For a dense table all neurons are one group, and its target is a row
-of locations of LANES channels.) For each group and tick the weights of its spikes are added up in registers (in int8, as far as that
-surely goes) and then added to the *currents* of those target locations (int16), which are kept for as many rows of targets as a group
-reaches, and for LANES target channels at a time. A row of target locations that no further group reaches integrates its currents and
-fires, each location through all ticks of the chunk. A readout adds up the weights of the spikes of each tick by itself.
+location in registers for up to CHUNK ticks. A :class:`eventsim.engines.layered.rasters.Raster` holds the spikes of a window as masks:
+(chunk, location, block of 32 channels, tick). A projection is seen as a convolution of stride 1: the source locations are taken in
+groups of stride x stride, and all neurons of a group reach the same rows x columns target locations. (For a dense table all neurons are
+one group, and its target is a row of locations of LANES channels.) For each group and tick the weights of its spikes are added up in
+registers (in int8, as far as that surely goes) and then added to the *currents* of those target locations (int16), which are kept for as
+many rows of targets as a group reaches, and for LANES target channels at a time. A row of target locations that no further group reaches
+integrates its currents and fires, each location through all ticks of the chunk. A readout adds up the weights of the spikes of each tick
+by itself.
 
 The result is that of :func:`eventsim.engines.layered.ways.tick_kernels.advance`, which takes over where a table or neuron does not fit
 this.
@@ -15,174 +16,128 @@ this.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eventsim.engines.layered.ways import raster_kernels as k
-from eventsim.engines.layered.ways.tick_kernels import Train
-from eventsim.kernels.stencils import aligned
-from eventsim.model.tables import Conv2d, Dense, IntArray, Shape, spatial
+from eventsim.engines.layered.calls import Calls
+from eventsim.engines.layered.pipeline import BUFFERS
+from eventsim.engines.layered.rasters import CHUNK, NO_MASKS, Raster, blocks, of_train, room
+from eventsim.engines.layered.tables import Layout
+from eventsim.engines.layered.ways import raster_kernels, raster_tables
+from eventsim.engines.layered.ways import tick_kernels as k
+from eventsim.engines.layered.ways.way import Way
+from eventsim.engines.layered.windows import Window
+from eventsim.engines.layered.workspace import Workspace
+from eventsim.job.job import Job
+from eventsim.kernels.simd import LANES
+from eventsim.kernels.stencils import ADDITIONS, SYNAPSES, TOOLBOX, aligned_zeros
+from eventsim.model.tables import IntArray, spatial
 
-# Ticks that a location is run for at a time, at most: the currents at work have to fit the second-level cache. (A vector counts as many.)
-CHUNK = 32
-# Target locations that are added up at a time, and lanes of each (see simd_raster).
-_TAPS, _LANES = (1, 4, 9), (64, 32)
-MOST_TAPS = _TAPS[-1]
-_INT8_MAX, _INT16_MAX, _INT32_MAX = 2**7 - 1, 2**15 - 1, 2**31 - 1
+if TYPE_CHECKING:
+    from eventsim.engines.layered.populations.layer import Layer
 
 
-@dataclass
-class Raster:
-    """The spikes of a population in the ticks since+1..since+ticks. ``negative`` (spikes of sign -1) may be empty."""
+class Rasters(Way):
+    """A window from the raster of the source."""
 
-    since: int
-    ticks: int
-    length: int  # ticks of a chunk; the last one may have fewer
-    locations: int
-    channels: int
-    masks: IntArray
-    negative: IntArray
-    _train: Train | None = field(default=None, repr=False)
+    clocked = True
 
-    def train(self) -> Train:
-        """The same spikes as a list."""
-        if self._train is None:
-            # Not fewer than there are: behind the last tick of the last chunk may be what an earlier window left.
-            n = k.count(self.masks, len(self.masks) - k.BEHIND) + k.count(self.negative, max(0, len(self.negative) - k.BEHIND))
-            tick, neuron = np.empty(n, np.int64), np.empty(n + 32, np.int32)
-            sign = np.empty(n if len(self.negative) else 0, np.int8)
-            n = k.to_train(
-                self.masks, self.negative, self.since, self.ticks, self.length, self.locations, self.channels, tick, neuron, sign
+    def __init__(self, population: Layer, job: Job, layout: Layout):
+        self.population, self._call = population, Calls()
+        made = layout.made(raster_tables.from_raster)
+        assert not isinstance(made, str)
+        self._from, self._summing = made, made.summing
+        self._layer = layout.layer._replace(scalars=population.constants)
+        self._source, self._shape = made.source.source, spatial(layout.shape)
+        self._source_shape = layout.network.populations[self._source].shape
+        self._costs = self._costs_of_spikes()
+        self._buffers = [(NO_MASKS, NO_MASKS)]
+
+    @classmethod
+    def why_not(cls, layout: Layout, job: Job, name: str) -> str | None:
+        """Why a population cannot be run from rasters in a run; None if it can be."""
+        if job.resolution != 1:
+            return "a step has more than one tick"
+        if job.refractory.get(name, 1) > 1:
+            return "it has a refractory period of more than a tick"
+        made = layout.made(raster_tables.from_raster)
+        return made if isinstance(made, str) else None
+
+    @classmethod
+    def room(cls, ways: Sequence[Rasters], repeats: int) -> raster_kernels.Scratch:
+        """Room to work in for any of these."""
+        return raster_kernels.Scratch(
+            aligned_zeros(max(way._summing.current for way in ways), np.int16),
+            np.empty(max(way._summing.words for way in ways), np.int64),
+            np.empty(raster_tables.MOST_TAPS, np.int64),
+            np.empty(CHUNK, np.int32),
+            # A readout lists the channels of a source location.
+            np.empty(max(32 * blocks(spatial(way._source_shape)[2]) for way in ways) + LANES, np.int32),
+        )
+
+    def _costs_of_spikes(self) -> raster_kernels.Costs:
+        """What is counted when this population runs from a raster."""
+        layer, made = self._layer, self._from
+        row = layer.projections[made.row]
+        height, width, channels = spatial(self._source_shape)
+        clocks = np.zeros((len(made.clocks), 6), np.int64)
+        for costs, clock in zip(clocks, layer.projections[made.clocks], strict=True):
+            synapses, additions, toolbox = layer.records[clock[k.RECORDS], [SYNAPSES, ADDITIONS, TOOLBOX]]
+            effective = layer.effective[clock[k.NONZERO]] if clock[k.NONZERO] >= 0 else synapses
+            costs[:] = clock[k.NUMBER], 1, synapses, additions, toolbox, effective
+        scalars = [height * width, blocks(channels), row[k.RECORDS], row[k.NUMBER], row[k.NONZERO] < 0]
+        return raster_kernels.Costs(np.array(scalars, np.int64), clocks)
+
+    def alternate(self) -> None:
+        """From now on leave the masks of a window alone while the next ones run."""
+        while len(self._buffers) < BUFFERS:
+            self._buffers.append((NO_MASKS, NO_MASKS))
+
+    def takes(self, window: Window) -> bool:
+        """Whether potentials surely stay in 32 bits, and the source's spikes are a raster, or are worth to be made one."""
+        # (A readout takes a list as it is: to make a raster of it takes longer than to add it up.)
+        return self.stays_within(window.ticks) and (self.population.spiking or isinstance(window.spikes[self._source], Raster))
+
+    def stays_within(self, ticks: int) -> bool:
+        """Whether potentials surely stay in 32 bits for so many ticks."""
+        state = self.population.state
+        if state.d.dtype != np.int32:
+            return False
+        s, rise = state.scalars, ticks * self._summing.rise
+        if s[k.BOUND] + rise > s[k.LIMIT]:
+            # A reset may leave |d| at the threshold.
+            most = k.largest(state.d, False, 0, state.ring_lane, 0, 0)
+            s[k.BOUND] = max(int(self.population.constants[k.HIGHEST]), most)
+        return bool(s[k.BOUND] + rise <= s[k.LIMIT])
+
+    def run(self, window: Window, scratch: Workspace) -> Raster:
+        """Run a window; its spikes are a raster, which is empty for a readout."""
+        since, ticks = window.since, window.ticks
+        spikes = window.spikes[self._source]
+        source = spikes if isinstance(spikes, Raster) else of_train(spikes, since, ticks, self._source_shape)
+        population, tables, working = self.population, self._summing.tables, scratch.rooms[Rasters]
+        state = population.state
+        state.scalars[k.BOUND] += ticks * self._summing.rise
+        height, width, channels = self._shape
+        if not population.spiking:
+            self._call(
+                raster_kernels.read_out, "", self._layer, self._costs, state, population.tally, self._from.row, tables.constant,
+                source.masks, source.negative, since, ticks, source.length, working.listed, working.counts,
             )  # fmt: skip
-            self._train = Train(tick[:n], neuron[:n], sign[:n], np.zeros(0, np.int16))
-        return self._train
+            return Raster(since, ticks, source.length, height * width, channels, NO_MASKS, NO_MASKS)
+        out = self._masks(room(ticks, height * width, channels))
+        self._call(
+            raster_kernels.advance, "", *tables, self._layer.records, self._costs, state.scalars, state.d, state.net, population.tally,
+            source.masks, source.negative, since, ticks, source.length, *out, working,
+        )  # fmt: skip
+        return Raster(since, ticks, source.length, height * width, channels, *out)
 
-
-def chunks(ticks: int) -> tuple[int, int]:
-    """Into how many chunks a window is divided, and the ticks of each but the last."""
-    number = -(-ticks // CHUNK)
-    return number, -(-ticks // number)
-
-
-def blocks(channels: int) -> int:
-    """Masks of a location and tick."""
-    return -(-channels // 32)
-
-
-def room(ticks: int, locations: int, channels: int) -> int:
-    """Places for the masks of a window."""
-    number, length = chunks(ticks)
-    return number * length * locations * blocks(channels) + k.BEHIND
-
-
-def of_train(train: Train, since: int, ticks: int, shape: Shape) -> Raster:
-    """A list of spikes as a raster; no neuron may spike twice in a tick."""
-    height, width, channels = spatial(shape)
-    size = room(ticks, height * width, channels)
-    masks, negative = np.zeros(size, np.uint32), np.zeros(size if len(train.sign) else 0, np.uint32)
-    length = chunks(ticks)[1]
-    k.from_train(train.tick, train.neuron, train.sign, since, length, height * width, channels, masks, negative)
-    return Raster(since, ticks, length, height * width, channels, masks, negative, train)
-
-
-class Tables(NamedTuple):
-    """A projection for :func:`raster_kernels.integrate`, and what else its target gets."""
-
-    scalars: Any
-    weights: Any  # int8: (block of target lanes, pass, neuron of a group, tap, lane); in units of UNIT
-    constant: Any  # int32 (neurons of the target, padded), added at every tick, or LANES zeros
-    threshold: Any  # int32, of the lanes of a location, or of all
-
-
-@dataclass
-class Summing:
-    """How the spikes that reach a population are summed, and the most that a potential can change in a tick."""
-
-    tables: Tables
-    rise: int
-    current: int  # places for currents
-    words: int  # places for the masks of a group
-
-
-def summing(
-    table: Conv2d | Dense, source: Shape, target: Shape, padded: int, constant: IntArray | None, threshold: IntArray,
-    signed: bool, zero: bool,
-) -> Summing | None:  # fmt: skip
-    """Compile a table, if it has weights of one magnitude that allow it. ``padded`` and ``threshold`` are those of the layered engine."""
-    if table.magnitude is None or table.pool_before != (1, 1):
-        return None
-    unit = int(table.magnitude)
-    fused = (table.fused() if isinstance(table, Conv2d) else table.weights.astype(np.int64)) // unit
-    most = int(np.abs(fused).sum(tuple(range(fused.ndim - 1))).max()) * unit
-    largest = int(np.abs(fused).max())
-    added = 0 if constant is None else int(np.abs(constant).max(initial=0))
-    if most > _INT16_MAX or largest > _INT8_MAX or int(threshold.max()) + most + added > _INT32_MAX // 4:
-        return None
-    scalars = np.zeros(k.SCALARS, np.int64)
-    scalars[[k.UNIT, k.LIMIT, k.KEEP, k.SIGNED]] = unit, _INT8_MAX // largest, 0 if zero else -1, signed
-    if isinstance(table, Conv2d):
-        rows = _rows(table, fused, source, target, padded, scalars)
-    else:
-        rows = _dense_rows(fused, source, target, padded, scalars)
-    neurons, reached, padded = rows.shape
-    lanes = next(n for n in _LANES if padded % n == 0)
-    taps = next((n for n in _TAPS if n >= reached), _TAPS[-1])
-    passes, pairs = -(-reached // taps), -(-neurons // 64)
-    rows = np.pad(rows, ((0, 64 * pairs - neurons), (0, taps * passes - reached), (0, 0)))
-    weights = rows.reshape(len(rows), passes, taps, padded // lanes, lanes).transpose(3, 1, 0, 2, 4)
-    scalars[[k.PADDED, k.LANES, k.TAPS, k.PASSES]] = padded, lanes, taps, passes
-    # Behind the currents: those of taps that no kernel has.
-    currents = (int(scalars[k.ROWS] * scalars[k.ACROSS]) + 1) * CHUNK * lanes
-    each = np.zeros(lanes, np.int32) if constant is None else constant
-    if isinstance(table, Dense):
-        threshold = np.tile(threshold, int(np.prod(spatial(target)[:2])))
-    tables = Tables(scalars, aligned(weights, np.int8), aligned(each, np.int32), aligned(threshold, np.int32))
-    return Summing(tables, most + added, currents, 2 * pairs)
-
-
-def reading(table: Dense, constant: IntArray | None) -> Summing | None:
-    """For a readout, which takes the weights of the layered engine: what it gets at every tick, and the most that it can change by."""
-    # Of a pool before the table, all neurons may spike.
-    most = int(np.abs(table.weights.astype(np.int64)).sum(0).max()) * int(np.prod(table.pool_before))
-    added = 0 if constant is None else int(np.abs(constant).max(initial=0))
-    if most + added > _INT32_MAX // 4:
-        return None
-    nothing = np.zeros(0, np.int32)
-    each = nothing if constant is None else aligned(constant, np.int32)
-    return Summing(Tables(np.zeros(0, np.int64), np.zeros(0, np.int8), each, nothing), most + added, 0, 0)
-
-
-def _rows(table: Conv2d, fused: IntArray, source: Shape, target: Shape, padded: int, scalars: IntArray) -> IntArray:
-    """Weights (neuron of a group, target location that it reaches, channel) of a convolution; fills in its geometry."""
-    (height, width, channels), (out_height, out_width, outputs) = spatial(source), spatial(target)
-    strides = [s * p for s, p in zip(table.stride, table.pool_after, strict=True)]
-    reach = [-(-kernel // stride) for kernel, stride in zip(fused.shape[:2], strides, strict=True)]
-    groups = [(n - 1 + pad) // stride + 1 for n, pad, stride in zip((height, width), table.padding[:2], strides, strict=True)]
-    of_location = blocks(channels)
-    # (row and column in the group, channel, target row and column backwards, output)
-    rows = np.zeros((*strides, 32 * of_location, *reach, padded), np.int8)
-    for y in range(strides[0]):
-        for x in range(strides[1]):
-            part = fused[y :: strides[0], x :: strides[1]]
-            rows[y, x, :channels, : part.shape[0], : part.shape[1], :outputs] = part.transpose(2, 0, 1, 3)
-    scalars[[k.HEIGHT, k.WIDTH, k.BLOCKS, k.STRIDE_Y, k.STRIDE_X]] = height, width, of_location, *strides
-    scalars[[k.TOP, k.LEFT, k.ROWS, k.COLUMNS, k.GROUPS_Y, k.GROUPS_X]] = *table.padding[:2], *reach, *groups
-    scalars[[k.OUT_HEIGHT, k.OUT_WIDTH, k.FIRST]] = out_height, out_width, reach[1] - 1
-    scalars[k.ACROSS] = max(groups[1], out_width) + reach[1] - 1
-    return rows.reshape(-1, reach[0] * reach[1], padded)
-
-
-def _dense_rows(fused: IntArray, source: Shape, target: Shape, padded: int, scalars: IntArray) -> IntArray:
-    """As :func:`_rows`: all source neurons are one group, and each block of target lanes counts as a location."""
-    (height, width, channels), (out_height, out_width, outputs) = spatial(source), spatial(target)
-    locations, copies, of_location = height * width, out_height * out_width, blocks(channels)
-    rows = np.zeros((locations, 32 * of_location, copies, padded), np.int8)
-    rows[:, :channels, :, :outputs] = fused.reshape(locations, channels, copies, outputs)
-    lanes = next(n for n in _LANES if copies * padded % n == 0)
-    reached = copies * padded // lanes
-    scalars[[k.HEIGHT, k.WIDTH, k.BLOCKS, k.STRIDE_Y, k.STRIDE_X]] = 1, 1, locations * of_location, 1, 1
-    scalars[[k.ROWS, k.COLUMNS, k.GROUPS_Y, k.GROUPS_X, k.OUT_HEIGHT, k.OUT_WIDTH, k.ACROSS]] = 1, reached, 1, 1, 1, reached, reached
-    # Taps count backwards.
-    return np.ascontiguousarray(rows.reshape(-1, reached, lanes)[:, ::-1])
+    def _masks(self, size: int) -> tuple[IntArray, IntArray]:
+        """Room for the masks of a window, and those of spikes of sign -1 if there may be some: where those of the longest time ago are."""
+        masks, negative = self._buffers.pop(0)
+        if len(masks) < size:
+            masks, negative = np.zeros(size, np.uint32), np.zeros(size if self.population.signed else 0, np.uint32)
+        self._buffers.append((masks, negative))
+        return masks[:size], negative[:size]

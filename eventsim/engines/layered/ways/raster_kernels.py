@@ -64,6 +64,7 @@ class Scratch(NamedTuple):
     words: Any  # int64: places of the masks of a group
     targets: Any  # int64: places of the target locations of a group
     counts: Any  # int32, for the ticks of a chunk
+    listed: Any  # int32: the channels of a location that spike, and SLACK more
 
 
 @inlined

@@ -1,0 +1,1 @@
+"""How the layered engine runs each kind of population."""

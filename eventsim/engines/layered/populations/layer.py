@@ -1,0 +1,215 @@
+"""A spiking or readout population in a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from eventsim.engines.layered import tables, trains
+from eventsim.engines.layered.limits import check_crowd
+from eventsim.engines.layered.pipeline import BUFFERS
+from eventsim.engines.layered.populations.population import Population, Tallies
+from eventsim.engines.layered.tables import Layout, compile_layout
+from eventsim.engines.layered.trains import NO_PROJECTIONS, Spikes, Train
+from eventsim.engines.layered.ways import tick_kernels as k
+from eventsim.engines.layered.ways.registry import WAYS
+from eventsim.engines.layered.ways.way import TrainWay, Way
+from eventsim.engines.layered.windows import Window
+from eventsim.engines.layered.workspace import Workspace
+from eventsim.job.job import Job
+from eventsim.kernels.stencils import aligned
+from eventsim.model.network import Network
+from eventsim.model.tables import IntArray
+
+# Additions after which compiled code comes back from a population, about, so that Ctrl-C works.
+WORK = 2**30
+
+
+class Layer(Population):
+    """Neurons that others' spikes reach: the first way that can run a window does so.
+
+    Attributes
+    ----------
+    constants : int64 array
+        The scalars of :class:`eventsim.engines.layered.ways.tick_kernels.Layer`, for this run.
+    start : Start
+        What ``state`` is at the start of a run.
+    state : State
+    tally : Tally
+    out : Train
+        Room for the spikes of a window that is run along a train; there are ``FIRED`` so far.
+    neurons : int
+    spiking, signed, parks : bool
+        Whether it is no readout; fires spikes of sign -1; has refractory periods of more than a tick.
+    """
+
+    def __init__(self, job: Job, name: str, layout: Layout, tallies: Tallies):
+        super().__init__(job, name, layout, tallies)
+        self.incoming, self._layer = layout.incoming, layout.layer
+        self.constants = scalars = layout.layer.scalars.copy()
+        scalars[k.REFRACTORY], scalars[k.RESOLUTION], scalars[k.END] = job.refractory.get(name, 1), job.resolution, job.end
+        if job.exit_rule is not None and name == job.network.output:
+            scalars[k.EXIT_KIND] = {"potential": 1, "margin": 2}[job.exit_rule.kind]
+            scalars[k.EXIT_LIMIT] = job.exit_rule.threshold
+        size = int(scalars[k.SIZE])
+        self.neurons = self.lanes = layout.v.size
+        # Spikes that are delivered in one call.
+        self.some = max(1, WORK // layout.work)
+        self.fires = self.spiking = bool(scalars[k.ROLE] == k.NEURONS)
+        self.signed = bool(scalars[k.SIGNED])
+        self.parks = self.spiking and job.refractory[name] > 1
+        kinds = [kind for kind in WAYS if kind.why_not(layout, job, name) is None]
+        self.start = layout.start(self.parks, any(kind.clocked for kind in kinds))
+        lanes, signed = size if self.spiking else 0, size if self.signed else 0
+        self.state = k.State(
+            self.start.scalars.copy(),
+            aligned(self.start.d, self.start.d.dtype),
+            aligned(self.start.low, self.start.low.dtype),
+            np.zeros(signed, np.int32),
+            np.empty(lanes, np.int64),
+            np.empty(lanes, np.int32),
+            self.start.theta,
+        )
+        readout = np.zeros((0, 0) if self.spiking else (job.steps, self.neurons), np.int64)
+        self.tally = k.Tally(tallies.spikes[0], tallies.spikes[1], tallies.operations, readout)
+        self.out = trains.empty(size + 1024 if self.spiking else 0, self.signed)
+        self._spare: list[Train] = []
+        self.ways = [kind(self, job, layout) for kind in kinds]
+        self._along_trains: list[TrainWay] = [way for way in self.ways if isinstance(way, TrainWay)]
+        self._way: Way | None = None
+
+    @staticmethod
+    def compiled(network: Network, name: str) -> Layout:
+        """What does not change from run to run."""
+        return compile_layout(network, name)
+
+    @property
+    def kind(self) -> str:
+        """What the types of the state depend on."""
+        return self.state.d.dtype.char
+
+    @property
+    def first_tick(self) -> int:
+        """The tick of its first spike so far, 0 if there was none."""
+        return int(self.state.scalars[k.FIRST_TICK])
+
+    @property
+    def exited(self) -> int:
+        """The tick at which the exit rule held, 0 as long as it has not."""
+        return int(self.state.scalars[k.EXITED])
+
+    @property
+    def decision(self) -> tuple[int | None, int | None]:
+        """Of the output: which neuron leads, and since which tick; None twice as long as there is no decision."""
+        scalars = self.state.scalars
+        return (int(scalars[k.DECISION]), int(scalars[k.DECIDED_AT])) if scalars[k.DECIDED_AT] else (None, None)
+
+    def begin(self, job: Job) -> None:
+        """Go to the start of a run: with the first window, since the thread that runs it has the state in its cache then."""
+        self._job = job
+
+    def _start(self) -> None:
+        state, start = self.state, self.start
+        if state.d.dtype != start.d.dtype:
+            d, low = aligned(start.d, start.d.dtype), aligned(start.low, start.low.dtype)
+            self.state = state = state._replace(d=d, low=low, theta=start.theta)
+        state.scalars[:], state.d[:] = start.scalars, start.d
+        if self.signed:
+            state.low[:], state.net[:] = start.low, 0
+        self._way = None
+        for way in self.ways:
+            way.begin(self._job)
+
+    def run(self, window: Window, scratch: Workspace) -> Spikes:
+        """Run the next window."""
+        if not window.since:
+            self._start()
+        way = next(way for way in self.ways if way.takes(window))
+        self._use(way, window.since)
+        spikes: Spikes = way.run(window, scratch)
+        return spikes
+
+    def _use(self, way: Way, since: int) -> None:
+        """Hand the state over to a way after a tick. (At the start of a run they all have it.)"""
+        if self._way is not None and self._way is not way:
+            way.enter(since)
+        self._way = way
+
+    def run_along(self, window: Window, scratch: Workspace) -> Train:
+        """Run a window along the spikes that reach the population, some of them at a time."""
+        train = window.arrivals(self.incoming)
+        self._begin_window()
+        at, reached = 0, window.since
+        while len(train.tick) - at > self.some:
+            # Up to the end of a tick.
+            tick = int(train.tick[at + self.some - 1])
+            at = int(np.searchsorted(train.tick, tick, "right"))
+            self.advance(Train(*(a[:at] for a in train)), window, reached, tick, scratch)
+            if self.exited:
+                return self._fired()
+            reached = tick
+        self.advance(train, window, reached, window.until, scratch)
+        return self._fired()
+
+    def advance(self, train: Train, window: Window, since: int, until: int, scratch: Workspace) -> None:
+        """Run on to the end of a tick, by the first way that can; where it cannot go on, another one takes over."""
+        while True:
+            way = next(way for way in self._along_trains if way.takes(window))
+            self._use(way, since)
+            since = way.advance(train, until, scratch)
+            if since >= until:
+                return
+
+    def alternate(self) -> None:
+        """From now on leave the spikes of a window alone while the next ones run."""
+        super().alternate()
+        while len(self._spare) < BUFFERS - 1:
+            self._spare.append(trains.empty(len(self.out.tick), self.signed))
+
+    def _begin_window(self) -> None:
+        """The spikes of a window go where those of the longest time ago are."""
+        scalars = self.state.scalars
+        scalars[k.AT] = scalars[k.FIRED] = 0
+        self._spare.append(self.out)
+        self.out = self._spare.pop(0)
+
+    def _fired(self) -> Train:
+        n = int(self.state.scalars[k.FIRED])
+        return Train(self.out.tick[:n], self.out.neuron[:n], self.out.sign[:n], NO_PROJECTIONS)
+
+    def more_out(self, most: int) -> None:
+        """Twice as much room for the spikes of a window."""
+        check_crowd(int(self.state.scalars[k.FIRED]), most)
+        self.out = trains.grown(self.out, self.signed, 2 * len(self.out.tick))
+
+    def widen(self) -> None:
+        """Give d the next wider type."""
+        old = self.state
+        dtype = tables.TYPES[tables.TYPES.index(old.d.dtype.type) + 1]
+        scalars = old.scalars
+        d, low = aligned(old.d, dtype), aligned(old.low, dtype)
+        low[old.low == np.iinfo(old.d.dtype).min] = np.iinfo(dtype).min
+        park, waiting = int(scalars[k.PARK]), int(scalars[k.WAITING])
+        tables.set_limits(scalars, dtype, self.parks, int(self.constants[k.HIGHEST]))
+        if self.parks:
+            parked = old.ring_lane[(int(scalars[k.HEAD]) + np.arange(waiting)) % len(old.ring_lane)]
+            d[parked] += park - int(scalars[k.PARK])
+        self.state = old._replace(d=d, low=low, theta=tables.theta_of(self._layer, dtype))
+
+    def readout(self, steps: int) -> IntArray:
+        """Potentials at the end of each of so many steps, the last one's as they are now (int64 (steps, neurons))."""
+        rows: IntArray = self.tally.readout[:steps].copy()
+        channels, padded = (int(self.constants[i]) for i in (k.CHANNELS, k.PADDED))
+        rows[int(self.state.scalars[k.STEP]) :] = self.state.d.reshape(-1, padded)[:, :channels].ravel()
+        return rows
+
+    def snapshot(self) -> Any:
+        """Everything that :meth:`restore` needs to run on from here again."""
+        state = self.state._replace(**{key: aligned(a, a.dtype) for key, a in self.state._asdict().items()})
+        return state, self._way, super().snapshot()
+
+    def restore(self, snapshot: Any) -> None:
+        """Go back to a snapshot."""
+        self.state, self._way, ways = snapshot
+        super().restore(ways)

@@ -1,0 +1,110 @@
+"""Driven neurons at high resolution: their spikes in closed form, a stretch of time put in order at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eventsim.engines.layered import trains
+from eventsim.engines.layered.calls import Calls
+from eventsim.engines.layered.limits import check_crowd
+from eventsim.engines.layered.pipeline import BUFFERS
+from eventsim.engines.layered.trains import Train
+from eventsim.engines.layered.ways import driven_kernels as k
+from eventsim.engines.layered.ways.driven_tables import DrivenLayout
+from eventsim.engines.layered.ways.tick_kernels import FOREVER, GROW
+from eventsim.engines.layered.ways.way import Way
+from eventsim.engines.layered.windows import Window
+from eventsim.engines.layered.workspace import Workspace
+from eventsim.job.job import Job
+from eventsim.kernels.simd_spikes import SORTED
+from eventsim.kernels.stencils import aligned
+
+if TYPE_CHECKING:
+    from eventsim.engines.layered.populations.driven import Driven
+
+# Spikes of a driven population that are put in order at a time, about, so that its keys stay in the cache; or one in so many neurons, if
+# that is more, since each time all neurons are looked through.
+STRETCH, STRETCH_OF = 2**14, 4
+
+
+class DrivenClosedForm(Way):
+    """See :mod:`eventsim.engines.layered.ways.driven_kernels`."""
+
+    def __init__(self, population: Driven, job: Job, layout: DrivenLayout):
+        self.population, self._layout, self._call = population, layout, Calls()
+        self._scalars = np.zeros(k.SCALARS, np.int64)
+        self._scalars[[k.REFRACTORY, k.RESOLUTION, k.BITS]] = population.refractory, job.resolution, layout.size.bit_length()
+        # What a spike, and the first one, takes of ``rate * tick``.
+        self._period, self._need = layout.threshold * job.resolution, (layout.threshold - layout.v0) * job.resolution
+        self._trains = [trains.empty(0, False)]
+        self._periodic, self._held = k.periodic_for(0, job.end), k.held_for(0)
+
+    @classmethod
+    def why_not(cls, layout: DrivenLayout, job: Job, name: str) -> str | None:
+        """It can."""
+        return None
+
+    @classmethod
+    def room(cls, ways: Sequence[DrivenClosedForm], repeats: int) -> None:
+        """None but what ways share."""
+        return None
+
+    def begin(self, job: Job) -> None:
+        """Go to the start of a run."""
+        population, layout = self.population, self._layout
+        if not len(self._periodic.following):
+            self._periodic = k.periodic_for(layout.size, job.end)
+        held = self._call(k.start, "", self._period, self._need, population.current, population.refractory, self._periodic)
+        if held != len(self._held.neuron):
+            self._held = k.held_for(held)
+        if held:
+            self._call(k.hold, "", layout.threshold, layout.v0, population.current, job.resolution, self._periodic, self._held)
+        spikes, per_tick = max(STRETCH, layout.size // STRETCH_OF), population.per_tick()
+        self._scalars[k.STRETCH] = int(min(spikes / per_tick, FOREVER)) + 1 if per_tick else FOREVER
+
+    def alternate(self) -> None:
+        """From now on leave the spikes of a window alone while the next ones run."""
+        while len(self._trains) < BUFFERS:
+            self._trains.append(trains.empty(0, False))
+
+    def longest(self) -> int:
+        """Ticks of a window, counted from its begin, have to fit a key together with a neuron."""
+        return int(2 ** (62 - int(self._scalars[k.BITS])))
+
+    def run(self, window: Window, scratch: Workspace) -> Train:
+        """Run a window."""
+        population, layout, scalars, train = self.population, self._layout, self._scalars, self._trains[0]
+        scalars[k.REACHED :] = window.since, 0, 0, 0
+        while True:
+            status = self._call(
+                k.advance, "", layout.threshold, layout.v0, population.current, self._periodic, self._held, scalars, scratch.keys,
+                scratch.order, train.tick, train.neuron, population.spikes, window.until,
+            )  # fmt: skip
+            if status != GROW:
+                break
+            fired, keys = int(scalars[k.FIRED]), int(scalars[k.KEYS])
+            if scalars[k.PLACE] < len(self._periodic.following) + len(self._held.neuron):
+                scratch.more_keys(keys)
+            elif not scratch.order.fits(keys):
+                scratch.more_order()
+            else:
+                check_crowd(fired + keys, scratch.most)
+                self._trains[0] = train = trains.grown(train, False, 2 * fired + keys + SORTED)
+        self._trains.append(self._trains.pop(0))
+        fired = int(scalars[k.FIRED])
+        if fired:
+            population.spikes_at(int(train.tick[0]))
+        return train._replace(tick=train.tick[:fired], neuron=train.neuron[:fired])
+
+    def snapshot(self) -> Any:
+        """Everything that :meth:`restore` needs to run on from here again."""
+        following, early = (aligned(a, a.dtype) for a in (self._periodic.following, self._periodic.early))
+        held = self._held._replace(following=self._held.following.copy(), count=self._held.count.copy())
+        return self._periodic._replace(following=following, early=early), held
+
+    def restore(self, snapshot: Any) -> None:
+        """Go back to a snapshot."""
+        self._periodic, self._held = snapshot

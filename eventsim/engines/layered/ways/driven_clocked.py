@@ -1,0 +1,97 @@
+"""Driven neurons, clocked: each through many ticks, which makes a raster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eventsim.engines.layered.calls import Calls
+from eventsim.engines.layered.pipeline import BUFFERS
+from eventsim.engines.layered.rasters import CHUNK, NO_MASKS, Raster, chunks, room
+from eventsim.engines.layered.ways import raster_kernels
+from eventsim.engines.layered.ways.driven_tables import DrivenLayout
+from eventsim.engines.layered.ways.way import Way
+from eventsim.engines.layered.windows import Window
+from eventsim.engines.layered.workspace import Workspace
+from eventsim.job.job import Job
+from eventsim.kernels.stencils import aligned
+from eventsim.model.tables import IntArray
+
+if TYPE_CHECKING:
+    from eventsim.engines.layered.populations.driven import Driven
+
+
+class DrivenClocked(Way):
+    """See :func:`eventsim.engines.layered.ways.raster_kernels.drive`."""
+
+    def __init__(self, population: Driven, job: Job, layout: DrivenLayout):
+        self.population, self._layout, self._call = population, layout, Calls()
+        self._v = np.zeros(0, np.int32)
+        self._buffers = [NO_MASKS]
+
+    @classmethod
+    def why_not(cls, layout: DrivenLayout, job: Job, name: str) -> str | None:
+        """Why driven neurons cannot be clocked in a run; None if they can be."""
+        if job.resolution != 1 or job.refractory[name] != 1:
+            return "a step has more than one tick, or a refractory period has"
+        return None if cls._charge(layout, job, name) is not None else "a potential might leave 32 bits"
+
+    @staticmethod
+    def _charge(layout: DrivenLayout, job: Job, name: str) -> IntArray | None:
+        """The currents, for which no potential leaves 32 bits, before or after a spike; None if one may."""
+        current = job.currents[name]
+        if layout.span + job.largest[name] * job.steps < 2**31:
+            return current
+        # Those that begin below their threshold and sink may stay there.
+        if np.all(layout.v0 < layout.threshold):
+            charge: IntArray = np.maximum(current, 0)
+            if layout.span + int(charge.max()) * job.steps < 2**31:
+                return charge
+        return None
+
+    @classmethod
+    def room(cls, ways: Sequence[DrivenClocked], repeats: int) -> IntArray:
+        """Room for the counts of a chunk."""
+        return np.empty(CHUNK, np.int32)
+
+    def begin(self, job: Job) -> None:
+        """Go to the start of a run."""
+        charge = self._charge(self._layout, job, self.population.name)
+        assert charge is not None
+        self._current = charge
+        if self._layout.padded > self._layout.channels:
+            self._current = self._layout.lanes(charge, 0)
+        if not len(self._v):
+            self._v = aligned(self._layout.v, np.int32)
+        self._v[:] = self._layout.v
+
+    def alternate(self) -> None:
+        """From now on leave the masks of a window alone while the next ones run."""
+        while len(self._buffers) < BUFFERS:
+            self._buffers.append(NO_MASKS)
+
+    def run(self, window: Window, scratch: Workspace) -> Raster:
+        """Run a window."""
+        since, ticks, layout = window.since, window.ticks, self._layout
+        size = room(ticks, layout.locations, layout.channels)
+        buffer = self._buffers.pop(0)
+        if len(buffer) < size:
+            buffer = np.zeros(size, np.uint32)
+        self._buffers.append(buffer)
+        masks, length = buffer[:size], chunks(ticks)[1]
+        first = self._call(
+            raster_kernels.drive, "", self._v, self._current, layout.theta, layout.back, since, ticks, length, masks,
+            scratch.rooms[DrivenClocked], self.population.spikes,
+        )  # fmt: skip
+        self.population.spikes_at(first)
+        return Raster(since, ticks, length, layout.locations, layout.channels, masks, NO_MASKS)
+
+    def snapshot(self) -> Any:
+        """Everything that :meth:`restore` needs to run on from here again."""
+        return aligned(self._v, np.int32)
+
+    def restore(self, snapshot: Any) -> None:
+        """Go back to a snapshot."""
+        self._v = snapshot

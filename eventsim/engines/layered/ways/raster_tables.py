@@ -1,0 +1,175 @@
+"""What running a population from a raster takes: its projection as a convolution of stride 1, in units of one weight."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from eventsim.engines.layered.rasters import CHUNK, blocks
+from eventsim.engines.layered.tables import Layout, theta_of
+from eventsim.engines.layered.ways import raster_kernels as k
+from eventsim.engines.layered.ways import tick_kernels
+from eventsim.kernels.stencils import aligned
+from eventsim.model.network import Projection, Readout, Source
+from eventsim.model.tables import Conv2d, Dense, IntArray, Shape, Sparse, spatial
+
+# A convolution to up to so many channels (a dense table: lanes) is run from rasters; gathering (bit-sliced) is faster for more.
+_WIDEST, _WIDEST_DENSE = 128, 512
+# Target locations that are added up at a time, and lanes of each (see simd_raster).
+_TAPS, _LANES = (1, 4, 9), (64, 32)
+MOST_TAPS = _TAPS[-1]
+_INT8_MAX, _INT16_MAX, _INT32_MAX = 2**7 - 1, 2**15 - 1, 2**31 - 1
+
+
+class Tables(NamedTuple):
+    """A projection for :func:`raster_kernels.integrate`, and what else its target gets."""
+
+    scalars: Any
+    weights: Any  # int8: (block of target lanes, pass, neuron of a group, tap, lane); in units of UNIT
+    constant: Any  # int32 (neurons of the target, padded), added at every tick, or LANES zeros
+    threshold: Any  # int32, of the lanes of a location, or of all
+
+
+@dataclass
+class Summing:
+    """How the spikes that reach a population are summed, and the most that a potential can change in a tick."""
+
+    tables: Tables
+    rise: int
+    current: int  # places for currents
+    words: int  # places for the masks of a group
+
+
+@dataclass
+class RasterLayout:
+    """How a population is run from the raster of its source; its other projections are bias clocks."""
+
+    summing: Summing
+    source: Projection
+    row: int  # among the incoming projections
+    clocks: list[int]  # likewise
+
+
+def from_raster(layout: Layout) -> RasterLayout | str:
+    """How a population is run from a raster, or why it cannot be."""
+    network, population = layout.network, layout.population
+    if any(p.delay for p in layout.incoming):
+        return "a projection to it is delayed"
+    sources = {row: network.populations[p.source] for row, p in enumerate(layout.incoming)}
+    clocks = [row for row, p in sources.items() if isinstance(p, Source) and p.emits == "clock" and p.shape == (1,)]
+    others = [row for row in sources if row not in clocks]
+    if len(others) != 1 or isinstance(sources[others[0]], Source):
+        return "beside bias clocks, it needs one projection, from neurons"
+    height, width, channels = spatial(population.shape)
+    padded = int(layout.layer.scalars[tick_kernels.PADDED])
+    constant = None
+    if clocks:
+        lanes = np.zeros((height * width, padded), np.int64)
+        for row in clocks:
+            table = layout.incoming[row].table
+            if not isinstance(table, Dense):
+                return "the table of a bias clock is not dense"
+            lanes[:, :channels] += table.weights.reshape(height * width, channels)
+        constant = lanes
+    projection = layout.incoming[others[0]]
+    table = projection.table
+    if isinstance(table, Sparse):
+        return "its table is sparse"
+    if isinstance(population, Readout):
+        if not isinstance(table, Dense) or layout.layer.projections[others[0], tick_kernels.WIDE]:
+            return "its table is not a dense one of weights of 8 bits"
+        summing = reading(table, constant)
+    elif (padded > _WIDEST) if isinstance(table, Conv2d) else (height * width * padded > _WIDEST_DENSE):
+        return "it has so many channels that gathering is faster"
+    else:
+        summing = in_units(
+            table, sources[others[0]].shape, population.shape, padded, constant, theta_of(layout.layer, np.int64), population.signed,
+            population.reset == "zero",
+        )  # fmt: skip
+    if summing is None:
+        return "its weights have several magnitudes, or sums are too large for 16 bits"
+    return RasterLayout(summing, projection, others[0], clocks)
+
+
+def in_units(
+    table: Conv2d | Dense, source: Shape, target: Shape, padded: int, constant: IntArray | None, threshold: IntArray,
+    signed: bool, zero: bool,
+) -> Summing | None:  # fmt: skip
+    """Compile a table, if it has weights of one magnitude that allow it. ``padded`` and ``threshold`` are those of the layered engine."""
+    if table.magnitude is None or table.pool_before != (1, 1):
+        return None
+    unit = int(table.magnitude)
+    fused = (table.fused() if isinstance(table, Conv2d) else table.weights.astype(np.int64)) // unit
+    most = int(np.abs(fused).sum(tuple(range(fused.ndim - 1))).max()) * unit
+    largest = int(np.abs(fused).max())
+    added = 0 if constant is None else int(np.abs(constant).max(initial=0))
+    if most > _INT16_MAX or largest > _INT8_MAX or int(threshold.max()) + most + added > _INT32_MAX // 4:
+        return None
+    scalars = np.zeros(k.SCALARS, np.int64)
+    scalars[[k.UNIT, k.LIMIT, k.KEEP, k.SIGNED]] = unit, _INT8_MAX // largest, 0 if zero else -1, signed
+    if isinstance(table, Conv2d):
+        rows = _rows(table, fused, source, target, padded, scalars)
+    else:
+        rows = _dense_rows(fused, source, target, padded, scalars)
+    neurons, reached, padded = rows.shape
+    lanes = next(n for n in _LANES if padded % n == 0)
+    taps = next((n for n in _TAPS if n >= reached), _TAPS[-1])
+    passes, pairs = -(-reached // taps), -(-neurons // 64)
+    rows = np.pad(rows, ((0, 64 * pairs - neurons), (0, taps * passes - reached), (0, 0)))
+    weights = rows.reshape(len(rows), passes, taps, padded // lanes, lanes).transpose(3, 1, 0, 2, 4)
+    scalars[[k.PADDED, k.LANES, k.TAPS, k.PASSES]] = padded, lanes, taps, passes
+    # Behind the currents: those of taps that no kernel has.
+    currents = (int(scalars[k.ROWS] * scalars[k.ACROSS]) + 1) * CHUNK * lanes
+    each = np.zeros(lanes, np.int32) if constant is None else constant
+    if isinstance(table, Dense):
+        threshold = np.tile(threshold, int(np.prod(spatial(target)[:2])))
+    tables = Tables(scalars, aligned(weights, np.int8), aligned(each, np.int32), aligned(threshold, np.int32))
+    return Summing(tables, most + added, currents, 2 * pairs)
+
+
+def reading(table: Dense, constant: IntArray | None) -> Summing | None:
+    """For a readout, which takes the weights of the layered engine: what it gets at every tick, and the most that it can change by."""
+    # Of a pool before the table, all neurons may spike.
+    most = int(np.abs(table.weights.astype(np.int64)).sum(0).max()) * int(np.prod(table.pool_before))
+    added = 0 if constant is None else int(np.abs(constant).max(initial=0))
+    if most + added > _INT32_MAX // 4:
+        return None
+    nothing = np.zeros(0, np.int32)
+    each = nothing if constant is None else aligned(constant, np.int32)
+    return Summing(Tables(np.zeros(0, np.int64), np.zeros(0, np.int8), each, nothing), most + added, 0, 0)
+
+
+def _rows(table: Conv2d, fused: IntArray, source: Shape, target: Shape, padded: int, scalars: IntArray) -> IntArray:
+    """Weights (neuron of a group, target location that it reaches, channel) of a convolution; fills in its geometry."""
+    (height, width, channels), (out_height, out_width, outputs) = spatial(source), spatial(target)
+    strides = [s * p for s, p in zip(table.stride, table.pool_after, strict=True)]
+    reach = [-(-kernel // stride) for kernel, stride in zip(fused.shape[:2], strides, strict=True)]
+    groups = [(n - 1 + pad) // stride + 1 for n, pad, stride in zip((height, width), table.padding[:2], strides, strict=True)]
+    of_location = blocks(channels)
+    # (row and column in the group, channel, target row and column backwards, output)
+    rows = np.zeros((*strides, 32 * of_location, *reach, padded), np.int8)
+    for y in range(strides[0]):
+        for x in range(strides[1]):
+            part = fused[y :: strides[0], x :: strides[1]]
+            rows[y, x, :channels, : part.shape[0], : part.shape[1], :outputs] = part.transpose(2, 0, 1, 3)
+    scalars[[k.HEIGHT, k.WIDTH, k.BLOCKS, k.STRIDE_Y, k.STRIDE_X]] = height, width, of_location, *strides
+    scalars[[k.TOP, k.LEFT, k.ROWS, k.COLUMNS, k.GROUPS_Y, k.GROUPS_X]] = *table.padding[:2], *reach, *groups
+    scalars[[k.OUT_HEIGHT, k.OUT_WIDTH, k.FIRST]] = out_height, out_width, reach[1] - 1
+    scalars[k.ACROSS] = max(groups[1], out_width) + reach[1] - 1
+    return rows.reshape(-1, reach[0] * reach[1], padded)
+
+
+def _dense_rows(fused: IntArray, source: Shape, target: Shape, padded: int, scalars: IntArray) -> IntArray:
+    """As :func:`_rows`: all source neurons are one group, and each block of target lanes counts as a location."""
+    (height, width, channels), (out_height, out_width, outputs) = spatial(source), spatial(target)
+    locations, copies, of_location = height * width, out_height * out_width, blocks(channels)
+    rows = np.zeros((locations, 32 * of_location, copies, padded), np.int8)
+    rows[:, :channels, :, :outputs] = fused.reshape(locations, channels, copies, outputs)
+    lanes = next(n for n in _LANES if copies * padded % n == 0)
+    reached = copies * padded // lanes
+    scalars[[k.HEIGHT, k.WIDTH, k.BLOCKS, k.STRIDE_Y, k.STRIDE_X]] = 1, 1, locations * of_location, 1, 1
+    scalars[[k.ROWS, k.COLUMNS, k.GROUPS_Y, k.GROUPS_X, k.OUT_HEIGHT, k.OUT_WIDTH, k.ACROSS]] = 1, reached, 1, 1, 1, reached, reached
+    # Taps count backwards.
+    return np.ascontiguousarray(rows.reshape(-1, reached, lanes)[:, ::-1])

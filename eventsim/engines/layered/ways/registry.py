@@ -1,0 +1,13 @@
+"""All ways to run a population, the best first. The last one takes what no other does."""
+
+from __future__ import annotations
+
+from eventsim.engines.layered.ways.driven import DrivenClosedForm
+from eventsim.engines.layered.ways.driven_clocked import DrivenClocked
+from eventsim.engines.layered.ways.raster import Rasters
+from eventsim.engines.layered.ways.sites import Sites
+from eventsim.engines.layered.ways.ticks import Ticks
+
+# Of a spiking or readout population, and of a driven one.
+WAYS = (Rasters, Sites, Ticks)
+DRIVEN_WAYS = (DrivenClocked, DrivenClosedForm)

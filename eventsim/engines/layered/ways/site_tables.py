@@ -1,0 +1,79 @@
+"""Tables for running a population site by site: where the spikes of each source location go."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eventsim.engines.layered.tables import Layout, power_of_two
+from eventsim.engines.layered.ways import site_kernels as sites
+from eventsim.engines.layered.ways import tick_kernels as k
+from eventsim.kernels.simd import NEGATIVE
+from eventsim.kernels.stencils import ADDITIONS, FIRST_LANE, ROWS, RUN, SYNAPSES, TAP, TOOLBOX, aligned
+from eventsim.model.tables import Dense, IntArray
+
+# Entries that the spikes of a stretch should make (see eventsim.engines.layered.ways.site_kernels), for the second-level cache.
+ENTRIES = 2**15
+_TOO_LARGE = "its tables are too large for entries of 32 bits"
+
+
+def by_site(layout: Layout) -> tuple[k.Layer, sites.Sites] | str:
+    """A population's layer and what it needs to be run site by site, its arrays not yet filled; or why it cannot be."""
+    layer = layout.layer
+    of, negated = layer.projections, layer.w8.size
+    if not len(of) or np.any(of[:, k.KIND] != k.STENCIL) or np.any(of[:, k.WIDE] > 1):
+        return "it needs convolutions or dense tables, of weights of at most 16 bits"
+    if layout.signs:
+        if np.any(layer.w8 == -128):
+            return "a weight of -128 cannot be negated in 8 bits"
+        layer = layer._replace(w8=aligned(np.concatenate((layer.w8, -layer.w8)), np.int8))
+    if max(layer.w8.size, layer.w16.size) >= NEGATIVE:
+        return _TOO_LARGE
+    size, padded = int(layer.scalars[k.SIZE]), int(layer.scalars[k.PADDED])
+    lanes = size if all(isinstance(p.table, Dense) for p in layout.incoming) else padded
+    block = next(n for n in (128, 64, 32) if padded % n == 0)
+    number, blocks = size // lanes, size // block
+    found = _reach(layer, lanes)
+    if found is None:
+        return _TOO_LARGE
+    reach, rows = found
+    locations, each = len(layer.records), float((layer.records[:, ROWS] * layer.records[:, RUN]).mean()) / lanes
+    scalars = np.zeros(sites.SCALARS, np.int64)
+    scalars[[sites.SITE_LANES, sites.SITE_SHIFT, sites.BLOCK, sites.NEGATED]] = lanes, power_of_two(lanes), block, negated
+    scalars[sites.BITS] = layout.v.size.bit_length()
+    # A stretch looks at all locations: it should have spikes enough for that.
+    scalars[sites.STRETCH] = max(int(ENTRIES / max(1.0, each)), locations, number, 256)
+    scalars[sites.EXPECTED] = int(1.5 * each * scalars[sites.STRETCH]) + 2 * number
+    return layer, sites.Sites(
+        scalars,
+        np.zeros(sites.PROGRESS, np.int64),
+        np.empty(blocks, np.int64),
+        np.empty(number + 2, np.int64),
+        np.empty(number + 1, np.int64),
+        np.empty(locations, np.int64),
+        reach,
+        rows,
+    )
+
+
+def _reach(layer: k.Layer, lanes: int) -> tuple[IntArray, IntArray] | None:
+    """For each source location of each projection: its sites and their weights (``reach`` and ``rows`` of :class:`sites.Sites`)."""
+    begin, none = layer.projections[:, k.RECORDS], int(layer.scalars[k.SIZE]) // lanes
+    parts, rows, place = [], np.zeros((len(begin), 2), np.int64), 0
+    for of, records, row in zip(layer.projections, np.split(layer.records, begin[1:]), rows, strict=True):
+        columns = records[:, RUN, None] // lanes
+        number = records[:, ROWS, None] * columns
+        # All locations of a projection have the same number, so that no branch depends on it; the site behind the last one is none.
+        which = np.arange(int(number.max(initial=0)))
+        i, j = which // np.maximum(1, columns), which % np.maximum(1, columns)
+        part = np.zeros((len(records), 3 + 2 * len(which)), np.int64)
+        part[:, :3] = records[:, [SYNAPSES, ADDITIONS, TOOLBOX]]
+        part[:, 3::2] = records[:, FIRST_LANE, None] // lanes + i * (of[k.ROW_STEP] // lanes) + j
+        part[:, 4::2] = of[k.WEIGHTS] + records[:, TAP, None] - i * of[k.TAP_STEP] + j * lanes
+        missing = which >= number
+        part[:, 3::2][missing], part[:, 4::2][missing] = none, 0
+        if part.max(initial=0) >= 2**31:
+            return None
+        row[:] = place, part.shape[1]
+        place += part.size
+        parts.append(part.astype(np.int32).ravel())
+    return np.concatenate(parts), rows

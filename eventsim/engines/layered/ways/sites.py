@@ -1,0 +1,104 @@
+"""Site by site: plain neurons at high resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eventsim.engines.layered.calls import Calls
+from eventsim.engines.layered.tables import Layout
+from eventsim.engines.layered.trains import Train
+from eventsim.engines.layered.ways import site_kernels as sites
+from eventsim.engines.layered.ways import site_tables
+from eventsim.engines.layered.ways import tick_kernels as k
+from eventsim.engines.layered.ways.way import SPARSE, TrainWay
+from eventsim.engines.layered.windows import Window
+from eventsim.engines.layered.workspace import Workspace
+from eventsim.job.job import Job
+from eventsim.kernels.simd_spikes import SORTED
+
+if TYPE_CHECKING:
+    from eventsim.engines.layered.populations.layer import Layer
+
+
+class Sites(TrainWay):
+    """See :mod:`eventsim.engines.layered.ways.site_kernels`."""
+
+    def __init__(self, population: Layer, job: Job, layout: Layout):
+        self.population, self._call = population, Calls()
+        made = layout.made(site_tables.by_site)
+        assert not isinstance(made, str)
+        layer, of = made
+        self.layer = layer._replace(scalars=population.constants)
+        copies = {field: np.empty_like(getattr(of, field)) for field in ("at", "again", "begins", "loads", "found")}
+        self.sites = of._replace(**copies)
+
+    @classmethod
+    def why_not(cls, layout: Layout, job: Job, name: str) -> str | None:
+        """Why a population cannot be run site by site in a run; None if it can be."""
+        scalars = layout.layer.scalars
+        if scalars[k.ROLE] != k.NEURONS or scalars[k.SIGNED] or scalars[k.ZERO_RESET] or job.refractory[name] > 1:
+            return "its neurons are signed, reset to zero, have refractory periods, or never spike"
+        if job.resolution < SPARSE:
+            return f"many spikes share a tick at fewer than {SPARSE} ticks a step"
+        made = layout.made(site_tables.by_site)
+        return made if isinstance(made, str) else None
+
+    @classmethod
+    def room(cls, ways: Sequence[Sites], repeats: int) -> sites.Room:
+        """Room to work in for any of these."""
+        entries = max(int(way.sites.scalars[sites.EXPECTED]) for way in ways)
+        return sites.Room(np.empty(entries, np.int64), np.zeros(2, np.int64), np.array([0, -1]))
+
+    def takes(self, window: Window) -> bool:
+        """64 bits are checked at every tick, which this does not."""
+        return not self.population.state.scalars[k.CHECKED]
+
+    def begin(self, job: Job) -> None:
+        """Note the blocks with neurons that are due at the first tick."""
+        of, due = self.sites, self.population.start.due
+        of.at[:], of.again[:] = 0, k.FOREVER
+        of.at[[sites.SITE, sites.SPIKES]] = -1, of.scalars[sites.STRETCH]
+        if len(due):
+            of.again[due // int(of.scalars[sites.BLOCK])] = 1
+        of.at[sites.PENDING] = 1 if len(due) else k.FOREVER
+
+    def run(self, window: Window, scratch: Workspace) -> Train:
+        """Run a window."""
+        return self.population.run_along(window, scratch)
+
+    def advance(self, train: Train, until: int, scratch: Workspace) -> int:
+        """Run up to the end of a tick, or to where potentials need 64 bits."""
+        population, at = self.population, self.sites.at
+        while True:
+            status = self._call(
+                sites.advance, population.kind, self.layer, population.state, self.sites, scratch.rooms[Sites], scratch.order, train,
+                population.out, scratch.keys, population.tally, until,
+            )  # fmt: skip
+            if status == k.DONE:
+                return until
+            if status == k.WIDEN:
+                population.widen()
+                if population.state.scalars[k.CHECKED]:
+                    return int(at[sites.REACHED])
+            elif status == sites.ROOM:
+                room = scratch.rooms[Sites]
+                scratch.rooms[Sites] = room._replace(entries=np.empty(2 * int(at[sites.NEEDED]), np.int64))
+            else:
+                n = int(at[sites.KEYS])
+                if not scratch.order.fits(n):
+                    scratch.more_order()
+                elif population.state.scalars[k.FIRED] + n + SORTED > len(population.out.tick):
+                    population.more_out(scratch.most)
+                else:
+                    scratch.more_keys(n)
+
+    def snapshot(self) -> Any:
+        """Everything that :meth:`restore` needs, beside the population's state, to run on from here again."""
+        return self.sites._replace(at=self.sites.at.copy(), again=self.sites.again.copy())
+
+    def restore(self, snapshot: Any) -> None:
+        """Go back to a snapshot."""
+        self.sites = snapshot

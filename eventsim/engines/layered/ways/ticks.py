@@ -1,0 +1,91 @@
+"""Tick by tick: the way that runs every population, and takes over where no other one fits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eventsim.engines.layered.calls import Calls
+from eventsim.engines.layered.limits import Overflow
+from eventsim.engines.layered.tables import Layout
+from eventsim.engines.layered.trains import Train
+from eventsim.engines.layered.ways import gathering
+from eventsim.engines.layered.ways import tick_kernels as k
+from eventsim.engines.layered.ways.way import SPARSE, TrainWay
+from eventsim.engines.layered.windows import Window
+from eventsim.engines.layered.workspace import Workspace
+from eventsim.job.job import Job
+from eventsim.kernels.simd import LANES
+
+if TYPE_CHECKING:
+    from eventsim.engines.layered.populations.layer import Layer
+
+
+class Ticks(TrainWay):
+    """See :mod:`eventsim.engines.layered.ways.tick_kernels`; ticks with many spikes: :mod:`eventsim.engines.layered.ways.gathering`."""
+
+    def __init__(self, population: Layer, job: Job, layout: Layout):
+        self.population, self._call = population, Calls()
+        layer, self._locations, self._source = gathering.Gathered(layout.layer, 1, 1)
+        if job.resolution < SPARSE:
+            layer, self._locations, self._source = layout.made(gathering.gathered)
+        self.layer = layer._replace(scalars=population.constants)
+
+    @classmethod
+    def why_not(cls, layout: Layout, job: Job, name: str) -> str | None:
+        """It can."""
+        return None
+
+    @classmethod
+    def room(cls, ways: Sequence[Ticks], repeats: int) -> k.Scratch:
+        """Room to work in for any of these."""
+        largest = max(int(way.layer.scalars[k.SIZE]) for way in ways)
+        # A source of events may repeat a neuron in a tick; all others fire at most once.
+        split = max(repeats, *(way._source for way in ways))
+        return k.Scratch(
+            np.empty(2 * largest + LANES, np.int32),
+            np.empty(max(way._locations for way in ways) + 2, np.int64),
+            np.empty(split + LANES, np.int32),
+            np.empty(split + 8, np.int64),
+            np.empty(k.MOST_ROWS + 8, np.int64),
+        )
+
+    def begin(self, job: Job) -> None:
+        """Who is due at the first tick enters the ring."""
+        state, due = self.population.state, self.population.start.due
+        state.ring_tick[: len(due)], state.ring_lane[: len(due)] = 1, due
+
+    def enter(self, since: int) -> None:
+        """Who is still due enters the ring."""
+        if not self.population.spiking:
+            return
+        state, s = self.population.state, self.population.state.scalars
+        due = state.d >= 0
+        if self.population.signed:
+            state.low[:] = np.where(state.net > 0, -np.resize(state.theta, state.d.size), s[k.LOWEST])
+            due |= state.d < state.low
+        lanes = np.flatnonzero(due)
+        state.ring_tick[: len(lanes)], state.ring_lane[: len(lanes)] = since + 1, lanes
+        s[[k.HEAD, k.WAITING]] = 0, len(lanes)
+
+    def run(self, window: Window, scratch: Workspace) -> Train:
+        """Run a window."""
+        return self.population.run_along(window, scratch)
+
+    def advance(self, train: Train, until: int, scratch: Workspace) -> int:
+        """Run up to the end of a tick, or an exit before."""
+        population, room = self.population, scratch.rooms[Ticks]
+        while True:
+            status = self._call(
+                k.advance, population.kind, self.layer, population.state, room, train, population.out, population.tally, until
+            )
+            if status == k.DONE:
+                return until
+            if status == k.OVERFLOW:
+                raise Overflow
+            if status == k.WIDEN:
+                population.widen()
+            else:
+                population.more_out(scratch.most)

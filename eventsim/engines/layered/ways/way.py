@@ -1,0 +1,88 @@
+"""What the layered engine asks of a way to run a population.
+
+A population in a run has an object of each way that can run it. They share its state, which one of them has at a time: the distances
+``d`` of its neurons from threshold. Where a way keeps more than that in mind (who is due, say), it finds it when it takes over.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from eventsim.engines.layered.trains import Spikes, Train
+from eventsim.engines.layered.ways.tick_kernels import FOREVER
+from eventsim.engines.layered.windows import Window
+from eventsim.engines.layered.workspace import Workspace
+from eventsim.job.job import Job
+
+# From this resolution on so few spikes share a tick that tables for many are not worth it.
+SPARSE = 2**10
+
+
+class Way(ABC):
+    """A way to run a population, in a run."""
+
+    # Whether its windows are rasters: a bit of memory for each neuron and tick, potentials in 32 bits.
+    clocked: ClassVar[bool] = False
+
+    @classmethod
+    @abstractmethod
+    def why_not(cls, layout: Any, job: Job, name: str) -> str | None:
+        """Why this way cannot run a population in a run; None if it can.
+
+        Parameters
+        ----------
+        layout : Layout
+            The population, compiled.
+        job : Job
+            The run. For populations that others' spikes reach, its inputs do not matter.
+        name : str
+            Of the population.
+        """
+
+    @classmethod
+    @abstractmethod
+    def room(cls, ways: Sequence[Any], repeats: int) -> Any:
+        """Room to work in for any of these ways (of this class); ``repeats``: spikes of a source in a tick, at most."""
+
+    def begin(self, job: Job) -> None:  # noqa: B027
+        """Go to the start of a run, at which the population is already."""
+
+    def alternate(self) -> None:  # noqa: B027
+        """From now on leave the spikes of a window alone while the next ones run."""
+
+    def longest(self) -> int:
+        """Ticks of the longest window that it can run."""
+        return int(FOREVER)
+
+    def takes(self, window: Window) -> bool:
+        """Whether this way can run the population's next window, as its potentials are now."""
+        return True
+
+    def enter(self, since: int) -> None:  # noqa: B027
+        """Take over from another way after a tick."""
+
+    @abstractmethod
+    def run(self, window: Window, scratch: Workspace) -> Spikes:
+        """Run a window.
+
+        Raises
+        ------
+        Overflow, Crowded
+        """
+
+    def snapshot(self) -> Any:
+        """Everything that :meth:`restore` needs, beside the population's state, to run on from here again."""
+        return None
+
+    def restore(self, snapshot: Any) -> None:  # noqa: B027
+        """Go back to a snapshot."""
+
+
+class TrainWay(Way):
+    """A way that goes along the spikes that reach the population, in the order of time: it can be left between two of them."""
+
+    @abstractmethod
+    def advance(self, train: Train, until: int, scratch: Workspace) -> int:
+        """Run up to the end of a tick; returns the last tick that is done: an earlier one if another way has to go on from there."""
