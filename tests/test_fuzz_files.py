@@ -23,9 +23,10 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from judges.evaluations import small_data, small_network
+from judges.formats import idx, write_nir
 from PIL import Image
 from repository import ROOT
-from test_evaluation import small_data, small_network
 
 import eventsim as es
 from eventsim.cli.main import main
@@ -400,9 +401,7 @@ def test_constants_that_double_and_double(here):
 
 def test_nir(here):
     pytest.importorskip("nir")
-    from test_fuzz_options import source_nir
-
-    source_nir()
+    write_nir("source.nir")
     whole = Path("source.nir").read_bytes()
 
     def body(steps):
@@ -441,8 +440,6 @@ def test_weights(here):
 
 @pytest.mark.parametrize("what", ["images", "labels"])
 def test_data_set_files(here, monkeypatch, what):
-    from test_datasets import idx
-
     monkeypatch.setenv("EVENTSIM_DATA", str(Path.cwd()))
     Path("mnist").mkdir()
     data = small_data(4)

@@ -9,7 +9,7 @@ import statistics
 import h5py
 import numpy as np
 import pytest
-from test_evaluation import small_data, small_network
+from judges.evaluations import small_data, small_network
 
 import eventsim as es
 from eventsim.analysis.counting import count_operations

@@ -11,8 +11,8 @@ import shlex
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from judges.evaluations import small_data, small_network
 from PIL import Image
-from test_evaluation import small_data, small_network
 
 import eventsim as es
 from eventsim.analysis import mistakes, provenance

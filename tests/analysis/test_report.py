@@ -14,10 +14,10 @@ import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from judges.evaluations import small_data, small_network
 from judges.sealing import change_and_reseal
 from PIL import Image
 from repository import ROOT
-from test_evaluation import small_data, small_network
 
 import eventsim as es
 from eventsim.analysis import plot

@@ -1,16 +1,11 @@
-"""Evaluations of data sets: against runs one by one, interrupted, in parallel, on a cluster, and misused."""
+"""Evaluations of data sets: against runs one by one, interrupted, in parallel, and misused."""
 
 from __future__ import annotations
-
-import json
-import os
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from judges.evaluations import same, small_data, small_network
 from judges.sealing import change_and_reseal
 from PIL import Image
 from repository import ROOT
@@ -21,41 +16,9 @@ from eventsim.analysis.counting import count_operations
 from eventsim.batch import evaluate as evaluating
 from eventsim.cli.main import main
 from eventsim.data import images
-from eventsim.data.image_sets import ArrayDataset, read_image
+from eventsim.data.image_sets import read_image
 
 LENET = ROOT / "networks" / "lenet-mnist.h5"
-
-
-def small_network(seed=0, classes=4):
-    rng = np.random.default_rng(seed)
-    net = es.Network()
-    net.image_input((6, 6, 1))
-    net.driven("a", (6, 6, 3), 300, v0=150, encoder=es.Conv2d(rng.integers(-3, 4, (3, 3, 1, 3)), padding=1))
-    net.spiking("b", (3, 3, 5), 3, v0=1, signed=True, refractory=1)
-    net.readout("out", classes)
-    net.connect("a", "b", es.Conv2d(rng.choice([-1, 1], (3, 3, 3, 5)), padding=1, pool_after=2))
-    net.connect("b", "out", rng.integers(-9, 10, (45, classes)))
-    net.bias("b", rng.integers(-2, 3, 5))
-    net.provenance = {"steps": 6}
-    return net
-
-
-def small_data(n=37, classes=4, seed=1):
-    rng = np.random.default_rng(seed)
-    names = [f"class {i}" for i in range(classes)]
-    return ArrayDataset("made", "test", names, rng.integers(0, 256, (n, 6, 6, 1), dtype=np.uint8), rng.integers(0, classes, n))
-
-
-def contents(evaluation):
-    return {name: evaluation.array(name) for name in evaluation._file.datasets if name != "info"}
-
-
-def same(a, b):
-    x, y = contents(a), contents(b)
-    assert x.keys() == y.keys()
-    assert a.info == b.info
-    for name in x:
-        assert np.array_equal(x[name], y[name]), name
 
 
 @pytest.mark.parametrize("resolution", [1, 2**20])
@@ -292,113 +255,3 @@ def test_damaged_evaluations_are_errors(tmp_path):
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(es.RunError):
         es.Evaluation(path)
-
-
-def test_the_command(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    rng = np.random.default_rng(3)
-    for label in range(2):
-        (tmp_path / "data" / f"class{label}").mkdir(parents=True)
-        for i in range(3):
-            Image.fromarray(rng.integers(0, 256, (6, 6), dtype=np.uint8)).save(tmp_path / "data" / f"class{label}" / f"{i}.png")
-    es.save(small_network(), "net.h5")
-
-    def call(*args):
-        return CliRunner().invoke(main, [str(a) for a in args], catch_exceptions=False)
-
-    done = call("evaluate", "net.h5", "--dataset", "data", "--workers", "1", "--trace", "0,5")
-    assert done.exit_code == 0, done.output
-    for word in ("6 images", "accuracy", "decided at", "exit margin", "eval.h5"):
-        assert word in done.stdout
-    assert sorted(p.name for p in (tmp_path / "eval.h5.traces").iterdir()) == ["0.h5", "5.h5"]
-    found = json.loads(call("evaluate", "net.h5", "--dataset", "data", "--json").stdout)
-    with es.Evaluation("eval.h5") as e:
-        assert found["accuracy"] == e.accuracy
-        assert found["steps"] == 6
-    for args, word in (
-        (("--dataset", "nothing"), "neither a folder nor a known data set"),
-        (("--dataset", "data", "--clocked"), "another evaluation"),
-        (("--dataset", "data", "--trace", "9", "-o", "b.h5"), "no image 9"),
-    ):
-        outcome = call("evaluate", "net.h5", *args)
-        assert outcome.exit_code == 1
-        assert outcome.stderr.startswith("eventsim: error: ")
-        assert word in outcome.stderr
-    report = subprocess.run(
-        [sys.executable, ROOT / "tools" / "count_ops.py", "eval.h5", "--json"], capture_output=True, text=True, check=True
-    )
-    assert json.loads(report.stdout)["runs"] == 6
-
-
-def wait_for(condition, what):
-    deadline = time.monotonic() + 600
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
-
-
-@pytest.fixture
-def real_cluster(tmp_path, monkeypatch):
-    """A real scheduler and two workers on loopback: (address, processes), the scheduler first."""
-    distributed = pytest.importorskip("distributed")
-    monkeypatch.setattr("eventsim.batch.executors.dask._TIMEOUT", "600s")
-    monkeypatch.setattr(evaluating, "_MOST_IMAGES", 2)
-    environment = os.environ | {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "10s"}
-    address_file = tmp_path / "scheduler.json"
-    command = [sys.executable, "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
-    processes = [subprocess.Popen([*command, "--scheduler-file", address_file], env=environment, stderr=subprocess.DEVNULL)]
-    try:
-        wait_for(lambda: address_file.exists() and address_file.read_text().endswith("}"), "no scheduler")
-        address = json.loads(address_file.read_text())["address"]
-        options = ["--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", str(tmp_path)]
-        for _ in range(2):
-            worker = [sys.executable, "-m", "dask", "worker", address, *options]
-            processes.append(subprocess.Popen(worker, env=environment, stderr=subprocess.DEVNULL))
-        with distributed.Client(address, set_as_default=False) as client:
-            client.wait_for_workers(2, timeout=600)
-        yield address, processes
-    finally:
-        for process in processes[::-1]:
-            process.kill()
-            process.wait()
-
-
-def test_a_cluster_that_loses_a_worker_and_then_its_scheduler(tmp_path, real_cluster, monkeypatch, capfd):
-    """What one worker has not done the other does; without a scheduler there is one line, and what is done is kept."""
-    address, processes = real_cluster
-    net, data = small_network(), small_data(200)
-    here = es.evaluate(net, data, tmp_path / "here.h5", workers=1)
-    killed = []
-
-    def kill_one_halfway(done, total):
-        if done >= total // 2 and not killed:
-            processes[1].kill()
-            killed.append(done)
-
-    there = es.evaluate(net, data, tmp_path / "there.h5", scheduler=address, progress=kill_one_halfway)
-    assert killed
-    assert killed[0] < 200
-    assert processes[1].wait() != 0
-    same(here, there)
-
-    import eventsim.batch.executors.dask
-
-    class Impatient(eventsim.batch.executors.dask.Client):
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, **kwargs)
-            self._timeout = 1  # to connect again
-
-    monkeypatch.setattr(eventsim.batch.executors.dask, "Client", Impatient)
-
-    def kill_the_scheduler(done, total):
-        if done >= 20:
-            processes[0].kill()
-            processes[0].wait()
-
-    capfd.readouterr()
-    with pytest.raises(es.RunError, match=r"the Dask scheduler is gone; once it is back, the same command goes on"):
-        es.evaluate(net, data, tmp_path / "lost.h5", scheduler=address, progress=kill_the_scheduler)
-    assert capfd.readouterr() == ("", "")
-    notes = []
-    same(here, es.evaluate(net, data, tmp_path / "lost.h5", workers=1, note=notes.append))
-    assert "of 200 images were done before" in notes[0]

@@ -8,7 +8,7 @@ import threading
 
 import numpy as np
 import pytest
-from test_evaluation import same, small_data, small_network
+from judges.evaluations import same, small_data, small_network
 
 import eventsim as es
 from eventsim.batch import evaluate as evaluating

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from judges.evaluations import same, small_data, small_network
 from PIL import Image
-from test_evaluation import same, small_data, small_network
 
 import eventsim as es
 from eventsim.batch import evaluate as evaluating

@@ -12,9 +12,9 @@ import time
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from judges.evaluations import same, small_data, small_network
 from PIL import Image
 from repository import ROOT
-from test_evaluation import same, small_network
 
 import eventsim as es
 from eventsim.batch import evaluate as evaluating
@@ -215,7 +215,7 @@ def test_an_evaluation_that_is_struck_down_goes_on(tmp_path, monkeypatch, number
 _UNGUARDED = """
 import sys
 sys.path[:0] = {tests!r}
-from test_evaluation import small_data, small_network
+from judges.evaluations import small_data, small_network
 import eventsim as es
 from eventsim.batch import evaluate as evaluating
 evaluating._MOST_IMAGES = 20
@@ -226,9 +226,7 @@ print("once")
 
 @pytest.mark.parametrize("way", ["file", "standard input"])
 def test_a_script_needs_no_guard(tmp_path, way):
-    from test_evaluation import small_data
-
-    (tmp_path / "script.py").write_text(_UNGUARDED.format(tests=[os.path.dirname(__file__), str(ROOT / "tests")]))
+    (tmp_path / "script.py").write_text(_UNGUARDED.format(tests=[str(ROOT / "tests")]))
     with open(tmp_path / "script.py") as script:
         done = subprocess.run(
             [sys.executable, "script.py" if way == "file" else "-"], cwd=tmp_path, stdin=script, capture_output=True, text=True
@@ -239,8 +237,6 @@ def test_a_script_needs_no_guard(tmp_path, way):
 
 
 def evaluate_here(folder):
-    from test_evaluation import small_data
-
     evaluating._MOST_IMAGES = 20
     es.evaluate(small_network(), small_data(), folder / "e.h5", workers=2).close()
 

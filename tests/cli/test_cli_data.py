@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-import struct
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from judges.formats import idx
 
 import eventsim as es
 from eventsim.cli.main import main
@@ -24,10 +24,6 @@ from eventsim.data import manifest as dataset_manifest
 
 def md5(content: bytes) -> str:
     return hashlib.md5(content).hexdigest()
-
-
-def idx(array: np.ndarray) -> bytes:
-    return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
 
 
 RNG = np.random.default_rng(0)

@@ -12,9 +12,10 @@ import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from judges.evaluations import small_network
+from judges.formats import write_nir
 from PIL import Image
 from repository import ROOT
-from test_evaluation import small_network
 
 import eventsim as es
 from eventsim.cli.main import main
@@ -58,19 +59,6 @@ def here(folder, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path / "here")
 
 
-def source_nir():
-    pytest.importorskip("nir")
-    from eventsim.conversion import graph as g
-    from eventsim.conversion.to_nir import write_nir
-
-    rng = np.random.default_rng(0)
-    graph = g.Graph()
-    at = graph.add(g.Convolution(rng.normal(size=(4, 3, 3, 3)), None, padding=(1, 1, 1, 1)), (graph.add(g.Input((3, 8, 8))),))
-    at = graph.add(g.Flatten(), (graph.add(g.Clip(0.0, np.inf), (at,)),))
-    graph.add(g.Linear(rng.normal(size=(5, 256)), None), (at,))
-    write_nir(es.convert(graph, rng.integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)), "source.nir")
-
-
 def check(arguments):
     outcome = CliRunner().invoke(main, list(arguments))
     assert outcome.exception is None or isinstance(outcome.exception, SystemExit), (arguments, outcome.exception)
@@ -100,7 +88,8 @@ def calls(name):
 
 def fuzz(name, stride):
     if name == "convert":
-        source_nir()
+        pytest.importorskip("nir")
+        write_nir("source.nir")
     assert check((*name.split(), *COMMANDS[name])).exit_code == 0
     for number, arguments in enumerate(calls(name)):
         if number % stride == 0:

@@ -6,7 +6,7 @@ import io
 import sys
 
 import pytest
-from test_evaluation import small_data, small_network
+from judges.evaluations import small_data, small_network
 
 from eventsim.batch import study
 from eventsim.cli.progress import image_progress, point_progress

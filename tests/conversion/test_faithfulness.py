@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_conversion import random_graph
+from judges.graphs import random_graph
 
 import eventsim as es
 from eventsim.conversion.faithfulness import faithfulness

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pooch
 import pytest
+from judges.formats import idx
 from PIL import Image
 from repository import ROOT
 
@@ -55,10 +56,6 @@ members = [
     { name = "test_batch", split = "test", md5 = "" },
 ]
 """
-
-
-def idx(array: np.ndarray) -> bytes:
-    return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
 
 
 @pytest.mark.parametrize("packed", [False, True])

@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from judges.evaluations import two_pixel_images, two_pixels
 
 import eventsim as es
 from eventsim.cli.evaluate import print_evaluation
@@ -13,26 +14,11 @@ from eventsim.cli.main import main
 from eventsim.data.image_sets import ArrayDataset
 
 
-def network(v0=0):
-    """Two pixels for two classes; a black image fires nothing, and so reaches no readout."""
-    net = es.Network(labels=["left", "right"])
-    net.image_input((1, 2, 1))
-    net.driven("in", (1, 2, 1), 255, encoder=es.Conv2d([[[[1]]]]))
-    net.readout("out", 2, v0=v0)
-    net.connect("in", "out", np.eye(2, dtype=int))
-    return net
-
-
-def images():
-    """Decided for the left in step 1, for the right in steps 1 and 3, and never; all are labelled "left"."""
-    pixels = np.array([[255, 0], [0, 255], [0, 90], [0, 0]], np.uint8).reshape(4, 1, 2, 1)
-    return ArrayDataset("made", "test", ["left", "right"], pixels, np.zeros(4, int))
-
-
 @pytest.mark.parametrize("engine", ["reference", "queue", "layered"])
 def test_a_decision_at_each_step(engine):
     def decisions(image, **settings):
-        return es.run(network(settings.pop("v0", 0)), image, steps=4, resolution=1, engine=engine, **settings).decision_over_time().tolist()
+        net = two_pixels(settings.pop("v0", 0))
+        return es.run(net, image, steps=4, resolution=1, engine=engine, **settings).decision_over_time().tolist()
 
     black, dim, white = (np.full((1, 2, 1), value, np.uint8) for value in (0, 90, 255))
     assert decisions(black) == [-1] * 4
@@ -49,7 +35,7 @@ def test_a_decision_at_each_step(engine):
 @pytest.fixture(params=[1, 2**20])
 def evaluation(request, tmp_path):
     """Of all four images."""
-    return es.evaluate(network(), images(), tmp_path / "e.h5", steps=4, resolution=request.param, workers=1)
+    return es.evaluate(two_pixels(), two_pixel_images(), tmp_path / "e.h5", steps=4, resolution=request.param, workers=1)
 
 
 def test_images_without_a_decision_are_in_no_statistic(evaluation):
@@ -81,7 +67,7 @@ def test_they_are_shown_as_such(evaluation, tmp_path, capsys):
 
 def test_an_evaluation_without_any_decision(tmp_path, capsys):
     black = ArrayDataset("made", "test", ["left", "right"], np.zeros((2, 1, 2, 1), np.uint8), np.zeros(2, int))
-    e = es.evaluate(network(), black, tmp_path / "e.h5", steps=2, resolution=1, workers=1)
+    e = es.evaluate(two_pixels(), black, tmp_path / "e.h5", steps=2, resolution=1, workers=1)
     assert e.summary()["mean_decision_latency_steps"] is None
     assert e.accuracy == 0
     print_evaluation(e)
@@ -91,7 +77,7 @@ def test_an_evaluation_without_any_decision(tmp_path, capsys):
 
 
 def test_a_run_without_a_decision_says_so(tmp_path):
-    es.save(network(), tmp_path / "net.h5")
+    es.save(two_pixels(), tmp_path / "net.h5")
     np.save(tmp_path / "black.npy", np.zeros((1, 2, 1), np.uint8))
     run = CliRunner().invoke(
         main, ["run", str(tmp_path / "net.h5"), "--input", str(tmp_path / "black.npy"), "--steps", "2", "--trace", str(tmp_path / "t.h5")]
@@ -110,7 +96,7 @@ def test_a_run_without_a_decision_says_so(tmp_path):
 def test_traces_of_version_1(tmp_path, pixel):
     """A decision made later than tick 1 was made then; one at tick 1 may have stood before anything arrived."""
     path = tmp_path / "t.h5"
-    es.run(network(), np.array([[[0], [pixel]]], np.uint8), steps=4, resolution=1, trace=path)
+    es.run(two_pixels(), np.array([[[0], [pixel]]], np.uint8), steps=4, resolution=1, trace=path)
     with h5py.File(path, "r+") as file:
         file["eventsim"].attrs["version"] = np.uint32(1)
         del file["seal"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from judges.engines import compare
 from numba import njit
-from test_sites import compare
 
 import eventsim as es
 from eventsim.kernels import simd

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_engines import ENGINES, Spikes, assert_same, both_overflow, run_both
-from test_engines_limits import chain
+from judges.engines import ENGINES, Spikes, assert_same, both_overflow, run_both
+from judges.small_networks import chain
 
 import eventsim as es
 from eventsim.engines.layered import engine as layered

@@ -8,8 +8,8 @@ import os
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from judges.evaluations import small_network
 from PIL import Image
-from test_evaluation import small_network
 
 import eventsim as es
 from eventsim.cli.main import main

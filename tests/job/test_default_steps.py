@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from test_evaluation import small_data, small_network
+from judges.evaluations import small_data, small_network
 
 import eventsim as es
 from eventsim.cli.main import main

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from judges import dense_loop
+from judges.engines import run_both
 from judges.random_networks import pick, random_conv, random_shape, random_table
 from scipy.sparse import csr_array
 
@@ -126,8 +127,6 @@ def test_fixture_of_the_definitions():
 
 
 def test_fixture_of_the_definitions_through_a_run():
-    from test_engines import run_both
-
     net = Network()
     net.source("in", (4, 4, 2))
     net.readout("out", (4, 4, 3))

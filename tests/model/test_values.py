@@ -7,8 +7,8 @@ import inspect
 
 import numpy as np
 import pytest
+from judges.evaluations import small_data, small_network
 from judges.random_networks import random_case
-from test_evaluation import small_data, small_network
 
 import eventsim as es
 

@@ -8,10 +8,10 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from judges.drawn_networks import cases
 from judges.random_networks import random_case
 from PIL import Image
 from repository import ROOT
-from test_engines_hypothesis import cases
 
 import eventsim as es
 from eventsim.cli.main import main

@@ -12,8 +12,8 @@ import count_ops
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from judges.evaluations import small_data, small_network
 from scipy.signal import correlate
-from test_evaluation import small_data, small_network
 
 import eventsim as es
 from eventsim.analysis.counting import Costs, count_operations

@@ -4,29 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from judges.engines import compare
 
 import eventsim as es
 from eventsim.engines.layered import engine as layered
 from eventsim.engines.layered import workspace
 from eventsim.engines.layered.ways import site_kernels as sites
 from eventsim.engines.layered.ways import site_tables
-
-COUNTS = ("spikes", "negative_spikes", "first_tick", "deliveries", "synaptic_events", "additions", "toolbox", "effective")
-
-
-def compare(net: es.Network, inputs, engine: str = "queue", **settings) -> es.Result:
-    """Layered against another engine: counts and every spike. Returns the former."""
-    found, expected = (es.run(net, inputs, engine=e, **settings) for e in ("layered", engine))
-    for name in COUNTS:
-        np.testing.assert_array_equal(getattr(found.counts, name), getattr(expected.counts, name), err_msg=name)
-    for name, population in net.populations.items():
-        if population.kind == "readout":
-            np.testing.assert_array_equal(found.counts.readout[name], expected.counts.readout[name])
-        elif population.kind != "source":
-            for mine, other in zip(found.spikes(name), expected.spikes(name), strict=True):
-                np.testing.assert_array_equal(mine, other, err_msg=name)
-    assert (found.decision, found.counts.decision_tick) == (expected.decision, expected.counts.decision_tick)
-    return found
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import time
 
 import numpy as np
 import pytest
+from judges.engines import Spikes, assert_same
 from judges.random_networks import random_case
 from repository import ROOT
-from test_engines import Spikes, assert_same
 
 import eventsim as es
 from eventsim.cli.main import main
