@@ -18,14 +18,19 @@ def test_imports_run_one_way(module):
             assert house.FLOORS[below] < house.FLOORS[room], f"{module}, line {each.line}: imports {each.name}, which stands above it"
 
 
+# What need not be installed, and is imported at the top of a module.
+TOPS = {
+    name: {i.name for i in module.imports if not i.inside and i.name.partition(".")[0] in OPTIONAL}
+    for name, module in HOUSE.modules.items()
+}
+# Imported within functions all the same.
+LATE = {"__init__": {"importlib.metadata.version"}}
+
+
 def test_what_need_not_be_installed_is_imported_where_it_is_used():
     """Within functions; or at the top of a module that is itself imported within functions only."""
-    tops = {
-        name: {i.name for i in module.imports if not i.inside and i.name.partition(".")[0] in OPTIONAL}
-        for name, module in HOUSE.modules.items()
-    }
     for module, target, each in HOUSE.arrows():
-        needs = tops[target]
+        needs = TOPS[target]
         assert each.inside or not needs, (
             f"{module.name}, line {each.line}: {each.name} needs {needs}, which may not be there; import it where it is used"
         )
@@ -33,3 +38,14 @@ def test_what_need_not_be_installed_is_imported_where_it_is_used():
 
 def test_nothing_of_the_package_goes_round_in_circles():
     assert HOUSE.circles() == []
+
+
+@pytest.mark.parametrize("module", HOUSE.modules)
+def test_everything_else_is_imported_at_the_top(module):
+    """A command that is to start quickly is imported late as a whole (eventsim.cli.lazy), and so is an engine (eventsim.engines.registry)."""
+    needy = {each.line for importer, target, each in HOUSE.arrows() if importer.name == module and TOPS[target]}
+    for each in HOUSE.modules[module].imports:
+        if each.inside and each.name.partition(".")[0] not in OPTIONAL and each.line not in needy:
+            assert each.name in LATE.get(module, ()), (
+                f"{module}, line {each.line}: imports {each.name} within a function; import it at the top"
+            )

@@ -1,8 +1,7 @@
-"""``info``: facts about a network file, a trace or an evaluation, as JSON values and as tables."""
+"""Facts about a network file, a trace or an evaluation, as JSON values: what ``info`` prints."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import numpy as np
 from eventsim.analysis.counting import count_operations
 from eventsim.analysis.evaluation import Evaluation, is_evaluation
 from eventsim.errors import NetworkFileError, TraceError
-from eventsim.files.printable import printable
 from eventsim.model.netfile import FORMAT, load
 from eventsim.model.network import Driven, Network, Source, Spiking
 from eventsim.record.trace import Trace
@@ -161,127 +159,3 @@ def evaluation_facts(evaluation: Evaluation) -> dict[str, Any]:
         if r.role != "input"
     ]
     return {"kind": "evaluation", "summary": evaluation.summary(), "populations": populations, "projections": projections}
-
-
-def print_facts(facts: dict[str, Any]) -> None:
-    """Print what :func:`describe_file` returned as tables."""
-    from rich.console import Console
-
-    # A pipe has no width; do not let it fold the numbers.
-    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False, emoji=False)
-    facts = _printable(facts)
-    if facts["kind"] == "network":
-        _print_network(console, facts)
-    elif facts["kind"] == "evaluation":
-        _print_evaluation(console, facts)
-    else:
-        _print_trace(console, facts)
-    if "verified" in facts:
-        console.print(f"verified: {facts['verified']}")
-
-
-def _printable(value: Any) -> Any:
-    """JSON values whose texts, names included, are fit for a terminal."""
-    if isinstance(value, dict):
-        return {printable(key): _printable(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_printable(item) for item in value]
-    return printable(value) if isinstance(value, str) else value
-
-
-def _table(title: str, headings: list[str]) -> Any:
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
-    for i, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if i < 2 else "right", no_wrap=True)
-    return table
-
-
-def _span(low: int, high: int) -> str:
-    return f"{low:,}" if low == high else f"{low:,}..{high:,}"
-
-
-def _print_network(console: Any, facts: dict[str, Any]) -> None:
-    console.print(f"{facts['file']}: network, {facts['bytes']:,} bytes")
-    if facts["input"]:
-        console.print(f"input {'x'.join(map(str, facts['input']))} (height x width x channels)")
-    console.print()
-    table = _table("populations", ["name", "kind", "shape", "neurons", "threshold", "v0", "options"])
-    for p in facts["populations"]:
-        options = [p.get("emits", ""), "signed" if p.get("signed") else "", "reset zero" if p.get("reset") == "zero" else ""]
-        if p.get("refractory"):
-            options.append(f"refractory {p['refractory']:g}")
-        if p["name"] == facts["output"]:
-            options.append("output")
-        fires = "threshold_min" in p
-        threshold = _span(p["threshold_min"], p["threshold_max"]) if fires else ""
-        v0 = _span(p["v0_min"], p["v0_max"]) if fires else ""
-        shape = "x".join(map(str, p["shape"]))
-        table.add_row(p["name"], p["kind"], shape, f"{p['neurons']:,}", threshold, v0, ", ".join(o for o in options if o))
-    console.print(table)
-    console.print()
-    table = _table("projections", ["name", "table", "weights", "bits", "synapses", "dense MACs", "stored bytes", "delay"])
-    for p in facts["projections"]:
-        bits = f"binary x{p['magnitude']}" if p["binary"] else str(p["bits"])
-        cells = [f"{p['weights']:,}", bits, f"{p['synapses']:,}", f"{p['macs']:,}", f"{p['stored_bytes']:,}", f"{p['delay']:g}"]
-        table.add_row(p["name"], p["table"], *cells)
-    console.print(table)
-    console.print()
-    console.print(
-        f"{facts['neurons']:,} neurons, {facts['weights']:,} weights ({facts['binary_share']:.1%} binary), "
-        f"{facts['synapses']:,} synapses, {facts['macs']:,} MACs in the dense source network"
-    )
-    for key, value in facts["provenance"].items():
-        console.print(f"{key}: {value}")
-
-
-def _print_trace(console: Any, facts: dict[str, Any]) -> None:
-    summary = facts["summary"]
-    console.print(f"{facts['file']}: trace, {facts['bytes']:,} bytes")
-    for key in (
-        "network",
-        "input",
-        "label",
-        "decision_latency_steps",
-        "duration_steps",
-        "steps",
-        "resolution",
-        "engine",
-        "encoding",
-        "seed",
-    ):
-        if summary.get(key) is not None:
-            console.print(f"{key.replace('_', ' ')}: {summary[key]}")
-    console.print()
-    table = _table("populations", ["name", "kind", "shape", "spikes", "spikes/neuron/step", "first spike (steps)", "recorded"])
-    for p in facts["populations"]:
-        first = "" if p["first_spike"] is None else f"{p['first_spike']:.3f}"
-        cells = ["x".join(map(str, p["shape"])), f"{p['spikes']:,}", f"{p['rate']:.4f}", first, "yes" if p["recorded"] else "no"]
-        table.add_row(p["name"], p["kind"], *cells)
-    console.print(table)
-    console.print()
-    table = _table("projections", ["name", "", "spikes delivered", "synaptic events", "additions"])
-    for p in facts["projections"]:
-        table.add_row(p["name"], "", f"{p['spikes']:,}", f"{p['synaptic_events']:,}", f"{p['additions']:,}")
-    console.print(table)
-    console.print()
-    console.print(f"{summary['spikes']:,} spikes, {summary['synaptic_events']:,} synaptic events, {summary['additions']:,} additions")
-
-
-def _print_evaluation(console: Any, facts: dict[str, Any]) -> None:
-    console.print(f"{facts['file']}: evaluation, {facts['bytes']:,} bytes")
-    for key, value in facts["summary"].items():
-        if value is not None and not isinstance(value, (dict, list)):
-            console.print(f"{key.replace('_', ' ')}: {value}")
-    console.print()
-    table = _table("populations", ["name", "kind", "shape", "spikes/image", "spikes/neuron/image"])
-    for p in facts["populations"]:
-        table.add_row(p["name"], p["kind"], "x".join(map(str, p["shape"])), f"{p['spikes']:,.1f}", f"{p['spikes_per_neuron']:.4f}")
-    console.print(table)
-    console.print()
-    table = _table("projections", ["name", "", "spikes/image", "synaptic events/image", "additions/image", "dense MACs"])
-    for p in facts["projections"]:
-        cells = [f"{p[key]:,.1f}" for key in ("spikes", "synaptic_events", "additions")]
-        table.add_row(p["name"], "", *cells, f"{p['macs']:,}")
-    console.print(table)

@@ -14,6 +14,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from PIL import Image
+
 from eventsim.analysis import provenance
 from eventsim.analysis.counting import KINDS, Costs, OperationReport, count_operations
 from eventsim.analysis.evaluation import Evaluation, is_evaluation
@@ -266,8 +268,6 @@ def _picture(figure: Figure, title: str, caption: str) -> Picture:
 
 def _png(pixels: npt.NDArray[np.uint8], longest: int) -> str:
     """An image as a data address, made smaller if it is large; the page enlarges without smoothing."""
-    from PIL import Image
-
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     image.thumbnail((longest, longest))
     data = io.BytesIO()

@@ -31,7 +31,7 @@ class Settings:
     invert, crop : bool
         Of images in files; see :func:`eventsim.data.images.fit_image`.
     run : dict
-        Keyword arguments of :meth:`Simulator.run`.
+        Keyword arguments of :meth:`Simulator.run`, but threads.
     """
 
     network: Path
@@ -69,7 +69,7 @@ class Runner:
         self.network = load(settings.network)
         self.simulator = Simulator(poisson_network(self.network) if settings.encoding == "poisson" else self.network)
 
-    def run(self, source: Source, trace: Path | None, progress: Callable[[int], None] | None = None) -> Outcome:
+    def run(self, source: Source, trace: Path | None, progress: Callable[[int], None] | None = None, threads: int = 1) -> Outcome:
         """Run one input; an input that cannot be read or run becomes the outcome's error."""
         name = str(source) if isinstance(source, Item) else " ".join("=".join(pair) for pair in source.items()) or "no input"
         outcome, poisson = Outcome(name, trace), self.settings.encoding == "poisson"
@@ -91,6 +91,7 @@ class Runner:
                 poisson_rates(values, self.network) if poisson else values,
                 trace=trace,
                 progress=progress,
+                threads=threads,
                 about={"network": str(self.settings.network), "input": about, "encoding": self.settings.encoding, **kept},
                 **self.settings.run,
             )

@@ -1,4 +1,4 @@
-"""What every program of eventsim does with errors and with streams that are closed or full."""
+"""What every program of eventsim does with errors, remarks, and streams that are closed or full."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ import click
 from eventsim.errors import EventsimError
 from eventsim.files.printable import printable
 from eventsim.record.interrupt import Terminated, terminable
+
+
+def remark(text: object) -> None:
+    """A remark for the user, beside the output."""
+    click.echo(f"note: {printable(text)}", err=True)
 
 
 class OneLineErrors(click.Command):

@@ -4,59 +4,51 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from eventsim.analysis.evaluation import Evaluation
+from eventsim.batch.evaluate import evaluate as run_all
+from eventsim.cli.errors import remark
+from eventsim.cli.options import as_json, evaluated, options, output, ticks_per_step, whole_numbers, workers
 from eventsim.cli.progress import image_progress
 from eventsim.files.printable import printable
 from eventsim.job.job import DEFAULT_RESOLUTION
 
-if TYPE_CHECKING:
-    from eventsim.analysis.evaluation import Evaluation
-
-
-def say(text: str) -> None:
-    """A remark for the user, beside the output."""
-    click.echo(f"note: {printable(text)}", err=True)
+_of_simulation = options(
+    click.option("--resolution", type=click.IntRange(1), help=f"Ticks per step, R. Default: {DEFAULT_RESOLUTION} (asynchronous)."),
+    click.option("--clocked", is_flag=True, help="One tick per step."),
+    click.option("--exit-margin", type=int, help="Stop each run once the best readout potential leads by this much."),
+    click.option("--exit-potential", type=int, help="Stop each run once a readout potential is at least this."),
+)
+_of_images = options(
+    click.option("--invert", is_flag=True, help="Take 255 - pixel of the images: MNIST networks expect white on black."),
+    click.option("--crop", is_flag=True, help="Cut the images to the network's proportions, in the middle, before they are resized."),
+)
 
 
 @click.command()
 @click.argument("network", type=click.Path(path_type=Path))
-@click.option("--dataset", "-d", required=True, help="Known data set (`data list`) or folder of images.")
-@click.option("--split", default="test", show_default=True)
-@click.option("--images", type=click.IntRange(1), help="So many images, spread evenly over the set. Default: all.")
-@click.option("--steps", type=click.IntRange(1), help="Length of a run, T. Default: what the network recommends, else 100.")
-@click.option("--resolution", type=click.IntRange(1), help=f"Ticks per step, R. Default: {DEFAULT_RESOLUTION} (asynchronous).")
-@click.option("--clocked", is_flag=True, help="One tick per step.")
-@click.option("--exit-margin", type=int, help="Stop each run once the best readout potential leads by this much.")
-@click.option("--exit-potential", type=int, help="Stop each run once a readout potential is at least this.")
-@click.option("--invert", is_flag=True, help="Take 255 - pixel of the images: MNIST networks expect white on black.")
-@click.option("--crop", is_flag=True, help="Cut the images to the network's proportions, in the middle, before they are resized.")
+@evaluated
+@_of_simulation
+@_of_images
 @click.option("--no-trade-off", is_flag=True, help="Do not keep what every exit threshold would give: less memory for huge networks.")
-@click.option("--workers", type=click.IntRange(1, 1024), help="Processes, at most. Default: as many as pay.")
+@workers
 @click.option("--scheduler", help="Address of a Dask scheduler, such as tcp://host:8786; its workers run the images.")
 @click.option("--trace", "traces", help="Write spike traces of these images too: numbers with commas.")
-@click.option("--output", "-o", type=click.Path(path_type=Path), default="eval.h5", show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@output("eval.h5")
+@as_json
 def evaluate(
     network: Path,
     dataset: str,
-    split: str,
-    images: int | None,
-    steps: int | None,
+    output: Path,
     resolution: int | None,
     clocked: bool,
-    exit_margin: int | None,
-    exit_potential: int | None,
-    invert: bool,
-    crop: bool,
     no_trade_off: bool,
-    workers: int | None,
-    scheduler: str | None,
     traces: str | None,
-    output: Path,
     as_json: bool,
+    **settings: Any,
 ) -> None:
     """Run NETWORK on the images of a data set: how accurate, how soon, at what cost.
 
@@ -65,36 +57,12 @@ def evaluate(
       eventsim evaluate networks/lenet-mnist.h5 --dataset mnist
       eventsim evaluate net.h5 --dataset photos/ --clocked -o clocked.h5
     """
-    if clocked and resolution not in (None, 1):
-        raise click.UsageError("--clocked means --resolution 1; give one of them")
-    if workers is not None and scheduler is not None:
+    settings |= {"resolution": ticks_per_step(resolution, clocked), "trade_off": not no_trade_off}
+    if settings["workers"] is not None and settings["scheduler"] is not None:
         raise click.UsageError("give --workers or --scheduler: a cluster has its own workers")
-    try:
-        numbers = [int(part) for part in traces.split(",")] if traces else []
-    except ValueError:
-        raise click.UsageError(f"--trace {traces!r}: expected numbers of images with commas") from None
-    from eventsim.batch.evaluate import evaluate as run_all
-
+    settings["traces"] = whole_numbers(traces or None, f"--trace {traces!r}: expected numbers of images with commas") or ()
     with image_progress("evaluating") as progress:
-        found = run_all(
-            network,
-            dataset,
-            output,
-            split=split,
-            images=images,
-            steps=steps,
-            resolution=1 if clocked else DEFAULT_RESOLUTION if resolution is None else resolution,
-            exit_margin=exit_margin,
-            exit_potential=exit_potential,
-            invert=invert,
-            crop=crop,
-            trade_off=not no_trade_off,
-            workers=workers,
-            scheduler=scheduler,
-            traces=numbers,
-            progress=progress,
-            note=say,
-        )
+        found = run_all(network, dataset, output, progress=progress, note=remark, **settings)
     with found:
         if as_json:
             click.echo(json.dumps(found.summary() | {"evaluation": str(output)}, indent=2))

@@ -1,4 +1,4 @@
-"""Progress over images: a bar on a terminal, a plain line now and then elsewhere; for the command line and for scripts."""
+"""Progress: a bar on a terminal; elsewhere a plain line now and then, over images only. For the command line and for scripts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import Any, TypeVar
 
+Item = TypeVar("Item")
 # Seconds between two lines where there is no terminal.
 INTERVAL = 30.0
 Progress = Callable[[int, int], None]
@@ -21,11 +24,16 @@ class Lines:
     what : str
     clock : callable
         Seconds.
+
+    Attributes
+    ----------
+    said : float
+        When the last line was, or when this was made.
     """
 
     def __init__(self, what: str, clock: Clock):
         self._what, self._clock = what, clock
-        self._said = self._begin = clock()
+        self.said = self._begin = clock()
         self._before: int | None = None
 
     def __call__(self, done: int, total: int) -> None:
@@ -33,9 +41,9 @@ class Lines:
             # What was done before says nothing about the speed.
             self._before, self._begin = done, self._clock()
         now = self._clock()
-        if now - self._said < INTERVAL:
+        if now - self.said < INTERVAL:
             return
-        self._said = now
+        self.said = now
         line = f"{self._what}: {done:,} of {total:,} images"
         if done > self._before:
             rate = (done - self._before) / (now - self._begin)
@@ -52,10 +60,10 @@ def _duration(seconds: float) -> str:
 @contextlib.contextmanager
 def image_progress(what: str, clock: Clock = time.monotonic) -> Iterator[Progress]:
     """Progress over images, with rate and estimate: takes (images done, all images)."""
-    if not sys.stderr.isatty():
+    if not _on_terminal():
         yield Lines(what, clock)
         return
-    with _bars() as bar:
+    with _bars().images() as bar:
         yield bar(what, "images")
 
 
@@ -65,20 +73,20 @@ def point_progress(clock: Clock = time.monotonic) -> Iterator[Callable[[str, int
 
     On a terminal there is a bar for all points as well as one for the images of the current one.
     """
-    if not sys.stderr.isatty():
+    if not _on_terminal():
         lines: list[Lines] = []
 
         def each(title: str, number: int, points: int) -> Progress:
             made = Lines(f"{title} ({number} of {points})", clock)
             if lines:
                 # However many short points there are, there is one line in so many seconds.
-                made._said = lines.pop()._said
+                made.said = lines.pop().said
             lines.append(made)
             return made
 
         yield each
         return
-    with _bars() as bar:
+    with _bars().images() as bar:
         whole: list[Progress] = []
 
         def each_bar(title: str, number: int, points: int) -> Progress:
@@ -95,35 +103,25 @@ def point_progress(clock: Clock = time.monotonic) -> Iterator[Callable[[str, int
         yield each_bar
 
 
-@contextlib.contextmanager
-def _bars() -> Iterator[Callable[[str, str], Progress]]:
-    """Makes bars, one below the other; the one of the same unit goes away."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        TaskID,
-        TaskProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-    from rich.progress import Progress as Bars
+def item_progress(outcomes: Iterator[Item], total: int) -> Iterator[Item]:
+    """What comes, with a bar over it on a terminal if there are several."""
+    return outcomes if total == 1 or not _on_terminal() else _bars().items(outcomes, total)
 
-    columns = [TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TaskProgressColumn(show_speed=True)]
-    columns += [TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), TimeRemainingColumn()]
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        shown: dict[str, TaskID] = {}
 
-        def make(what: str, unit: str) -> Progress:
-            if unit in shown:
-                bars.remove_task(shown[unit])
-            task = shown[unit] = bars.add_task(what, total=None, rate="")
+def tick_progress(total: int) -> contextlib.AbstractContextManager[Callable[[int], None] | None]:
+    """Progress over the ticks of a run: a bar on a terminal, once it has taken a while."""
+    return _bars().ticks(total) if _on_terminal() else contextlib.nullcontext()
 
-            def show(done: int, total: int) -> None:
-                speed = next(t.speed for t in bars.tasks if t.id == task)
-                bars.update(task, completed=done, total=total, rate="" if not speed or not unit else f"{speed:.1f} {unit}/s")
 
-            return show
+def download_progress() -> contextlib.AbstractContextManager[Callable[[str, int, int], None] | None]:
+    """Progress over the bytes of each file: a bar on a terminal, nothing in a pipe."""
+    return _bars().downloads() if _on_terminal() else contextlib.nullcontext()
 
-        yield make
+
+def _on_terminal() -> bool:
+    return sys.stderr.isatty()
+
+
+def _bars() -> Any:
+    """What draws on a terminal."""
+    return import_module("eventsim.cli.bars")

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import click
 
+from eventsim.analysis.report import write_report
+from eventsim.cli.options import output
 from eventsim.files.printable import echo
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--output", "-o", type=click.Path(path_type=Path), default="report.html", show_default=True)
+@output("report.html")
 @click.option("--costs", type=click.Path(path_type=Path), help="JSON file with energies per operation in pJ (docs/definitions.md).")
 @click.option("--dataset", "-d", help="Images of an evaluation, to show wrong answers. Default: the known set that it names.")
 def report(file: Path, output: Path, costs: Path | None, dataset: str | None) -> None:
     """Make one self-contained HTML page of FILE, a trace (run.h5) or an evaluation (eval.h5)."""
-    from eventsim.analysis.report import write_report
-
     write_report(file, output, costs=costs, dataset=dataset)
     echo(f"{output}: {output.stat().st_size:,} bytes")

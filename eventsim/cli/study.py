@@ -6,37 +6,34 @@ import contextlib
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from eventsim.cli.convert import numbers, sample_images
+from eventsim.analysis.evaluation import Evaluation
+from eventsim.batch import study as studies
+from eventsim.batch.study import Point, Study
+from eventsim.cli.calibration import sample_images
+from eventsim.cli.options import architecture, evaluated, normalisation, numbers, options, workers
 from eventsim.cli.progress import point_progress
+from eventsim.conversion.read import read_model
+from eventsim.data.datasets import open_dataset
+from eventsim.errors import RunError
+from eventsim.files.atomic import write_bytes
 from eventsim.files.printable import echo
+from eventsim.model.netfile import load
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from eventsim.batch.study import Point, Study
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 _PLOTTED = ("accuracy", "decision latency", "spikes", "synaptic events")
-
-
-def _common(command: Command) -> Command:
-    options = (
-        click.option("--dataset", "-d", required=True, help="Known data set (`data list`) or folder of images."),
-        click.option("--split", default="test", show_default=True),
-        click.option("--images", type=click.IntRange(1), help="So many images, spread evenly over the set. Default: all."),
-        click.option("--steps", type=click.IntRange(1), help="Length of a run, T. Default: what the network recommends, else 100."),
-        click.option("--workers", type=click.IntRange(1, 1024), help="Processes, at most. Default: as many as pay."),
-        click.option("--scheduler", help="Address of a Dask scheduler."),
-        click.option("--values", help="Values of the sweep, with commas."),
-        click.option("--output", "-o", type=click.Path(path_type=Path), help="Folder for the table, the plot and the evaluations."),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
+_swept = options(
+    evaluated,
+    workers,
+    click.option("--scheduler", help="Address of a Dask scheduler."),
+    click.option("--values", help="Values of the sweep, with commas."),
+    click.option("--output", "-o", type=click.Path(path_type=Path), help="Folder for the table, the plot and the evaluations."),
+)
 
 
 @click.group()
@@ -49,85 +46,75 @@ def study() -> None:
 
 @study.command()
 @click.argument("network", type=click.Path(path_type=Path))
-@_common
+@_swept
 def resolution(network: Path, **common: Any) -> None:
     """Ticks per step, from clocked to asynchronous."""
-    from eventsim.batch import study as s
-
     _sweep(
-        "resolution", lambda net, values: s.resolution_points(net, [_whole(v) for v in values]), s.RESOLUTIONS, network, common, log=True
+        "resolution",
+        lambda net, values: studies.resolution_points(net, [_whole(v) for v in values]),
+        studies.RESOLUTIONS,
+        network,
+        common,
+        log=True,
     )
 
 
 @study.command()
 @click.argument("network", type=click.Path(path_type=Path))
-@_common
+@_swept
 def delay(network: Path, **common: Any) -> None:
     """Delay of every projection, in steps."""
-    from eventsim.batch import study as s
-
-    _sweep("delay", s.delay_points, s.DELAYS, network, common)
+    _sweep("delay", studies.delay_points, studies.DELAYS, network, common)
 
 
 @study.command()
 @click.argument("network", type=click.Path(path_type=Path))
-@_common
+@_swept
 def initial(network: Path, **common: Any) -> None:
     """Initial membrane potential, in thresholds."""
-    from eventsim.batch import study as s
-
-    _sweep("initial potential", s.initial_points, s.INITIALS, network, common)
+    _sweep("initial potential", studies.initial_points, studies.INITIALS, network, common)
 
 
 @study.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--architecture", help="FILE.py:FUNCTION that makes the module of a state dict. The file is run.")
+@architecture
 @click.option("--calibrate", help="Data set (its training images) or folder for calibration. Default: --dataset.")
 @click.option("--calibration-images", type=click.IntRange(1), default=1000, show_default=True)
 @click.option("--initial", type=click.Choice(["half", "zero"]), default="half", show_default=True)
-@click.option("--mean", help="The model takes (pixel / 255 - mean) / std: numbers with commas.")
-@click.option("--std", help="See --mean.")
-@_common
+@normalisation
+@_swept
 def percentile(
     model: Path, architecture: str | None, calibrate: str | None, calibration_images: int, initial: str, mean: str | None,
     std: str | None, **common: Any,
 ) -> None:  # fmt: skip
     """Percentile of the activations of ReLU layers that becomes one spike per step; MODEL as for `convert`."""
-    from eventsim.batch import study as s
-    from eventsim.conversion.read import read_model
-
     source = read_model(model, architecture, None)
     calibration, _, _ = sample_images(calibrate or common["dataset"], "train", calibration_images)
     settings = {"initial": initial, "mean": numbers(mean, 0.0), "std": numbers(std, 1.0)}
 
     def points(_: Any, values: Any) -> list[Point]:
-        return s.percentile_points(source, calibration, values, **settings)
+        return studies.percentile_points(source, calibration, values, **settings)
 
-    _sweep("percentile", points, s.PERCENTILES, None, common)
+    _sweep("percentile", points, studies.PERCENTILES, None, common)
 
 
 @study.command("exit")
 @click.argument("network", type=click.Path(path_type=Path))
-@_common
+@_swept
 def early_exit(network: Path, **common: Any) -> None:
     """Early exit by margin and by potential: what it saves for a loss of accuracy (--values, as shares: 0.003 is 0.3 points)."""
-    from eventsim.analysis.evaluation import Evaluation
-    from eventsim.batch import study as s
-    from eventsim.data.datasets import open_dataset
-    from eventsim.model.netfile import load
-
     net = load(network)
     data = open_dataset(common["dataset"], common["split"])
     folder = common["output"] or Path("study-exit")
     settings = {key: common[key] for key in ("images", "steps", "workers", "scheduler")}
     with point_progress() as each:
-        found = s.exit_study(net, data, folder, numbers_or(common["values"], s.LOSSES), each=each, **settings)
+        found = studies.exit_study(net, data, folder, numbers_or(common["values"], studies.LOSSES), each=each, **settings)
 
     def draw() -> Figure:
         from eventsim.analysis import plot
 
         with contextlib.ExitStack() as stack:
-            return plot.trade_off({mode: stack.enter_context(Evaluation(found.evaluations[mode])) for mode in s.MODES})
+            return plot.trade_off({mode: stack.enter_context(Evaluation(found.evaluations[mode])) for mode in studies.MODES})
 
     _finish(found, folder, {"plot": draw})
 
@@ -146,17 +133,12 @@ def _whole(value: float) -> int:
 def _sweep(
     name: str, make: Callable[..., list[Point]], default: Any, network: Path | None, common: dict[str, Any], log: bool = False
 ) -> None:
-    from eventsim.analysis.evaluation import Evaluation
-    from eventsim.batch import study as s
-    from eventsim.data.datasets import open_dataset
-    from eventsim.model.netfile import load
-
     points = make(None if network is None else load(network), numbers_or(common["values"], default))
     data = open_dataset(common["dataset"], common["split"])
     folder = common["output"] or Path(f"study-{name.replace(' ', '-')}")
     settings = {key: common[key] for key in ("images", "steps", "workers", "scheduler")}
     with point_progress() as each:
-        found = s.run_study(name, points, data, folder, each=each, **settings)
+        found = studies.run_study(name, points, data, folder, each=each, **settings)
 
     def draw() -> Figure:
         from eventsim.analysis import plot
@@ -173,9 +155,6 @@ def _sweep(
 
 
 def _finish(found: Study, folder: Path, figures: dict[str, Callable[[], Figure]]) -> None:
-    from eventsim.errors import RunError
-    from eventsim.files.atomic import write_bytes
-
     echo(found.markdown())
     try:
         for name, draw in figures.items():

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import platformdirs
 
 from eventsim.data import manifest as dataset_manifest
 from eventsim.data.formats import (
@@ -35,9 +36,7 @@ def data_folder(folder: str | os.PathLike[str] | None = None) -> Path:
     named = folder if folder is not None else os.environ.get("EVENTSIM_DATA")
     if named:
         return Path(named).expanduser()
-    import pooch  # type: ignore[import-untyped]
-
-    return Path(pooch.os_cache("eventsim"))
+    return platformdirs.user_cache_path("eventsim")
 
 
 def load(name: str, split: str = "test", folder: str | os.PathLike[str] | None = None) -> Labelled:

@@ -6,15 +6,18 @@ import contextlib
 import gzip
 import hashlib
 import os
-import secrets
 import shutil
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pooch  # type: ignore[import-untyped]
+import requests
+
 from eventsim.data.formats import read_members
 from eventsim.data.manifest import KnownSet, PublishedFile
 from eventsim.errors import DatasetError
+from eventsim.files.atomic import Replacement
 
 Say = Callable[[str], None]
 # File name, bytes so far, bytes in all.
@@ -120,10 +123,9 @@ def _get_archive(known: KnownSet, target: Path, source: Path | None, say: Say, p
 
 
 def _hash(path: Path) -> str:
-    import pooch  # type: ignore[import-untyped]
-
     try:
-        return str(pooch.file_hash(str(path), alg="md5"))
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read ({error.strerror or error})") from error
 
@@ -176,17 +178,14 @@ def _copy(copy: Path, destination: Path, is_right: Callable[[Path], bool], say: 
 
 @contextlib.contextmanager
 def _written_whole(destination: Path) -> Iterator[Path]:
-    """The name of a temporary file beside the destination, which takes its place when the block ends well, and else goes away."""
-    unfinished = destination.with_name(f".{destination.name}.{secrets.token_hex(4)}.part")
+    """A temporary file beside the destination, which takes its place when the block ends well, and else goes away."""
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
-        yield unfinished
-        unfinished.replace(destination)
+        unfinished = Replacement(destination)
+        with unfinished:
+            yield unfinished.path
     except OSError as error:
         raise DatasetError(f"{destination}: cannot be written ({error.strerror or error})") from error
-    finally:
-        with contextlib.suppress(OSError):
-            unfinished.unlink(missing_ok=True)
 
 
 class _TooMuch(Exception):
@@ -235,9 +234,6 @@ def _download(known: KnownSet, file: PublishedFile, destination: Path, say: Say,
 
 def _fetch(address: str, file: PublishedFile, unfinished: Path, progress: Progress | None) -> str | None:
     """Download a file and verify it; returns what went wrong."""
-    import pooch
-    import requests
-
     # Some servers would declare .gz files as a compressed encoding of their content; it would be unpacked on the way.
     fetch = pooch.HTTPDownloader(
         progressbar=_Meter(file, progress), chunk_size=_CHUNK, timeout=_TIMEOUT_SECONDS, headers={"Accept-Encoding": "identity"}

@@ -7,6 +7,7 @@ from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from eventsim.errors import InputError
 
@@ -53,8 +54,6 @@ def decode_image(stream: IO[bytes], name: str) -> tuple[Pixels, list[str]]:
     InputError
         Damaged, huge, of a format that is not read, with values that the rule does not cover, or with nothing left of the picture.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
     remarks: list[str] = []
     try:
         with warnings.catch_warnings():
@@ -96,8 +95,6 @@ def _reduced(size: tuple[int, int]) -> tuple[int, int]:
 
 def _as_bytes(image: Any, remarks: list[str]) -> Pixels:
     """The pixels of a Pillow image by the rule of :func:`decode_image`."""
-    from PIL import Image
-
     mode = image.mode
     if mode == "F" or mode.startswith("I"):
         values = np.asarray(image)
@@ -172,8 +169,6 @@ def fit_image(pixels: Pixels, shape: tuple[int, ...], invert: bool = False, crop
     InputError
         The network's input has a number of channels that no image has, or nothing is left of the picture.
     """
-    from PIL import Image
-
     changes = []
     given = pixels
     if invert:

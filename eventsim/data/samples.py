@@ -6,7 +6,7 @@ import filecmp
 from pathlib import Path
 
 from eventsim.errors import DatasetError
-from eventsim.files.atomic import Replacement
+from eventsim.files.atomic import write_bytes
 
 _PACKAGE = Path(__file__).parents[1]
 # An installed package carries them (setup.py); a checkout has them where they belong.
@@ -39,8 +39,7 @@ def copy_samples(folder: Path) -> list[Path]:
         for target, path in targets.items():
             if not target.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
-                with Replacement(target) as file:
-                    file.write(path.read_bytes())
+                write_bytes(target, path.read_bytes())
     except OSError as error:
         raise DatasetError(f"{error.filename or folder}: cannot be written ({error.strerror})") from None
     return list(targets)

@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from types import FrameType, TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from eventsim.job.job import Recorder
-from eventsim.model.tables import IntArray
+if TYPE_CHECKING:
+    from eventsim.job.job import Recorder
+    from eventsim.model.tables import IntArray
 
 # Seconds until Ctrl-C is noticed while futures are waited for.
 _PATIENCE = 0.2

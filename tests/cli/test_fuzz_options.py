@@ -75,7 +75,7 @@ def calls(name):
     """Each option and argument of a command with each of the values."""
     command: click.Command = main
     for part in name.split():
-        command = command.commands[part]  # type: ignore[attr-defined]
+        command = command.get_command(click.Context(command), part)  # type: ignore[attr-defined]
     base = COMMANDS[name]
     for parameter in command.params:
         for value in VALUES:

@@ -1,0 +1,40 @@
+"""A group of commands of which each is imported when it is called, and not when the group's help is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import click
+
+
+class LazyGroup(click.Group):
+    """A group whose commands lie in files of their own.
+
+    Parameters
+    ----------
+    *args, **kwargs
+        Of ``click.Group``.
+    places : mapping of str to (str, str)
+        By a command's name: where it is (``"module:function"``), and the beginning of its help, which the group's help shows.
+    """
+
+    def __init__(self, *args: Any, places: Mapping[str, tuple[str, str]], **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        # What stands for the commands until they are called.
+        self.commands.update({name: click.Command(name, help=text) for name, (_, text) in places.items()})
+        self._places = {name: place for name, (place, _) in places.items()}
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name not in self._places:
+            return None
+        module, _, function = self._places[cmd_name].partition(":")
+        command = getattr(import_module(module), function)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, as of any group, without importing them."""
+        click.Group(self.name, self.commands).format_commands(ctx, formatter)

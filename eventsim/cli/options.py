@@ -1,0 +1,90 @@
+"""Options that several commands have, and how what a user types is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import numpy as np
+
+from eventsim.files.printable import printable
+from eventsim.job.job import DEFAULT_RESOLUTION
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def options(*made: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several options as one decorator, shown in this order."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(made):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+# What an evaluation, or one of many, runs on.
+evaluated: Callable[[Any], Any] = options(
+    click.option("--dataset", "-d", required=True, help="Known data set (`data list`) or folder of images."),
+    click.option("--split", default="test", show_default=True),
+    click.option("--images", type=click.IntRange(1), help="So many images, spread evenly over the set. Default: all."),
+    click.option("--steps", type=click.IntRange(1), help="Length of a run, T. Default: what the network recommends, else 100."),
+)
+workers: Callable[[Any], Any] = click.option("--workers", type=click.IntRange(1, 1024), help="Processes, at most. Default: as many as pay.")
+# How a trained model's pixels are scaled.
+normalisation: Callable[[Any], Any] = options(
+    click.option("--mean", help="The model takes (pixel / 255 - mean) / std: numbers with commas."),
+    click.option("--std", help="See --mean."),
+)
+architecture: Callable[[Any], Any] = click.option(
+    "--architecture", help="FILE.py:FUNCTION that makes the module of a state dict. The file is run."
+)
+as_json: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def output(default: str) -> Callable[[Any], Any]:
+    """``--output`` of a command that writes a file."""
+    return click.option("--output", "-o", type=click.Path(path_type=Path), default=default, show_default=True)
+
+
+def ticks_per_step(resolution: int | None, clocked: bool) -> int:
+    """What ``--resolution`` and ``--clocked`` say together."""
+    if clocked and resolution not in (None, 1):
+        raise click.UsageError("--clocked means --resolution 1; give one of them")
+    return 1 if clocked else DEFAULT_RESOLUTION if resolution is None else resolution
+
+
+def numbers(text: str | None, default: float) -> list[float]:
+    """Finite numbers with commas."""
+    if text is None:
+        return [default]
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if not values or not np.isfinite(values).all():
+        raise click.UsageError(f"{shortened(text)}: expected a finite number, or several with commas")
+    return values
+
+
+def whole_numbers(text: str | None, otherwise: str) -> tuple[int, ...] | None:
+    """Whole numbers with commas; ``otherwise`` is the error's message."""
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise click.UsageError(otherwise) from None
+
+
+def names(text: str) -> str | list[str]:
+    """Populations as an option names them: all, none, or names with commas."""
+    return text if text in ("all", "none") else [name.strip() for name in text.split(",")]
+
+
+def shortened(text: str) -> str:
+    """What a user typed, for a message."""
+    return printable(repr(text if len(text) <= 60 else text[:57] + "..."))

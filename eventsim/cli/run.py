@@ -1,0 +1,291 @@
+"""``python -m eventsim run``: a network on an input, or on a folder of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from eventsim.batch.folder import Outcome, Runner, Settings, Source, run_in_processes
+from eventsim.batch.inputs import find_inputs, needed
+from eventsim.cli.errors import remark
+from eventsim.cli.options import names, options, ticks_per_step
+from eventsim.cli.progress import item_progress, tick_progress
+from eventsim.engines.registry import ENGINES
+from eventsim.errors import InputError, TraceError
+from eventsim.files.printable import printable
+from eventsim.job.job import DEFAULT_MAX_SPIKES, DEFAULT_RESOLUTION
+from eventsim.job.preparation import default_steps
+from eventsim.model.network import Driven, Network
+from eventsim.record.result import Result
+
+# Exit code of a run that stopped at its limit of spikes.
+STOPPED = 3
+# A run and the file of its trace.
+Job = tuple[Source, Path | None]
+
+_of_input = options(
+    click.option(
+        "--input",
+        "-i",
+        "sources",
+        multiple=True,
+        help="Image, .npy array or batch, .csv of events, folder of them, - for standard input; or POPULATION=FILE, as often as needed.",
+    ),
+    click.option("--invert", is_flag=True, help="Take 255 - pixel of image files: MNIST networks expect white on black."),
+    click.option("--crop", is_flag=True, help="Cut image files to the network's proportions, in the middle, before they are resized."),
+)
+_of_simulation = options(
+    click.option("--steps", type=int, help="Length of the run, T. Default: what the network file recommends, else 100."),
+    click.option("--resolution", type=int, help=f"Ticks per step, R. Default: {DEFAULT_RESOLUTION} (asynchronous)."),
+    click.option("--clocked", is_flag=True, help="One tick per step: the usual time-stepped loop, spike for spike."),
+    click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True),
+    click.option(
+        "--encoding", type=click.Choice(["current", "poisson"]), default="current", show_default=True, help="How pixels drive the network."
+    ),
+)
+_of_trace = options(
+    click.option(
+        "--trace", type=click.Path(path_type=Path), help="Trace file to write (for several inputs: a folder). Default: run.h5 (runs/)."
+    ),
+    click.option("--no-trace", is_flag=True, help="Write no trace."),
+    click.option(
+        "--record", default="all", show_default=True, help="Populations whose spikes go to the trace: all, none, or names with commas."
+    ),
+    click.option(
+        "--potentials",
+        default="none",
+        show_default=True,
+        help="Populations whose membrane potentials at step ends go to the trace: all, none, or names with commas. One input only.",
+    ),
+)
+_of_end = options(
+    click.option("--exit-margin", type=int, help="Stop once the best readout potential leads by this much."),
+    click.option("--exit-potential", type=int, help="Stop once a readout potential is at least this."),
+    click.option(
+        "--max-spikes",
+        type=click.IntRange(0),
+        default=DEFAULT_MAX_SPIKES,
+        help=f"Stop a run once its neurons have made more spikes; what it did until then counts. Default: {DEFAULT_MAX_SPIKES:,}.",
+    ),
+)
+_of_process = options(
+    click.option("--seed", type=int, default=0, show_default=True, help="Of random input (Poisson)."),
+    click.option(
+        "--threads",
+        type=click.IntRange(1, 256),
+        default=1,
+        show_default=True,
+        help="Threads for one input, or as many inputs of a folder at a time; the result is the same.",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the options say, by their names."""
+
+    invert: bool
+    crop: bool
+    steps: int | None
+    resolution: int | None
+    clocked: bool
+    engine: str
+    encoding: str
+    trace: Path | None
+    no_trace: bool
+    record: str
+    potentials: str
+    exit_margin: int | None
+    exit_potential: int | None
+    max_spikes: int
+    seed: int
+    threads: int
+
+    def check(self) -> None:
+        """Refuse options that contradict each other."""
+        ticks_per_step(self.resolution, self.clocked)
+        if self.trace is not None and self.no_trace:
+            raise click.UsageError("give --trace or --no-trace, not both")
+        if self.no_trace and self.record not in ("all", "none"):
+            raise click.UsageError("--record chooses what the trace holds, and --no-trace writes none; give one of them")
+        if self.no_trace and self.potentials != "none":
+            raise click.UsageError("--potentials go to the trace, and --no-trace writes none; give one of them")
+
+    def settings(self) -> dict[str, Any]:
+        """Keyword arguments of :meth:`eventsim.Simulator.run` that all inputs have in common."""
+        same = ("steps", "engine", "exit_margin", "exit_potential", "max_spikes", "seed")
+        return {name: getattr(self, name) for name in same} | {
+            "resolution": ticks_per_step(self.resolution, self.clocked),
+            # Without a trace nobody could read the spikes.
+            "record": names("none" if self.no_trace else self.record),
+            "potentials": names(self.potentials),
+        }
+
+
+@click.command()
+@click.argument("network", type=click.Path(path_type=Path))
+@_of_input
+@_of_simulation
+@_of_trace
+@_of_end
+@_of_process
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: an object, or for several inputs one object a line.")
+def run(network: Path, sources: tuple[str, ...], as_json: bool, **given: Any) -> None:
+    """Run NETWORK on an input: the answer, when it came, and what it cost.
+
+    \b
+    Examples:
+      eventsim run networks/lenet-mnist.h5 --input digit.png
+      eventsim run net.h5 --input images/ --clocked --no-trace --json
+
+    The exit code is 0 where every input was run to its end, 1 after an error, and 3 where a run stopped at --max-spikes.
+    """
+    choices = Choices(**given)
+    choices.check()
+    runner = Runner(Settings(network, choices.encoding, choices.invert, choices.crop, choices.settings()))
+    inputs, several = _inputs(runner.network, sources, choices)
+    folder = _folder(choices.trace) if several and not choices.no_trace else None
+    runner.simulator.compile(choices.engine)  # type: ignore[arg-type]
+    jobs = _traced(inputs, folder, None if choices.no_trace or folder is not None else choices.trace or Path("run.h5"))
+    if several and choices.threads > 1:
+        outcomes = run_in_processes(runner.settings, jobs, choices.threads)
+    else:
+        outcomes = _one_by_one(runner, jobs, choices, several)
+    failures, stopped = 0, False
+    for outcome in item_progress(outcomes, len(jobs)):
+        for text in outcome.remarks:
+            remark(text)
+        if outcome.error is not None:
+            # One bad file does not stop a folder.
+            if not several:
+                raise InputError(outcome.error)
+            failures += 1
+            click.echo(f"eventsim: error: {printable(outcome.error)}", err=True)
+            continue
+        if outcome.summary["stopped"] is not None:
+            stopped = True
+            click.echo(f"eventsim: stopped: {printable(outcome.path)}: {_limit_reached(outcome.summary)}", err=True)
+        _print_outcome(outcome, several, as_json)
+    if failures:
+        raise InputError(f"{failures} of {len(jobs)} inputs could not be run")
+    if stopped:
+        click.get_current_context().exit(STOPPED)
+
+
+def _inputs(network: Network, sources: tuple[str, ...], choices: Choices) -> tuple[list[Source], bool]:
+    """What to run, and whether it is several inputs (or may be: a folder of one)."""
+    named = _by_population(network, sources)
+    if (choices.invert or choices.crop) and (named is not None or network.input is None):
+        raise click.UsageError("--invert and --crop are for image files, and this run takes none")
+    if choices.encoding == "poisson" and named:
+        raise click.UsageError("--encoding poisson makes spikes of an image; give one, not inputs by population")
+    if named is not None:
+        return [named], False
+    inputs: list[Source] = [*find_inputs(network, sources[0])]
+    several = len(inputs) > 1 or (sources[0] != "-" and Path(sources[0]).is_dir())
+    if several and choices.potentials != "none":
+        raise click.UsageError("--potentials is for one input; run the inputs one by one to keep the membrane potentials of each")
+    return inputs, several
+
+
+def _by_population(network: Network, sources: tuple[str, ...]) -> dict[str, str] | None:
+    """Files by population, if that is what is given; nothing is given to a network that takes no input."""
+    pairs = [tuple(source.split("=", 1)) for source in sources]
+    if len(pairs) == 1 and (len(pairs[0]) == 1 or pairs[0][0] not in network.populations):
+        return None
+    given: dict[str, str] = {}
+    for pair in pairs:
+        if len(pair) == 1 or pair[0] not in network.populations or pair[0] in given:
+            raise click.UsageError(
+                f"--input {'='.join(pair)}: several inputs are each POPULATION=FILE, one a population; "
+                f"there are: {', '.join(network.populations)}"
+            )
+        if not pair[1]:
+            raise click.UsageError(f"--input {pair[0]}=: name a file, or - for standard input")
+        given[pair[0]] = pair[1]
+    if not given:
+        missing = ["an image"] if any(isinstance(p, Driven) and p.encoder is not None for p in network.populations.values()) else []
+        missing += [f"{name}=FILE" for name in needed(network)]
+        if missing:
+            raise click.UsageError(f"this network needs --input: {', '.join(missing)}")
+    return given
+
+
+def _folder(trace: Path | None) -> Path:
+    """The folder of several inputs' traces, made if need be."""
+    folder = trace or Path("runs")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TraceError(f"{folder}: cannot be made ({error.strerror})") from None
+    return folder
+
+
+def _traced(inputs: Sequence[Source], folder: Path | None, trace: Path | None) -> list[Job]:
+    """Each input with its trace: a file of its own in the folder, if there is one."""
+    if folder is None:
+        return [(item, trace) for item in inputs]
+    targets = [folder / f"{item.file_name}.h5" for item in inputs if not isinstance(item, dict)]
+    if len(set(targets)) < len(targets):
+        files = [target.name for target in targets]
+        raise InputError(f"two inputs have the trace {next(n for n in files if files.count(n) > 1)}; rename one of them")
+    return list(zip(inputs, targets, strict=True))
+
+
+def _one_by_one(runner: Runner, jobs: Sequence[Job], choices: Choices, several: bool) -> Iterator[Outcome]:
+    """Run in this process. One input has all threads and a bar over its ticks."""
+    if several:
+        for item, target in jobs:
+            yield runner.run(item, target)
+        return
+    steps = default_steps(runner.network) if choices.steps is None else choices.steps
+    ((item, target),) = jobs
+    with tick_progress(steps * ticks_per_step(choices.resolution, choices.clocked)) as progress:
+        yield runner.run(item, target, progress, choices.threads)
+
+
+def _print_outcome(outcome: Outcome, several: bool, as_json: bool) -> None:
+    summary = outcome.summary
+    if as_json:
+        click.echo(json.dumps(summary, indent=None if several else 2))
+    elif several:
+        answer = "" if summary["label"] is None else f"{summary['label']}, decided at {summary['decision_latency_steps']:.3f} steps, "
+        line = f"{outcome.path}: {answer}{summary['spikes']:,} spikes, {summary['synaptic_events']:,} synaptic events"
+        click.echo(printable(line))
+    else:
+        assert outcome.result is not None
+        _print_result(outcome.result, summary)
+
+
+def _limit_reached(summary: dict[str, Any]) -> str:
+    reached = f"more than {summary['max_spikes']:,} spikes by {summary['duration_steps']:.3f} of {summary['steps']} steps"
+    return f"{reached}; what is shown and written ends there (--max-spikes sets the limit)"
+
+
+def _print_result(result: Result, summary: dict[str, Any]) -> None:
+    steps = result.info.steps
+    mode = "clocked" if result.info.resolution == 1 else f"{result.info.resolution:,} ticks a step"
+    rows = []
+    if result.label is not None:
+        rows.append(("answer", result.label))
+        rows.append(("top answers", "  ".join(f"{label} ({potential:,})" for _, label, potential in result.top())))
+        rows.append(("decided at", f"{result.decision_latency:.3f} of {steps} steps"))
+    elif result.info.output is not None:
+        rows.append(("answer", "none: no spike reached the readout"))
+    if result.exit_latency is not None:
+        rows.append(("stopped at", f"{result.exit_latency:.3f} of {steps} steps (early exit)"))
+    if result.stopped is not None:
+        limit = result.info.settings["max_spikes"]
+        rows.append(("stopped at", f"{result.duration:.3f} of {steps} steps: more than {limit:,} spikes"))
+    rows.append(("spikes", f"{result.total_spikes:,}"))
+    rows.append(("synaptic events", f"{result.total_synaptic_events:,}"))
+    rows.append(("simulated", f"{result.duration:g} steps ({mode}) in {summary['wall_seconds']:.3f} s by the {summary['engine']} engine"))
+    if summary["trace"]:
+        rows.append(("trace", summary["trace"]))
+    for name, value in rows:
+        click.echo(f"{name:16} {printable(value)}")
