@@ -16,6 +16,8 @@ from eventsim.engines.registry import EngineName, Engines, check_name
 from eventsim.errors import RunError
 from eventsim.job.job import DEFAULT_MAX_SPIKES, DEFAULT_RESOLUTION, Job
 from eventsim.job.preparation import Preparation, default_steps
+from eventsim.kernels.compiled import compilation_time
+from eventsim.model.digest import network_digest
 from eventsim.model.exits import ExitRule
 from eventsim.model.network import Network
 from eventsim.record.potentials import chosen_populations
@@ -168,8 +170,6 @@ class Simulator:
     def digest(self) -> str:
         """SHA-256 (hex) of the network, the same for every equal network."""
         if self._digest is None:
-            from eventsim.model.digest import network_digest
-
             self._digest = network_digest(self.network)
         return self._digest
 
@@ -187,8 +187,6 @@ class Simulator:
         if engine == "reference" or (engine, resolution) in self._run_before:
             yield float
             return
-        from eventsim.kernels.compiled import compilation_time
-
         with compilation_time() as seconds:
             yield seconds
         self._run_before.add((engine, resolution))

@@ -19,6 +19,7 @@ from PIL import Image
 from eventsim.analysis import provenance
 from eventsim.analysis.counting import KINDS, Costs, OperationReport, count_operations
 from eventsim.analysis.evaluation import Evaluation, is_evaluation
+from eventsim.analysis.mistakes import some_mistakes
 from eventsim.errors import DatasetError, RunError
 from eventsim.files.atomic import check_output, write_text
 from eventsim.record.trace import Trace
@@ -233,8 +234,6 @@ def evaluation_page(evaluation: Evaluation, costs: Costs, command: str, dataset:
 
 def _mistakes(e: Evaluation, dataset: str | os.PathLike[str] | None) -> tuple[list[Tile], str]:
     """Some images that the network got wrong, and a remark on them."""
-    from eventsim.analysis.mistakes import some_mistakes
-
     wrong = int(e.wrong().sum())
     if not wrong:
         return [], "All images were answered rightly."

@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from eventsim.conversion.build import ConversionReport, Settings, build, gain
+from eventsim.conversion.from_nir import from_nir
+from eventsim.conversion.from_torch import from_torch
 from eventsim.conversion.graph import Graph
 from eventsim.conversion.lowering import Array, Layer, SourceNetwork, lower
 from eventsim.errors import ConversionError
@@ -129,12 +131,8 @@ def convert(
     if isinstance(model, Graph):
         graph = model
     elif type(model).__module__.partition(".")[0] == "nir":
-        from eventsim.conversion.from_nir import from_nir
-
         graph = from_nir(model)
     else:
-        from eventsim.conversion.from_torch import from_torch
-
         if input_shape is None:
             if images is None:
                 raise ConversionError("give calibration images or the shape of the input")

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from eventsim.conversion.from_nir import from_nir
+from eventsim.conversion.from_onnx import from_onnx
 from eventsim.errors import ConversionError
 
 
@@ -34,12 +36,8 @@ def read_model(path: str | os.PathLike[str], architecture: str | None = None, in
     if not path.is_file():
         raise ConversionError(f"{path}: no such file")
     if path.suffix == ".onnx":
-        from eventsim.conversion.from_onnx import from_onnx
-
         return from_onnx(path, input_shape)
     if path.suffix == ".nir":
-        from eventsim.conversion.from_nir import from_nir
-
         return from_nir(path)
     if path.suffix not in (".pt", ".pth", ".ckpt", ".safetensors"):
         raise ConversionError(f"{path}: expected .onnx or .nir, or a state dict in .pt, .pth, .ckpt or .safetensors")

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from eventsim.errors import InputError, RunError
+from eventsim.job.encoder import Encoder
 from eventsim.job.inputs import given_currents, given_inputs
 from eventsim.job.job import DEFAULT_MAX_SPIKES, DEFAULT_RESOLUTION, MAX_STEPS, MAX_TICKS, Job
 from eventsim.job.sources import source_events
 from eventsim.model.exits import ExitRule
 from eventsim.model.network import POTENTIAL_MAX, Driven, Network, Readout, Source, ticks, zero_delay_order
 from eventsim.model.tables import IntArray
-
-if TYPE_CHECKING:
-    from eventsim.job.encoder import Encoder
 
 # Of a network that recommends none.
 DEFAULT_STEPS = 100
@@ -99,8 +97,6 @@ class Preparation:
             need = "currents" if population.encoder is None else "an image or currents"
             raise InputError(f"{name}: no input; this driven population needs {need}")
         if name not in self._encoders:
-            from eventsim.job.encoder import Encoder
-
             self._encoders[name] = Encoder(population.encoder, population.bias, image.shape, population.shape)
         currents, largest, effective = self._encoders[name].apply(image)
         if largest > POTENTIAL_MAX:

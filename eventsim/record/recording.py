@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +18,7 @@ from eventsim.model.network import Network, Source
 from eventsim.record.interrupt import DeferredInterrupt, InterruptibleRecorder
 from eventsim.record.potentials import PotentialRecorder
 from eventsim.record.result import MemoryRecorder, Result, RunInfo
-
-if TYPE_CHECKING:
-    from eventsim.record.trace import TraceWriter
+from eventsim.record.trace import TraceWriter, reopen
 
 
 class Recording:
@@ -58,8 +56,6 @@ class Recording:
             self._memory = MemoryRecorder(self._spikes_of)
             self._sink: Recorder = self._memory
             if self._trace is not None:
-                from eventsim.record.trace import TraceWriter, reopen
-
                 self._sink = self._writer = stack.enter_context(TraceWriter(self._trace, self._job.network, self._job, self._spikes_of))
                 self._reader = partial(reopen, Path(self._trace).absolute(), self._writer.run_id)
             self.recorder: Recorder = self._sink
