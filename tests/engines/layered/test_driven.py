@@ -81,36 +81,35 @@ def begun(threshold, v0, current, refractory, resolution, end):
     number = d.start(threshold * resolution, (threshold - v0) * resolution, current, refractory, periodic)
     held = d.held_for(number)
     if number:
-        d.hold(threshold, v0, current, resolution, periodic, held)
+        d.hold(d.Neurons(threshold, v0, current), resolution, periodic, held)
     return periodic, held
 
 
 def driven(threshold, v0, current, refractory, resolution, ends, *, stretch=2**40, room=4):
     """Spikes (tick, neuron) of the kernels, windows ending with ``ends``; counts by step; and how many neurons are held."""
     periodic, held = begun(threshold, v0, current, refractory, resolution, ends[-1])
-    size, number = len(periodic.following), len(held.neuron)
-    bits, found, counts = len(current).bit_length(), [], np.zeros(-(-ends[-1] // resolution), np.int64)
-    scalars = np.zeros(d.SCALARS, np.int64)
-    scalars[:4] = refractory, resolution, bits, stretch
+    found, counts = [], np.zeros(-(-ends[-1] // resolution), np.int64)
+    neurons, settings = d.Neurons(threshold, v0, current), d.Settings(refractory, resolution, len(current).bit_length(), stretch)
+    progress = np.zeros((), d.PROGRESS)
     keys, ordering, out = np.empty(room, np.int64), order_kernels.room_for(room), trains.empty(room, False)
     since = 0
     for until in ends:
-        scalars[d.REACHED :] = since, 0, 0, 0
+        progress[()] = since, 0, 0, -1
         while True:
-            status = d.advance(threshold, v0, current, periodic, held, scalars, keys, ordering, out.tick, out.neuron, counts, until)
+            status = d.advance(neurons, periodic, held, settings, progress, keys, ordering, out, counts, until)
             if status != k.GROW:
                 break
-            if scalars[d.PLACE] < size + number:
+            if progress["place"] < len(held.neuron):
                 keys = np.append(keys, np.empty_like(keys))
-            elif not ordering.fits(scalars[d.KEYS]):
+            elif not ordering.fits(progress["keys"]):
                 ordering = order_kernels.room_for(len(keys))
             else:
                 out = trains.grown(out, False, len(out.tick) + 50)
         assert status == k.DONE
-        n = int(scalars[d.FIRED])
+        n = int(progress["fired"])
         found += list(zip(out.tick[:n].tolist(), out.neuron[:n].tolist(), strict=True))
         since = until
-    return found, counts, number
+    return found, counts, len(held.neuron)
 
 
 @pytest.mark.parametrize("resolution", [1, 3, 2**20, 2**29])

@@ -35,12 +35,13 @@ class DrivenClosedForm(Way):
 
     def __init__(self, population: Driven, job: Job, layout: DrivenLayout):
         self.population, self._layout, self._call = population, layout, Calls()
-        self._scalars = np.zeros(k.SCALARS, np.int64)
-        self._scalars[[k.REFRACTORY, k.RESOLUTION, k.BITS]] = population.refractory, job.resolution, layout.size.bit_length()
+        self._settings = k.Settings(population.refractory, job.resolution, layout.size.bit_length(), 1)
+        self._progress = np.zeros((), k.PROGRESS)
         # What a spike, and the first one, takes of ``rate * tick``.
         self._period, self._need = layout.threshold * job.resolution, (layout.threshold - layout.v0) * job.resolution
         self._trains = [trains.empty(0, False)]
         self._periodic, self._held = k.periodic_for(0, job.end), k.held_for(0)
+        self._neurons: k.Neurons
 
     @classmethod
     def why_not(cls, layout: DrivenLayout, job: Job, name: str) -> str | None:
@@ -57,13 +58,15 @@ class DrivenClosedForm(Way):
         population, layout = self.population, self._layout
         if not len(self._periodic.following):
             self._periodic = k.periodic_for(layout.size, job.end)
+        self._neurons = k.Neurons(layout.threshold, layout.v0, population.current)
         held = self._call(k.start, "", self._period, self._need, population.current, population.refractory, self._periodic)
         if held != len(self._held.neuron):
             self._held = k.held_for(held)
         if held:
-            self._call(k.hold, "", layout.threshold, layout.v0, population.current, job.resolution, self._periodic, self._held)
+            self._call(k.hold, "", self._neurons, job.resolution, self._periodic, self._held)
         spikes, per_tick = max(STRETCH, layout.size // STRETCH_OF), population.per_tick()
-        self._scalars[k.STRETCH] = int(min(spikes / per_tick, FOREVER)) + 1 if per_tick else FOREVER
+        stretch = int(min(spikes / per_tick, FOREVER)) + 1 if per_tick else FOREVER
+        self._settings = self._settings._replace(stretch=stretch)
 
     def alternate(self) -> None:
         """From now on leave the spikes of a window alone while the next ones run."""
@@ -72,21 +75,21 @@ class DrivenClosedForm(Way):
 
     def longest(self) -> int:
         """Ticks of a window, counted from its begin, have to fit a key together with a neuron."""
-        return int(2 ** (62 - int(self._scalars[k.BITS])))
+        return 2 ** (62 - self._settings.bits)
 
     def run(self, window: Window, scratch: Workspace) -> Train:
         """Run a window."""
-        population, layout, scalars, train = self.population, self._layout, self._scalars, self._trains[0]
-        scalars[k.REACHED :] = window.since, 0, 0, 0
+        population, progress, train = self.population, self._progress, self._trains[0]
+        progress[()] = window.since, 0, 0, -1
         while True:
             status = self._call(
-                k.advance, "", layout.threshold, layout.v0, population.current, self._periodic, self._held, scalars, scratch.keys,
-                scratch.order, train.tick, train.neuron, population.spikes, window.until,
+                k.advance, "", self._neurons, self._periodic, self._held, self._settings, progress, scratch.keys, scratch.order, train,
+                population.spikes, window.until,
             )  # fmt: skip
             if status != GROW:
                 break
-            fired, keys = int(scalars[k.FIRED]), int(scalars[k.KEYS])
-            if scalars[k.PLACE] < len(self._periodic.following) + len(self._held.neuron):
+            fired, keys = int(progress["fired"]), int(progress["keys"])
+            if progress["place"] < len(self._held.neuron):
                 scratch.more_keys(keys)
             elif not scratch.order.fits(keys):
                 scratch.more_order()
@@ -94,7 +97,7 @@ class DrivenClosedForm(Way):
                 check_crowd(fired + keys, scratch.most)
                 self._trains[0] = train = trains.grown(train, False, 2 * fired + keys + SORTED)
         self._trains.append(self._trains.pop(0))
-        fired = int(scalars[k.FIRED])
+        fired = int(progress["fired"])
         if fired:
             population.spikes_at(int(train.tick[0]))
         return train._replace(tick=train.tick[:fired], neuron=train.neuron[:fired])

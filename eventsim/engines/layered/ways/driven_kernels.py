@@ -18,15 +18,32 @@ from eventsim.kernels.order import count_spikes, order
 from eventsim.kernels.simd_spikes import GROUP, SORTED, emit
 from eventsim.kernels.stencils import aligned_zeros
 
-# Places in the scalars of a population. STRETCH is how many ticks are put in order at a time; the others, for a call that goes on after
-# GROW, say where the last one got to: all ticks up to REACHED are done, and FIRED spikes written; of the stretch behind there are KEYS
-# keys, up to PLACE among the neurons, the held ones behind the others.
-REFRACTORY, RESOLUTION, BITS, STRETCH, REACHED, FIRED, KEYS, PLACE = range(8)
-SCALARS = 8
+# Where a window has got to, for a call that goes on after GROW.
+#
+# reached: all ticks up to this one are done    fired: spikes written so far
+# keys: of the stretch behind that tick         place: up to which held neuron they are made, -1 before those of the others are
+PROGRESS = np.dtype([(name, np.int64) for name in ("reached", "fired", "keys", "place")])
 # Ticks are kept in 32 bits if the last one is below: it and a period, cut to as much, have a sum that fits.
 SHORT = 2**30 - 1
 # Beyond the last tick of any run, and exact in floating point.
 FAR = 2.0**51
+
+
+class Neurons(NamedTuple):
+    """Driven neurons in a run: the channels of a location one after the other, as in their shape."""
+
+    threshold: Any  # int64 (channels,)
+    v0: Any  # int64 (channels,): potential at the start
+    current: Any  # int32 (neurons,): per step
+
+
+class Settings(NamedTuple):
+    """Numbers of a run."""
+
+    refractory: int  # ticks from a spike to the next one, at least
+    resolution: int  # ticks of a step
+    bits: int  # of a key that say which neuron it is
+    stretch: int  # ticks that are put in order at a time
 
 
 class Periodic(NamedTuple):
@@ -47,8 +64,8 @@ class Periodic(NamedTuple):
 class Held(NamedTuple):
     """Neurons whose next tick is found anew each time."""
 
-    neuron: Any  # int32
-    following: Any  # int64: tick of the next spike
+    neuron: Any  # int32, ascending
+    following: Any  # int64: tick of the next spike, FOREVER if there is none
     count: Any  # int64: spikes so far
 
 
@@ -74,9 +91,21 @@ def never(ticks):
 
 @kernel(nogil=True, fastmath=True)
 def expect(inverse, current, most, every):
-    """About how many spikes per step driven neurons make, by every ``every``-th location; ``inverse`` is 1 / threshold by channel.
+    """About how many spikes driven neurons make in a step. In which order the sum is taken is left to the compiler: it is an estimate.
 
-    A neuron makes at most ``most`` spikes a step. In which order the sum is taken is left to the compiler: it is an estimate.
+    Parameters
+    ----------
+    inverse : float64 array (channels,)
+        1 / threshold.
+    current : int32 array (neurons,)
+    most : float64
+        Spikes of a neuron in a step, at most.
+    every : int64
+        One in so many locations is looked at.
+
+    Returns
+    -------
+    float64
     """
     channels = len(inverse)
     expected = 0.0
@@ -89,7 +118,10 @@ def expect(inverse, current, most, every):
 
 @inlined
 def quotient(value, by, inverse):
-    """(value // by, value % by), ``inverse`` being about 1 / by: right if the second one is, since the estimate may be off by one."""
+    """(value // by, value % by), all int64 but ``inverse``, which is about 1 / by.
+
+    Right if the remainder is one, 0 <= value % by < by, since the estimate may be off by one.
+    """
     found = np.int64(value * inverse)
     rest = value - found * by
     low = rest >> 63  # -1 if it is negative
@@ -104,7 +136,20 @@ def quotient(value, by, inverse):
 def start(period, need, current, refractory, periodic):
     """Prepare the periodic neurons; returns how many are held.
 
-    A spike takes a ``period`` of the channel in ``rate * tick``, the first one its ``need``.
+    Parameters
+    ----------
+    period : int64 array (channels,)
+        What a spike takes of ``rate * tick``.
+    need : int64 array (channels,)
+        What the first one takes.
+    current : int32 array (neurons,)
+    refractory : int64
+    periodic : Periodic
+        Written.
+
+    Returns
+    -------
+    int64
     """
     channels, of_tick = len(period), periodic.following.dtype.type
     held, beyond = 0, never(periodic.following)
@@ -135,13 +180,23 @@ def start(period, need, current, refractory, periodic):
 
 
 @compiled
-def hold(threshold, v0, current, resolution, periodic, held):
-    """Find the neurons that are held, and their first ticks."""
-    channels = len(threshold)
+def hold(neurons, resolution, periodic, held):
+    """Find the neurons that are held, and their first ticks.
+
+    Parameters
+    ----------
+    neurons : Neurons
+    resolution : int64
+    periodic : Periodic
+        After :func:`start`.
+    held : Held
+        Written; has room for as many as that said.
+    """
+    channels = len(neurons.threshold)
     n = 0
-    for neuron in range(len(current)):
+    for neuron in range(len(neurons.current)):
         channel = neuron % channels
-        rate, need = np.int64(current[neuron]), (threshold[channel] - v0[channel]) * resolution
+        rate, need = np.int64(neurons.current[neuron]), (neurons.threshold[channel] - neurons.v0[channel]) * resolution
         if need <= 0 or (rate > 0 and periodic.following[neuron] == never(periodic.following)):
             held.neuron[n], held.count[n] = neuron, 0
             held.following[n] = 1 if rate >= need else next_tick(rate, need, 1.0 / rate) if rate > 0 else FOREVER
@@ -163,41 +218,60 @@ def next_tick(rate, need, inverse):
 
 
 @compiled
-def drive(threshold, v0, current, periodic, held, scalars, until, keys):
-    """Keys ``tick - REACHED << BITS | neuron`` of the spikes to the end of tick ``until``, not in order.
+def drive_periodic(periodic, since, until, bits, keys, n):
+    """Keys ``tick - since << bits | neuron`` of the periodic neurons' spikes after ``since`` to the end of tick ``until``, not in order.
 
-    Returns DONE or GROW (of keys).
+    A spike of each neuron, another one of those groups that have more, and so on: to look for all spikes of a group right away would be to
+    guess wrong how many there are.
+
+    Parameters
+    ----------
+    periodic : Periodic
+    since, until : int64
+        Ticks.
+    bits : int64
+    keys : int64 array
+    n : int64
+        How many keys there are.
+
+    Returns
+    -------
+    n : int64
+    all : bool
+        Whether there was room for all keys.
     """
-    since, bits, n, place = scalars[REACHED], scalars[BITS], scalars[KEYS], scalars[PLACE]
-    most, size, waiting = len(keys), len(periodic.following), periodic.waiting
-    # A spike of each neuron, another one of those groups that have more, and so on: to look for all spikes of a group right away would be
-    # to guess wrong how many there are.
-    left = size // GROUP if place < size else 0
+    waiting = periodic.waiting
+    left = len(periodic.following) // GROUP
     for k in range(left):
         waiting[k] = GROUP * k
     while left:
-        if n + GROUP * left > most:
-            scalars[KEYS] = n
-            return GROW
+        if n + GROUP * left > len(keys):
+            return n, False
         looked_at, left = left, 0
         for k in range(looked_at):
             i = np.int64(simd.peek(waiting, k))
             n, more = emit(periodic.following, periodic.early, periodic.whole, periodic.rest, periodic.gain, i, since, until, bits, keys, n)
             simd.poke(waiting, left, np.int32(i))
             left += more
-    place, end = max(place, size), size + len(held.neuron)
-    while place < end and n < most:
-        i = place - size
+    return n, True
+
+
+@compiled
+def drive_held(neurons, held, settings, progress, until, keys):
+    """As :func:`drive_periodic`, for the held neurons, from ``progress`` on; returns whether there was room for all keys."""
+    s = progress[()]
+    since, n, i = s["reached"], s["keys"], s["place"]
+    while i < len(held.neuron) and n < len(keys):
         neuron, tick, spikes = np.int64(held.neuron[i]), held.following[i], held.count[i]
-        channel = neuron % len(threshold)
-        theta, initial, rate = threshold[channel], v0[channel], np.int64(current[neuron])
+        channel = neuron % len(neurons.threshold)
+        theta, initial, rate = neurons.threshold[channel], neurons.v0[channel], np.int64(neurons.current[neuron])
         inverse = 1.0 / rate if rate > 0 else 0.0
-        while tick <= until and n < most:
-            keys[n] = (tick - since) << bits | neuron
+        while tick <= until and n < len(keys):
+            keys[n] = (tick - since) << settings.bits | neuron
             n += 1
             spikes += 1
-            after = tick + scalars[REFRACTORY]
-            need = (theta * (spikes + 1) - initial) * scalars[RESOLUTION]
+            after = tick + settings.refractory
+            need = (theta * (spikes + 1) - initial) * settings.resolution
             if rate * after >= need:
                 tick = after
             elif rate > 0:
@@ -206,28 +280,52 @@ def drive(threshold, v0, current, periodic, held, scalars, until, keys):
                 tick = FOREVER
         held.following[i], held.count[i] = tick, spikes
         if tick > until:
-            place += 1
-    scalars[KEYS], scalars[PLACE] = n, place
-    return DONE if place == end else GROW
+            i += 1
+    s["keys"], s["place"] = n, i
+    return i == len(held.neuron)
 
 
 @compiled
-def advance(threshold, v0, current, periodic, held, scalars, keys, room, tick, neuron, spikes, until):
-    """Run a population to the end of tick ``until``: its spikes in order, from place FIRED on, and how many there are by step.
+def advance(neurons, periodic, held, settings, progress, keys, room, out, spikes, until):
+    """Run a population to the end of a tick: its spikes in order, and how many there are by step.
 
-    Returns DONE, GROW (of keys, room or the places for spikes), after which it is called again.
+    Parameters
+    ----------
+    neurons : Neurons
+    periodic : Periodic
+    held : Held
+    settings : Settings
+    progress : PROGRESS, without dimensions
+    keys : int64 array
+        Room for the spikes of a stretch.
+    room : eventsim.kernels.order.Room
+    out : Train
+        Takes the spikes, from place ``fired`` on.
+    spikes : int64 array (steps,)
+        They are added to.
+    until : int64
+
+    Returns
+    -------
+    int64
+        DONE; or GROW (of ``keys``, ``room`` or ``out``), after which it is called again.
     """
-    while scalars[REACHED] < until:
-        since, fired = scalars[REACHED], scalars[FIRED]
-        last = min(since + scalars[STRETCH], until)
-        status = drive(threshold, v0, current, periodic, held, scalars, last, keys)
-        n = scalars[KEYS]
-        if status != DONE:
-            return status
-        if n > len(room.other) or fired + n + SORTED > len(tick):
+    s = progress[()]
+    while s["reached"] < until:
+        since, fired = s["reached"], s["fired"]
+        last = min(since + settings.stretch, until)
+        if s["place"] < 0:
+            s["keys"], whole = drive_periodic(periodic, since, last, settings.bits, keys, s["keys"])
+            if not whole:
+                return GROW
+            s["place"] = 0
+        if not drive_held(neurons, held, settings, progress, last, keys):
+            return GROW
+        n = s["keys"]
+        if n > len(room.other) or fired + n + SORTED > len(out.tick):
             return GROW
         if n:
-            order(keys, n, room, scalars[BITS], False, since, last, tick, neuron, fired)
-            count_spikes(tick, fired, fired + n, scalars[RESOLUTION], spikes)
-        scalars[REACHED], scalars[FIRED], scalars[KEYS], scalars[PLACE] = last, fired + n, 0, 0
+            order(keys, n, room, settings.bits, False, since, last, out.tick, out.neuron, fired)
+            count_spikes(out.tick, fired, fired + n, settings.resolution, spikes)
+        s["reached"], s["fired"], s["keys"], s["place"] = last, fired + n, 0, -1
     return DONE
