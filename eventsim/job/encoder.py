@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from eventsim.kernels.compiled import entry
-from eventsim.kernels.convolve import BLOCK, BLOCKS, CHANNELS, PADDED, Convolution, convolve
+from eventsim.kernels.convolve import Convolution, Geometry, convolve
 from eventsim.kernels.stencils import aligned
 from eventsim.model.tables import Conv2d, Dense, IntArray, Shape, Sparse, Table, spatial
 
@@ -49,10 +49,10 @@ class Encoder:
         if magnitude.max() < _LIMIT and self._largest_bias < 2**31:
             self._convolution = _lay_out(conv, weights, bias, spatial(source), spatial(target))
         if self._convolution is not None:
-            scalars = self._convolution.scalars
-            self._padded, self._size = int(scalars[PADDED]), int(np.prod(target))
+            geometry = self._convolution.geometry
+            self._padded, self._size = geometry.padded, int(np.prod(target))
             # Whole blocks are written: up to so many places more.
-            self._room = self._size + int(scalars[BLOCK] * scalars[BLOCKS] - scalars[CHANNELS])
+            self._room = self._size + geometry.block * geometry.blocks - geometry.channels
 
     def apply(self, image: IntArray) -> tuple[IntArray, int, int]:
         """What an image of integers (int64) makes, bias included.
@@ -106,7 +106,7 @@ def _lay_out(conv: Conv2d, weights: IntArray, bias: IntArray, source: Shape, tar
     lanes[:outputs] = bias
     pairs = np.add.outer(np.arange(rows) * width * channels, 2 * np.arange(of_row))
     return Convolution(
-        np.array([*target[:2], stride_y * width * channels, stride_x * channels, outputs, block, blocks, padded], np.int64),
+        Geometry(target[0], target[1], stride_y * width * channels, stride_x * channels, outputs, block, blocks, padded),
         place.astype(np.int32).ravel(),
         pairs.astype(np.int32).ravel(),
         np.arange(pairs.size, dtype=np.int32),

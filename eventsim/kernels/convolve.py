@@ -9,8 +9,18 @@ import numpy as np
 from eventsim.kernels import simd_pairs
 from eventsim.kernels.compiled import compiled
 
-# Places in Convolution.scalars; the steps are those of a location in the padded image, PADDED is how many values that has.
-ROWS, COLUMNS, ROW_STEP, COLUMN_STEP, CHANNELS, BLOCK, BLOCKS, PADDED = range(8)
+
+class Geometry(NamedTuple):
+    """The sizes of a convolution."""
+
+    rows: int  # target locations
+    columns: int
+    row_step: int  # places in the padded image from a target location to the next one
+    column_step: int
+    channels: int  # of the target
+    block: int  # channels that are computed at a time: 64 or 32
+    blocks: int
+    padded: int  # places of the padded image
 
 
 class Convolution(NamedTuple):
@@ -20,7 +30,7 @@ class Convolution(NamedTuple):
     at a time, and multiplies them by their weights for a block of channels (see :mod:`eventsim.kernels.simd_pairs`).
     """
 
-    scalars: Any  # int64
+    geometry: Geometry
     place: Any  # int32: where each value of the image is added in the padded one; the last place is for those that nobody sees
     pairs: Any  # int32: where the pairs of a location's values lie, from its first one on
     numbers: Any  # int32: 0, 1, ... as many
@@ -30,13 +40,31 @@ class Convolution(NamedTuple):
 
 @compiled
 def convolve(image, fan_out, of, padded, chosen, out):
-    """The currents that an image makes (int32), in ``out``, behind which there has to be room for whole blocks.
+    """The currents that an image makes.
 
-    Returns the largest magnitude of a value, the total fan-out of values that are not 0, and the largest magnitude of a current. Where the
-    first one says that values, pooled, do not fit int16, or sums int32, currents are wrong. ``padded`` (int16) begins as zeros; ``chosen``
-    (int32) is room for two numbers a pair.
+    Parameters
+    ----------
+    image : int64 array (values,)
+    fan_out : int64 array (values,)
+        Synapses of each value whose weights are not 0.
+    of : Convolution
+    padded : int16 array (geometry.padded,)
+        Zeros; overwritten.
+    chosen : int32 array (2, pairs)
+        Room to work in.
+    out : int32 array
+        Takes the currents; behind them there has to be room for whole blocks.
+
+    Returns
+    -------
+    largest : int64
+        The largest magnitude of a value. Where that says that values, pooled, do not fit int16, or sums int32, currents are wrong.
+    effective : int64
+        The total fan-out of values that are not 0.
+    current : int64
+        The largest magnitude of a current.
     """
-    s, pairs, numbers = of.scalars, of.pairs, of.numbers
+    g, pairs, numbers = of.geometry, of.pairs, of.numbers
     least = largest = effective = np.int64(0)
     for i in range(len(image)):
         least, largest = min(least, image[i]), max(largest, image[i])
@@ -44,24 +72,24 @@ def convolve(image, fan_out, of, padded, chosen, out):
     for i in range(len(image)):
         padded[of.place[i]] += np.int16(image[i])
     n = len(pairs)
-    if s[ROWS] * s[COLUMNS] == 1:
+    if g.rows * g.columns == 1:
         # Many inputs of a dense table may be 0.
         n = 0
         for k in range(len(pairs)):
             chosen[0, n], chosen[1, n] = pairs[k], k
             n += (padded[pairs[k]] | padded[pairs[k] + 1]) != 0
         pairs, numbers = chosen[0], chosen[1]
-    block, size = s[BLOCK], np.int64(0)
-    for row in range(s[ROWS]):
-        for column in range(s[COLUMNS]):
-            at = row * s[ROW_STEP] + column * s[COLUMN_STEP]
-            for b in range(s[BLOCKS]):
+    block, size = g.block, np.int64(0)
+    for row in range(g.rows):
+        for column in range(g.columns):
+            at = row * g.row_step + column * g.column_step
+            for b in range(g.blocks):
                 lane, j = b * block, b * block * 2 * len(of.pairs)
                 if block == 64:
                     simd_pairs.multiply_64(padded, at, pairs, numbers, n, of.weights, j, of.bias, lane, out, size + lane)
                 else:
                     simd_pairs.multiply_32(padded, at, pairs, numbers, n, of.weights, j, of.bias, lane, out, size + lane)
-            size += s[CHANNELS]
+            size += g.channels
     lowest = highest = np.int32(0)
     for i in range(size):
         lowest, highest = min(lowest, out[i]), max(highest, out[i])
