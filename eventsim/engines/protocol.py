@@ -67,9 +67,9 @@ def overflow(job: Job, population: str, tick: int) -> PotentialOverflow:
     )
 
 
-def unknown_kind(engine: str, network: Network, kinds: Collection[str]) -> str | None:
+def unknown_kind(engine: str, network: Network, kinds: Collection[str], advice: str) -> str | None:
     """Why an engine that knows populations of these kinds cannot run a network, or None if it can."""
     for name, population in network.populations.items():
         if population.kind not in kinds:
-            return f"the {engine} engine does not run {population.kind} populations, and {name} is one; use engine 'auto'"
+            return f"the {engine} engine does not run {population.kind} populations, and {name} is one; {advice}"
     return None

@@ -7,6 +7,7 @@ import pytest
 
 import eventsim as es
 from eventsim.engines import registry
+from eventsim.engines.reference import neurons
 from eventsim.engines.registry import ENGINES, Engines
 from eventsim.errors import RunError
 from eventsim.job.job import NoRecorder
@@ -65,14 +66,18 @@ class Unheard(Readout):
     kind = "unheard"
 
 
-def test_a_kind_that_an_engine_does_not_know_is_refused():
-    """It must not be taken for another one."""
+def test_a_kind_that_an_engine_does_not_know_is_refused(monkeypatch):
+    """It must not be taken for another one; the reference engine needs a class for it, and no more."""
     net = pair()
     net.populations["out"] = Unheard((1,), np.zeros(1, np.int64))
     for name in ("layered", "queue"):
         with pytest.raises(RunError, match=f"the {name} engine does not run unheard populations, and out is one; use engine 'auto'"):
             Engines(net).choose(name)
-    assert Engines(net).choose("auto") == "reference"
+    with pytest.raises(RunError, match="the reference engine does not run unheard populations, and out is one; each kind needs a class"):
+        Engines(net).choose("auto")
+    monkeypatch.setitem(neurons.KINDS, "unheard", neurons.Readout)
+    counts = Engines(net).run("auto", prepare(net, EVENTS, steps=2), NoRecorder())
+    assert (counts.engine, counts.deliveries.sum()) == ("reference", 2)
 
 
 def test_an_engine_compiles_a_network_once(monkeypatch):

@@ -25,40 +25,27 @@ from eventsim.record import potentials as module
 LENET = ROOT / "networks" / "lenet-mnist.h5"
 
 
-def reference_potentials(monkeypatch, job):
+def reference_potentials(job):
     """Potentials of all populations at step ends, as the reference engine itself has them: runs that end with each step.
 
     A run of fewer steps begins as the longer one does, and so ends with the potentials that the longer one has then.
     """
-    states = {}
-
-    class Kept(reference._State):
-        def __init__(self, population):
-            super().__init__(population)
-            states[id(population)] = self
-
-    monkeypatch.setattr(reference, "_State", Kept)
-    whole = reference.run(job, None, NoRecorder())
+    synapses = reference.compile_network(job.network)
+    whole = reference.run(job, synapses, NoRecorder())
     rows = {name: [] for name, p in job.network.populations.items() if p.kind != "source"}
     for end in [*range(job.resolution, whole.end_tick, job.resolution), whole.end_tick]:
         until = type("Until", (), {**vars(job), "end": end})
-        reference.run(until, None, NoRecorder())
-        for name in rows:
-            population = job.network.populations[name]
-            state = states[id(population)]
-            v = np.array(state.v, np.int64)
-            if population.kind == "driven":
-                v = np.array(state.v0) + job.currents[name].astype(np.int64) * end // job.resolution
-                v -= np.array(state.threshold) * np.array(state.net)
-            rows[name].append(v)
-    monkeypatch.undo()
-    return whole, {name: np.array(values) for name, values in rows.items()}
+        loop = reference.Loop(until, synapses, NoRecorder())
+        loop.run()
+        for name, values in rows.items():
+            values.append(loop.neurons[name].potentials(end))
+    return whole, {name: np.array(values, np.int64) for name, values in rows.items()}
 
 
-def check(monkeypatch, net, inputs, *, steps, resolution, exit_rule=None, seed=0, max_spikes=20_000):
+def check(net, inputs, *, steps, resolution, exit_rule=None, seed=0, max_spikes=20_000):
     """All engines against the reference engine's own potentials; returns the counts."""
     job = prepare(net, inputs, steps=steps, resolution=resolution, exit_rule=exit_rule, seed=seed, max_spikes=max_spikes)
-    counts, expected = reference_potentials(monkeypatch, job)
+    counts, expected = reference_potentials(job)
     rule = {} if exit_rule is None else exit_rule.settings
     same = {"steps": steps, "resolution": resolution, "seed": seed, "max_spikes": max_spikes, **rule}
     runs = [("reference", 1), ("queue", 1)]
@@ -87,8 +74,7 @@ def test_potentials_are_those_of_the_reference_engine(monkeypatch, resolution, o
             patch.setattr(module, "_IN_MEMORY", 1 if i % 2 else 2**24)
             try:
                 limit = int(pick_limit(i))
-                counts = check(
-                    pytest.MonkeyPatch(), net, case.inputs, steps=case.steps, resolution=resolution, exit_rule=case.exit_rule,
+                counts = check(net, case.inputs, steps=case.steps, resolution=resolution, exit_rule=case.exit_rule,
                     seed=case.seed, max_spikes=limit,
                 )  # fmt: skip
             except AssertionError as error:
@@ -115,7 +101,7 @@ def test_potentials_on_graphs_of_hypothesis(case, resolution, margin):
     net, inputs = case
     rule = None if margin is None else ExitRule("margin", margin)
     try:
-        check(pytest.MonkeyPatch(), net, inputs, steps=4, resolution=resolution, exit_rule=rule)
+        check(net, inputs, steps=4, resolution=resolution, exit_rule=rule)
     except es.NetworkError:  # a cycle of delays that are no ticks at this resolution
         assume(False)
 

@@ -32,7 +32,7 @@ def why_not(network: Network) -> str | None:
     """Why the engine cannot run a network, or None if it can."""
     if feed_forward_order(network) is None:
         return "the layered engine runs feed-forward networks, and this one has a cycle; use engine 'queue' or 'auto'"
-    return unknown_kind("layered", network, tuple(KINDS))
+    return unknown_kind("layered", network, KINDS, "use engine 'auto'")
 
 
 def too_much(job: Job) -> str | None:

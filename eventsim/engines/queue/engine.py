@@ -22,7 +22,7 @@ _LOG = 2**18
 
 def why_not(network: Network) -> str | None:
     """Why the engine cannot run a network, or None if it can."""
-    return unknown_kind("queue", network, ("driven", "spiking", "readout", "source"))
+    return unknown_kind("queue", network, ("driven", "spiking", "readout", "source"), "use engine 'auto'")
 
 
 def too_much(job: Job) -> str | None:

@@ -1,0 +1,169 @@
+"""What neurons do: a class for each kind of population, and all that the loop asks of it.
+
+Times are ticks, potentials int32 in value; neurons are numbered from 0 in their population.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+
+import numpy as np
+
+from eventsim.job.job import Job
+from eventsim.model.network import Population
+from eventsim.model.tables import IntArray
+
+_NEVER = -(2**62)
+
+
+class Neurons(ABC):
+    """The neurons of one population during a run.
+
+    Attributes
+    ----------
+    size : int
+    v : list of int
+        Membrane potentials.
+    """
+
+    def __init__(self, name: str, population: Population, job: Job):
+        self.name, self.size = name, int(np.prod(population.shape))
+        self.v = self._per_neuron(getattr(population, "v0", np.zeros(1, np.int64)))
+
+    def _per_neuron(self, per_channel: IntArray) -> list[int]:
+        """Neurons are numbered channel last."""
+        values: list[int] = np.resize(per_channel, self.size).tolist()
+        return values
+
+    def given(self) -> Iterable[tuple[int, int]]:
+        """(tick, neuron) of the spikes that are known before the run."""
+        return ()
+
+    def deliver(self, sign: int, synapses: Iterable[tuple[int, int]]) -> None:
+        """A spike arrives: ``V += sign * weight`` for each (neuron, weight) that it reaches."""
+        for neuron, weight in synapses:
+            self.v[neuron] += sign * weight
+
+    @abstractmethod
+    def fire(self, neuron: int, tick: int) -> int:
+        """Have the neuron fire if it is due and may; returns the sign of the spike, 0 if there is none."""
+
+    @abstractmethod
+    def next_look(self, neuron: int, tick: int) -> int | None:
+        """The first later tick at which the neuron fires if nothing arrives before; None if it does not fire then."""
+
+    def potentials(self, tick: int) -> list[int]:
+        """Membrane potentials at the end of a tick that has been run."""
+        return list(self.v)
+
+
+class Source(Neurons):
+    """Emits what it is given; has no potentials."""
+
+    def __init__(self, name: str, population: Population, job: Job):
+        super().__init__(name, population, job)
+        ticks, neurons = job.events[name]
+        self._given = list(zip(ticks.tolist(), neurons.tolist(), strict=True))
+
+    def given(self) -> Iterable[tuple[int, int]]:
+        return self._given
+
+    def fire(self, neuron: int, tick: int) -> int:
+        return 0
+
+    def next_look(self, neuron: int, tick: int) -> int | None:
+        return None
+
+
+class Readout(Neurons):
+    """Accumulates, never fires."""
+
+    def fire(self, neuron: int, tick: int) -> int:
+        return 0
+
+    def next_look(self, neuron: int, tick: int) -> int | None:
+        return None
+
+
+class Firing(Neurons):
+    """Fires when it is due, but no sooner than its refractory period after its last spike."""
+
+    def __init__(self, name: str, population: Population, job: Job):
+        super().__init__(name, population, job)
+        self.threshold = self._per_neuron(population.threshold)  # type: ignore[union-attr]
+        self.refractory = job.refractory[name]
+        self.net = [0] * self.size  # positive minus negative spikes so far
+        self.last = [_NEVER] * self.size  # tick of the last spike
+
+    @abstractmethod
+    def due(self, neuron: int, tick: int) -> int:
+        """Sign of the spike that the neuron is due to emit at a tick, 0 if none."""
+
+    def reset(self, neuron: int, sign: int) -> None:
+        """What a spike does to the potential."""
+
+    def fire(self, neuron: int, tick: int) -> int:
+        sign = self.due(neuron, tick)
+        if not sign or tick < self.last[neuron] + self.refractory:
+            return 0
+        self.reset(neuron, sign)
+        self.net[neuron] += sign
+        self.last[neuron] = tick
+        return sign
+
+
+class Driven(Firing):
+    """``V(t) = v0 + floor(I * t / R) - threshold * (spikes so far)``, in 64 bits: nothing is added up, so nothing can overflow.
+
+    V may sink below int32 without any effect, or rise above it where a refractory period holds back spikes.
+    """
+
+    def __init__(self, name: str, population: Population, job: Job):
+        super().__init__(name, population, job)
+        self.current, self.resolution = job.currents[name].tolist(), job.resolution
+
+    def potential(self, neuron: int, tick: int) -> int:
+        """V(t)."""
+        return self.v[neuron] + self.current[neuron] * tick // self.resolution - self.threshold[neuron] * self.net[neuron]
+
+    def potentials(self, tick: int) -> list[int]:
+        return [self.potential(neuron, tick) for neuron in range(self.size)]
+
+    def due(self, neuron: int, tick: int) -> int:
+        return int(self.potential(neuron, tick) >= self.threshold[neuron])
+
+    def next_look(self, neuron: int, tick: int) -> int | None:
+        allowed = max(tick + 1, self.last[neuron] + self.refractory)
+        if self.due(neuron, allowed):
+            return allowed
+        if self.current[neuron] <= 0:
+            return None
+        # Due once floor(I * t / R) >= need, that is, at t = ceil(need * R / I).
+        need = self.threshold[neuron] * (self.net[neuron] + 1) - self.v[neuron]
+        return -(-need * self.resolution // self.current[neuron])
+
+
+class Spiking(Firing):
+    """Integrates and fires at ``V >= threshold``.
+
+    A signed neuron also takes back a spike: it fires with sign -1 where V < 0 and it has fired more positive than negative spikes.
+    """
+
+    def __init__(self, name: str, population: Population, job: Job):
+        super().__init__(name, population, job)
+        self.signed, self.to_zero = population.signed, population.reset == "zero"  # type: ignore[union-attr]
+
+    def due(self, neuron: int, tick: int) -> int:
+        if self.v[neuron] >= self.threshold[neuron]:
+            return 1
+        return -1 if self.signed and self.v[neuron] < 0 and self.net[neuron] > 0 else 0
+
+    def reset(self, neuron: int, sign: int) -> None:
+        self.v[neuron] = 0 if self.to_zero else self.v[neuron] - sign * self.threshold[neuron]
+
+    def next_look(self, neuron: int, tick: int) -> int | None:
+        return max(tick + 1, self.last[neuron] + self.refractory) if self.due(neuron, tick) else None
+
+
+KINDS: dict[str, type[Neurons]] = {"source": Source, "driven": Driven, "spiking": Spiking, "readout": Readout}
