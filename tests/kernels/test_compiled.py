@@ -1,6 +1,5 @@
-"""Machine code on the disk: found again where nothing has changed, compiled anew where anything has, and never trusted."""
+"""Machine code on the disk: found again where nothing has changed, and never trusted."""
 
-import importlib
 import logging
 import multiprocessing
 import os
@@ -12,13 +11,12 @@ from pathlib import Path
 import numba
 import numpy as np
 import pytest
-from numba.core.dispatcher import Dispatcher
 
 import eventsim
 from eventsim.kernels import compiled, store
-from eventsim.kernels.fingerprint import fingerprint
 
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="needs the compiler")
+
 
 FACTOR = 3
 
@@ -247,156 +245,6 @@ def test_processes_that_start_together(tmp_path):
     assert {path.suffix for path in (tmp_path / "cache" / "eventsim").iterdir()} == {".machine"}
 
 
-# The digest: what it depends on, and what not. A package of kernels, and changes of it.
-
-FILES = {
-    "__init__": "",
-    "engine": '''"""An engine."""
-
-from typing import Any, NamedTuple
-
-import numpy as np
-from made_kernels import builders, numbers
-from made_kernels.helpers import helper
-from made_kernels.numbers import LIMIT
-
-from eventsim.kernels.compiled import compiled
-
-
-class State(NamedTuple):
-    first: Any
-    second: Any
-
-
-def unrelated():
-    return 1
-
-
-@compiled
-def advance(state, n):
-    """Advance."""
-    total = helper(n) + LIMIT + numbers.STEP
-    for k in range(n):
-        total += state.first[k] + builders.loaded(state.second, k)
-    return State(total, np.int64(n))
-''',
-    "helpers": """from eventsim.kernels.compiled import kernel
-
-@kernel(nogil=True)
-def inner(n):
-    return n + 1
-
-@kernel()
-def helper(n):
-    return inner(n) if n > 2 else n
-""",
-    "numbers": "LIMIT, STEP, OTHER = 5, 6, 7\n",
-    "builders": """from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
-
-WIDTH = ir.IntType(64)
-
-def load(builder, pointer):
-    return builder.load(pointer, align=1)
-
-def _loader(offset):
-    def generate(context, builder, signature, args):
-        data = context.make_array(signature.args[0])(context, builder, args[0]).data
-        return load(builder, builder.gep(data, [builder.add(args[1], WIDTH(offset))]))
-
-    def typed(typing_context, array, k):
-        return types.int64(array, types.intp), generate
-
-    return intrinsic(typed)
-
-loaded = _loader(0)
-""",
-}
-
-
-def digest_of(folder: Path, changes: dict[str, tuple[str, str]]) -> str:
-    package = folder / "made_kernels"
-    package.mkdir(parents=True)
-    for name, text in FILES.items():
-        old, new = changes.get(name, ("", ""))
-        assert old in text
-        (package / f"{name}.py").write_text(text.replace(old, new, 1))
-    sys.path.insert(0, str(folder))
-    importlib.invalidate_caches()
-    try:
-        engine = importlib.import_module("made_kernels.engine")
-        array = numba.types.Array(numba.types.int64, 1, "C")
-        state = numba.types.NamedTuple((array, array), engine.State)
-        return fingerprint((state, numba.types.int64), engine.advance)
-    finally:
-        sys.path.remove(str(folder))
-        for name in [name for name in sys.modules if name.startswith("made_kernels")]:
-            del sys.modules[name]
-
-
-@pytest.mark.parametrize(
-    ("file", "old", "new"),
-    [
-        ("engine", "total += ", "total -= "),
-        ("engine", "range(n)", "range(1, n)"),
-        ("engine", "np.int64(n)", "np.int32(n)"),
-        ("engine", "    first: Any\n    second: Any", "    second: Any\n    first: Any"),
-        ("engine", "import compiled\n", "import brief as compiled\n"),
-        ("helpers", "n > 2", "n > 3"),
-        ("helpers", "n + 1", "n + 2"),
-        ("helpers", "nogil=True", "nogil=True, fastmath=True"),
-        ("numbers", "5, 6", "8, 6"),
-        ("numbers", "5, 6", "5, 8"),
-        ("builders", "align=1", "align=8"),
-        ("builders", "_loader(0)", "_loader(1)"),
-        ("builders", "IntType(64)", "IntType(32)"),
-        ("builders", "types.int64(array", "types.int32(array"),
-    ],
-)
-def test_a_change_that_matters(tmp_path, file, old, new):
-    assert digest_of(tmp_path / "a", {}) != digest_of(tmp_path / "b", {file: (old, new)})
-
-
-@pytest.mark.parametrize(
-    ("file", "old", "new"),
-    [
-        ("engine", "", ""),  # only the place is another
-        ("engine", "@compiled", "# A comment that moves lines.\n@compiled"),
-        ("engine", "Advance.", "Advance by some steps."),
-        ("engine", "return 1", "return 2"),
-        ("numbers", "7", "8"),
-        ("helpers", "@kernel()", "def unrelated():\n    pass\n\n@kernel()"),
-    ],
-)
-def test_a_change_that_does_not_matter(tmp_path, file, old, new):
-    assert digest_of(tmp_path / "a", {}) == digest_of(tmp_path / "b", {file: (old, new)})
-
-
-def test_a_function_that_has_moved_to_another_module():
-    """What was kept names the modules that it came from, and would not be found."""
-
-    def digest_in(module):
-        names = {"__name__": module, "compiled": compiled.compiled}
-        exec("@compiled\ndef double(n):\n    return 2 * n\n", names)
-        return fingerprint(names["double"])
-
-    assert digest_in("here") == digest_in("here")
-    assert digest_in("here") != digest_in("there")
-
-
-def test_functions_that_call_each_other():
-    source = (
-        "@compiled\ndef even(n):\n    return True if n == 0 else odd(n - {})\n@compiled\ndef odd(n):\n    return n != 0 and even(n - 1)\n"
-    )
-    digests = []
-    for step in (1, 1, 3):
-        names = {"compiled": compiled.compiled, "__name__": "made"}
-        exec(source.format(step), names)
-        digests.append(fingerprint(names["odd"]))
-    assert digests[0] == digests[1] != digests[2]
-
-
 def test_kept_code_is_loaded_without_the_compiler(tmp_path):
     """A start takes half a second less where numba imports nothing of what it compiles with."""
     (tmp_path / "twice.py").write_text("from eventsim.kernels.compiled import compiled\n@compiled\ndef twice(x):\n    return 2 * x\n")
@@ -409,35 +257,6 @@ def test_kept_code_is_loaded_without_the_compiler(tmp_path):
     said = [subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True).stdout for _ in range(2)]
     assert said[0].split()[1] == "True"
     assert said[1].split() == ["False", "False"]
-
-
-def test_what_says_nothing_about_itself_is_refused():
-    thing = object()
-    with pytest.raises(TypeError, match="no digest of compiled code that uses <object object"):
-        fingerprint(compiled.compiled(lambda: thing))
-
-
-def all_kernels() -> dict[str, Dispatcher]:
-    found = {}
-    for path in sorted(Path(eventsim.__file__).parent.rglob("*.py")):
-        if path.name != "__main__.py":
-            module = importlib.import_module(
-                ".".join(("eventsim", *path.relative_to(Path(eventsim.__file__).parent).with_suffix("").parts))
-            )
-            found |= {f"{module.__name__}.{name}": value for name, value in vars(module).items() if isinstance(value, Dispatcher)}
-    return found
-
-
-def test_every_kernel_is_kept_this_way_and_every_start_finds_it():
-    """Another process, another seed of hashes, the same names."""
-    kernels = all_kernels()
-    assert len(kernels) > 60
-    assert all(type(kernel._cache) is compiled._Cache for kernel in kernels.values())
-    ask = "import test_compiled as t; print({name: t.fingerprint(kernel) for name, kernel in t.all_kernels().items()})"
-    places = Path(__file__).parent, Path(eventsim.__file__).parents[1]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, places)), "PYTHONHASHSEED": "4711"}
-    done = subprocess.run([sys.executable, "-c", ask], env=environment, capture_output=True, text=True, timeout=300, check=True)
-    assert eval(done.stdout) == {name: fingerprint(kernel) for name, kernel in kernels.items()}
 
 
 def test_arguments_of_other_types_have_code_of_their_own(folder):

@@ -170,7 +170,7 @@ def test_the_same_without_the_compiler():
         "engines/layered/test_gathering.py::test_many_spikes_of_a_location_when_all_neurons_wait_to_fire_again",
         "kernels/test_order.py",
         "engines/layered/test_raster.py::test_a_network_equals_the_reference",
-        "engines/layered/test_raster.py::test_driven_neurons_with_the_currents_of_others",
+        "engines/layered/test_raster_kernels.py::test_driven_neurons_with_the_currents_of_others",
         "engines/test_readouts.py::test_decisions[zeros-10]",
         "engines/layered/test_sites.py::test_little_room_for_entries",
         "engines/layered/test_sites.py::test_potentials_that_need_more_bits",
