@@ -19,7 +19,9 @@ from rich.console import Console
 from rich.table import Table
 
 from eventsim import Evaluation, Trace
-from eventsim.analysis.counting import KINDS, Costs, OperationCount, OperationReport, add_reports, count_operations
+from eventsim.analysis.costs import read_costs, usual_costs
+from eventsim.analysis.costs.model import CostModel
+from eventsim.analysis.counting import OperationCount, OperationReport, add_reports, count_operations
 from eventsim.analysis.evaluation import is_evaluation
 from eventsim.cli.errors import OneLineErrors
 from eventsim.files.printable import printable
@@ -38,7 +40,7 @@ class _Command(OneLineErrors):
 def main(files: tuple[Path, ...], as_sum: bool, as_json: bool, as_csv: bool, costs_file: Path | None) -> None:
     if as_json and as_csv:
         raise click.UsageError("choose one of --json and --csv")
-    costs = Costs.read(costs_file) if costs_file else Costs()
+    costs = read_costs(costs_file) if costs_file else usual_costs()
     report = add_reports([read(path) for path in files])
     if not as_sum:
         report = report.mean()
@@ -58,17 +60,17 @@ def read(path: Path) -> OperationReport:
         return count_operations([trace])
 
 
-def print_csv(report: OperationReport, costs: Costs) -> None:
+def print_csv(report: OperationReport, costs: CostModel) -> None:
     columns = [*OperationCount.__dataclass_fields__, "rate", "events_per_mac"]
     writer = csv.writer(sys.stdout)
-    writer.writerow(["runs", "counts", *columns, *(f"energy_{kind}_pj" for kind in KINDS)])
+    writer.writerow(["runs", "counts", *columns, *(f"energy_{kind}_pj" for kind in costs.kinds)])
     for row in report.rows:
         energy = row.energy(costs)
         cells = [printable(value) if isinstance(value, str) else value for value in (getattr(row, c) for c in columns)]
-        writer.writerow([report.runs, report.counts, *cells, *(energy[kind] for kind in KINDS)])
+        writer.writerow([report.runs, report.counts, *cells, *(energy[kind] for kind in costs.kinds)])
 
 
-def print_table(report: OperationReport, costs: Costs, files: tuple[Path, ...]) -> None:
+def print_table(report: OperationReport, costs: CostModel, files: tuple[Path, ...]) -> None:
     # A pipe has no width; do not let it fold the numbers. Names come from files: they are no markup.
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False, emoji=False)
     what = printable(files[0]) if len(files) == 1 else f"{len(files)} files"
@@ -101,13 +103,9 @@ def print_table(report: OperationReport, costs: Costs, files: tuple[Path, ...]) 
     console.print(f"  NeuroBench    dense operations {s.neurobench_dense + i.neurobench_dense:,.0f}")
     console.print(f"  source network {s.macs + i.macs:,.0f} MACs a pass")
     energy = {kind: f"{value / 1e6:,.3f} uJ" for kind, value in report.energy(costs).items()}
-    console.print(
-        f"Energy, {costs.name}: {energy['int8']} with int8 additions ({costs.int8_add:g} pJ), "
-        f"{energy['float32']} with float32 additions ({costs.float32_add:g} pJ); "
-        f"dense source network {energy['dense']} ({costs.float32_mac:g} pJ a MAC; all three with the input layer)"
-    )
-    if costs.memory_read or costs.routing or costs.neuron_update:
-        apart = f"{costs.memory_read:g} pJ a weight read, {costs.routing:g} pJ a spike routed, {costs.neuron_update:g} pJ a neuron update"
+    console.print(f"Energy, {costs.name}: {costs.sentence(energy)}")
+    apart = costs.apart()
+    if apart is not None:
         console.print(f"  with {apart}:")
         for kind, parts in report.energy_parts(costs).items():
             console.print(f"  {kind:8} " + ", ".join(f"{part} {value / 1e6:,.3f} uJ" for part, value in parts.items()))

@@ -1,87 +1,16 @@
-"""Operation counts of runs, by stated definitions (docs/definitions.md), and energy as counts times a table of costs."""
+"""Operation counts of runs, by stated definitions (docs/definitions.md), and their energy by a cost model."""
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from eventsim.analysis.costs.model import CostModel, Parts
+from eventsim.analysis.costs.operations import Costs as Costs
 from eventsim.errors import RunError
 from eventsim.job.job import OPERATIONS
 from eventsim.record.result import Run, RunInfo
-
-# A table of costs is a few lines, and no operation takes a thousand joules.
-_MAX_BYTES, _MAX_COST = 2**16, 1e15
-_MAX_NAME = 100
-KINDS = ("int8", "float32", "dense")
-
-
-@dataclass(frozen=True)
-class Costs:
-    """Energy of one operation, in picojoules (what is counted for each: docs/definitions.md).
-
-    The default is the usual table for 45 nm: Horowitz, "Computing's energy problem", ISSCC 2014. It knows arithmetic only.
-
-    Attributes
-    ----------
-    name : str
-    int8_add, float32_add, float32_mac : float
-        Arithmetic.
-    memory_read : float
-        Fetching one weight.
-    routing : float
-        Bringing one spike to the targets of one projection, all hops together.
-    neuron_update : float
-        One neuron in one step.
-    """
-
-    name: str = "45nm"
-    int8_add: float = 0.03
-    float32_add: float = 0.9
-    float32_mac: float = 4.6
-    memory_read: float = 0.0
-    routing: float = 0.0
-    neuron_update: float = 0.0
-
-    @classmethod
-    def read(cls, path: str | os.PathLike[str]) -> Costs:
-        """Read a table of costs from a JSON file: an object with this class's attributes; missing ones keep their default.
-
-        Raises
-        ------
-        RunError
-            Not such a file.
-        """
-        try:
-            with open(path, "rb") as file:
-                content = file.read(_MAX_BYTES + 1)
-            if len(content) > _MAX_BYTES:
-                raise RunError(f"{path}: more than {_MAX_BYTES:,} bytes are no table of costs")
-            raw = json.loads(content.decode("utf-8"), object_pairs_hook=_without_doubles)
-        except RunError:
-            raise
-        except (OSError, ValueError, RecursionError) as error:
-            raise RunError(f"{path}: not a readable table of costs ({error})") from None
-        known = [f.name for f in fields(cls)]
-        if not isinstance(raw, dict) or not set(raw) <= set(known) or "name" not in raw:
-            raise RunError(f"{path}: a table of costs is a JSON object with a name and any of {', '.join(known[1:])}")
-        name = raw["name"]
-        if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= _MAX_NAME:
-            raise RunError(f"{path}: the name of a table of costs is a text of 1 to {_MAX_NAME} printable characters")
-        for key, value in raw.items():
-            # Comparing keeps out infinity and NaN.
-            if key != "name" and (isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _MAX_COST):
-                raise RunError(f"{path}: {key} must be a number of picojoules, 0 to {_MAX_COST:g}")
-        return cls(name, **{key: float(value) for key, value in raw.items() if key != "name"})
-
-
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name is given twice")
-    return found
 
 
 @dataclass(frozen=True)
@@ -128,34 +57,13 @@ class OperationCount:
         """Synaptic events per multiply-accumulate of the source network."""
         return self.synaptic_events / self.macs if self.macs and self.role == "synapses" else None
 
-    def energy_parts(self, costs: Costs) -> dict[str, dict[str, float]]:
-        """Energy in picojoules of the spiking layer with int8 or float32 additions, and of the dense source layer.
+    def energy_parts(self, costs: CostModel) -> Parts:
+        """Energy in picojoules by kind and part, as the cost model has them; see :class:`eventsim.analysis.costs.operations.Costs`."""
+        return costs.of_layer(self)
 
-        An encoder's multiply-accumulates happen once per run in both networks. The source network adds its biases within its
-        multiply-accumulates, so a bias projection has no energy of its own there. A bias is the neuron's own: it is fetched and
-        added, not routed.
-
-        Returns
-        -------
-        dict
-            By kind (``"int8"``, ``"float32"``, ``"dense"``): ``"arithmetic"``, ``"memory"`` and ``"routing"``.
-        """
-        once = {"arithmetic": self.macs * costs.float32_mac, "memory": self.macs * costs.memory_read, "routing": 0.0}
-        if self.role == "input":
-            return {kind: dict(once) for kind in KINDS}
-        delivered = {
-            "memory": self.synaptic_events * costs.memory_read,
-            "routing": self.spikes * costs.routing if self.role == "synapses" else 0.0,
-        }
-        return {
-            "int8": {"arithmetic": self.synaptic_events * costs.int8_add, **delivered},
-            "float32": {"arithmetic": self.synaptic_events * costs.float32_add, **delivered},
-            "dense": once,
-        }
-
-    def energy(self, costs: Costs) -> dict[str, float]:
+    def energy(self, costs: CostModel) -> dict[str, float]:
         """The sums of :meth:`energy_parts`, by kind, in picojoules."""
-        return {kind: sum(parts.values()) for kind, parts in self.energy_parts(costs).items()}
+        return costs.energy(self)
 
 
 @dataclass(frozen=True)
@@ -210,25 +118,18 @@ class OperationReport:
             self.network,
         )
 
-    def energy_parts(self, costs: Costs) -> dict[str, dict[str, float]]:
-        """Energy in picojoules of the spiking network with int8 or float32 additions, and of the dense source network.
-
-        Returns
-        -------
-        dict
-            By kind (``"int8"``, ``"float32"``, ``"dense"``): ``"arithmetic"``, ``"memory"``, ``"routing"`` and ``"neurons"``.
-        """
+    def energy_parts(self, costs: CostModel) -> Parts:
+        """Energy in picojoules by kind and part, as the cost model has them, and the part ``"neurons"``."""
         totals = [total.energy_parts(costs) for total in (self.synapses, self.input, self.bias)]
-        parts = {kind: {part: sum(total[kind][part] for total in totals) for part in totals[0][kind]} for kind in KINDS}
-        for kind in KINDS:
-            parts[kind]["neurons"] = (self.neurons if kind == "dense" else self.neuron_updates) * costs.neuron_update
-        return parts
+        parts = {kind: {part: sum(total[kind][part] for total in totals) for part in totals[0][kind]} for kind in costs.kinds}
+        neurons = costs.of_neurons(self)
+        return {kind: parts[kind] | {"neurons": neurons[kind]} for kind in costs.kinds}
 
-    def energy(self, costs: Costs) -> dict[str, float]:
+    def energy(self, costs: CostModel) -> dict[str, float]:
         """The sums of :meth:`energy_parts`, by kind, in picojoules."""
-        return {kind: sum(parts.values()) for kind, parts in self.energy_parts(costs).items()}
+        return costs.energy(self)
 
-    def to_dict(self, costs: Costs) -> dict[str, Any]:
+    def to_dict(self, costs: CostModel) -> dict[str, Any]:
         """All counts as JSON values, sums or means as ``counts`` says; energies in picojoules."""
 
         def row(count: OperationCount) -> dict[str, Any]:
@@ -243,7 +144,7 @@ class OperationReport:
             "neuron_updates": self.neuron_updates,
             "energy_pj": self.energy(costs),
             "energy_parts_pj": self.energy_parts(costs),
-            "costs": asdict(costs),
+            "costs": costs.facts(),
         }
 
 

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from eventsim.analysis import provenance
-from eventsim.analysis.counting import KINDS, Costs, OperationReport, count_operations
+from eventsim.analysis.costs import read_costs, usual_costs
+from eventsim.analysis.costs.model import CostModel
+from eventsim.analysis.counting import OperationReport, count_operations
 from eventsim.analysis.evaluation import Evaluation, is_evaluation
 from eventsim.analysis.mistakes import some_mistakes
 from eventsim.errors import DatasetError, RunError
@@ -94,7 +96,7 @@ def write_report(
     check_output(target, source, costs)
     _check_replaceable(target)
     provenance.date()  # an environment that names no date is said before Matplotlib finds it
-    table = Costs() if costs is None else Costs.read(costs)
+    table = usual_costs() if costs is None else read_costs(costs)
     command = ["eventsim", "report", os.fspath(source), "--output", os.fspath(target)]
     command += [] if costs is None else ["--costs", os.fspath(costs)]
     command += [] if dataset is None else ["--dataset", os.fspath(dataset)]
@@ -123,7 +125,7 @@ def _check_replaceable(target: Path) -> None:
         raise RunError(f"{target}: exists and is no HTML page; remove it or name another output")
 
 
-def run_page(run: Trace, name: str, costs: Costs, command: str) -> str:
+def run_page(run: Trace, name: str, costs: CostModel, command: str) -> str:
     """The page of a run: its input, spikes, readout and operations. HTML; ``command`` is the one that makes the page."""
     from eventsim.analysis import plot
 
@@ -181,7 +183,7 @@ def run_page(run: Trace, name: str, costs: Costs, command: str) -> str:
     )
 
 
-def evaluation_page(evaluation: Evaluation, costs: Costs, command: str, dataset: str | os.PathLike[str] | None = None) -> str:
+def evaluation_page(evaluation: Evaluation, costs: CostModel, command: str, dataset: str | os.PathLike[str] | None = None) -> str:
     """The page of an evaluation: accuracy, latency, trade-off, operations, confusions, mistakes. HTML; ``dataset`` as above."""
     from eventsim.analysis import plot
 
@@ -288,7 +290,7 @@ def _page(
     facts: list[tuple[str, Any]],
     pictures: list[Picture],
     report: OperationReport,
-    costs: Costs,
+    costs: CostModel,
     tables: list[Table],
     made: list[tuple[str, Any]],
     command: str,
@@ -302,12 +304,12 @@ def _page(
     except ImportError:
         raise RunError("a report needs Jinja2; install eventsim[plot]") from None
     report = report.mean()
-    energy = {kind: value / 1e6 for kind, value in report.energy(costs).items()}
+    energy = {kind: value / 1e6 for kind, value in costs.energy(report).items()}
     head = ["projection", "spikes", "synaptic events", "additions", "SNN Toolbox", "NeuroBench ACs", "dense MACs", "events / MAC"]
     operations = Table("Operations" + ("" if report.runs == 1 else f", mean of {report.runs:,} images"), head, _operation_rows(report))
     parts = report.energy_parts(costs)
-    names = list(parts["int8"])
-    rows = [(kind, *(f"{parts[kind][name] / 1e6:,.3f}" for name in names), f"{energy[kind]:,.3f}") for kind in KINDS]
+    names = list(parts[costs.kinds[0]])
+    rows = [(kind, *(f"{parts[kind][name] / 1e6:,.3f}" for name in names), f"{energy[kind]:,.3f}") for kind in costs.kinds]
     shares = Table(
         f"Energy by the table {costs.name} (µJ" + ("" if report.runs == 1 else ", mean of an image") + ")", ["", *names, "sum"], rows
     )
@@ -317,9 +319,8 @@ def _page(
         title=title,
         facts=[(name, value) for name, value in facts if value is not None],
         pictures=pictures,
-        tables=[*tables, operations, *([shares] if costs.memory_read or costs.routing or costs.neuron_update else [])],
-        energy=energy,
-        costs=costs,
+        tables=[*tables, operations, *([shares] if costs.apart() is not None else [])],
+        energy=f"Energy by the table {costs.name}: {costs.sentence({kind: f'{e:.3f} µJ' for kind, e in energy.items()}, 'the ')}.",
         image=image,
         tiles=tiles,
         remark=remark,

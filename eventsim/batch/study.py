@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from eventsim.analysis.counting import Costs
+from eventsim.analysis.costs import usual_costs
 from eventsim.analysis.evaluation import Evaluation
 from eventsim.batch.evaluate import evaluate
 from eventsim.conversion import convert
@@ -251,7 +251,8 @@ def run_study(
 def measures(e: Evaluation) -> dict[str, Any]:
     """What a row of a study says of an evaluation; means per image."""
     s = e.summary()
-    energy = e.operations().mean().energy(Costs())["int8"] / 1e6
+    costs = usual_costs()
+    energy = costs.energy(e.operations().mean())[costs.kinds[0]] / 1e6
     return {
         "accuracy": s["accuracy"],
         "decision latency": s["mean_decision_latency_steps"],
