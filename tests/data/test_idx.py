@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 
 import numpy as np
-import pooch
 import pytest
 from judges.formats import idx
 
@@ -33,7 +32,7 @@ def test_load(tmp_path, packed, monkeypatch):
 
 def test_unknown_names(tmp_path, monkeypatch):
     monkeypatch.delenv("EVENTSIM_DATA", raising=False)
-    monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path / project)
+    monkeypatch.setattr(datasets.platformdirs, "user_cache_path", lambda project: tmp_path / project)
     with pytest.raises(es.DatasetError, match="unknown data set"):
         datasets.load("nothing", "test", tmp_path)
     with pytest.raises(es.DatasetError, match="unknown split"):
@@ -49,7 +48,7 @@ def test_unknown_names(tmp_path, monkeypatch):
 
 
 def test_folder_searched(tmp_path, monkeypatch):
-    monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path / project)
+    monkeypatch.setattr(datasets.platformdirs, "user_cache_path", lambda project: tmp_path / project)
     monkeypatch.setenv("EVENTSIM_DATA", str(tmp_path / "named"))
     assert datasets.data_folder(tmp_path / "given") == tmp_path / "given"
     assert datasets.data_folder() == tmp_path / "named"
