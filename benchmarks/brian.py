@@ -13,7 +13,7 @@ import brian2 as b2
 import numpy as np
 
 import eventsim as es
-from eventsim.model.network import Driven, Readout
+from eventsim.model.populations import Driven, Readout
 from eventsim.model.tables import spatial
 
 

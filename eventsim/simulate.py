@@ -194,7 +194,7 @@ class Simulator:
     def _recorded(self, record: str | Iterable[str]) -> frozenset[str]:
         if record == "none":
             return frozenset()
-        firing = [name for name, p in self.network.populations.items() if p.kind != "readout"]
+        firing = [name for name, p in self.network.populations.items() if p.sends_spikes]
         if record == "all":
             return frozenset(firing)
         names = [record] if isinstance(record, str) else list(record)

@@ -20,7 +20,7 @@ from zoo import HERE, write
 
 import eventsim as es
 from eventsim import datasets
-from eventsim.model.network import Driven, Spiking
+from eventsim.model.populations import Driven, Spiking
 
 NETWORK, DEEP = "lenet-mnist", "vgg-small-cifar10"
 STEPS = (4, 8, 16, 32)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from eventsim.analysis.counting import count_operations
 from eventsim.analysis.evaluation import Evaluation, is_evaluation
 from eventsim.errors import NetworkFileError, TraceError
-from eventsim.model.netfile import FORMAT, load
-from eventsim.model.network import Driven, Network, Source, Spiking
+from eventsim.model.netfile import load
+from eventsim.model.network import Network
+from eventsim.model.storage.format import FORMAT
 from eventsim.record.trace import Trace
 
 
@@ -64,43 +63,31 @@ def network_facts(network: Network) -> dict[str, Any]:
     """Facts about a network: populations, projections, totals, provenance."""
     populations = []
     for name, p in network.populations.items():
-        facts: dict[str, Any] = {"name": name, "kind": p.kind, "shape": list(p.shape), "neurons": int(np.prod(p.shape))}
-        if isinstance(p, (Driven, Spiking)):
-            facts |= {"threshold_min": int(p.threshold.min()), "threshold_max": int(p.threshold.max()), "refractory": p.refractory}
-            facts |= {"v0_min": int(p.v0.min()), "v0_max": int(p.v0.max())}
-        if isinstance(p, Spiking):
-            facts |= {"reset": p.reset, "signed": p.signed}
-        if isinstance(p, Source):
-            facts["emits"] = p.emits
-        populations.append(facts)
+        facts: dict[str, Any] = {"name": name, "kind": p.kind, "shape": list(p.shape), "neurons": p.size}
+        populations.append(facts | p.facts())
     projections: list[dict[str, Any]] = []
     encoders = [
         (f"input->{name}", network.input.shape, p.shape, p.encoder, 0.0, False)
         for name, p in network.populations.items()
-        if isinstance(p, Driven) and p.encoder is not None and network.input is not None
+        if p.encoder is not None and network.input is not None
     ]
     joined = []
     for q in network.projections:
         source = network.populations[q.source]
-        bias = isinstance(source, Source) and source.emits == "clock"
-        joined.append((q.name, source.shape, network.populations[q.target].shape, q.table, q.delay, bias))
+        joined.append((q.name, source.shape, network.populations[q.target].shape, q.table, q.delay, source.is_clock))
     for name, before, after, table, delay, bias in encoders + joined:
         binary = table.magnitude is not None
-        size = int(table.weights.size)
-        stored = -(-size // 8) if binary else size * table.weights.dtype.itemsize
-        if table.kind == "sparse":
-            stored += table.indptr.nbytes + table.indices.nbytes  # type: ignore[union-attr]
         projections.append(
             {
                 "name": name,
                 "table": table.kind,
-                "weights": size,
+                "weights": int(table.weights.size),
                 "binary": binary,
                 "magnitude": table.magnitude,
                 "bits": 1 if binary else 8 * table.weights.dtype.itemsize,
                 "synapses": int(table.fan_out(before, after).sum()),
                 "macs": table.macs(before, after),
-                "stored_bytes": stored,
+                "stored_bytes": table.stored_bytes,
                 "delay": delay,
                 "bias": bias,
             }

@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from eventsim.errors import RunError
 from eventsim.model.exits import ExitKind, exit_kinds, exit_values
-from eventsim.model.network import Network, Source, ticks
-from eventsim.model.tables import Dense, IntArray, Shape, Table
+from eventsim.model.network import Network
+from eventsim.model.periods import ticks
+from eventsim.model.tables import IntArray, Table
 from eventsim.record.result import Run, Spikes
 
 # Spikes that become rows of potentials at a time: bounds memory.
@@ -66,9 +67,8 @@ class Trajectories:
         if network.output is None:
             raise RunError("the network has no output readout")
         self._network = network
-        output = network.populations[network.output]
-        self._start = np.broadcast_to(output.v0, output.shape).ravel().astype(np.int64)  # type: ignore[union-attr]
-        self._clocks = {name for name, p in network.populations.items() if isinstance(p, Source) and p.emits == "clock"}
+        self._start = network.populations[network.output].initial_potentials()
+        self._clocks = {name for name, p in network.populations.items() if p.is_clock}
         self._matrices: dict[str, IntArray] = {}
         self._fan_out: dict[str, IntArray] = {}
 
@@ -129,7 +129,7 @@ class Trajectories:
         spikes, events = np.zeros(len(at), np.int64), np.zeros(len(at), np.int64)
         recorded: dict[str, Spikes] = {}
         for name, population in self._network.populations.items():
-            if population.kind != "readout" and name not in self._clocks:
+            if population.sends_spikes and name not in self._clocks:
                 recorded[name] = run.spikes(name)
                 spikes += np.searchsorted(recorded[name].ticks, at, "right")
         for p in self._network.projections:
@@ -178,19 +178,8 @@ class Trajectories:
         if name not in self._matrices:
             assert self._network.output is not None
             populations = self._network.populations
-            self._matrices[name] = _dense(table, populations[source].shape, populations[self._network.output].shape)
+            self._matrices[name] = table.matrix(populations[source].shape, populations[self._network.output].shape)
         return self._matrices[name]
-
-
-def _dense(table: Table, source: Shape, target: Shape) -> IntArray:
-    shape = int(np.prod(source)), int(np.prod(target))
-    if isinstance(table, Dense) and table.weights.shape == shape:
-        return table.weights
-    matrix = np.zeros(shape, np.int64)
-    for neuron in range(shape[0]):
-        for to, weight in table.synapses_from(neuron, source, target):
-            matrix[neuron, to] += weight
-    return matrix
 
 
 def _levels(potentials: IntArray, kind: ExitKind) -> IntArray:

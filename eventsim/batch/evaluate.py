@@ -31,7 +31,8 @@ from eventsim.job.job import DEFAULT_RESOLUTION
 from eventsim.job.preparation import default_steps
 from eventsim.model.exits import ExitRule
 from eventsim.model.netfile import load, save
-from eventsim.model.network import Network, Readout
+from eventsim.model.network import Network
+from eventsim.model.populations import Readout
 from eventsim.simulate import Simulator
 
 # Neuron-steps of a piece of work: some seconds at most, so that an interruption loses little.

@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from eventsim.data.images import decode_image, fit_image
 from eventsim.errors import InputError
-from eventsim.model.network import Driven, Network, Source
+from eventsim.model.network import Network
+from eventsim.model.populations import Driven, Source
 
 MAX_STDIN_BYTES = 256 * 2**20
 # Of a list of events, in a file of either kind.

@@ -23,7 +23,10 @@ from eventsim.errors import RunError
 from eventsim.files.atomic import write_text
 from eventsim.job.job import DEFAULT_RESOLUTION, MAX_STEPS
 from eventsim.model.exits import exit_kinds
-from eventsim.model.network import Driven, Network, Spiking, feed_forward_order, ticks
+from eventsim.model.network import Network
+from eventsim.model.order import feed_forward_order
+from eventsim.model.periods import ticks
+from eventsim.model.populations import Driven, Spiking
 
 MODES = {"clocked": 1, "asynchronous": DEFAULT_RESOLUTION}
 RESOLUTIONS = (1, 2, 4, 16, 64, 256, 4096, DEFAULT_RESOLUTION)

@@ -20,7 +20,8 @@ from eventsim.errors import InputError, TraceError
 from eventsim.files.printable import printable
 from eventsim.job.job import DEFAULT_MAX_SPIKES, DEFAULT_RESOLUTION
 from eventsim.job.preparation import default_steps
-from eventsim.model.network import Driven, Network
+from eventsim.model.network import Network
+from eventsim.model.populations import Driven
 from eventsim.record.result import Result
 
 # Exit code of a run that stopped at its limit of spikes.

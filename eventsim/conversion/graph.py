@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eventsim.errors import ConversionError
-from eventsim.model.network import MAX_NEURONS
+from eventsim.model.limits import MAX_NEURONS
 
 _MAX_NODES = 2**14
 Array = npt.NDArray[np.float64]

@@ -9,7 +9,7 @@ import numpy as np
 from eventsim.kernels.compiled import entry
 from eventsim.kernels.convolve import Convolution, Geometry, convolve
 from eventsim.kernels.stencils import aligned
-from eventsim.model.tables import Conv2d, Dense, IntArray, Shape, Sparse, Table, spatial
+from eventsim.model.tables import Conv2d, IntArray, Shape, Table, spatial
 
 # Weights, and values of a pooled image, from here on take the table's own NumPy code; and so many places of a padded image.
 _LIMIT, _PLACES = 2**15, 2**31
@@ -33,13 +33,12 @@ class Encoder:
         self._effective = table.effective_fan_out(source, target)
         self._code: Any = None
         self._convolution: Convolution | None = None
-        if isinstance(table, Sparse):
+        conv = table.as_conv(source)
+        if conv is None:
             return
-        bias, conv = self._bias, table
-        if isinstance(conv, Dense):
-            # One location, whatever the shape of the population.
-            conv, target = conv.as_conv(source), (1, 1, conv.weights.shape[1])
-            bias = np.resize(bias, target[2])
+        # One location, whatever the shape of the population, for a dense table.
+        target = conv.output_shape(source)
+        bias = np.resize(self._bias, target[2])
         # Times the largest value of an image: no value of the pooled image is larger, and no current (less its bias) than the second one.
         self._pooled = conv.pool_before[0] * conv.pool_before[1]
         weights = conv.weights if conv.pool_after == (1, 1) else conv.fused()

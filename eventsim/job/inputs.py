@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from eventsim.errors import InputError
-from eventsim.model.network import POTENTIAL_MAX, Driven, Network, Source
+from eventsim.model.limits import POTENTIAL_MAX
+from eventsim.model.network import Network
+from eventsim.model.populations import Population
 from eventsim.model.tables import IntArray
 
 
@@ -28,7 +30,7 @@ def given_inputs(network: Network, inputs: Mapping[str, Any] | npt.ArrayLike | N
     for name in inputs:
         if name not in network.populations:
             raise InputError(f"input for {name!r}, but there is no such population; there are: {', '.join(network.populations)}")
-        if not isinstance(network.populations[name], (Driven, Source)):
+        if network.populations[name].input_kind is None and not network.populations[name].is_clock:
             raise InputError(f"input for {name!r}, but it is a {network.populations[name].kind} population and takes none")
     return None, dict(inputs)
 
@@ -58,7 +60,7 @@ def integer_image(network: Network, pixels: npt.NDArray[Any]) -> IntArray:
     return (pixels.reshape(-1, len(scale)).astype(np.int64) * scale - offset).reshape(spec.shape)
 
 
-def given_currents(name: str, population: Driven, given: Any) -> tuple[IntArray, int]:
+def given_currents(name: str, population: Population, given: Any) -> tuple[IntArray, int]:
     """Currents per step, int32 (neurons,), and their largest magnitude.
 
     Raises
@@ -66,9 +68,8 @@ def given_currents(name: str, population: Driven, given: Any) -> tuple[IntArray,
     InputError
         They are no integers of the population's shape, or do not fit 32 bits.
     """
-    size = int(np.prod(population.shape))
     array = np.asarray(given)
-    if array.dtype.kind not in "iu" or array.shape not in (population.shape, (size,)):
+    if array.dtype.kind not in "iu" or array.shape not in (population.shape, (population.size,)):
         raise InputError(f"{name}: currents must be integers of shape {population.shape}, found {array.dtype} {array.shape}")
     largest = max(-int(array.min(initial=0)), int(array.max(initial=0)))
     if largest > POTENTIAL_MAX:

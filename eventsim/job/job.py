@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from eventsim.errors import RunError
 from eventsim.model.exits import ExitRule
-from eventsim.model.network import Network, Readout
+from eventsim.model.network import Network
 from eventsim.model.tables import IntArray
 
 DEFAULT_RESOLUTION = 2**20
@@ -148,6 +147,6 @@ def check_room(job: Job) -> None:
         Too many steps for a network of so many populations, projections and readout neurons.
     """
     network = job.network
-    readouts = sum(math.prod(p.shape) for p in network.populations.values() if isinstance(p, Readout))
+    readouts = sum(p.size for p in network.populations.values() if p.reads_out)
     if job.steps * max(len(network.populations), len(network.projections), readouts) > _MAX_TALLY:
         raise RunError(f"{job.steps} steps are too many for the counts per step of this network; run fewer")

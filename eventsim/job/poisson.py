@@ -10,8 +10,7 @@ import numpy.typing as npt
 
 from eventsim.errors import InputError
 from eventsim.job.inputs import integer_image
-from eventsim.model.network import Driven, ImageInput, Network
-from eventsim.model.tables import Conv2d, Dense, IntArray, Sparse, Table
+from eventsim.model.network import Network
 
 PIXELS = "pixels"
 
@@ -28,7 +27,7 @@ def poisson_network(network: Network) -> Network:
     InputError
         The network takes no image, or the scaled weights exceed 32 bits.
     """
-    if network.input is None or not any(isinstance(p, Driven) and p.encoder is not None for p in network.populations.values()):
+    if network.input is None or not any(p.encoder is not None for p in network.populations.values()):
         raise InputError("Poisson encoding needs a network that takes an image")
     if PIXELS in network.populations:
         raise InputError(f"Poisson encoding needs the population name {PIXELS!r}, and the network uses it")
@@ -36,17 +35,18 @@ def poisson_network(network: Network) -> Network:
     out = Network(output=network.output, labels=list(network.labels), provenance=dict(network.provenance))
     out.source(PIXELS, spec.shape, "poisson")
     for name, population in network.populations.items():
-        if isinstance(population, Driven) and population.encoder is not None:
-            out.spiking(name, population.shape, population.threshold, v0=population.v0, refractory=population.refractory)
+        if population.encoder is not None:
+            out.add(name, population.taking_spikes())
         else:
             out.populations[name] = population
     for name, population in network.populations.items():
-        if isinstance(population, Driven) and population.encoder is not None:
-            out.connect(PIXELS, name, _scaled(population.encoder, spec), name=f"{PIXELS}->{name}")
+        if population.encoder is not None:
+            out.connect(PIXELS, name, population.encoder.scaled(spec.scale * 255), name=f"{PIXELS}->{name}")
             zero = integer_image(network, np.zeros(spec.shape, np.uint8))
-            constant = population.encoder.apply(zero, population.shape).reshape(-1, population.shape[-1]) + population.bias
+            assert population.bias is not None
+            constant = population.encoder.apply(zero, population.shape) + population.per_neuron(population.bias)
             if np.any(constant):
-                out.bias(name, constant.ravel())
+                out.bias(name, constant)
     out.projections.extend(network.projections)
     return out
 
@@ -62,16 +62,3 @@ def poisson_rates(pixels: npt.NDArray[Any], network: Network) -> Mapping[str, np
     integer_image(network, pixels)
     shape = network.input.shape  # type: ignore[union-attr]
     return {PIXELS: np.asarray(pixels, np.float64).reshape(shape) / 255}
-
-
-def _scaled(table: Table, spec: ImageInput) -> Table:
-    gain = spec.scale * 255
-    if isinstance(table, Conv2d):
-        weights = table.weights.astype(np.int64) * gain[:, None]
-        return Conv2d(weights, table.stride, table.padding, table.pool_before, table.pool_after)
-    # Dense and sparse rows are neurons numbered channel last.
-    if isinstance(table, Dense):
-        rows: IntArray = np.resize(gain, len(table.weights))
-        return Dense(table.weights.astype(np.int64) * rows[:, None], table.pool_before)
-    per_synapse = np.repeat(np.resize(gain, len(table.indptr) - 1), np.diff(table.indptr))
-    return Sparse(table.indptr, table.indices, table.weights.astype(np.int64) * per_synapse, table.targets)

@@ -14,7 +14,11 @@ from eventsim.job.inputs import given_currents, given_inputs
 from eventsim.job.job import DEFAULT_MAX_SPIKES, DEFAULT_RESOLUTION, MAX_STEPS, MAX_TICKS, Job
 from eventsim.job.sources import source_events
 from eventsim.model.exits import ExitRule
-from eventsim.model.network import POTENTIAL_MAX, Driven, Network, Readout, Source, ticks, zero_delay_order
+from eventsim.model.limits import POTENTIAL_MAX
+from eventsim.model.network import Network
+from eventsim.model.order import zero_delay_order
+from eventsim.model.periods import ticks
+from eventsim.model.populations import Population
 from eventsim.model.tables import IntArray
 
 # Of a network that recommends none.
@@ -64,7 +68,7 @@ class Preparation:
         image, given = given_inputs(network, inputs)
         currents, largest, events, encoded = {}, {}, {}, {}
         for position, (name, population) in enumerate(network.populations.items()):
-            if isinstance(population, Driven):
+            if population.input_kind == "currents":
                 if name in given:
                     currents[name], largest[name] = given_currents(name, population, given[name])
                 else:
@@ -72,7 +76,7 @@ class Preparation:
                 # Twice the range of a potential, and what the current brings: more than V + threshold * spikes ever is.
                 if (largest[name] * steps + 2**32) * resolution >= 2**62:
                     raise RunError(f"{name}: {steps} steps of these currents exceed 64 bits at resolution {resolution}; lower it")
-            elif isinstance(population, Source):
+            elif population.emits:
                 events[name] = source_events(name, population, given.get(name), steps, resolution, [seed, position])
         timing = self._timing(resolution, steps * resolution)
         return Job(network, steps, resolution, *timing, currents, largest, events, encoded, exit_rule, max_spikes)
@@ -86,17 +90,18 @@ class Preparation:
             refractory = {
                 name: min(max(1, ticks(p.refractory, resolution)), end + 1)
                 for name, p in network.populations.items()
-                if not isinstance(p, (Readout, Source))
+                if p.refractory is not None
             }
             self._timings[resolution, end] = zero_delay_order(network, resolution), delay, refractory
         return self._timings[resolution, end]
 
-    def _encode(self, name: str, population: Driven, image: IntArray | None) -> tuple[IntArray, int, int]:
+    def _encode(self, name: str, population: Population, image: IntArray | None) -> tuple[IntArray, int, int]:
         """Currents that the image makes, their largest magnitude, and the synapses that had a part in it."""
         if population.encoder is None or image is None:
             need = "currents" if population.encoder is None else "an image or currents"
             raise InputError(f"{name}: no input; this driven population needs {need}")
         if name not in self._encoders:
+            assert population.bias is not None
             self._encoders[name] = Encoder(population.encoder, population.bias, image.shape, population.shape)
         currents, largest, effective = self._encoders[name].apply(image)
         if largest > POTENTIAL_MAX:

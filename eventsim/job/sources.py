@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from eventsim.errors import InputError, NetworkError, RunError
-from eventsim.model.network import Source, check_rates
+from eventsim.model.populations import Population
+from eventsim.model.populations.checks import checked_rates
 from eventsim.model.tables import IntArray
 
 # Spikes of a source in a run.
@@ -18,13 +19,13 @@ _MOST = 2**28
 Events = tuple[IntArray, IntArray]
 
 
-def source_events(name: str, population: Source, given: Any, steps: int, resolution: int, seed: list[int]) -> Events:
+def source_events(name: str, population: Population, given: Any, steps: int, resolution: int, seed: list[int]) -> Events:
     """All spikes of a source in a run.
 
     Parameters
     ----------
     name : str
-    population : Source
+    population : Population
     given
         What the run is given for it: events, or rates; None if nothing.
     steps, resolution : int
@@ -41,7 +42,7 @@ def source_events(name: str, population: Source, given: Any, steps: int, resolut
     if population.emits == "clock":
         if given is not None:
             raise InputError(f"{name}: a clock takes no input")
-        return _clock(name, int(np.prod(population.shape)), steps, resolution)
+        return _clock(name, population.size, steps, resolution)
     if population.emits == "poisson":
         rates = population.rate if given is None else _rates(name, population, given)
         if rates is None:
@@ -49,7 +50,7 @@ def source_events(name: str, population: Source, given: Any, steps: int, resolut
         return _poisson(name, rates, steps, resolution, seed)
     if given is None:
         raise InputError(f"{name}: no input; this source needs events: (times in steps, neurons)")
-    return _given(name, given, int(np.prod(population.shape)), steps, resolution)
+    return _given(name, given, population.size, steps, resolution)
 
 
 def _clock(name: str, size: int, steps: int, resolution: int) -> Events:
@@ -75,9 +76,9 @@ def _check_number(name: str, expected: int) -> None:
         raise RunError(f"{name}: would emit about {expected} spikes, the limit is {_MOST}")
 
 
-def _rates(name: str, population: Source, given: Any) -> npt.NDArray[np.float64]:
+def _rates(name: str, population: Population, given: Any) -> npt.NDArray[np.float64]:
     try:
-        return check_rates(given, population.shape, name)
+        return checked_rates(given, population.shape, name)
     except NetworkError as error:
         raise InputError(str(error)) from None
 

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from eventsim.errors import NetworkError
 from eventsim.model.network import Network
-from eventsim.model.tables import Axis, Conv2d, Dense, IntArray, Shape, Sparse, spatial
+from eventsim.model.tables import Axis, IntArray, Shape, Table, spatial
 
 STENCIL, CSR = 0, 1
 
@@ -98,34 +99,34 @@ def compile_tables(network: Network) -> Tables:
         source, target = network.populations[projection.source].shape, network.populations[projection.target].shape
         table = projection.table
         column["channels"][p], column["width"][p] = spatial(source)[2], spatial(source)[1]
-        if isinstance(table, Sparse):
+        csr = table.to_rows()
+        if csr is not None:
             column["kind"][p] = CSR
-            weights = table.weights
+            weights = csr.weights
             column["indptr"][p] = n_row_start
-            row_start.append(table.indptr + n_targets)
-            targets.append(table.indices)
+            row_start.append(csr.indptr + n_targets)
+            targets.append(csr.targets)
         else:
             column["kind"][p] = STENCIL
             weights, rows, columns, place, out_shape = stencil(table, source, target)
             column["kernel_rows"][p] = rows.kernel
             column["out_channels"][p] = weights.shape[3]
             column["row_weights"][p] = columns.kernel * weights.shape[3]
-            column["out_width"][p] = spatial(out_shape)[1]
+            column["out_width"][p] = out_shape[1]
             column["stride"][p] = rows.stride
             column["rows"][p], column["columns"][p] = n_reach, n_reach + len(rows.first)
             for axis, tap in ((rows, rows.tap), (columns, place[columns.tap])):
-                toolbox = axis.synapses if isinstance(table, Dense) else axis.toolbox
-                reach.append(np.stack([axis.first, axis.count, tap, axis.synapses, toolbox], 1).astype(np.int32))
+                reach.append(np.stack([axis.first, axis.count, tap, axis.synapses, axis.toolbox], 1).astype(np.int32))
                 n_reach += len(axis.first)
         low, high = (int(weights.min()), int(weights.max())) if weights.size else (0, 0)
         column["largest"][p] = max(-low, high)
         wide = int(low < -128 or high > 127)
         column["wide"][p] = wide
         column["weights"][p] = filled[wide]
-        if isinstance(table, Sparse):
+        if csr is not None:
             column["csr_weights"][p] = filled[wide] - n_targets
-            n_row_start += len(table.indptr)
-            n_targets += len(table.indices)
+            n_row_start += len(csr.indptr)
+            n_targets += len(csr.targets)
         chunks[wide].append(weights)
         filled[wide] += weights.size
         column["nonzero"][p] = -1
@@ -152,8 +153,8 @@ def compile_tables(network: Network) -> Tables:
     )
 
 
-def stencil(table: Conv2d | Dense, source: Shape, target: Shape) -> tuple[IntArray, Axis, Axis, IntArray, Shape]:
-    """A table as one convolution with its pooling fused in.
+def stencil(table: Table, source: Shape, target: Shape) -> tuple[IntArray, Axis, Axis, IntArray, tuple[int, int, int]]:
+    """A table as one convolution with its pooling fused in, laid out for compiled code.
 
     Returns
     -------
@@ -161,23 +162,27 @@ def stencil(table: Conv2d | Dense, source: Shape, target: Shape) -> tuple[IntArr
     rows, columns : Axis
     place : int array
         Of each kernel column in the storage order.
-    out_shape : tuple of int
-        Shape of the target as this convolution sees it.
+    out_shape : (height, width, channels)
+        Of the target as this convolution sees it.
+
+    Raises
+    ------
+    NetworkError
+        The table is no stencil.
     """
-    conv = table.as_conv(source) if isinstance(table, Dense) else table
-    out_shape = (table.weights.shape[1],) if isinstance(table, Dense) else target
-    rows, columns = conv.axes(source, out_shape)
-    fused = conv.weights if conv.pool_after == (1, 1) else conv.fused()
-    order, place = _column_order(columns)
-    weights = fused.transpose(2, 0, 1, 3)
-    return weights[:, :, order] if len(order) > 1 else weights, rows, columns, place, out_shape
+    form = table.to_stencil(source, target)
+    if form is None:
+        raise NetworkError(f"a {table.kind} table cannot be compiled, as it is neither a stencil nor rows; take engine 'reference'")
+    order, place = _column_order(form.columns)
+    weights = form.weights.transpose(2, 0, 1, 3)
+    return weights[:, :, order] if len(order) > 1 else weights, form.rows, form.columns, place, form.target
 
 
 # Columns of the records of :func:`padded_stencil`.
 FIRST_LANE, ROWS, RUN, TAP, SYNAPSES, ADDITIONS, TOOLBOX = range(7)
 
 
-def padded_stencil(table: Conv2d | Dense, source: Shape, target: Shape, padded: int) -> tuple[IntArray, IntArray, tuple[int, int, int]]:
+def padded_stencil(table: Table, source: Shape, target: Shape, padded: int) -> tuple[IntArray, IntArray, tuple[int, int, int]]:
     """A stencil for vectors: the channels of each target location are padded with weights 0 to ``padded`` lanes.
 
     A spike reaches, from its location's first lane on, rows of adjacent lanes. The weights of a row are adjacent too.
@@ -194,14 +199,12 @@ def padded_stencil(table: Conv2d | Dense, source: Shape, target: Shape, padded: 
     values, rows, cols, place, out_shape = stencil(table, source, target)
     outputs = values.shape[3]
     # A dense table reaches all locations of its target in one run.
-    height, width, _ = spatial(target)
-    copies = 1 if isinstance(table, Conv2d) else height * width
+    copies = outputs // spatial(target)[2]
     values = values.reshape(*values.shape[:3], copies, outputs // copies)
     values = np.pad(values, [(0, 0)] * 4 + [(0, padded - outputs // copies)])
     run = copies * padded
     step = values.shape[2] * run
-    out_width = spatial(out_shape)[1]
-    toolbox = [a.synapses if isinstance(table, Dense) else a.toolbox for a in (rows, cols)]
+    out_width = out_shape[1]
     record = np.zeros((len(rows.first), len(cols.first), 8), np.int64)
     record[..., FIRST_LANE] = (rows.first[:, None].astype(np.int64) * out_width + cols.first) * run
     record[..., ROWS] = rows.count[:, None] * (cols.count > 0)
@@ -209,7 +212,7 @@ def padded_stencil(table: Conv2d | Dense, source: Shape, target: Shape, padded: 
     record[..., TAP] = rows.tap[:, None].astype(np.int64) * step + place[cols.tap] * run
     record[..., SYNAPSES] = np.outer(rows.synapses, cols.synapses) * outputs
     record[..., ADDITIONS] = np.outer(rows.count, cols.count) * outputs
-    record[..., TOOLBOX] = np.outer(toolbox[0], toolbox[1]) * outputs
+    record[..., TOOLBOX] = np.outer(rows.toolbox, cols.toolbox) * outputs
     return values.ravel(), record, (out_width * run, rows.stride * step, values.shape[1] * step)
 
 

@@ -63,8 +63,7 @@ class ExitRule:
         """Raise RunError if the rule makes no sense for a network: no output, one output neuron without a second, held from the start."""
         if network.output is None:
             raise RunError("early exit needs an output readout, and the network has none")
-        output = network.populations[network.output]
-        start = np.broadcast_to(output.v0, output.shape).ravel()  # type: ignore[union-attr]
+        start = network.populations[network.output].initial_potentials()
         if self.kind not in exit_kinds(len(start)):
             raise RunError("early exit by margin needs at least two output neurons")
         if isinstance(self.threshold, bool) or not isinstance(self.threshold, (int, np.integer)):

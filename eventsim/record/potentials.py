@@ -18,8 +18,9 @@ import numpy as np
 
 from eventsim.errors import RunError
 from eventsim.job.job import Job, Recorder
-from eventsim.model.network import Driven, Network, Projection, Readout, Source, Spiking
-from eventsim.model.tables import Axis, Dense, IntArray, Sparse, spatial
+from eventsim.model.network import Network, Projection
+from eventsim.model.populations import Population
+from eventsim.model.tables import Axis, IntArray, spatial
 
 # Values of all potentials of a run together: 1 GiB of them.
 MAX_POTENTIALS = 2**27
@@ -56,7 +57,7 @@ def chosen_populations(network: Network, wanted: Literal["all", "none"] | Iterab
     """
     if wanted == "none":
         return []
-    having = [name for name, p in network.populations.items() if not isinstance(p, Source)]
+    having = [name for name, p in network.populations.items() if p.v0 is not None]
     if wanted == "all":
         return having
     names = [wanted] if isinstance(wanted, str) else list(wanted)
@@ -93,9 +94,9 @@ class PotentialRecorder:
             )
         self._job, self._chosen, self._recorder = job, chosen, recorder
         # A readout's are among the counts of every run.
-        self._derived = [name for name in chosen if not isinstance(populations[name], Readout)]
+        self._derived = [name for name in chosen if not populations[name].reads_out]
         needed = set(self._derived) | {p.source for p in job.network.projections if p.target in self._derived}
-        self._spikes = {name: _Spool(job) for name in needed if not isinstance(populations[name], Source)}
+        self._spikes = {name: _Spool(job) for name in needed if populations[name].fires}
 
     def __enter__(self) -> PotentialRecorder:
         self._open = ExitStack()
@@ -129,13 +130,14 @@ class PotentialRecorder:
         out = {}
         for name in self._chosen:
             population = self._job.network.populations[name]
+            threshold = None if population.threshold is None else population.threshold.astype(np.int64)
             if name in readout:
-                out[name] = Potentials(readout[name], None)
-            elif isinstance(population, Driven):
-                out[name] = Potentials(self._of_driven(name, population, end_tick), population.threshold.astype(np.int64))
+                values = readout[name]
+            elif name in self._job.currents:
+                values = self._of_currents(name, population, end_tick)
             else:
-                assert isinstance(population, Spiking)
-                out[name] = Potentials(self._of_spiking(name, population, end_tick), population.threshold.astype(np.int64))
+                values = self._of_spikes(name, population, end_tick)
+            out[name] = Potentials(values, threshold)
         return out
 
     def _step_ends(self, end_tick: int) -> Iterator[tuple[int, int]]:
@@ -144,9 +146,9 @@ class PotentialRecorder:
         for start in range(0, end_tick, resolution):
             yield start, min(start + resolution, end_tick)
 
-    def _of_driven(self, name: str, population: Driven, end_tick: int) -> IntArray:
-        size = math.prod(population.shape)
-        threshold, v0 = _per_neuron(population.threshold, size), _per_neuron(population.v0, size)
+    def _of_currents(self, name: str, population: Population, end_tick: int) -> IntArray:
+        """Of neurons that a constant current drives."""
+        size, threshold, v0 = population.size, _thresholds(name, population), population.initial_potentials()
         current = self._job.currents[name].astype(np.int64)
         out = np.empty((-(-end_tick // self._job.resolution), size), np.int64)
         fired = np.zeros(size, np.int64)
@@ -155,9 +157,10 @@ class PotentialRecorder:
             out[row] = v0 + current * end // self._job.resolution - threshold * fired
         return out
 
-    def _of_spiking(self, name: str, population: Spiking, end_tick: int) -> IntArray:
-        job, size = self._job, math.prod(population.shape)
-        threshold, v = _per_neuron(population.threshold, size), _per_neuron(population.v0, size)
+    def _of_spikes(self, name: str, population: Population, end_tick: int) -> IntArray:
+        """Of neurons that keep what spikes bring them."""
+        job, size = self._job, population.size
+        threshold, v = _thresholds(name, population), population.initial_potentials()
         incoming = [
             (_Delivery(p, job.network), job.delay[p.name], self._spikes_of(p.source)) for p in job.network.projections if p.target == name
         ]
@@ -184,8 +187,10 @@ class PotentialRecorder:
         return _Given(*self._job.events[name]) if name in self._job.events else self._spikes[name]
 
 
-def _per_neuron(per_channel: IntArray, size: int) -> IntArray:
-    return np.resize(per_channel.astype(np.int64), size)
+def _thresholds(name: str, population: Population) -> IntArray:
+    if population.threshold is None:
+        raise RunError(f"the membrane potentials of {name!r} cannot be derived: nothing is known of those of {population.kind} populations")
+    return population.per_neuron(population.threshold)
 
 
 def _cut(spikes: IntArray, after: int, last: int) -> IntArray:
@@ -262,11 +267,7 @@ class _Delivery:
         weights = projection.table.weights
         # A bound of what the table makes of values of 1 (see its apply).
         self._gain = int(np.abs(weights.astype(np.int64)).max(initial=0)) * math.prod(weights.shape[:3])
-        if not isinstance(self._table, Sparse):
-            conv = self._table.as_conv(source) if isinstance(self._table, Dense) else self._table
-            self._out = (1, 1, self._table.weights.shape[1]) if isinstance(self._table, Dense) else spatial(target)
-            self._rows, self._columns = conv.axes(source, self._out)
-            self._weights = conv.fused()
+        self._rows, self._stencil = self._table.to_rows(), self._table.to_stencil(source, target)
 
     def add(self, v: IntArray, spikes: IntArray) -> None:
         """Add sign x weight of all synapses of these spikes to the target's potentials, int64 (neurons,)."""
@@ -279,16 +280,21 @@ class _Delivery:
             self._add_one(v, neuron, sign)
 
     def _add_one(self, v: IntArray, neuron: int, sign: int) -> None:
-        if isinstance(self._table, Sparse):
-            row = slice(self._table.indptr[neuron], self._table.indptr[neuron + 1])
-            v[self._table.indices[row]] += sign * self._table.weights[row].astype(np.int64)
+        if self._rows is not None:
+            row = slice(self._rows.indptr[neuron], self._rows.indptr[neuron + 1])
+            v[self._rows.targets[row]] += sign * self._rows.weights[row].astype(np.int64)
             return
+        if self._stencil is None:
+            for reached, weight in self._table.synapses_from(neuron, self._source, self._target):
+                v[reached] += sign * weight
+            return
+        weights, rows, columns, out_shape = self._stencil
         location, channel = divmod(neuron, self._source[2])
         (first_y, ny, taps_y), (first_x, nx, taps_x) = (
-            _reached(axis, position) for axis, position in zip((self._rows, self._columns), divmod(location, self._source[1]), strict=True)
+            _reached(axis, position) for axis, position in zip((rows, columns), divmod(location, self._source[1]), strict=True)
         )
-        part = v.reshape(self._out)[first_y : first_y + ny, first_x : first_x + nx]
-        part += sign * self._weights[np.ix_(taps_y, taps_x)][:, :, channel]
+        part = v.reshape(out_shape)[first_y : first_y + ny, first_x : first_x + nx]
+        part += sign * weights[np.ix_(taps_y, taps_x)][:, :, channel].astype(np.int64)
 
 
 def _reached(axis: Axis, position: int) -> tuple[int, int, IntArray]:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eventsim.job.job import Counts, Job, Recorder
-from eventsim.model.network import Network, Source
+from eventsim.model.network import Network
 from eventsim.record.interrupt import DeferredInterrupt, InterruptibleRecorder
 from eventsim.record.potentials import PotentialRecorder
 from eventsim.record.result import MemoryRecorder, Result, RunInfo
@@ -73,7 +73,7 @@ class Recording:
         """Count and record the sources' spikes, which engines only deliver."""
         job = self._job
         for column, (name, population) in enumerate(job.network.populations.items()):
-            if not isinstance(population, Source):
+            if not population.emits:
                 continue
             at, neurons = job.events[name]
             n = int(np.searchsorted(at, counts.end_tick, side="right"))

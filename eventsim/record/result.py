@@ -14,7 +14,9 @@ import numpy.typing as npt
 from eventsim.errors import RunError
 from eventsim.job.job import Counts, Job
 from eventsim.model.exits import EXIT_KINDS
-from eventsim.model.network import MAX_NEURONS, Driven, Network, Source
+from eventsim.model.limits import MAX_NEURONS
+from eventsim.model.network import Network
+from eventsim.model.registry import POPULATIONS
 from eventsim.model.tables import IntArray, Shape
 from eventsim.record.potentials import Potentials
 
@@ -37,6 +39,26 @@ class PopulationInfo:
     def size(self) -> int:
         """Number of neurons."""
         return int(np.prod(self.shape))
+
+    @property
+    def sends_spikes(self) -> bool:
+        """Whether it sends spikes, rather than being a readout."""
+        return POPULATIONS[self.kind].sends_spikes
+
+    @property
+    def fires(self) -> bool:
+        """Whether it sends spikes of its own making rather than given ones."""
+        return POPULATIONS[self.kind].fires
+
+    @property
+    def reads_out(self) -> bool:
+        """Whether its potentials are kept at the end of every step."""
+        return POPULATIONS[self.kind].reads_out
+
+    @property
+    def is_clock(self) -> bool:
+        """Whether it is a bias clock, whose spikes and operations are counted apart."""
+        return self.emits == "clock"
 
 
 @dataclass(frozen=True)
@@ -153,7 +175,7 @@ def _check_info(info: RunInfo) -> None:
     require(all(type(name) is str for name in names), "names of populations")
     require(len(set(names)) == len(names), "two populations of one name")
     for p in info.populations:
-        require(p.kind in ("driven", "spiking", "readout", "source") and p.emits in ("", "events", "poisson", "clock"), f"kind of {p.name}")
+        require(type(p.kind) is str and p.kind in POPULATIONS and p.emits in ("", "events", "poisson", "clock"), f"kind of {p.name}")
         require(1 <= len(p.shape) <= 3 and all(whole(n, 1, MAX_NEURONS) for n in p.shape) and type(p.signed) is bool, f"shape of {p.name}")
     require(sum(math.prod(p.shape) for p in info.populations) <= MAX_NEURONS, f"more than {MAX_NEURONS:,} neurons")
     for q in info.projections:
@@ -162,7 +184,7 @@ def _check_info(info: RunInfo) -> None:
         require(whole(q.synapses, 0) and whole(q.macs, 0) and type(q.binary) is type(q.bias) is bool, f"sizes of {q.name}")
     for e in info.encoders:
         require(e.population in names and all(whole(n, 0) for n in (e.macs, e.synapses, e.effective)), "encoders")
-    outputs = [p.name for p in info.populations if p.kind == "readout"]
+    outputs = [p.name for p in info.populations if p.reads_out]
     require(info.output is None or info.output in outputs, "output")
     require(type(info.labels) is list and all(type(label) is str for label in info.labels), "labels")
     rule = info.exit_rule
@@ -340,7 +362,7 @@ class Run:
     @property
     def total_spikes(self) -> int:
         """Spikes of all populations but the bias clocks."""
-        return sum(n for p, n in zip(self.info.populations, self.counts.spikes.sum(0).tolist(), strict=True) if p.emits != "clock")
+        return sum(n for p, n in zip(self.info.populations, self.counts.spikes.sum(0).tolist(), strict=True) if not p.is_clock)
 
     def _without_bias(self, counts: IntArray) -> int:
         return sum(n for p, n in zip(self.info.projections, counts.sum(0).tolist(), strict=True) if not p.bias)
@@ -683,8 +705,7 @@ class Describer:
         self._network = network
         self._populations = []
         for name, p in network.populations.items():
-            emits = p.emits if isinstance(p, Source) else ""
-            self._populations.append(PopulationInfo(name, p.kind, p.shape, p.signed, emits))
+            self._populations.append(PopulationInfo(name, p.kind, p.shape, p.signed, p.emits))
         self._projections = []
         for q in network.projections:
             source, target = network.populations[q.source], network.populations[q.target]
@@ -698,12 +719,12 @@ class Describer:
                     int(q.table.fan_out(source.shape, target.shape).sum()),
                     q.table.macs(source.shape, target.shape),
                     q.table.magnitude is not None,
-                    isinstance(source, Source) and source.emits == "clock",
+                    source.is_clock,
                 )
             )
         self._encoders = []
         for name, p in network.populations.items():
-            if isinstance(p, Driven) and p.encoder is not None and network.input is not None:
+            if p.encoder is not None and network.input is not None:
                 shape = network.input.shape
                 self._encoders.append(EncoderInfo(name, p.encoder.macs(shape, p.shape), int(p.encoder.fan_out(shape, p.shape).sum()), 0))
 

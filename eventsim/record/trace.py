@@ -273,7 +273,7 @@ class Trace(Run):
         expected: dict[str, tuple[int, ...]] = {"spikes": (steps, len(info.populations)), "negative_spikes": (steps, len(info.populations))}
         expected |= {"first_tick": (len(info.populations),)} | {name: (steps, len(info.projections)) for name in OPERATIONS}
         arrays = {name: self._array(f"counts/{name}", shape) for name, shape in expected.items()}
-        sizes = {p.name: p.size for p in info.populations if p.kind == "readout"}
+        sizes = {p.name: p.size for p in info.populations if p.reads_out}
         readout = {name: self._array(f"readout/{name}", (steps, sizes[name])) for name in file.names("eventsim/readout")}
         if info.output is not None and info.output not in readout:
             raise file.damaged(f"it has no readout {info.output!r}")

@@ -6,7 +6,7 @@ import pytest
 from judges.engines import ENGINES, Spikes
 
 from eventsim.job.preparation import prepare
-from eventsim.model.network import feed_forward_order
+from eventsim.model.order import feed_forward_order
 
 
 @pytest.fixture(params=ENGINES)

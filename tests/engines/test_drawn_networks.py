@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from judges.drawn_networks import cases
 
 import eventsim as es
-from eventsim.model.network import feed_forward_order
+from eventsim.model.order import feed_forward_order
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])

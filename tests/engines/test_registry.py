@@ -12,7 +12,9 @@ from eventsim.engines.registry import ENGINES, Engines
 from eventsim.errors import RunError
 from eventsim.job.job import NoRecorder
 from eventsim.job.preparation import prepare
-from eventsim.model.network import Network, Readout
+from eventsim.model.network import Network
+from eventsim.model.populations import Readout
+from eventsim.model.registry import POPULATIONS
 
 
 def pair(cyclic=False, sources=1):
@@ -68,6 +70,7 @@ class Unheard(Readout):
 
 def test_a_kind_that_an_engine_does_not_know_is_refused(monkeypatch):
     """It must not be taken for another one; the reference engine needs a class for it, and no more."""
+    monkeypatch.setitem(POPULATIONS, "unheard", Unheard)
     net = pair()
     net.populations["out"] = Unheard((1,), np.zeros(1, np.int64))
     for name in ("layered", "queue"):

@@ -8,7 +8,8 @@ from judges.small_networks import one_neuron
 
 from eventsim.errors import InputError, NetworkError
 from eventsim.job.preparation import prepare
-from eventsim.model.network import Network, ticks
+from eventsim.model.network import Network
+from eventsim.model.periods import ticks
 from eventsim.model.tables import Dense
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from eventsim.model.network import MAX_NEURONS
+from eventsim.model.limits import MAX_NEURONS
 
 # What it changes: a file, the owner or parent within it, and the name.
 Mutation = Callable[[h5py.File, str, Any], None]

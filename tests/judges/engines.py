@@ -12,7 +12,7 @@ from eventsim.engines.registry import Engines
 from eventsim.errors import PotentialOverflow
 from eventsim.job.job import Counts
 from eventsim.job.preparation import prepare
-from eventsim.model.network import feed_forward_order
+from eventsim.model.order import feed_forward_order
 from judges.random_networks import random_case
 
 # A random network may excite itself without bound; one that does is drawn again.

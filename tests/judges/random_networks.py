@@ -11,7 +11,9 @@ from eventsim.errors import NetworkError
 from eventsim.job.job import Job
 from eventsim.job.preparation import prepare
 from eventsim.model.exits import ExitRule
-from eventsim.model.network import Network, Readout, ticks
+from eventsim.model.network import Network
+from eventsim.model.periods import ticks
+from eventsim.model.populations import Readout
 from eventsim.model.tables import Conv2d, Dense, Sparse, spatial
 
 # Potentials of a population move in multiples of its unit or near them: int8, int16 and int32 weights.

@@ -14,6 +14,7 @@ from judges.network_files import SAMPLES, refused
 
 from eventsim.errors import NetworkFileError
 from eventsim.model import netfile
+from eventsim.model.storage.seal import write_seal
 
 
 def byte_mutations(data: bytes) -> Iterator[bytes]:
@@ -50,7 +51,7 @@ def test_damaged_bytes_never_load(sample: str, sample_files: dict[str, bytes], t
 
     path.write_bytes(data)
     netfile.load(path)
-    monkeypatch.setattr(netfile.h5py, "File", reached)
+    monkeypatch.setattr(h5py, "File", reached)
     count = 0
     for changed in byte_mutations(data):
         if changed != data:
@@ -89,10 +90,10 @@ def test_hdf5_without_seal_and_with_another_user_block(sample_files: dict[str, b
     assert "HDF5 file without the seal" in refused(path)
     with h5py.File(path, "w", userblock_size=1024) as file:
         file["x"] = 1
-    netfile._seal(str(path))
+    write_seal(str(path))
     assert "user block of 1024" in refused(path)
     path.write_bytes(bytes(512) + b"no HDF5 at all")
-    netfile._seal(str(path))
+    write_seal(str(path))
     assert "libhdf5 cannot open it" in refused(path)
 
 
@@ -111,7 +112,7 @@ def test_places_that_cannot_be_read(tmp_path: Path) -> None:
 def test_a_file_that_changes_while_it_is_read(sample_files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "net.h5"
     path.write_bytes(sample_files["binary"])
-    verify = netfile._verify
+    verify = netfile.verify_seal
 
     def swap(file: Any) -> Any:
         result = verify(file)
@@ -119,5 +120,5 @@ def test_a_file_that_changes_while_it_is_read(sample_files: dict[str, bytes], tm
         os.replace(tmp_path / "new", path)
         return result
 
-    monkeypatch.setattr(netfile, "_verify", swap)
+    monkeypatch.setattr(netfile, "verify_seal", swap)
     assert "changed while it was being read" in refused(path)

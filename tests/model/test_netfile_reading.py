@@ -13,6 +13,7 @@ from repository import ROOT
 
 from eventsim.model import netfile
 from eventsim.model.network import Network
+from eventsim.model.storage.seal import write_seal
 from eventsim.model.tables import Dense
 
 
@@ -58,7 +59,7 @@ def test_all_forms_of_text(tmp_path: Path) -> None:
         # + - + - + - + - +
         file["projections/0/table/signs"] = np.array([0b10101010, 0b10000000], np.uint8)
         file["provenance"] = np.bytes_(b"{}")
-    netfile._seal(str(path))
+    write_seal(str(path))
     net = netfile.load(path)
     assert net.projections[0].table.weights.tolist() == [[2, -2, 2], [-2, 2, -2], [2, -2, 2]]
     assert net.output is None

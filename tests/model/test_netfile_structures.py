@@ -15,7 +15,9 @@ from judges.network_files import SAMPLES, refused, same
 
 from eventsim.errors import NetworkFileError
 from eventsim.model import netfile
-from eventsim.model.network import MAX_NEURONS
+from eventsim.model.limits import MAX_NEURONS
+from eventsim.model.storage.reading import Budget, StoredGroup
+from eventsim.model.storage.seal import write_seal
 
 # What may be missing without harm.
 OPTIONAL = {"output", "labels", "rate", "input", "encoder"}
@@ -44,7 +46,7 @@ def test_hostile_structures(sample: str, first: int, every: int, sample_files: d
             path.write_bytes(data)
             with h5py.File(path, "r+") as file:
                 mutation(file, parent, name)
-            netfile._seal(str(path))
+            write_seal(str(path))
             tracemalloc.reset_peak()
             before = tracemalloc.get_traced_memory()[0]
             try:
@@ -153,7 +155,7 @@ def test_messages(change: Callable[[h5py.File], Any], message: str, sample_files
     path.write_bytes(sample_files["binary"])
     with h5py.File(path, "r+") as file:
         change(file)
-    netfile._seal(str(path))
+    write_seal(str(path))
     tracemalloc.start()
     found = refused(path)
     peak = tracemalloc.get_traced_memory()[1]
@@ -168,7 +170,7 @@ def test_datasets_over_the_same_bytes(sample_files: dict[str, bytes], tmp_path: 
     path.write_bytes(sample_files["binary"])
     body = len(sample_files["binary"]) - 512
     with h5py.File(path) as file:
-        root = netfile._Group(file["/"], "/", netfile._Budget(body))
+        root = StoredGroup(file["/"], "/", Budget(body))
         first = file["populations/0/threshold"]
         group = root.child("populations").child("0")
         for _ in range(body // first.nbytes):

@@ -14,12 +14,13 @@ from judges.network_files import binary, everything, same
 
 from eventsim.errors import NetworkFileError
 from eventsim.model import netfile
+from eventsim.model.storage import layout
 
 
 @pytest.mark.parametrize(
     "error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt(), MemoryError(), RuntimeError("HDF5")]
 )
-@pytest.mark.parametrize("where", ["_write_table", "_seal", "_read", "replace", "fsync"])
+@pytest.mark.parametrize("where", ["write_weights", "write_seal", "read_sealed", "replace", "fsync"])
 def test_a_failed_save_leaves_the_old_file(where: str, error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "net.h5"
     netfile.save(binary(), path)
@@ -29,7 +30,7 @@ def test_a_failed_save_leaves_the_old_file(where: str, error: BaseException, tmp
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(netfile.os if where in ("replace", "fsync") else netfile, where, fail)
+        patch.setattr({"write_weights": layout, "replace": os, "fsync": os}.get(where, netfile), where, fail)
         expected = NetworkFileError if isinstance(error, OSError | RuntimeError) else type(error)
         with pytest.raises(expected) as caught:
             netfile.save(everything(), path)

@@ -24,7 +24,8 @@ from eventsim.engines.once import Once
 from eventsim.engines.protocol import LeftToAnother, unknown_kind
 from eventsim.job.job import DEFAULT_RESOLUTION, Counts, Job, NoRecorder, Recorder
 from eventsim.job.preparation import prepare
-from eventsim.model.network import Network, feed_forward_order
+from eventsim.model.network import Network
+from eventsim.model.order import feed_forward_order
 from eventsim.model.tables import Conv2d, Dense
 
 

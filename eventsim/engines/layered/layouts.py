@@ -6,7 +6,8 @@ from eventsim.engines.layered.pipeline import Plan
 from eventsim.engines.layered.populations.registry import KINDS
 from eventsim.engines.layered.state import Run
 from eventsim.job.job import Job
-from eventsim.model.network import Network, feed_forward_order
+from eventsim.model.network import Network
+from eventsim.model.order import feed_forward_order
 
 
 class Layouts:

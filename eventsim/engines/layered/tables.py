@@ -15,7 +15,8 @@ import numpy as np
 from eventsim.engines.layered.ways import tick_kernels as k
 from eventsim.kernels.simd import LANES
 from eventsim.kernels.stencils import ROWS, RUN, aligned, padded_stencil
-from eventsim.model.network import Network, Projection, Readout, Spiking
+from eventsim.model.network import Network, Projection
+from eventsim.model.populations import Readout, Spiking
 from eventsim.model.tables import IntArray, Shape, Sparse, spatial
 
 T = TypeVar("T")

@@ -13,7 +13,8 @@ from eventsim.engines.queue import kernels as k
 from eventsim.job.job import OPERATIONS, Counts, Job, NoRecorder, Recorder, check_room
 from eventsim.job.preparation import prepare
 from eventsim.kernels.stencils import Tables, compile_tables
-from eventsim.model.network import Driven, Network, Readout, Source, Spiking
+from eventsim.model.network import Network
+from eventsim.model.populations import Driven, Readout, Source, Spiking
 from eventsim.model.tables import Dense, IntArray
 
 # Spikes kept between two visits of the recorder, beside those of the running tick.
@@ -147,7 +148,7 @@ def _plan(job: Job) -> k.Plan:
         copies = sizes[q] // population.shape[-1]
         if isinstance(population, (Driven, Spiking)):
             threshold[here] = np.tile(population.threshold, copies)
-        if not isinstance(population, Source):
+        if population.v0 is not None:
             v0[here] = np.tile(population.v0, copies)
         if isinstance(population, Driven):
             current[here] = job.currents[name]

@@ -19,7 +19,8 @@ from eventsim.engines.reference.neurons import KINDS
 from eventsim.engines.reference.synapses import Synapses
 from eventsim.engines.reference.tally import Tally
 from eventsim.job.job import Counts, Job, Recorder
-from eventsim.model.network import POTENTIAL_MAX, POTENTIAL_MIN, Network, Readout
+from eventsim.model.limits import POTENTIAL_MAX, POTENTIAL_MIN
+from eventsim.model.network import Network
 
 
 class Entry(NamedTuple):
@@ -47,7 +48,7 @@ class Loop:
         network = job.network
         self.job, self.synapses, self.recorder = job, synapses, recorder
         self.neurons = {name: KINDS[p.kind](name, p, job) for name, p in network.populations.items()}
-        self.tally = Tally(job, {name: self.neurons[name].v for name, p in network.populations.items() if isinstance(p, Readout)})
+        self.tally = Tally(job, {name: self.neurons[name].v for name, p in network.populations.items() if p.reads_out})
         self.rank = {name: rank for rank, name in enumerate(job.order)}
         self.queue: list[Entry] = []
         self.end, self.exited, self.stopped = job.end, False, False

@@ -8,11 +8,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
-import numpy as np
-
 from eventsim.job.job import Job
-from eventsim.model.network import Population
-from eventsim.model.tables import IntArray
+from eventsim.model.populations import Population
 
 _NEVER = -(2**62)
 
@@ -28,13 +25,8 @@ class Neurons(ABC):
     """
 
     def __init__(self, name: str, population: Population, job: Job):
-        self.name, self.size = name, int(np.prod(population.shape))
-        self.v = self._per_neuron(getattr(population, "v0", np.zeros(1, np.int64)))
-
-    def _per_neuron(self, per_channel: IntArray) -> list[int]:
-        """Neurons are numbered channel last."""
-        values: list[int] = np.resize(per_channel, self.size).tolist()
-        return values
+        self.name, self.size = name, population.size
+        self.v: list[int] = [0] * self.size if population.v0 is None else population.initial_potentials().tolist()
 
     def given(self) -> Iterable[tuple[int, int]]:
         """(tick, neuron) of the spikes that are known before the run."""
@@ -91,7 +83,8 @@ class Firing(Neurons):
 
     def __init__(self, name: str, population: Population, job: Job):
         super().__init__(name, population, job)
-        self.threshold = self._per_neuron(population.threshold)  # type: ignore[union-attr]
+        assert population.threshold is not None
+        self.threshold: list[int] = population.per_neuron(population.threshold).tolist()
         self.refractory = job.refractory[name]
         self.net = [0] * self.size  # positive minus negative spikes so far
         self.last = [_NEVER] * self.size  # tick of the last spike
@@ -152,7 +145,7 @@ class Spiking(Firing):
 
     def __init__(self, name: str, population: Population, job: Job):
         super().__init__(name, population, job)
-        self.signed, self.to_zero = population.signed, population.reset == "zero"  # type: ignore[union-attr]
+        self.signed, self.to_zero = population.signed, population.reset == "zero"
 
     def due(self, neuron: int, tick: int) -> int:
         if self.v[neuron] >= self.threshold[neuron]:

@@ -21,7 +21,7 @@ from eventsim.engines.layered import engine as layered
 from eventsim.engines.layered import sharing, windows
 from eventsim.engines.layered.pipeline import Pipeline, Plan
 from eventsim.errors import PotentialOverflow
-from eventsim.model.network import feed_forward_order
+from eventsim.model.order import feed_forward_order
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from eventsim.engines.registry import Engines
 from eventsim.job.job import NoRecorder
 from eventsim.job.preparation import prepare
 from eventsim.model.exits import ExitRule
-from eventsim.model.network import Network, feed_forward_order
+from eventsim.model.network import Network
+from eventsim.model.order import feed_forward_order
 from eventsim.model.tables import Dense, Sparse
 
 

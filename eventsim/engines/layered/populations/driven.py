@@ -13,8 +13,8 @@ from eventsim.engines.layered.ways.registry import DRIVEN_WAYS
 from eventsim.engines.layered.windows import Window
 from eventsim.engines.layered.workspace import Workspace
 from eventsim.job.job import Job
-from eventsim.model.network import Driven as Model
 from eventsim.model.network import Network
+from eventsim.model.populations import Driven as Model
 
 
 class Driven(Population):

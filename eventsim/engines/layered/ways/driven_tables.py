@@ -8,7 +8,7 @@ import numpy as np
 
 from eventsim.engines.layered.rasters import blocks
 from eventsim.kernels.stencils import aligned
-from eventsim.model.network import Driven
+from eventsim.model.populations import Driven
 from eventsim.model.tables import IntArray
 
 

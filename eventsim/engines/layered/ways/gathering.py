@@ -10,7 +10,7 @@ from eventsim.engines.layered.tables import Layout, joined
 from eventsim.engines.layered.ways import tick_kernels as k
 from eventsim.kernels.simd import LANES
 from eventsim.kernels.stencils import ROWS, RUN
-from eventsim.model.tables import Conv2d, Dense, IntArray, Shape, Sparse, spatial
+from eventsim.model.tables import Conv2d, Dense, IntArray, Shape, spatial
 
 
 class Gathered(NamedTuple):
@@ -29,7 +29,7 @@ def gathered(layout: Layout) -> Gathered:
     locations = source_size = 1
     for row, g, projection in zip(columns, gathers, layout.incoming, strict=True):
         source, table = layout.network.populations[projection.source].shape, projection.table
-        made = None if isinstance(table, Sparse) else _gather(table, source, shape, int(layout.layer.scalars[k.PADDED]))
+        made = None if not isinstance(table, (Conv2d, Dense)) else _gather(table, source, shape, int(layout.layer.scalars[k.PADDED]))
         if made is None:
             continue  # their spikes go to their targets one by one
         g[:], values = made

@@ -12,8 +12,9 @@ from eventsim.engines.layered.tables import Layout, theta_of
 from eventsim.engines.layered.ways import raster_kernels as k
 from eventsim.engines.layered.ways import tick_kernels
 from eventsim.kernels.stencils import aligned
-from eventsim.model.network import Projection, Readout, Source
-from eventsim.model.tables import Conv2d, Dense, IntArray, Shape, Sparse, spatial
+from eventsim.model.network import Projection
+from eventsim.model.populations import Readout, Source
+from eventsim.model.tables import Conv2d, Dense, IntArray, Shape, spatial
 
 # A convolution to up to so many channels (a dense table: lanes) is run from rasters; gathering (bit-sliced) is faster for more.
 _WIDEST, _WIDEST_DENSE = 128, 512
@@ -75,7 +76,7 @@ def from_raster(layout: Layout) -> RasterLayout | str:
         constant = lanes
     projection = layout.incoming[others[0]]
     table = projection.table
-    if isinstance(table, Sparse):
+    if not isinstance(table, (Conv2d, Dense)):
         return "its table is sparse"
     if isinstance(population, Readout):
         if not isinstance(table, Dense) or layout.layer.projections[others[0], tick_kernels.WIDE]:

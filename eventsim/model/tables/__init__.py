@@ -1,0 +1,24 @@
+"""Synapse tables: which target neurons a spike of one source neuron reaches, and with which weights. A file a kind."""
+
+from eventsim.model.tables.conv2d import Conv2d
+from eventsim.model.tables.dense import Dense
+from eventsim.model.tables.geometry import Axis, Rows, Stencil, spatial
+from eventsim.model.tables.sparse import Sparse
+from eventsim.model.tables.table import Table
+from eventsim.model.tables.weights import integer_weights
+from eventsim.model.values import ByValue, IntArray, Shape
+
+__all__ = [
+    "Axis",
+    "ByValue",
+    "Conv2d",
+    "Dense",
+    "IntArray",
+    "Rows",
+    "Shape",
+    "Sparse",
+    "Stencil",
+    "Table",
+    "integer_weights",
+    "spatial",
+]
