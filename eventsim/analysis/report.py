@@ -67,6 +67,37 @@ class Table:
     rows: list[Any]
 
 
+@dataclass(frozen=True)
+class Page:
+    """What a page shows.
+
+    Attributes
+    ----------
+    title : str
+    facts, made : list of (str, value)
+        What is shown at the top, and how it was made; values that are None are left out.
+    pictures : list of Picture
+    operations : OperationReport
+    tables : list of Table
+        Before those of operations.
+    image : str or None
+        The input, as a data address.
+    tiles : list of Tile
+    remark : str
+        On the tiles.
+    """
+
+    title: str
+    facts: list[tuple[str, Any]]
+    made: list[tuple[str, Any]]
+    pictures: list[Picture]
+    operations: OperationReport
+    tables: list[Table]
+    image: str | None = None
+    tiles: Sequence[Tile] = ()
+    remark: str = ""
+
+
 def write_report(
     source: str | os.PathLike[str],
     output: str | os.PathLike[str],
@@ -170,17 +201,16 @@ def run_page(run: Trace, name: str, costs: CostModel, command: str) -> str:
         ("engine", run.info.settings.get("engine")),
         ("network's SHA-256", run.info.settings.get("network_sha256")),
     ]
-    return _page(
-        f"Run: {name}",
-        facts,
-        pictures,
-        count_operations([run]),
-        costs,
-        [Table("First spike of each population (steps)", ["population", "first spike"], latencies)],
-        made,
-        command,
+    page = Page(
+        title=f"Run: {name}",
+        facts=facts,
+        made=made,
+        pictures=pictures,
+        operations=count_operations([run]),
+        tables=[Table("First spike of each population (steps)", ["population", "first spike"], latencies)],
         image=None if run.image is None or run.image.shape[2] not in (1, 3) else _png(run.image, _INPUT),
     )
+    return _render(page, costs, command)
 
 
 def evaluation_page(evaluation: Evaluation, costs: CostModel, command: str, dataset: str | os.PathLike[str] | None = None) -> str:
@@ -231,7 +261,8 @@ def evaluation_page(evaluation: Evaluation, costs: CostModel, command: str, data
         ("file of", provenance.last_change(e.path)),
         ("network's SHA-256", e.info.settings.get("network_sha256")),
     ]
-    return _page(f"Evaluation: {e.path.name}", facts, pictures, e.operations(), costs, tables, made, command, tiles=tiles, remark=remark)
+    page = Page(f"Evaluation: {e.path.name}", facts, made, pictures, e.operations(), tables, tiles=tiles, remark=remark)
+    return _render(page, costs, command)
 
 
 def _mistakes(e: Evaluation, dataset: str | os.PathLike[str] | None) -> tuple[list[Tile], str]:
@@ -285,48 +316,40 @@ def _operation_rows(report: OperationReport) -> list[tuple[str, ...]]:
     return rows
 
 
-def _page(
-    title: str,
-    facts: list[tuple[str, Any]],
-    pictures: list[Picture],
-    report: OperationReport,
-    costs: CostModel,
-    tables: list[Table],
-    made: list[tuple[str, Any]],
-    command: str,
-    *,
-    image: str | None = None,
-    tiles: Sequence[Tile] = (),
-    remark: str = "",
-) -> str:
+def _operation_tables(report: OperationReport, costs: CostModel) -> list[Table]:
+    """Means of a run: its operations, and where they cost more than arithmetic, the parts of their energy."""
+    head = ["projection", "spikes", "synaptic events", "additions", "SNN Toolbox", "NeuroBench ACs", "dense MACs", "events / MAC"]
+    operations = Table("Operations" + ("" if report.runs == 1 else f", mean of {report.runs:,} images"), head, _operation_rows(report))
+    if costs.apart() is None:
+        return [operations]
+    parts, energy = costs.energy_parts(report), costs.energy(report)
+    names = list(parts[costs.kinds[0]])
+    rows = [(kind, *(f"{parts[kind][name] / 1e6:,.3f}" for name in names), f"{energy[kind] / 1e6:,.3f}") for kind in costs.kinds]
+    title = f"Energy by the table {costs.name} (µJ" + ("" if report.runs == 1 else ", mean of an image") + ")"
+    return [operations, Table(title, ["", *names, "sum"], rows)]
+
+
+def _render(page: Page, costs: CostModel, command: str) -> str:
     try:
         import jinja2
     except ImportError:
         raise RunError("a report needs Jinja2; install eventsim[plot]") from None
-    report = report.mean()
-    energy = {kind: value / 1e6 for kind, value in costs.energy(report).items()}
-    head = ["projection", "spikes", "synaptic events", "additions", "SNN Toolbox", "NeuroBench ACs", "dense MACs", "events / MAC"]
-    operations = Table("Operations" + ("" if report.runs == 1 else f", mean of {report.runs:,} images"), head, _operation_rows(report))
-    parts = report.energy_parts(costs)
-    names = list(parts[costs.kinds[0]])
-    rows = [(kind, *(f"{parts[kind][name] / 1e6:,.3f}" for name in names), f"{energy[kind]:,.3f}") for kind in costs.kinds]
-    shares = Table(
-        f"Energy by the table {costs.name} (µJ" + ("" if report.runs == 1 else ", mean of an image") + ")", ["", *names, "sum"], rows
-    )
+    report = page.operations.mean()
+    energy = {kind: f"{value / 1e6:.3f} µJ" for kind, value in costs.energy(report).items()}
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string(files("eventsim.analysis").joinpath("report.html.jinja").read_text(encoding="utf-8"))
-    page = template.render(
-        title=title,
-        facts=[(name, value) for name, value in facts if value is not None],
-        pictures=pictures,
-        tables=[*tables, operations, *([shares] if costs.apart() is not None else [])],
-        energy=f"Energy by the table {costs.name}: {costs.sentence({kind: f'{e:.3f} µJ' for kind, e in energy.items()}, 'the ')}.",
-        image=image,
-        tiles=tiles,
-        remark=remark,
-        made=[(name, value) for name, value in made if value],
+    text = template.render(
+        title=page.title,
+        facts=[(name, value) for name, value in page.facts if value is not None],
+        pictures=page.pictures,
+        tables=[*page.tables, *_operation_tables(report, costs)],
+        energy=f"Energy by the table {costs.name}: {costs.sentence(energy, 'the ')}.",
+        image=page.image,
+        tiles=page.tiles,
+        remark=page.remark,
+        made=[(name, value) for name, value in page.made if value],
         program=provenance.program(),
         date=provenance.date(),
         command=command,
     )
-    return _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", page)
+    return _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -6,8 +6,11 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,10 +24,10 @@ from eventsim.analysis.trajectory import Trajectories
 from eventsim.batch import self_test
 from eventsim.batch.executors.pieces import available_processors, executor, results
 from eventsim.batch.parts import Parts, remove_parts
+from eventsim.batch.pictures import Pictures
 from eventsim.batch.work import Work, Worker
 from eventsim.data.datasets import open_dataset
 from eventsim.data.image_sets import Dataset
-from eventsim.data.images import fit_image
 from eventsim.errors import InputError, RunError
 from eventsim.files.atomic import remove_stale
 from eventsim.job.job import DEFAULT_RESOLUTION
@@ -33,13 +36,15 @@ from eventsim.model.exits import ExitRule
 from eventsim.model.netfile import load, save
 from eventsim.model.network import Network
 from eventsim.model.populations import Readout
+from eventsim.model.tables import IntArray
+from eventsim.record.result import RunInfo
 from eventsim.simulate import Simulator
 
 # Neuron-steps of a piece of work: some seconds at most, so that an interruption loses little.
 _PIECE = 2**26
-_MOST_IMAGES = 64
+MOST_IMAGES = 64
 # Neuron-steps that take a process longer than its start.
-_PAYS = 2**27
+PAYS = 2**27
 
 
 def evaluate(
@@ -117,84 +122,169 @@ def evaluate(
     if workers is not None and workers < 1:
         raise RunError(f"the number of workers must be at least 1, found {workers}")
     _check_labels(net, data)
+    pictures = Pictures(data, net.input.shape, invert, crop)
     chosen = _chosen(images, len(data))
     if steps is None:
         steps = default_steps(net)
     work = Work(_bytes(net), simulator.digest(), steps, resolution, 0, rule, trade_off, version("eventsim"), self_test.digest("reference"))
-    target = Path(output)
-    labels = None if data.labels is None else data.labels[chosen]
-    about: dict[str, Any] = {
-        "network": None if isinstance(network, Network) else os.fspath(network),
+    about = {"network": None if isinstance(network, Network) else os.fspath(network)} | _about(net, work, pictures, chosen)
+    # One image is prepared first: what is wrong with the settings shows before anything is started or written.
+    first = pictures[int(chosen[0])]
+    if note is not None and (remarks := pictures.remarks(int(chosen[0]))):
+        note(f"{data.name}: images {', '.join(remarks)}")
+    info = simulator.describe(simulator.prepare(first, steps=steps, resolution=resolution, exit_rule=rule), about)
+    plan = _Plan(Path(output), work, pictures, chosen, info, progress or _nothing, note or _nothing)
+    done = plan.finished()
+    if done is None:
+        done = plan.run(simulator, workers, scheduler)
+    else:
+        plan.tidy()
+    plan.trace(traces)
+    return done
+
+
+def _nothing(*_: Any) -> None:
+    """Progress that nobody sees, a remark that nobody reads."""
+
+
+def _about(network: Network, work: Work, pictures: Pictures, chosen: IntArray) -> dict[str, Any]:
+    """What the evaluation's description says beside the run's settings."""
+    data = pictures.data
+    return {
         "network_sha256": work.digest,
-        "provenance": net.provenance,
+        "provenance": network.provenance,
         "dataset": data.name,
         "split": data.split,
         "images": len(chosen),
         "dataset_images": len(data),
         "selection": data.selection(chosen),
-        "trade_off": trade_off and rule is None,
-        "start_levels": Trajectories(net).start_levels(),
+        "trade_off": work.trade_off and work.exit_rule is None,
+        "start_levels": Trajectories(network).start_levels(),
         "eventsim": work.version,
         "self_test": work.self_test,
+        **pictures.options,
     }
-    fitting = {name: True for name, wanted in (("invert", invert), ("crop", crop)) if wanted}
-    about |= fitting
-    # One image is prepared first: what is wrong with the settings shows before anything is started or written.
-    image = _fit(net, data, int(chosen[0]), fitting, note)
-    job = simulator.prepare(image, steps=steps, resolution=resolution, exit_rule=rule)
-    info = simulator.describe(job, about)
-    key = hashlib.sha256(json.dumps([VERSION, work.key, about["selection"], *fitting]).encode()).hexdigest()
-    folder = target.with_name(target.name + ".parts")
-    done = _whole(target, key)
-    if done is None:
-        parts = Parts(folder, key, work.version)
-        neurons = sum(p.size for p in info.populations)
-        size = max(1, min(_MOST_IMAGES, _PIECE // (neurons * steps)))
-        starts = [i for i in range(0, len(chosen), size) if not parts.has(i, min(size, len(chosen) - i))]
-        todo = sum(min(size, len(chosen) - i) for i in starts)
-        count = len(chosen) - todo
-        if note is not None and count:
-            note(f"{target}: {count:,} of {len(chosen):,} images were done before")
-        if progress is not None:
-            progress(count, len(chosen))
 
-        def pieces() -> Iterator[tuple[int, list[npt.NDArray[np.uint8]]]]:
-            for i in starts:
-                yield i, [_fit(net, data, int(k), fitting) for k in chosen[i : i + size]]
 
+@dataclass(frozen=True)
+class _Plan:
+    """An evaluation that is asked for.
+
+    Attributes
+    ----------
+    target : Path
+    work : Work
+    pictures : Pictures
+    chosen : int64 (images,)
+        Numbers in the data set.
+    info : RunInfo
+    progress, note : callable
+    """
+
+    target: Path
+    work: Work
+    pictures: Pictures
+    chosen: IntArray
+    info: RunInfo
+    progress: Callable[[int, int], None]
+    note: Callable[[str], None]
+
+    @cached_property
+    def key(self) -> str:
+        """The same for evaluations of the same network, images and settings."""
+        parts = [VERSION, self.work.key, self.info.settings["selection"], *self.pictures.options]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    @property
+    def folder(self) -> Path:
+        """Where the parts of the unfinished evaluation are."""
+        return self.target.with_name(self.target.name + ".parts")
+
+    def finished(self) -> Evaluation | None:
+        """The evaluation that is there already, if it is the one asked for.
+
+        Raises
+        ------
+        RunError
+            Something else is there.
+        """
+        target = self.target
+        if not target.exists() or (target.is_file() and target.stat().st_size == 0):
+            if not target.parent.is_dir():
+                raise RunError(f"{target}: the folder {target.parent} does not exist")
+            return None
         try:
+            found = Evaluation(target)
+        except RunError:
+            raise RunError(f"{target}: exists and is no evaluation; remove it or name another output") from None
+        if found.key == self.key:
+            return found
+        found.close()
+        raise RunError(f"{target}: holds another evaluation ({found}); remove it or name another output")
+
+    def tidy(self) -> None:
+        """Remove what a process that was killed at its very end left beside the whole evaluation."""
+        remove_parts(self.folder, self.key, self.work.version)
+        remove_stale(self.target)
+        self.note(f"{self.target}: is whole; nothing to do")
+
+    def run(self, simulator: Simulator, workers: int | None, scheduler: str | None) -> Evaluation:
+        """Run what is not done yet, and write the evaluation."""
+        parts = Parts(self.folder, self.key, self.work.version)
+        data, total = self.pictures.data, len(self.chosen)
+        neurons = sum(p.size for p in self.info.populations)
+        size = max(1, min(MOST_IMAGES, _PIECE // (neurons * self.work.steps)))
+        starts = [i for i in range(0, total, size) if not parts.has(i, min(size, total - i))]
+        todo = sum(min(size, total - i) for i in starts)
+        if todo < total:
+            self.note(f"{self.target}: {total - todo:,} of {total:,} images were done before")
+        self.progress(total - todo, total)
+        try:
+            if starts and scheduler is None:
+                # Here, where it can be said, and once rather than in every worker.
+                simulator.warm_up()
             if starts:
-                if scheduler is None:
-                    # Here, where it can be said, and once rather than in every worker.
-                    simulator.warm_up()
-                with (
-                    executor(work, _processes(workers, len(starts), todo * neurons * steps), scheduler) as (pool, window),
-                    closing(results(pool, window, work, pieces())) as found,
-                ):
-                    for first, number, arrays in found:
-                        parts.add(first, arrays)
-                        count += number
-                        if progress is not None:
-                            progress(count, len(chosen))
-            if data.selection(chosen) != about["selection"]:
-                raise RunError(f"{data.name}: its images changed while they were evaluated; remove {folder} and evaluate again")
-            write(target, info, key, chosen, labels, data.classes, (parts.read(i) for i in range(0, len(chosen), size)))
+                processes = paying_processes(workers, len(starts), todo * neurons * self.work.steps)
+                self._run_pieces(parts, starts, size, total - todo, executor(self.work, processes, scheduler))
+            if data.selection(self.chosen) != self.info.settings["selection"]:
+                raise RunError(f"{data.name}: its images changed while they were evaluated; remove {self.folder} and evaluate again")
+            labels = None if data.labels is None else data.labels[self.chosen]
+            write(self.target, self.info, self.key, self.chosen, labels, data.classes, map(parts.read, range(0, total, size)))
         except RunError:
             # The same evaluation may run twice at a time; the one that ends first removes the parts of both.
-            done = None if folder.exists() else _whole(target, key)
+            done = None if self.folder.exists() else self.finished()
             if done is None:
                 raise
-        else:
-            parts.remove()
-            done = Evaluation(target)
-    else:
-        # Of a process that was killed at its very end.
-        remove_parts(folder, key, work.version)
-        remove_stale(target)
-        if note is not None:
-            note(f"{target}: is whole; nothing to do")
-    _trace(target, work, net, data, fitting, traces, note)
-    return done
+            return done
+        parts.remove()
+        return Evaluation(self.target)
+
+    def _run_pieces(
+        self, parts: Parts, starts: Sequence[int], size: int, done: int, place: AbstractContextManager[tuple[Executor, int]]
+    ) -> None:
+        pieces = ((i, [self.pictures[int(k)] for k in self.chosen[i : i + size]]) for i in starts)
+        with place as (pool, window), closing(results(pool, window, self.work, pieces)) as arriving:
+            for first, number, arrays in arriving:
+                parts.add(first, arrays)
+                done += number
+                self.progress(done, len(self.chosen))
+
+    def trace(self, numbers: Sequence[int]) -> None:
+        """Write the traces of some images of the data set."""
+        if not numbers:
+            return
+        data, folder = self.pictures.data, self.target.with_name(self.target.name + ".traces")
+        for number in numbers:
+            if not 0 <= number < len(data):
+                raise RunError(f"there is no image {number} to trace; {data.name} has 0..{len(data) - 1}")
+        folder.mkdir(exist_ok=True)
+        worker = Worker(self.work)
+        for number in numbers:
+            about: dict[str, Any] = {"dataset": data.name, "split": data.split, "image": number}
+            if data.labels is not None:
+                about["truth"] = int(data.labels[number])
+            worker.simulator.run(self.pictures[number], trace=folder / f"{number}.h5", about=about, **worker.settings())
+        self.note(f"traces of {len(numbers)} images are in {folder}")
 
 
 def _bytes(network: Network) -> bytes:
@@ -230,64 +320,9 @@ def _chosen(images: int | Sequence[int] | None, total: int) -> npt.NDArray[np.in
     return chosen
 
 
-def _fit(
-    network: Network, data: Dataset, index: int, fitting: Mapping[str, bool], note: Callable[[str], None] | None = None
-) -> npt.NDArray[np.uint8]:
-    assert network.input is not None
-    try:
-        pixels, changes = fit_image(data[index], network.input.shape, **fitting)
-    except InputError as error:
-        raise InputError(f"{data.name}: image {index}: {error}") from None
-    if note is not None and (changes := [*data.remarks(index), *changes]):
-        note(f"{data.name}: images {', '.join(changes)}")
-    return pixels
-
-
-def _whole(target: Path, key: str) -> Evaluation | None:
-    """The evaluation that is there already, if it is the one asked for."""
-    if not target.exists() or (target.is_file() and target.stat().st_size == 0):
-        if not target.parent.is_dir():
-            raise RunError(f"{target}: the folder {target.parent} does not exist")
-        return None
-    try:
-        found = Evaluation(target)
-    except RunError:
-        raise RunError(f"{target}: exists and is no evaluation; remove it or name another output") from None
-    if found.key == key:
-        return found
-    found.close()
-    raise RunError(f"{target}: holds another evaluation ({found}); remove it or name another output")
-
-
-def _processes(workers: int | None, pieces: int, neuron_steps: int) -> int:
+def paying_processes(workers: int | None, pieces: int, neuron_steps: int) -> int:
     """How many processes are worth their start."""
     paying = available_processors() if workers is None else workers
     if workers is None:
-        paying = min(paying, neuron_steps // _PAYS)
+        paying = min(paying, neuron_steps // PAYS)
     return max(1, min(paying, pieces))
-
-
-def _trace(
-    target: Path,
-    work: Work,
-    network: Network,
-    data: Dataset,
-    fitting: Mapping[str, bool],
-    numbers: Sequence[int],
-    note: Callable[[str], None] | None,
-) -> None:
-    if not numbers:
-        return
-    folder = target.with_name(target.name + ".traces")
-    for number in numbers:
-        if not 0 <= number < len(data):
-            raise RunError(f"there is no image {number} to trace; {data.name} has 0..{len(data) - 1}")
-    folder.mkdir(exist_ok=True)
-    worker = Worker(work)
-    for number in numbers:
-        about: dict[str, Any] = {"dataset": data.name, "split": data.split, "image": number}
-        if data.labels is not None:
-            about["truth"] = int(data.labels[number])
-        worker.simulator.run(_fit(network, data, number, fitting), trace=folder / f"{number}.h5", about=about, **worker.settings())
-    if note is not None:
-        note(f"traces of {len(numbers)} images are in {folder}")

@@ -8,7 +8,7 @@ written for weights that stay binary). Binary weights choose the quantum, so tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from eventsim.conversion.lowering import IMAGE, Array, Kernel, Layer, Matrix, SourceNetwork, Term
 from eventsim.errors import ConversionError
 from eventsim.model.network import Network
-from eventsim.model.tables import Conv2d, Dense, Sparse, Table
+from eventsim.model.tables import Conv2d, Dense, IntArray, Sparse, Table
 
 # A channel whose scale is (nearly) zero would need a threshold beyond any potential; at this one its weights no longer count.
 _LARGEST_THRESHOLD = 2**24
@@ -275,6 +275,33 @@ def _source_binary(term: Term) -> bool:
     return term.operator is not None and _magnitude(term) is not None
 
 
+@dataclass(frozen=True)
+class _Scaled:
+    """A layer's numbers as integers.
+
+    Attributes
+    ----------
+    quantum : float64 (channels,)
+        What an integer weight of 1 is worth.
+    full : float64 or None
+        The range of the activation: what a threshold is worth. None for the output.
+    threshold : int64 or None
+    bias : int64
+    bias_error : float64
+        Of the bias, relative to the range.
+    tables : list of Table
+        One a term.
+    """
+
+    quantum: Array
+    full: Array | None
+    threshold: IntArray | None
+    bias: IntArray
+    bias_error: Array
+    threshold_error: float
+    tables: list[Table]
+
+
 def _add(
     net: Network, report: ConversionReport, source: SourceNetwork, layer: Layer, ranges: dict[str, Array], unit: Array, settings: Settings
 ) -> None:
@@ -283,7 +310,14 @@ def _add(
     if any(from_image) and (len(layer.terms) > 1 or layer.activation is None):
         raise ConversionError("the image is added to spikes, or goes straight to the output; put an activation behind its first layer")
     terms = [_weights(term, unit if term.source == IMAGE else gain(known[term.source], ranges)) for term in layer.terms]
-    full = _range(layer, ranges) if layer.activation is not None else None
+    shapes = [source.input_shape if term.source == IMAGE else known[term.source].shape for term in layer.terms]
+    scaled = _scale(layer, terms, shapes, _range(layer, ranges) if layer.activation is not None else None, settings)
+    _connect(net, layer, scaled, any(from_image), settings)
+    report.layers += [_report(layer, weights, table, scaled) for weights, table in zip(terms, scaled.tables, strict=True)]
+
+
+def _scale(layer: Layer, terms: list[_Weights], shapes: Sequence[tuple[int, ...]], full: Array | None, settings: Settings) -> _Scaled:
+    """Round a layer's weights, threshold and bias; ``shapes`` are those of what the terms take."""
     quantum, bits, exact = _quantum(terms, full, settings)
     bias = np.asarray(layer.bias, np.float64)
     threshold = None
@@ -296,51 +330,55 @@ def _add(
     if np.abs(integer_bias).max(initial=0) >= 2**30:
         raise ConversionError("a bias that is more than 2**30 times a weight; the layer cannot be represented")
     integer_bias = integer_bias.astype(np.int64)
+    tables = [
+        _table(weights, _integers(weights, quantum, bits, exact), layer.shape, shape) for weights, shape in zip(terms, shapes, strict=True)
+    ]
+    reference = float(np.abs(quantum).max()) * 2.0**bits if threshold is None else 1.0
+    bias_error = np.abs(integer_bias * bias_quantum - bias) / (reference if full is None else full)
+    threshold_error = 0.0 if threshold is None or full is None else float(np.max(np.abs(threshold * bias_quantum / full - 1)))
+    return _Scaled(quantum, full, threshold, integer_bias, bias_error, threshold_error, tables)
 
-    tables = []
-    for weights in terms:
-        integers = _integers(weights, quantum, bits, exact)
-        source_shape = source.input_shape if weights.term.source == IMAGE else known[weights.term.source].shape
-        tables.append(_table(weights, integers, layer.shape, source_shape))
-    half = settings.initial == "half"
+
+def _connect(net: Network, layer: Layer, scaled: _Scaled, from_image: bool, settings: Settings) -> None:
+    """Add the layer's population, and its projections."""
+    threshold = scaled.threshold
     steps = layer.activation is not None and layer.activation.kind not in ("relu", "rate")
     refractory = settings.refractory if settings.refractory is not None else float(steps)
-    v0: Any = 0 if threshold is None or not half else threshold // 2
+    v0: Any = 0 if threshold is None or settings.initial != "half" else threshold // 2
     if threshold is None:
         net.readout(layer.name, layer.shape)
-    elif any(from_image):
-        if integer_bias.ndim > 1:
+    elif from_image:
+        if scaled.bias.ndim > 1:
             raise ConversionError("a bias that differs between positions in the first layer")
-        net.driven(layer.name, layer.shape, threshold, v0=v0, refractory=refractory, encoder=tables[0], bias=integer_bias)
+        net.driven(layer.name, layer.shape, threshold, v0=v0, refractory=refractory, encoder=scaled.tables[0], bias=scaled.bias)
     else:
         signed = settings.signed if settings.signed is not None else steps
         net.spiking(layer.name, layer.shape, threshold, v0=v0, signed=signed, refractory=refractory)
-    if not any(from_image):
-        for term, table in zip(layer.terms, tables, strict=True):
+    if not from_image:
+        for term, table in zip(layer.terms, scaled.tables, strict=True):
             net.connect(term.source, layer.name, table)
-        if np.any(integer_bias):
-            net.bias(layer.name, integer_bias)
+        if np.any(scaled.bias):
+            net.bias(layer.name, scaled.bias)
 
-    reference = float(np.abs(quantum).max()) * 2.0**bits if threshold is None else 1.0
-    bias_error = np.abs(integer_bias * bias_quantum - bias) / (reference if full is None else full)
-    for weights, table in zip(terms, tables, strict=True):
-        changed, flipped = _signs(weights, table)
-        report.layers.append(
-            LayerReport(
-                name=layer.name,
-                source=weights.term.name,
-                weights=int(table.weights.size),
-                binary=_source_binary(weights.term),
-                binary_table=weights.term.operator is not None and table.magnitude is not None and _source_binary(weights.term),
-                signs_changed=changed,
-                flipped_filters=flipped,
-                range=(0.0, 0.0) if full is None else (float(full.min()), float(full.max())),
-                threshold=None if threshold is None else (int(threshold.min()), int(threshold.max())),
-                threshold_error=0.0 if threshold is None or full is None else float(np.max(np.abs(threshold * bias_quantum / full - 1))),
-                weight_error=_weight_error(weights, table, quantum),
-                bias_error=float(bias_error.max(initial=0)),
-            )
-        )
+
+def _report(layer: Layer, weights: _Weights, table: Table, scaled: _Scaled) -> LayerReport:
+    """What became of one of a layer's tables."""
+    changed, flipped = _signs(weights, table)
+    full, threshold = scaled.full, scaled.threshold
+    return LayerReport(
+        name=layer.name,
+        source=weights.term.name,
+        weights=int(table.weights.size),
+        binary=_source_binary(weights.term),
+        binary_table=weights.term.operator is not None and table.magnitude is not None and _source_binary(weights.term),
+        signs_changed=changed,
+        flipped_filters=flipped,
+        range=(0.0, 0.0) if full is None else (float(full.min()), float(full.max())),
+        threshold=None if threshold is None else (int(threshold.min()), int(threshold.max())),
+        threshold_error=scaled.threshold_error,
+        weight_error=_weight_error(weights, table, scaled.quantum),
+        bias_error=float(scaled.bias_error.max(initial=0)),
+    )
 
 
 def _quantum(terms: list[_Weights], full: Array | None, settings: Settings) -> tuple[Array, int, int | None]:

@@ -27,7 +27,7 @@ def real_cluster(tmp_path, monkeypatch):
     """A real scheduler and two workers on loopback: (address, processes), the scheduler first."""
     distributed = pytest.importorskip("distributed")
     monkeypatch.setattr("eventsim.batch.executors.dask._TIMEOUT", "600s")
-    monkeypatch.setattr(evaluating, "_MOST_IMAGES", 2)
+    monkeypatch.setattr(evaluating, "MOST_IMAGES", 2)
     environment = os.environ | {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "10s"}
     address_file = tmp_path / "scheduler.json"
     command = [sys.executable, "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]

@@ -17,6 +17,7 @@ from eventsim.batch import evaluate as evaluating
 from eventsim.cli.main import main
 from eventsim.data import images
 from eventsim.data.image_sets import read_image
+from eventsim.data.images import fit_image
 
 LENET = ROOT / "networks" / "lenet-mnist.h5"
 
@@ -94,7 +95,7 @@ def test_a_chosen_threshold_keeps_the_accuracy_where_it_was_chosen(tmp_path):
 
 def test_results_do_not_depend_on_workers_or_interruptions(tmp_path, monkeypatch):
     net, data = small_network(), small_data()
-    monkeypatch.setattr(evaluating, "_MOST_IMAGES", 5)
+    monkeypatch.setattr(evaluating, "MOST_IMAGES", 5)
     one = es.evaluate(net, data, tmp_path / "one.h5", workers=1)
     same(one, es.evaluate(net, data, tmp_path / "two.h5", workers=2))
     calls = []
@@ -164,9 +165,7 @@ def test_images_without_labels_and_of_other_sizes(tmp_path):
     assert e.summary()["accuracy"] is None
     with pytest.raises(es.RunError, match="no labels"):
         e.accuracy_over_time()
-    expected = [
-        es.run(small_network(), evaluating.fit_image(np.asarray(Image.open(folder / f"{i}.png")), (6, 6, 1))[0], steps=6) for i in range(3)
-    ]
+    expected = [es.run(small_network(), fit_image(np.asarray(Image.open(folder / f"{i}.png")), (6, 6, 1))[0], steps=6) for i in range(3)]
     assert e.prediction.tolist() == [r.decision for r in expected]
 
 

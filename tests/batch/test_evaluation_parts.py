@@ -20,7 +20,7 @@ from eventsim.files import atomic
 @pytest.fixture
 def interrupted(tmp_path, monkeypatch):
     """An evaluation of 37 images with two of four parts done, and one made alone; gives a function that ends it and compares."""
-    monkeypatch.setattr(evaluating, "_MOST_IMAGES", 10)
+    monkeypatch.setattr(evaluating, "MOST_IMAGES", 10)
     net, data = small_network(), small_data()
     alone = es.evaluate(net, data, tmp_path / "alone.h5", workers=1)
 
@@ -134,7 +134,7 @@ def test_temporaries_of_the_dead_are_removed_and_those_of_the_living_are_not(tmp
 def test_what_is_done_is_on_the_disk_before_it_counts(tmp_path, monkeypatch):
     """Each part is synced before it has its name; all is removed only after the whole evaluation is."""
     net, data = small_network(), small_data()
-    monkeypatch.setattr(evaluating, "_MOST_IMAGES", 20)
+    monkeypatch.setattr(evaluating, "MOST_IMAGES", 20)
     events, fsync, replace, remove = [], os.fsync, os.replace, Parts.remove
 
     def synced(handle):
@@ -178,7 +178,7 @@ def test_the_same_evaluation_twice_at_a_time(tmp_path, monkeypatch):
 
 def test_no_more_processes_than_pay(monkeypatch):
     monkeypatch.setattr(evaluating, "available_processors", lambda: 8)
-    pays = evaluating._PAYS
+    pays = evaluating.PAYS
     for workers, pieces, neuron_steps, expected in (
         (None, 100, 0, 1),
         (None, 100, 2 * pays - 1, 1),
@@ -189,7 +189,7 @@ def test_no_more_processes_than_pay(monkeypatch):
         (4, 3, 0, 3),
         (20, 100, 100 * pays, 20),
     ):
-        assert evaluating._processes(workers, pieces, neuron_steps) == expected
+        assert evaluating.paying_processes(workers, pieces, neuron_steps) == expected
 
 
 def test_a_folder_that_cannot_be_used(tmp_path, monkeypatch):

@@ -54,14 +54,14 @@ def side_by_side(tmp_path, **where):
 
 
 def test_evaluations_in_threads_of_one_process(tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluating, "_MOST_IMAGES", 1)
+    monkeypatch.setattr(evaluating, "MOST_IMAGES", 1)
     side_by_side(tmp_path, workers=1)
 
 
 def test_evaluations_on_one_cluster(tmp_path, monkeypatch):
     distributed = pytest.importorskip("distributed")
     monkeypatch.setattr("eventsim.batch.executors.dask._TIMEOUT", "600s")
-    monkeypatch.setattr(evaluating, "_MOST_IMAGES", 4)
+    monkeypatch.setattr(evaluating, "MOST_IMAGES", 4)
     with distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster:
         side_by_side(tmp_path, scheduler=cluster.scheduler_address)
 

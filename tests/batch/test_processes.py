@@ -161,7 +161,7 @@ import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job may have inherited that it is ignored
 from eventsim.batch import evaluate as evaluating
 from eventsim.cli.main import main
-evaluating._MOST_IMAGES = 2
+evaluating.MOST_IMAGES = 2
 number, all_of_them, add = int(sys.argv[1]), sys.argv[2] == "1", evaluating.Parts.add
 
 def struck(self, *args):
@@ -181,7 +181,7 @@ main(sys.argv[3:])
 )
 def test_an_evaluation_that_is_struck_down_goes_on(tmp_path, monkeypatch, number, all_of_them, code):
     """A real signal, at a fixed place, in a real command with worker processes; none of them stays, and the rest alone is run."""
-    monkeypatch.setattr(evaluating, "_MOST_IMAGES", 2)
+    monkeypatch.setattr(evaluating, "MOST_IMAGES", 2)
     rng = np.random.default_rng(0)
     (tmp_path / "data").mkdir()
     for i in range(16):
@@ -218,7 +218,7 @@ sys.path[:0] = {tests!r}
 from judges.evaluations import small_data, small_network
 import eventsim as es
 from eventsim.batch import evaluate as evaluating
-evaluating._MOST_IMAGES = 20
+evaluating.MOST_IMAGES = 20
 es.evaluate(small_network(), small_data(), "e.h5", workers=2)
 print("once")
 """
@@ -237,7 +237,7 @@ def test_a_script_needs_no_guard(tmp_path, way):
 
 
 def evaluate_here(folder):
-    evaluating._MOST_IMAGES = 20
+    evaluating.MOST_IMAGES = 20
     es.evaluate(small_network(), small_data(), folder / "e.h5", workers=2).close()
 
 
@@ -258,7 +258,7 @@ def test_thirty_kills_at_random_moments(tmp_path):
     for i in range(40):
         Image.fromarray(rng.integers(0, 256, (6, 6), dtype=np.uint8)).save(tmp_path / "data" / f"{i:03}.png")
     es.save(small_network(), tmp_path / "net.h5")
-    program = "from eventsim import evaluating; from eventsim.cli.main import main; evaluating._MOST_IMAGES = 1; main()"
+    program = "from eventsim.batch import evaluate as evaluating; from eventsim.cli.main import main; evaluating.MOST_IMAGES = 1; main()"
     (tmp_path / "out").mkdir()
     target = tmp_path / "out" / "e.h5"
     arguments = ["evaluate", tmp_path / "net.h5", "--dataset", tmp_path / "data", "-o", target, "--workers", "2"]
