@@ -247,7 +247,7 @@ def report_operations(
                 macs=0 if p.bias else p.macs * runs,
             )
         )
-    neurons = sum(p.size for p in info.populations if p.kind != "source")
+    neurons = sum(p.size for p in info.populations if p.fires or p.reads_out)
     network = info.settings.get("network_sha256")
     return _with_totals(runs, rows, neurons * runs, neurons * begun, network if isinstance(network, str) else None)
 

@@ -394,7 +394,7 @@ class Evaluation:
         """Time (steps) of each population's first spike in each image; nan where it never fired."""
         ticks = self.array("first_tick")
         at = np.where(ticks > 0, ticks / self.info.resolution, np.nan)
-        return {p.name: at[:, i] for i, p in enumerate(self.info.populations) if p.kind != "readout" and p.emits != "clock"}
+        return {p.name: at[:, i] for i, p in enumerate(self.info.populations) if p.sends_spikes and not p.is_clock}
 
     def confusion(self) -> IntArray:
         """Counts (label, decision): int64 (classes, classes). Images without a decision are in no column."""
@@ -512,7 +512,7 @@ class Evaluation:
 
     def totals(self) -> tuple[IntArray, IntArray]:
         """Spikes and synaptic events of each image, bias clocks left out: int64 (images,) each."""
-        neurons = [i for i, p in enumerate(self.info.populations) if p.emits != "clock"]
+        neurons = [i for i, p in enumerate(self.info.populations) if not p.is_clock]
         synapses = [i for i, p in enumerate(self.info.projections) if not p.bias]
         spikes = [block[:, :, neurons].sum((1, 2)) for block in self._blocks("spikes")]
         events = [block[:, :, synapses].sum((1, 2)) for block in self._blocks("synaptic_events")]
@@ -527,11 +527,7 @@ class Evaluation:
     def firing_rates(self) -> dict[str, float]:
         """Integrated firing rate: mean spikes per neuron of each population, over the whole run (the paper's IFR)."""
         spikes = self.over_time("spikes").sum(0)
-        return {
-            p.name: float(n / p.size)
-            for p, n in zip(self.info.populations, spikes, strict=True)
-            if p.kind != "readout" and p.emits != "clock"
-        }
+        return {p.name: float(n / p.size) for p, n in zip(self.info.populations, spikes, strict=True) if p.sends_spikes and not p.is_clock}
 
     def normalised_operations(self) -> float:
         """The paper's normalised #OPS: sum over layers of firing rate x the next layer's operations, over the operations of the ANN.

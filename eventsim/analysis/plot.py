@@ -85,7 +85,7 @@ def _colour(i: int) -> str:
 def _firing(run: Run, populations: Sequence[str] | None) -> list[str]:
     if populations is not None:
         return list(populations)
-    return [p.name for p in run.info.populations if p.kind != "readout" and p.emits != "clock"]
+    return [p.name for p in run.info.populations if p.sends_spikes and not p.is_clock]
 
 
 def raster(run: Run, populations: Sequence[str] | None = None, start: float = 0, stop: float | None = None) -> Figure:

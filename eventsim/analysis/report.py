@@ -180,7 +180,7 @@ def run_page(run: Trace, name: str, costs: CostModel, command: str) -> str:
         ("synaptic events", f"{run.total_synaptic_events:,}"),
     ]
     pictures = []
-    recorded = [p for p in run.recorded if run.population(p).emits != "clock"]
+    recorded = [p for p in run.recorded if not run.population(p).is_clock]
     if run.readout is not None:
         pictures.append(_picture(plot.readout(run), "Readout over time", "Output potentials at the end of each step."))
     if recorded:
@@ -191,9 +191,7 @@ def run_page(run: Trace, name: str, costs: CostModel, command: str) -> str:
     pictures.append(_picture(plot.operations(run), "Operations per layer and step", "Synaptic events of each projection."))
     for population in [p for p in recorded if run.population(p).size <= _MAX_MAPPED][:_MAX_MAPS]:
         pictures.append(_picture(plot.feature_maps(run, population), f"Feature maps of {population}", "Net spikes of each neuron."))
-    latencies = [
-        (k, "never" if v is None else f"{v:.3f}") for k, v in run.first_spike_latency().items() if run.population(k).kind != "readout"
-    ]
+    latencies = [(k, "never" if v is None else f"{v:.3f}") for k, v in run.first_spike_latency().items() if run.population(k).sends_spikes]
     made = [
         ("run by", run.made_by or "an older eventsim"),
         ("as in", provenance.run_command(run) or "no single command: from Python, or one of several"),

@@ -35,7 +35,6 @@ from eventsim.job.preparation import default_steps
 from eventsim.model.exits import ExitRule
 from eventsim.model.netfile import load, save
 from eventsim.model.network import Network
-from eventsim.model.populations import Readout
 from eventsim.model.tables import IntArray
 from eventsim.record.result import RunInfo
 from eventsim.simulate import Simulator
@@ -296,9 +295,7 @@ def _bytes(network: Network) -> bytes:
 
 def _check_labels(network: Network, data: Dataset) -> None:
     assert network.output is not None
-    output = network.populations[network.output]
-    assert isinstance(output, Readout)
-    classes = int(np.prod(output.shape))
+    classes = network.populations[network.output].size
     if not len(data):
         raise InputError(f"{data.name}: has no images")
     if data.labels is not None and int(data.labels.max()) >= classes:

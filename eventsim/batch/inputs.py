@@ -19,7 +19,6 @@ import numpy.typing as npt
 from eventsim.data.images import decode_image, fit_image
 from eventsim.errors import InputError
 from eventsim.model.network import Network
-from eventsim.model.populations import Driven, Source
 
 MAX_STDIN_BYTES = 256 * 2**20
 # Of a list of events, in a file of either kind.
@@ -106,12 +105,7 @@ def _batch_size(network: Network, path: str) -> int | None:
 
 def needed(network: Network) -> list[str]:
     """Populations that a run must be given input for."""
-    return [
-        name
-        for name, p in network.populations.items()
-        if (isinstance(p, Driven) and p.encoder is None)
-        or (isinstance(p, Source) and (p.emits == "events" or (p.emits == "poisson" and p.rate is None)))
-    ]
+    return [name for name, p in network.populations.items() if p.needs_input]
 
 
 def _single_shapes(network: Network, population: str | None = None) -> list[tuple[int, ...]]:
@@ -125,7 +119,7 @@ def _single_shapes(network: Network, population: str | None = None) -> list[tupl
             return []
         population = names[0]
     target = network.populations[population]
-    if isinstance(target, Source) and target.emits == "events":
+    if target.input_kind == "events":
         return []
     return [target.shape, (int(np.prod(target.shape)),)]
 
@@ -194,7 +188,7 @@ def read_by_population(network: Network, files: Mapping[str, str]) -> dict[str, 
     given: dict[str, Any] = {}
     for name, path in files.items():
         population = network.populations.get(name)
-        if not isinstance(population, (Driven, Source)) or (isinstance(population, Source) and population.emits == "clock"):
+        if population is None or population.input_kind is None:
             raise InputError(f"{name}={path}: {name!r} is no population that takes an input")
         item = Item(path)
         with _open(item) as stream:
@@ -289,8 +283,7 @@ def _values(network: Network, name: str, stream: IO[bytes], item: Item) -> Any:
     kind = _kind(stream, item)
     if single:
         if kind != "npy":
-            what = "rates" if isinstance(population, Source) else "currents"
-            raise InputError(f"{item}: {name} takes {what}; give a .npy array of shape {population.shape}")
+            raise InputError(f"{item}: {name} takes {population.input_kind}; give a .npy array of shape {population.shape}")
         return _array(stream, item, single)
     if kind == "npy":
         shape, dtype, fortran = _npy_header(stream, str(item))

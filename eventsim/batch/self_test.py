@@ -52,7 +52,7 @@ def digest(engine: EngineName = "auto") -> str:
         hashed.update(np.ascontiguousarray(counts.readout["out"], np.int64).data)
         hashed.update(f"{counts.end_tick} {counts.decision} {counts.decision_tick}".encode())
         for name, population in network.populations.items():
-            if population.kind != "readout":
+            if population.sends_spikes:
                 for column in result.spikes(name):
                     hashed.update(np.ascontiguousarray(column, np.int64).data)
     return hashed.hexdigest()

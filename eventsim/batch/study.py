@@ -26,7 +26,6 @@ from eventsim.model.exits import exit_kinds
 from eventsim.model.network import Network
 from eventsim.model.order import feed_forward_order
 from eventsim.model.periods import ticks
-from eventsim.model.populations import Driven, Spiking
 
 MODES = {"clocked": 1, "asynchronous": DEFAULT_RESOLUTION}
 RESOLUTIONS = (1, 2, 4, 16, 64, 256, 4096, DEFAULT_RESOLUTION)
@@ -179,7 +178,7 @@ def delayed(network: Network, delay: float) -> Network:
     order = feed_forward_order(network)
     if order is None:
         raise RunError("a delay sweep needs a feed-forward network")
-    clocks = {name for name, p in network.populations.items() if getattr(p, "emits", "") == "clock"}
+    clocks = {name for name, p in network.populations.items() if p.is_clock}
     behind = dict.fromkeys(order, 0.0)
     for name in order:
         for p in network.projections:
@@ -199,7 +198,7 @@ def with_initial(network: Network, fraction: float) -> Network:
     if not 0 <= fraction < 1:
         raise RunError(f"the initial potential must be at least 0 and below 1 threshold, found {fraction}")
     populations = {
-        name: replace(p, v0=np.floor(np.asarray(p.threshold) * fraction).astype(np.int64)) if isinstance(p, (Driven, Spiking)) else p
+        name: p if p.threshold is None else p.with_initial(np.floor(p.threshold * fraction).astype(np.int64))
         for name, p in network.populations.items()
     }
     return replace(network, populations=populations)

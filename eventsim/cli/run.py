@@ -21,7 +21,6 @@ from eventsim.files.printable import printable
 from eventsim.job.job import DEFAULT_MAX_SPIKES, DEFAULT_RESOLUTION
 from eventsim.job.preparation import default_steps
 from eventsim.model.network import Network
-from eventsim.model.populations import Driven
 from eventsim.record.result import Result
 
 # Exit code of a run that stopped at its limit of spikes.
@@ -210,7 +209,7 @@ def _by_population(network: Network, sources: tuple[str, ...]) -> dict[str, str]
             raise click.UsageError(f"--input {pair[0]}=: name a file, or - for standard input")
         given[pair[0]] = pair[1]
     if not given:
-        missing = ["an image"] if any(isinstance(p, Driven) and p.encoder is not None for p in network.populations.values()) else []
+        missing = ["an image"] if any(p.encoder is not None for p in network.populations.values()) else []
         missing += [f"{name}=FILE" for name in needed(network)]
         if missing:
             raise click.UsageError(f"this network needs --input: {', '.join(missing)}")

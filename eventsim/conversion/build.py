@@ -453,7 +453,7 @@ def _signs(weights: _Weights, table: Table) -> tuple[int, int]:
 
 
 def _weight_error(weights: _Weights, table: Table, quantum: Array) -> float:
-    if isinstance(table, Sparse):
+    if weights.term.operator is None:
         return 0.0
     made = table.weights.reshape(-1, weights.shape[-1])
     difference = max(float(np.abs(made[part] * quantum - real).max()) for part, real in weights.parts())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
@@ -118,6 +119,10 @@ class Population(ByValue, ABC):
     def initial_potentials(self) -> IntArray:
         """Membrane potentials before a run: int64 (neurons,); (0,) of neurons without any."""
         return np.zeros(0, np.int64) if self.v0 is None else self.per_neuron(self.v0)
+
+    def with_initial(self, v0: IntArray) -> Self:
+        """The same neurons with other initial potentials: int64 (channels,)."""
+        return replace(self, v0=v0)  # type: ignore[type-var]
 
     def taking_spikes(self) -> Population:
         """What takes its place where the image comes as spikes: itself, unless an encoder makes its currents."""
