@@ -73,3 +73,12 @@ def unknown_kind(engine: str, network: Network, kinds: Collection[str], advice: 
         if population.kind not in kinds:
             return f"the {engine} engine does not run {population.kind} populations, and {name} is one; {advice}"
     return None
+
+
+def unknown_table(engine: str, network: Network) -> str | None:
+    """Why an engine that compiles tables cannot run a network, or None if it can."""
+    for projection in network.projections:
+        if projection.table.form is None:
+            kind = projection.table.kind
+            return f"the {engine} engine does not run {kind} tables, and {projection.name} has one; use engine 'auto'"
+    return None

@@ -21,7 +21,7 @@ from eventsim.engines.layered.results import counts_of
 from eventsim.engines.layered.state import Run, record
 from eventsim.engines.layered.trains import Spikes, as_train
 from eventsim.engines.once import Once
-from eventsim.engines.protocol import LeftToAnother, unknown_kind
+from eventsim.engines.protocol import LeftToAnother, unknown_kind, unknown_table
 from eventsim.job.job import DEFAULT_RESOLUTION, Counts, Job, NoRecorder, Recorder
 from eventsim.job.preparation import prepare
 from eventsim.model.network import Network
@@ -33,7 +33,7 @@ def why_not(network: Network) -> str | None:
     """Why the engine cannot run a network, or None if it can."""
     if feed_forward_order(network) is None:
         return "the layered engine runs feed-forward networks, and this one has a cycle; use engine 'queue' or 'auto'"
-    return unknown_kind("layered", network, KINDS, "use engine 'auto'")
+    return unknown_kind("layered", network, KINDS, "use engine 'auto'") or unknown_table("layered", network)
 
 
 def too_much(job: Job) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from eventsim.engines.protocol import overflow, unknown_kind
+from eventsim.engines.protocol import overflow, unknown_kind, unknown_table
 from eventsim.engines.queue import kernels as k
 from eventsim.job.job import OPERATIONS, Counts, Job, NoRecorder, Recorder, check_room
 from eventsim.job.preparation import prepare
@@ -23,7 +23,8 @@ _LOG = 2**18
 
 def why_not(network: Network) -> str | None:
     """Why the engine cannot run a network, or None if it can."""
-    return unknown_kind("queue", network, ("driven", "spiking", "readout", "source"), "use engine 'auto'")
+    kinds = ("driven", "spiking", "readout", "source")
+    return unknown_kind("queue", network, kinds, "use engine 'auto'") or unknown_table("queue", network)
 
 
 def too_much(job: Job) -> str | None:

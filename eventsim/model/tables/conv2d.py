@@ -70,6 +70,7 @@ class Conv2d(Table):
         object.__setattr__(self, "padding", padding)
 
     kind = "conv2d"
+    form = "stencil"
 
     def output_shape(self, source_shape: Shape) -> Shape:
         """Shape of the target population.

@@ -49,6 +49,7 @@ class Dense(Table):
         object.__setattr__(self, "pool_before", pair(self.pool_before, "dense: pool_before", 1))
 
     kind = "dense"
+    form = "stencil"
 
     def as_conv(self, source_shape: Shape) -> Conv2d:
         """The same table as a convolution whose kernel covers the whole (pooled) source.

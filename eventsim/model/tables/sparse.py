@@ -74,6 +74,7 @@ class Sparse(Table):
         object.__setattr__(self, "indices", np.ascontiguousarray(indices, np.int32))
 
     kind = "sparse"
+    form = "rows"
 
     @classmethod
     def from_matrix(cls, matrix: Any) -> Sparse:

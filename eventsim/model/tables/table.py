@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -30,11 +30,14 @@ class Table(ByValue, ABC):
     ----------
     kind : str
         Its name in network files and in descriptions of runs.
+    form : {"stencil", "rows"} or None
+        What compiled code runs it as: what :meth:`to_stencil` or :meth:`to_rows` gives. Of None, only the reference engine runs it.
     weights : int8, int16 or int32 array
         As stored.
     """
 
     kind: ClassVar[str]
+    form: ClassVar[Literal["stencil", "rows"] | None]
     weights: IntArray
 
     @cached_property
@@ -113,7 +116,10 @@ class Table(ByValue, ABC):
         return None
 
     def to_rows(self) -> Rows | None:
-        """For compiled code, as compressed sparse rows; None if it is none. A table that is neither cannot be compiled."""
+        """For compiled code, as compressed sparse rows; None if it is none.
+
+        Entries are what is counted, as synapses, as additions, and by the toolbox.
+        """
         return None
 
     # --- How it is kept -----------------------------------------------------------------------------------------------
