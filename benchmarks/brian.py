@@ -13,7 +13,6 @@ import brian2 as b2
 import numpy as np
 
 import eventsim as es
-from eventsim.model.populations import Driven, Readout
 from eventsim.model.tables import spatial
 
 
@@ -54,15 +53,15 @@ def prepare(network: es.Network, image: np.ndarray, steps: int, folder: Path) ->
     groups: dict[str, b2.NeuronGroup] = {}
     parts: list[object] = []
     for name, population in network.populations.items():
-        size = int(np.prod(population.shape))
-        if isinstance(population, Readout):
+        size = population.size
+        if population.reads_out:
             groups[name] = b2.NeuronGroup(size, "v : 1", name=name)
             continue
         theta = int(population.threshold[0])
         group = b2.NeuronGroup(
             size, "v : 1\ncurrent : 1 (constant)\nn : integer", threshold=f"v >= {theta}", reset=f"v -= {theta}; n += 1", name=name
         )
-        if isinstance(population, Driven):
+        if population.encoder is not None:
             group.current = population.encoder.apply(image.astype(np.int64), population.shape)
             group.run_regularly("v += current", when="start")
         groups[name] = group
@@ -75,7 +74,7 @@ def prepare(network: es.Network, image: np.ndarray, steps: int, folder: Path) ->
     net = b2.Network(*groups.values(), *parts)
     net.run(steps * b2.ms)
     b2.device.build(directory=str(folder), compile=True, run=True, debug=False)
-    counts = [int(np.sum(group.n)) for name, group in groups.items() if network.populations[name].kind != "readout"]
+    counts = [int(np.sum(group.n)) for name, group in groups.items() if network.populations[name].fires]
 
     def run() -> float:
         subprocess.run(["./main"], cwd=folder, check=True, stdout=subprocess.DEVNULL)

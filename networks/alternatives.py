@@ -20,7 +20,6 @@ from zoo import HERE, write
 
 import eventsim as es
 from eventsim import datasets
-from eventsim.model.populations import Driven, Spiking
 
 NETWORK, DEEP = "lenet-mnist", "vgg-small-cifar10"
 STEPS = (4, 8, 16, 32)
@@ -39,7 +38,7 @@ VARIANTS = {
 def variant(network: es.Network, changes: dict[str, object]) -> es.Network:
     """The network with its neurons changed."""
     for name, population in network.populations.items():
-        if isinstance(population, (Driven, Spiking)):
+        if population.fires:
             settings = {f.name for f in fields(population) if f.init}
             values = {key: value for key, value in changes.items() if key in settings}
             if "v0" in values:
@@ -69,7 +68,7 @@ def growth(data: Path | None, count: int = 10, steps: int = 4) -> str:
     networks = {what: variant(es.load(HERE / f"{DEEP}.h5"), VARIANTS[what]) for what in ("as converted", "no refractory period")}
     network = networks["as converted"]
     images, _ = datasets.load(network.provenance["data set"], "test", data)
-    firing = [name for name, p in network.populations.items() if isinstance(p, (Driven, Spiking))]
+    firing = [name for name, p in network.populations.items() if p.fires]
     lines = ["| neurons | resolution | " + " | ".join(firing) + " |", "|---|--:|" + "--:|" * len(firing)]
     for what, network in networks.items():
         simulator = es.Simulator(network)

@@ -22,7 +22,7 @@ from eventsim.data.image_sets import Dataset
 from eventsim.errors import RunError
 from eventsim.files.atomic import write_text
 from eventsim.job.job import DEFAULT_RESOLUTION, MAX_STEPS
-from eventsim.model.exits import exit_kinds
+from eventsim.model.exits import ExitRule, exit_kinds
 from eventsim.model.network import Network
 from eventsim.model.order import feed_forward_order
 from eventsim.model.periods import ticks
@@ -305,7 +305,7 @@ def exit_study(
                     expected = curve.at(choice.threshold)
                     title = f"{mode} {kind} {choice.threshold}"
                     stopped = folder / f"{_file_name(title)}.h5"
-                    rule: Mapping[str, Any] = {f"exit_{kind}": choice.threshold}
+                    rule = ExitRule(kind, choice.threshold).settings
                     progress = each(title, next(numbers), points)
                     with evaluate(network, dataset, stopped, resolution=resolution, progress=progress, **settings, **rule) as real:
                         _confirm(title, expected, real)

@@ -46,7 +46,7 @@ class ExitRule:
         return None if exit_potential is None else cls("potential", exit_potential)
 
     @property
-    def settings(self) -> Mapping[str, int]:
+    def settings(self) -> Mapping[str, Any]:
         """The settings of a run that ask for it: keyword arguments of :meth:`from_settings` and of :meth:`eventsim.Simulator.run`."""
         return {f"exit_{self.kind}": self.threshold}
 
