@@ -1,156 +1,19 @@
-"""Compile a described network into flat arrays: fused stencils, the reach of every row and column, CSR rows.
+"""Lay tables out as stencils for compiled code, and arrays where the processor likes them.
 
 A convolution with pooling after it is one convolution with a larger stencil and stride, and a dense table is a convolution
-whose kernel covers the source, so compiled code knows two kinds of projection: stencils and CSR rows. The taps of a stencil
-that a spike reaches in one target row are stored side by side with all their output channels, so that one spike updates a
-few contiguous runs of potentials: layout (input channel, kernel row, kernel columns by phase, output channel).
+whose kernel covers the source. The taps of a stencil that a spike reaches in one target row are stored side by side with all their
+output channels, so that one spike updates a few contiguous runs of potentials: layout (input channel, kernel row, kernel columns by
+phase, output channel).
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from eventsim.errors import NetworkError
-from eventsim.model.network import Network
 from eventsim.model.tables import Axis, IntArray, Shape, Table, spatial
-
-STENCIL, CSR = 0, 1
-
-
-class Tables(NamedTuple):
-    """All projections of a network, in its order, as flat arrays. ``[p]`` is an entry per projection.
-
-    Attributes
-    ----------
-    kind : int64 [p]
-        STENCIL or CSR.
-    wide : int64 [p], 0 or 1
-        Whether the weights are in ``weights32`` rather than ``weights8``.
-    weights : int64 [p]
-        Where the projection's weights start.
-    weights8, weights32 : int8, int32
-    largest : int64 [p]
-        Largest magnitude of a (fused) weight.
-    channels, width : int64 [p]
-        Of the source, to decode a neuron's coordinates.
-    kernel_rows, row_weights, out_channels, out_width, stride : int64 [p]
-        Of the fused stencil: rows, weights in one row, output channels, target columns, vertical stride.
-    rows, columns : int64 [p]
-        Where the projection's entries in ``reach`` start, for source rows and for source columns.
-    reach : int32 (source positions, 5)
-        first target, count of targets, tap (rows) or place of the first tap in a kernel row (columns), synapses,
-        SNN Toolbox taps.
-    indptr : int64 [p]
-        Where the projection's entries in ``row_start`` start (CSR only).
-    row_start, targets : int64, int32
-        Rows of CSR projections (absolute places in ``targets``), and their target neurons; weights lie alike.
-    csr_weights : int64 [p]
-        Place of a CSR projection's weights less that of its targets.
-    nonzero : int64 [p]
-        Where the projection's entries in ``effective`` start, -1 if no weight is zero.
-    effective : int32
-        Synapses with a weight that is not zero, per source neuron.
-    """
-
-    kind: IntArray
-    wide: IntArray
-    weights: IntArray
-    weights8: IntArray
-    weights32: IntArray
-    largest: IntArray
-    channels: IntArray
-    width: IntArray
-    kernel_rows: IntArray
-    row_weights: IntArray
-    out_channels: IntArray
-    out_width: IntArray
-    stride: IntArray
-    rows: IntArray
-    columns: IntArray
-    reach: IntArray
-    indptr: IntArray
-    row_start: IntArray
-    targets: IntArray
-    csr_weights: IntArray
-    nonzero: IntArray
-    effective: IntArray
-
-
-_PER_PROJECTION = (
-    "kind", "wide", "weights", "largest", "channels", "width", "kernel_rows", "row_weights", "out_channels", "out_width",
-    "stride", "rows", "columns", "indptr", "csr_weights", "nonzero",
-)  # fmt: skip
-
-
-def compile_tables(network: Network) -> Tables:
-    """Compile all projections of a network (see :class:`Tables`)."""
-    n = len(network.projections)
-    column = {name: np.zeros(n, np.int64) for name in _PER_PROJECTION}
-    chunks: tuple[list[IntArray], list[IntArray]] = ([], [])
-    filled = [0, 0]
-    reach: list[IntArray] = []
-    row_start: list[IntArray] = []
-    targets: list[IntArray] = []
-    effective: list[IntArray] = []
-    n_reach = n_row_start = n_targets = n_effective = 0
-    for p, projection in enumerate(network.projections):
-        source, target = network.populations[projection.source].shape, network.populations[projection.target].shape
-        table = projection.table
-        column["channels"][p], column["width"][p] = spatial(source)[2], spatial(source)[1]
-        csr = table.to_rows()
-        if csr is not None:
-            column["kind"][p] = CSR
-            weights = csr.weights
-            column["indptr"][p] = n_row_start
-            row_start.append(csr.indptr + n_targets)
-            targets.append(csr.targets)
-        else:
-            column["kind"][p] = STENCIL
-            weights, rows, columns, place, out_shape = stencil(table, source, target)
-            column["kernel_rows"][p] = rows.kernel
-            column["out_channels"][p] = weights.shape[3]
-            column["row_weights"][p] = columns.kernel * weights.shape[3]
-            column["out_width"][p] = out_shape[1]
-            column["stride"][p] = rows.stride
-            column["rows"][p], column["columns"][p] = n_reach, n_reach + len(rows.first)
-            for axis, tap in ((rows, rows.tap), (columns, place[columns.tap])):
-                reach.append(np.stack([axis.first, axis.count, tap, axis.synapses, axis.toolbox], 1).astype(np.int32))
-                n_reach += len(axis.first)
-        low, high = (int(weights.min()), int(weights.max())) if weights.size else (0, 0)
-        column["largest"][p] = max(-low, high)
-        wide = int(low < -128 or high > 127)
-        column["wide"][p] = wide
-        column["weights"][p] = filled[wide]
-        if csr is not None:
-            column["csr_weights"][p] = filled[wide] - n_targets
-            n_row_start += len(csr.indptr)
-            n_targets += len(csr.targets)
-        chunks[wide].append(weights)
-        filled[wide] += weights.size
-        column["nonzero"][p] = -1
-        if table.magnitude is None and not np.all(table.weights):
-            column["nonzero"][p] = n_effective
-            effective.append(table.effective_fan_out(source, target).astype(np.int32))
-            n_effective += len(effective[-1])
-    flat = []
-    for wide, dtype in enumerate((np.int8, np.int32)):
-        out = np.empty(filled[wide], dtype)
-        at = 0
-        for chunk in chunks[wide]:
-            out[at : at + chunk.size].reshape(chunk.shape)[...] = chunk
-            at += chunk.size
-        flat.append(out)
-    return Tables(
-        **column,
-        weights8=flat[0],
-        weights32=flat[1],
-        reach=np.concatenate(reach) if reach else np.zeros((0, 5), np.int32),
-        row_start=_joined(row_start, np.int64),
-        targets=_joined(targets, np.int32),
-        effective=_joined(effective, np.int32),
-    )
 
 
 def stencil(table: Table, source: Shape, target: Shape) -> tuple[IntArray, Axis, Axis, IntArray, tuple[int, int, int]]:
@@ -240,7 +103,3 @@ def _column_order(columns: Axis) -> tuple[IntArray, IntArray]:
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
     return order, place
-
-
-def _joined(parts: list[IntArray], dtype: type) -> IntArray:
-    return np.concatenate(parts).astype(dtype, copy=False) if parts else np.zeros(0, dtype)

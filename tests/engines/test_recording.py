@@ -11,7 +11,7 @@ from judges.random_networks import random_case
 from judges.small_networks import one_neuron
 from numba.core import event
 
-from eventsim.engines.queue import engine as queue
+from eventsim.engines.queue import state
 from eventsim.engines.registry import Engines
 from eventsim.job.preparation import prepare
 from eventsim.model.network import Network
@@ -53,7 +53,7 @@ def test_ring_grows_after_its_head_moved():
 
 @pytest.mark.parametrize("room", [1, 10, 64])
 def test_spikes_are_handed_over_in_parts(monkeypatch, room):
-    monkeypatch.setattr(queue, "_LOG", room)
+    monkeypatch.setattr(state, "LOG", room)
     for i in range(10):
         run_both(random_case(np.random.default_rng([5, 7, i]), 7).job(7), MOST_SPIKES)
     net = one_neuron([1], threshold=1, v0=500)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from judges.engines import Spikes, assert_same, run_layered, run_queue
 
-from eventsim.engines.queue import engine as queue
+from eventsim.engines.queue.kernels.delivery import PAUSE_AFTER, WORK
 from eventsim.engines.registry import Engines
 from eventsim.job.job import NoRecorder
 from eventsim.job.preparation import prepare
@@ -42,10 +42,10 @@ def test_the_queue_comes_back_within_a_tick(delay, from_neurons):
 
     watcher, told = Watcher(), []
     counts = Engines(net).run("queue", job, watcher, told.append)
-    work = int(counts.deliveries.sum() + counts.additions.sum() // queue.k.WORK)
-    assert work > queue.k.PAUSE_AFTER
+    work = int(counts.deliveries.sum() + counts.additions.sum() // WORK)
+    assert work > PAUSE_AFTER
     # Once for each share of the work, once at the end; progress has the tick that is under way.
-    assert work // queue.k.PAUSE_AFTER <= watcher.visits - 1 <= work // queue.k.PAUSE_AFTER + 2
+    assert work // PAUSE_AFTER <= watcher.visits - 1 <= work // PAUSE_AFTER + 2
     assert len(told) == watcher.visits
     assert set(told) <= {2, 6, 3, 7, *range(2, 9)}
     assert watcher.of("n") == sorted(watcher.of("n"))

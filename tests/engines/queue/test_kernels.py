@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 from repository import ROOT
 
-from eventsim.engines.queue import kernels as k
+from eventsim.engines.queue.kernels import delivery, due
+from eventsim.kernels import heap as heaps
+from eventsim.kernels.sort import sort_candidates
+from eventsim.model.limits import POTENTIAL_MIN
 
 
 @pytest.mark.parametrize("most", [3, 1000, 2**62])
@@ -26,30 +29,30 @@ def test_heap_against_heapq(most):
             action = rng.integers(4)
             key = int(rng.integers(0, most))
             if size == 0 or (action < 2 and size < len(heap)):
-                k.sift_up(heap, size, key)
+                heaps.sift_up(heap, size, key)
                 size += 1
                 heapq.heappush(expected, key)
             elif action == 2:  # pop: the last key goes to the root
                 assert heap[0] == heapq.heappop(expected)
                 size -= 1
                 if size:
-                    k.sift_down(heap, size, heap[size])
+                    heaps.sift_down(heap, size, heap[size])
             else:  # replace the root
                 assert heap[0] == heapq.heapreplace(expected, key)
-                k.sift_down(heap, size, key)
-            assert k.heap_check(heap, size)
+                heaps.sift_down(heap, size, key)
+            assert heaps.is_heap(heap, size)
             assert np.array_equal(np.sort(heap[:size]), np.sort(expected))
 
 
-def test_heap_check_finds_a_broken_heap():
+def test_is_heap_finds_a_broken_heap():
     # Node i has the children 4 i + 1 .. 4 i + 4.
     heap = np.array([1, 2, 2, 3, 1, 2, 9, 4, 5, 2], np.int64)
-    assert k.heap_check(heap, 10)
+    assert heaps.is_heap(heap, 10)
     for place in range(1, 10):
         broken = heap.copy()
         broken[place] = broken[(place - 1) // 4] - 1
-        assert not k.heap_check(broken, 10)
-        assert k.heap_check(broken, place)
+        assert not heaps.is_heap(broken, 10)
+        assert heaps.is_heap(broken, place)
 
 
 @pytest.mark.parametrize("state", [np.int32, np.int64])
@@ -66,7 +69,7 @@ def test_add_run(state, weight):
         expected = d.astype(object)
         for j in range(length):
             expected[start + j] += sign * int(weights[at + j])
-        k.add_run(d, start, weights, at, length, sign)
+        delivery.add_run(d, start, weights, at, length, sign)
         assert d.tolist() == expected.tolist()
 
 
@@ -87,7 +90,7 @@ def test_scan_run(state):
         d, start, length = runs(rng, state)
         before = int(rng.integers(0, 4))  # candidates of an earlier run stay
         candidates = np.full(len(d) + 4, -7, np.int32)
-        n = k.scan_run(d, start, length, candidates, before)
+        n = due.scan_run(d, start, length, candidates, before)
         expected = [i for i in range(start, start + length) if d[i] >= 0]
         assert candidates[:n].tolist() == [-7] * before + expected
         found_any += bool(expected)
@@ -100,10 +103,10 @@ def test_scan_run_signed(state):
     below = 0
     for _ in range(200):
         d, start, length = runs(rng, state)
-        low = np.where(rng.random(len(d)) < 0.3, rng.integers(-90, -1, len(d)), k.INT32_MIN).astype(np.int32)
+        low = np.where(rng.random(len(d)) < 0.3, rng.integers(-90, -1, len(d)), POTENTIAL_MIN).astype(np.int32)
         before = int(rng.integers(0, 4))
         candidates = np.full(len(d) + 4, -7, np.int32)
-        n = k.scan_run_signed(d, low, start, length, candidates, before)
+        n = due.scan_run_signed(d, low, start, length, candidates, before)
         expected = [i for i in range(start, start + length) if d[i] >= 0 or d[i] < low[i]]
         assert candidates[:n].tolist() == [-7] * before + expected
         below += sum(int(d[i] < low[i]) for i in expected)
@@ -123,7 +126,7 @@ def test_out_of_range():
         length = int(rng.integers(0, n + 1))
         start = int(rng.integers(0, n - length + 1))
         expected = any(not -(2**31) <= int(x) <= 2**31 - 1 for x in v[start : start + length])
-        assert bool(k.out_of_range(d, threshold, start, length)) == expected
+        assert bool(due.out_of_range(d, threshold, start, length)) == expected
         found.append(expected)
     assert 20 < sum(found) < 280
 
@@ -134,7 +137,7 @@ def test_sort_candidates():
         for most in (3, 10**6):
             candidates = rng.integers(0, most, n + 5).astype(np.int32)
             expected = sorted(candidates[:n].tolist()) + candidates[n:].tolist()
-            k.sort_candidates(candidates, n)
+            sort_candidates(candidates, n)
             assert candidates.tolist() == expected
 
 

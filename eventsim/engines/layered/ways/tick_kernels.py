@@ -16,11 +16,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from eventsim.engines.queue.kernels import INT32_MAX, INT32_MIN, sort_candidates
 from eventsim.kernels import simd
 from eventsim.kernels.compiled import compiled, inlined
 from eventsim.kernels.simd import LANES, SLACK
+from eventsim.kernels.sort import sort_candidates
 from eventsim.kernels.stencils import ADDITIONS, FIRST_LANE, ROWS, RUN, SYNAPSES, TAP, TOOLBOX
+from eventsim.model.limits import POTENTIAL_MAX as INT32_MAX
+from eventsim.model.limits import POTENTIAL_MIN as INT32_MIN
 
 DONE, GROW, WIDEN, OVERFLOW = range(4)
 FOREVER = 2**62

@@ -1,0 +1,152 @@
+"""Compiled code that adds the weights of arriving spikes to potentials."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eventsim.engines.queue.kernels.pending import pending_spike
+from eventsim.kernels.compiled import brief as compiled
+from eventsim.kernels.compiled import brief_inlined as inlined
+from eventsim.model.limits import POTENTIAL_MAX
+
+# Work after which compiled code returns, so that Ctrl-C works and progress shows: a unit is a spike or a heap operation, or WORK additions.
+PAUSE_AFTER, WORK = 1 << 20, 16
+
+
+@compiled
+def add_run(d, start, weights, at, length, sign):
+    """``d[start:start+length] += sign * weights[at:at+length]``; unsigned indices vectorise.
+
+    Parameters
+    ----------
+    d : int32 or int64 array
+    weights : int8 or int32 array
+    start, at, length : int64
+    sign : int64
+        1 or -1.
+    """
+    i, j = np.uint64(start), np.uint64(at)
+    if sign > 0:
+        for k in range(np.uint64(length)):
+            d[i + np.uint64(k)] += weights[j + np.uint64(k)]
+    else:
+        for k in range(np.uint64(length)):
+            d[i + np.uint64(k)] -= weights[j + np.uint64(k)]
+
+
+@inlined
+def deliver(tables, p, neuron, sign, first, d, operations):
+    """Add one spike and count it.
+
+    Parameters
+    ----------
+    tables : Tables
+    p, neuron : int64
+        The projection, and the neuron of its source that has spiked.
+    sign : int64
+        1 or -1.
+    first : int64
+        The first neuron of the target.
+    d : int32 or int64 array (neurons,)
+    operations : int64 array (5, projections)
+        Of the step, in the order of :data:`eventsim.job.job.OPERATIONS`.
+
+    Returns
+    -------
+    int64
+        Additions.
+    """
+    operations[0, p] += 1
+    of = tables.projections[p]
+    if of["sparse"]:
+        begin, end = tables.row_start[of["row"] + neuron], tables.row_start[of["row"] + neuron + 1]
+        shift = of["shift"]
+        if of["wide"]:
+            for e in range(begin, end):
+                d[first + tables.targets[e]] += sign * tables.weights32[e + shift]
+        else:
+            for e in range(begin, end):
+                d[first + tables.targets[e]] += sign * tables.weights8[e + shift]
+        additions = end - begin
+        operations[1, p] += additions
+        operations[3, p] += additions
+        exact = additions
+    else:
+        location = neuron // of["channels"]
+        channel = neuron - location * of["channels"]
+        row = location // of["width"]
+        y, x = tables.reach[of["y"] + row], tables.reach[of["x"] + location - row * of["width"]]
+        out, out_row = of["out_channels"], of["out_width"] * of["out_channels"]
+        length = x["count"] * out
+        target = first + y["first"] * out_row + x["first"] * out
+        at = of["weights"] + (channel * of["kernel_rows"] + y["tap"]) * of["row_weights"] + x["tap"] * out
+        for _ in range(y["count"]):
+            if of["wide"]:
+                add_run(d, target, tables.weights32, at, length, sign)
+            else:
+                add_run(d, target, tables.weights8, at, length, sign)
+            target += out_row
+            at -= of["stride"] * of["row_weights"]
+        additions = y["count"] * length
+        exact = np.int64(y["synapses"]) * x["synapses"] * out
+        operations[1, p] += exact
+        operations[3, p] += np.int64(y["toolbox"]) * x["toolbox"] * out
+    operations[2, p] += additions
+    if of["nonzero"] >= 0:
+        operations[4, p] += tables.effective[of["nonzero"] + neuron]
+    else:
+        operations[4, p] += exact
+    return additions
+
+
+@inlined
+def deliver_pending(state, plan, tables, q, tally):
+    """Deliver pending spikes to population q, from where it has got to and up to PAUSE_AFTER; returns whether that are all.
+
+    Sets ``part``, ``place``, ``added`` and ``work`` of the progress.
+    """
+    s = state.progress[()]
+    operations = tally.operations[:, s["step"]]
+    first = plan.populations[q]["first"]
+    total, work = s["added"], s["work"]
+    while s["part"] < s["pending"]:
+        part = state.pending[s["part"]]
+        p, store, end = part["projection"], part["store"], part["end"]
+        e = part["first"] + s["place"]
+        first_of_source = plan.populations[plan.projections[p]["source"]]["first"]
+        while e < end and work < PAUSE_AFTER:
+            neuron, sign = pending_spike(state, plan, store, e, first_of_source)
+            additions = deliver(tables, p, neuron, sign, first, state.d, operations)
+            total += additions
+            work += 1 + additions // WORK
+            e += 1
+        if e < end:
+            s["place"] = e - part["first"]
+            break
+        s["part"] += 1
+        s["place"] = 0
+    s["added"], s["work"] = total, work
+    return s["part"] == s["pending"]
+
+
+@inlined
+def room_for_pending(state, plan, tables, q):
+    """Whether the pending spikes surely keep d and V of population q within int32; tightens its bound if that is loose."""
+    activity, population = state.populations[q], plan.populations[q]
+    rise = np.int64(0)
+    for i in range(state.progress[()]["pending"]):
+        part = state.pending[i]
+        rise += (part["end"] - part["first"]) * tables.projections[part["projection"]]["largest"]
+    fits = True
+    if activity["bound"] + rise > POTENTIAL_MAX:
+        largest = np.int64(0)
+        for i in range(population["first"], population["end"]):
+            # Of d and of V = d + threshold; and a reset may leave |d| at up to the threshold.
+            d, threshold = np.int64(state.d[i]), np.int64(plan.threshold[i])
+            largest = max(largest, abs(d), abs(d + threshold), threshold)
+        activity["bound"] = largest
+        state.progress[()]["work"] += (population["end"] - population["first"]) // WORK
+        fits = largest + rise <= POTENTIAL_MAX
+    if fits:
+        activity["bound"] += rise
+    return fits

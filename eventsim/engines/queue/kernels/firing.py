@@ -1,0 +1,141 @@
+"""Compiled code that has due neurons fire."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eventsim.kernels.compiled import brief_inlined as inlined
+from eventsim.kernels.heap import sift_down, sift_up
+
+
+@inlined
+def send(state, plan, p, neuron, sign, tick):
+    """Put a spike into the ring of projection p, which has a delay; ``neuron`` is that of its population."""
+    s, of, ring = state.progress[()], plan.projections[p], state.rings[p]
+    arrival = tick + of["delay"]
+    if arrival <= s["end"]:
+        place = ring["start"] + (ring["head"] + ring["used"]) % ring["size"]
+        state.ring_tick[place] = arrival
+        state.ring_neuron[place] = neuron
+        state.ring_sign[place] = sign
+        ring["used"] += 1
+        if ring["used"] == 1:
+            sift_up(state.heap, s["heap"], (arrival << plan.bits) | of["stream"])
+            s["heap"] += 1
+
+
+@inlined
+def emit(state, plan, q, neuron, sign, tick, tally):
+    """Log a spike of a neuron of population q, count it, and hand it to the projections that leave the population."""
+    s, population = state.progress[()], plan.populations[q]
+    n = s["logged"]
+    state.log_tick[n] = tick
+    state.log_neuron[n] = neuron
+    state.log_sign[n] = sign
+    s["logged"] = n + 1
+    tally.spikes[s["step"], q] += 1
+    if sign < 0:
+        tally.negative[s["step"], q] += 1
+    for i in range(population["outgoing"], population["end_outgoing"]):
+        p = plan.outgoing[i]
+        if plan.projections[p]["delay"] > 0:
+            send(state, plan, p, neuron - population["first"], sign, tick)
+        else:
+            target = state.populations[plan.projections[p]["target"]]
+            if target["flagged"] == 0:
+                target["flagged"] = 1
+                s["flags"] += 1
+
+
+@inlined
+def next_driven(plan, neuron, spikes, after):
+    """First tick from ``after`` on at which a driven neuron that has fired so many spikes is due, or -1."""
+    current = plan.current[neuron]
+    need = plan.threshold[neuron] * (spikes + 1) - plan.v0[neuron]
+    following = np.int64(-1)
+    if current > 0:
+        following = max(after, -((-need * plan.resolution) // current))
+    elif (current * after) // plan.resolution >= need:
+        following = after
+    return following
+
+
+@inlined
+def fire_driven(state, plan, q, tick, tally):
+    """Fire the driven neurons of population q that are due at a tick: those in the heap."""
+    s, population, bits = state.progress[()], plan.populations[q], plan.bits
+    mask = (np.int64(1) << bits) - 1
+    shift = population["first"] - population["first_entity"]
+    while s["heap"] > 0 and state.heap[0] >> bits == tick and (state.heap[0] & mask) < population["end_entity"]:
+        entity = state.heap[0] & mask
+        neuron = entity + shift
+        state.net[neuron] += 1
+        following = next_driven(plan, neuron, np.int64(state.net[neuron]), tick + population["refractory"])
+        if 0 <= following <= s["end"]:
+            sift_down(state.heap, s["heap"], (following << bits) | entity)
+        else:
+            s["heap"] -= 1
+            sift_down(state.heap, s["heap"], state.heap[s["heap"]])
+        emit(state, plan, q, neuron, 1, tick, tally)
+        s["work"] += 1
+
+
+@inlined
+def take_looks(state, plan, q, tick, n):
+    """Append the neurons of population q that are in the heap to be looked at now to the n candidates; returns their new number."""
+    s, population, bits = state.progress[()], plan.populations[q], plan.bits
+    mask = (np.int64(1) << bits) - 1
+    shift = population["first"] - population["first_entity"]
+    while s["heap"] > 0 and state.heap[0] >> bits == tick and (state.heap[0] & mask) < population["end_entity"]:
+        state.candidates[n] = (state.heap[0] & mask) + shift
+        n += 1
+        s["heap"] -= 1
+        sift_down(state.heap, s["heap"], state.heap[s["heap"]])
+    return n
+
+
+@inlined
+def look_at(state, plan, q, neuron, tick):
+    """Queue a look at a neuron of population q unless there is one already."""
+    s, population = state.progress[()], plan.populations[q]
+    if state.look[neuron] < tick and tick <= s["end"]:
+        state.look[neuron] = tick
+        entity = neuron - population["first"] + population["first_entity"]
+        sift_up(state.heap, s["heap"], (tick << plan.bits) | entity)
+        s["heap"] += 1
+
+
+@inlined
+def fire_spiking(state, plan, q, tick, n, tally):
+    """Fire the due neurons among the first n candidates, which are in ascending order, at a tick."""
+    s, population = state.progress[()], plan.populations[q]
+    signed, refractory = population["signed"] != 0, population["refractory"]
+    previous = np.int64(-1)
+    for c in range(n):
+        neuron = np.int64(state.candidates[c])
+        if neuron == previous:
+            continue
+        previous = neuron
+        sign = np.int64(0)
+        if state.d[neuron] >= 0:
+            sign = np.int64(1)
+        elif signed and state.d[neuron] < state.low[neuron]:
+            sign = np.int64(-1)
+        if sign == 0:
+            continue
+        allowed = state.last[neuron] + refractory
+        if allowed > tick:
+            look_at(state, plan, q, neuron, allowed)
+            continue
+        threshold = plan.threshold[neuron]
+        if population["zero_reset"]:
+            state.d[neuron] = -threshold
+        else:
+            state.d[neuron] -= sign * threshold
+        state.last[neuron] = tick
+        if signed:
+            state.net[neuron] += sign
+            state.low[neuron] = -threshold if state.net[neuron] > 0 else s["lowest"]
+        emit(state, plan, q, neuron, sign, tick, tally)
+        if state.d[neuron] >= 0 or (signed and state.d[neuron] < state.low[neuron]):
+            look_at(state, plan, q, neuron, tick + refractory)

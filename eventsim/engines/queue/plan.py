@@ -1,0 +1,118 @@
+"""What compiled code of the queue engine is told of a job: what does not change during the run."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eventsim.engines.queue.records import POPULATION, PROJECTION, Exit, Plan, Role
+from eventsim.job.job import Job
+from eventsim.model.tables import IntArray
+
+# What populations of a kind do; the kinds that the engine runs.
+ROLES = {"spiking": Role.SPIKING, "driven": Role.DRIVEN, "readout": Role.READOUT, "source": Role.SOURCE}
+_EXITS = {"potential": Exit.POTENTIAL, "margin": Exit.MARGIN}
+
+
+def streams_of(job: Job) -> list[int]:
+    """Projections whose spikes come in a stream: those with a delay and those from sources; by target, in topological order."""
+    network, rank = job.network, {name: q for q, name in enumerate(job.order)}
+    streams = [i for i, p in enumerate(network.projections) if job.delay[p.name] or network.populations[p.source].emits]
+    return sorted(streams, key=lambda i: rank[network.projections[i].target])
+
+
+def bits_of(job: Job) -> int:
+    """Bits of a key that say which entity it is."""
+    neurons = sum(p.size for p in job.network.populations.values())
+    return (neurons + len(streams_of(job))).bit_length()
+
+
+def plan_for(job: Job) -> Plan:
+    """The plan of a job whose keys fit 64 bits."""
+    populations, projections, rule = _populations(job), _projections(job), job.exit_rule
+    streams = np.array(streams_of(job), np.int64)
+    _number_entities(populations, projections, streams)
+    from_neurons = populations["role"][projections["source"]] != Role.SOURCE
+    incoming = np.flatnonzero(from_neurons & (projections["delay"] == 0))
+    incoming = _grouped(populations, incoming, projections["target"], "incoming")
+    outgoing = _grouped(populations, np.flatnonzero(from_neurons), projections["source"], "outgoing")
+    ticks, neurons = zip((np.zeros(0, np.int64), np.zeros(0, np.int32)), *job.events.values(), strict=True)
+    threshold, current, v0 = _per_neuron(job, populations)
+    return Plan(
+        resolution=job.resolution,
+        bits=bits_of(job),
+        output=-1 if job.network.output is None else job.order.index(job.network.output),
+        exit_kind=int(Exit.NONE if rule is None else _EXITS[rule.kind]),
+        exit_threshold=0 if rule is None else int(rule.threshold),
+        max_spikes=job.max_spikes,
+        populations=populations,
+        projections=projections,
+        incoming=incoming,
+        outgoing=outgoing,
+        streams=streams,
+        threshold=threshold,
+        current=current,
+        v0=v0,
+        event_tick=np.concatenate(ticks),
+        event_neuron=np.concatenate(neurons),
+    )
+
+
+def _populations(job: Job) -> IntArray:
+    network = job.network
+    out = np.zeros(len(job.order), POPULATION)
+    sizes = np.array([network.populations[name].size for name in job.order])
+    out["end"] = np.cumsum(sizes)
+    out["first"] = out["end"] - sizes
+    columns = 0
+    for row, name in zip(out, job.order, strict=True):
+        population = network.populations[name]
+        row["role"], row["refractory"] = ROLES[population.kind], job.refractory.get(name, 1)
+        row["signed"], row["zero_reset"] = population.signed, population.reset == "zero"
+        row["readout"] = columns
+        columns += population.size if population.reads_out else 0
+    return out
+
+
+def _projections(job: Job) -> IntArray:
+    rank = {name: q for q, name in enumerate(job.order)}
+    ends = dict(zip(job.events, np.cumsum([len(ticks) for ticks, _ in job.events.values()]), strict=True))
+    out = np.zeros(len(job.network.projections), PROJECTION)
+    for row, projection in zip(out, job.network.projections, strict=True):
+        row["source"], row["target"], row["delay"] = rank[projection.source], rank[projection.target], job.delay[projection.name]
+        row["end_event"] = ends.get(projection.source, 0)
+    return out
+
+
+def _number_entities(populations: IntArray, projections: IntArray, streams: IntArray) -> None:
+    target = projections["target"][streams]
+    number = np.bincount(target, minlength=len(populations))
+    populations["stream"] = np.cumsum(number) - number
+    populations["first_stream"] = populations["first"] + populations["stream"]
+    populations["first_entity"] = populations["first_stream"] + number
+    populations["end_entity"] = populations["first_entity"] + populations["end"] - populations["first"]
+    projections["stream"] = -1
+    projections["stream"][streams] = populations["first"][target] + np.arange(len(streams))
+
+
+def _grouped(populations: IntArray, projections: IntArray, key: IntArray, name: str) -> IntArray:
+    """The projections ordered by their population; notes where each population's begin and end."""
+    ordered = projections[np.argsort(key[projections], kind="stable")]
+    numbers = np.arange(len(populations))
+    populations[name] = np.searchsorted(key[ordered], numbers, "left")
+    populations[f"end_{name}"] = np.searchsorted(key[ordered], numbers, "right")
+    return ordered
+
+
+def _per_neuron(job: Job, populations: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+    """Thresholds, currents and initial potentials."""
+    size = int(populations["end"][-1])
+    threshold, current, v0 = np.zeros(size, np.int32), np.zeros(size, np.int64), np.zeros(size, np.int64)
+    for row, name in zip(populations, job.order, strict=True):
+        neurons, population = slice(row["first"], row["end"]), job.network.populations[name]
+        if population.threshold is not None:
+            threshold[neurons] = population.per_neuron(population.threshold)
+        if population.v0 is not None:
+            v0[neurons] = population.initial_potentials()
+        if name in job.currents:
+            current[neurons] = job.currents[name]
+    return threshold, current, v0

@@ -1,0 +1,132 @@
+"""Compile a network into flat arrays: fused stencils, the reach of every row and column, rows of synapses.
+
+Compiled code knows two kinds of projection: stencils (:mod:`eventsim.kernels.stencils` says how their weights lie) and rows of synapses.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from eventsim.kernels.records import record
+from eventsim.kernels.stencils import stencil
+from eventsim.model.network import Network, Projection
+from eventsim.model.tables import IntArray, Rows, spatial
+
+# A projection.
+#
+# sparse: 1 for rows of synapses, 0 for a stencil        largest: magnitude of a (fused) weight
+# wide: 1 if its weights are in weights32, else 0        weights: place of the first one
+# channels, width: of the source, to decode where a neuron lies
+# y, x: places in ``reach`` for the source's first row and first column
+# kernel_rows, row_weights, stride: of the stencil, rows, weights in one row, vertical stride
+# out_channels, out_width: of the target
+# row: place in ``row_start`` of the first neuron's      shift: from a place in ``targets`` to that of the weight
+# nonzero: place in ``effective`` of the first neuron's, -1 if no weight is zero
+TABLE = record("sparse largest wide weights channels width y x kernel_rows row_weights stride out_channels out_width row shift nonzero")
+# What a spike in a row, or a column, of the source reaches.
+#
+# first, count: target rows or columns
+# tap: of the stencil that reaches the first one: its row, or the place of its column in a row of weights
+# synapses, toolbox: taps as they are counted, before pooling is fused
+REACH = record("first count tap synapses toolbox", np.int32)
+
+
+class Tables(NamedTuple):
+    """All projections of a network, in its order."""
+
+    projections: Any  # TABLE (projections,)
+    weights8: Any  # int8: weights that fit
+    weights32: Any  # int32: those of tables some of whose weights do not
+    reach: Any  # REACH: of the rows and columns of all sources of stencils
+    row_start: Any  # int64: the synapses of a neuron lie in row_start[i]..row_start[i + 1] - 1
+    targets: Any  # int32: their target neurons
+    effective: Any  # int32: synapses with a weight that is not zero, by source neuron
+
+
+class _Parts:
+    """What has been compiled so far; arrays are joined in the end."""
+
+    def __init__(self) -> None:
+        self.weights: tuple[list[IntArray], list[IntArray]] = ([], [])
+        self.reach: list[IntArray] = []
+        self.row_start: list[IntArray] = []
+        self.targets: list[IntArray] = []
+        self.effective: list[IntArray] = []
+
+    def add_rows(self, row: Any, rows: Rows) -> IntArray:
+        """Rows of synapses; returns their weights."""
+        row["sparse"], row["row"], row["shift"] = 1, _size(self.row_start), -_size(self.targets)
+        self.row_start.append(rows.indptr + _size(self.targets))
+        self.targets.append(rows.targets)
+        return rows.weights
+
+    def add_stencil(self, row: Any, projection: Projection, network: Network) -> IntArray:
+        """A stencil; returns its weights."""
+        source, target = (network.populations[name].shape for name in (projection.source, projection.target))
+        weights, rows, columns, place, out_shape = stencil(projection.table, source, target)
+        row["channels"], row["width"] = spatial(source)[2], spatial(source)[1]
+        row["out_channels"], row["out_width"] = weights.shape[3], out_shape[1]
+        row["kernel_rows"], row["stride"], row["row_weights"] = rows.kernel, rows.stride, columns.kernel * weights.shape[3]
+        for axis, key, tap in ((rows, "y", rows.tap), (columns, "x", place[columns.tap])):
+            row[key] = _size(self.reach)
+            part = np.empty(len(axis.first), REACH)
+            part["first"], part["count"], part["tap"] = axis.first, axis.count, tap
+            part["synapses"], part["toolbox"] = axis.synapses, axis.toolbox
+            self.reach.append(part)
+        return weights
+
+    def add_weights(self, row: Any, weights: IntArray) -> None:
+        """Weights of a table, in the order in which compiled code reads them."""
+        low, high = (int(weights.min()), int(weights.max())) if weights.size else (0, 0)
+        wide = int(low < -128 or high > 127)
+        row["largest"], row["wide"], row["weights"] = max(-low, high), wide, _size(self.weights[wide])
+        row["shift"] += row["weights"]
+        self.weights[wide].append(weights)
+
+    def add_effective(self, row: Any, projection: Projection, network: Network) -> None:
+        """How many weights are not zero."""
+        table, row["nonzero"] = projection.table, -1
+        if table.magnitude is None and not np.all(table.weights):
+            source, target = (network.populations[name].shape for name in (projection.source, projection.target))
+            row["nonzero"] = _size(self.effective)
+            self.effective.append(table.effective_fan_out(source, target).astype(np.int32))
+
+
+def compile_tables(network: Network) -> Tables:
+    """Compile all projections of a network.
+
+    Raises
+    ------
+    NetworkError
+        A table is neither a stencil nor rows of synapses.
+    """
+    parts, projections = _Parts(), np.zeros(len(network.projections), TABLE)
+    for row, projection in zip(projections, network.projections, strict=True):
+        rows = projection.table.to_rows()
+        weights = parts.add_stencil(row, projection, network) if rows is None else parts.add_rows(row, rows)
+        parts.add_weights(row, weights)
+        parts.add_effective(row, projection, network)
+    return Tables(
+        projections,
+        _joined(parts.weights[0], np.int8),
+        _joined(parts.weights[1], np.int32),
+        _joined(parts.reach, REACH),
+        _joined(parts.row_start, np.int64),
+        _joined(parts.targets, np.int32),
+        _joined(parts.effective, np.int32),
+    )
+
+
+def _size(parts: list[IntArray]) -> int:
+    return sum(part.size for part in parts)
+
+
+def _joined(parts: list[IntArray], dtype: Any) -> IntArray:
+    """All parts behind one another; each is copied once, whatever its type and order in memory."""
+    out, place = np.empty(_size(parts), dtype), 0
+    for part in parts:
+        out[place : place + part.size].reshape(part.shape)[...] = part
+        place += part.size
+    return out
