@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 
 from eventsim.engines.protocol import overflow, unknown_kind, unknown_table
-from eventsim.engines.queue.kernels.loop import advance, end_run
+from eventsim.engines.queue.kernels.loop import advance
 from eventsim.engines.queue.plan import ROLES, bits_of, plan_for
 from eventsim.engines.queue.records import Plan, Role, State, Status, Tally
 from eventsim.engines.queue.state import is_wide, start, widened, with_more_room
 from eventsim.engines.queue.tables import Tables, compile_tables
 from eventsim.job.job import OPERATIONS, Counts, Job, NoRecorder, Recorder, check_room
 from eventsim.job.preparation import prepare
+from eventsim.kernels.compiled import entry
 from eventsim.model.network import Network
 from eventsim.model.tables import Dense
+
+# What runs :func:`advance`, by whether distances are wide.
+_code: dict[bool, Any] = {}
 
 
 def why_not(network: Network) -> str | None:
@@ -75,7 +80,7 @@ def run(job: Job, compiled: Tables, recorder: Recorder, progress: Callable[[int]
     plan = plan_for(job)
     state, tally = start(job, plan), _tally(job, plan)
     while True:
-        status = advance(plan, compiled, state, tally, is_wide(state))
+        status = _advance(plan, compiled, state, tally, is_wide(state))
         tick, where = int(state.progress["tick"]), int(state.progress["where"])
         if status == Status.OVERFLOW:
             raise overflow(job, job.order[where], tick)
@@ -89,6 +94,14 @@ def run(job: Job, compiled: Tables, recorder: Recorder, progress: Callable[[int]
                 progress(tick)
             if status == Status.DONE:
                 return _counts(job, plan, state, tally)
+
+
+def _advance(*arguments: Any) -> Status:
+    """Run compiled code on arguments whose types depend on nothing but the width of distances, the last one."""
+    wide = arguments[-1]
+    if wide not in _code:
+        _code[wide] = entry(advance, arguments)
+    return Status(_code[wide](*arguments))
 
 
 def _tally(job: Job, plan: Plan) -> Tally:
@@ -122,15 +135,15 @@ def _record(job: Job, plan: Plan, state: State, recorder: Recorder) -> None:
 def _counts(job: Job, plan: Plan, state: State, tally: Tally) -> Counts:
     progress, network = state.progress, job.network
     end = int(progress["end"])
-    # The last tick's step and those after it, in which nothing happened any more.
-    end_run(state, plan, tally, end + job.resolution)
     steps = -(-end // job.resolution)
     columns = [job.order.index(name) for name in network.populations]
     readout = {}
-    for name, column in zip(network.populations, columns, strict=True):
+    for name, row in zip(network.populations, plan.populations[columns], strict=True):
         if network.populations[name].reads_out:
-            first = plan.populations[column]["readout"]
-            readout[name] = tally.readout[:steps, first : first + network.populations[name].size].copy()
+            rows = tally.readout[:steps, row["readout"] : row["readout"] + network.populations[name].size].copy()
+            # The last tick's step and those after it, in which nothing happened any more.
+            rows[int(progress["step"]) :] = state.d[row["first"] : row["end"]]
+            readout[name] = rows
     decided = progress["decision"] >= 0
     return Counts(
         end,

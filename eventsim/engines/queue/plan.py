@@ -75,11 +75,14 @@ def _populations(job: Job) -> IntArray:
 
 def _projections(job: Job) -> IntArray:
     rank = {name: q for q, name in enumerate(job.order)}
-    ends = dict(zip(job.events, np.cumsum([len(ticks) for ticks, _ in job.events.values()]), strict=True))
+    places, end = {}, 0
+    for name, (ticks, _) in job.events.items():
+        places[name] = end, end + len(ticks)
+        end += len(ticks)
     out = np.zeros(len(job.network.projections), PROJECTION)
     for row, projection in zip(out, job.network.projections, strict=True):
         row["source"], row["target"], row["delay"] = rank[projection.source], rank[projection.target], job.delay[projection.name]
-        row["end_event"] = ends.get(projection.source, 0)
+        row["first_event"], row["end_event"] = places.get(projection.source, (0, 0))
     return out
 
 
@@ -109,10 +112,9 @@ def _per_neuron(job: Job, populations: IntArray) -> tuple[IntArray, IntArray, In
     threshold, current, v0 = np.zeros(size, np.int32), np.zeros(size, np.int64), np.zeros(size, np.int64)
     for row, name in zip(populations, job.order, strict=True):
         neurons, population = slice(row["first"], row["end"]), job.network.populations[name]
-        if population.threshold is not None:
-            threshold[neurons] = population.per_neuron(population.threshold)
-        if population.v0 is not None:
-            v0[neurons] = population.initial_potentials()
+        for out, values in ((threshold, population.threshold), (v0, population.v0)):
+            if values is not None:
+                out[neurons].reshape(-1, len(values))[:] = values
         if name in job.currents:
             current[neurons] = job.currents[name]
     return threshold, current, v0

@@ -64,8 +64,8 @@ POPULATION = record(
 # A projection.
 #
 # source, target: populations    delay: ticks    stream: its entity, -1 if it has none
-# end_event: of a source: behind the last of its events
-PROJECTION = record("source target delay stream end_event")
+# first_event, end_event: of a source, the places of its events
+PROJECTION = record("source target delay stream first_event end_event")
 # A population during a run.
 #
 # bound: neither |d| nor |V| is above it              flagged: whether spikes without delay are waiting

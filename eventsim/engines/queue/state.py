@@ -23,8 +23,8 @@ def start(job: Job, plan: Plan) -> State:
     d = plan.v0 - plan.threshold
     if np.abs(d).max(initial=0) <= POTENTIAL_MAX:
         d = d.astype(np.int32)
-    rings = _rings(job, plan)
-    keys, look = _first_keys(job, plan, d, rings)
+    rings = _rings(plan, sizes)
+    keys, look = _first_keys(job, plan, d)
     heap = np.empty(neurons + len(plan.streams) + 4, np.int64)
     heap[: len(keys)] = keys  # ascending keys are a heap
     progress = np.zeros((), PROGRESS)
@@ -90,45 +90,42 @@ def _lowest(dtype: Any) -> int:
 
 
 def _activity(plan: Plan, d: IntArray) -> IntArray:
+    largest = np.maximum(np.abs(d.astype(np.int64)), np.abs(plan.v0))
     out = np.zeros(len(plan.populations), ACTIVITY)
-    for row, population in zip(out, plan.populations, strict=True):
-        neurons = slice(population["first"], population["end"])
-        wide = d[neurons].astype(np.int64)
-        row["bound"] = max(np.abs(wide).max(), np.abs(plan.v0[neurons]).max(), plan.threshold[neurons].max())
+    out["bound"] = np.maximum.reduceat(np.maximum(largest, plan.threshold), plan.populations["first"])
     return out
 
 
-def _rings(job: Job, plan: Plan) -> IntArray:
-    out = np.zeros(len(plan.projections), RING)
-    for row, projection, described in zip(out, plan.projections, job.network.projections, strict=True):
-        source = plan.populations[projection["source"]]
-        if source["role"] == Role.SOURCE:
-            row["event"] = projection["end_event"] - len(job.events[described.source][0])
-        elif projection["delay"]:
-            row["size"] = 2 * (source["end"] - source["first"]) + 1024
+def _rings(plan: Plan, sizes: IntArray) -> IntArray:
+    source = plan.projections["source"]
+    in_ring = (plan.projections["delay"] > 0) & (plan.populations["role"][source] != Role.SOURCE)
+    out = np.zeros(len(source), RING)
+    out["event"] = plan.projections["first_event"]
+    out["size"] = np.where(in_ring, 2 * sizes[source] + 1024, 0)
     out["start"] = np.cumsum(out["size"]) - out["size"]
     return out
 
 
-def _first_keys(job: Job, plan: Plan, d: IntArray, rings: IntArray) -> tuple[IntArray, IntArray]:
+def _first_keys(job: Job, plan: Plan, d: IntArray) -> tuple[IntArray, IntArray]:
     """What is in the heap before the first tick, in ascending order; and for each neuron the tick of its look there, or 0."""
     keys, look = [np.zeros(0, np.int64)], np.zeros(len(d), np.int64)
-    for row in plan.populations:
-        neurons = slice(row["first"], row["end"])
-        entity = np.arange(row["first_entity"], row["end_entity"])
-        if row["role"] == Role.DRIVEN:
-            current, need = plan.current[neurons], plan.threshold[neurons].astype(np.int64) - plan.v0[neurons]
-            rising = current > 0
-            first = np.where(rising, np.maximum(1, -(-need * job.resolution // np.where(rising, current, 1))), 1)
-            due = (rising | (current // job.resolution >= need)) & (first <= job.end)
-            keys.append((first[due] << plan.bits) | entity[due])
-        elif row["role"] == Role.SPIKING:
-            due = d[neurons] >= 0
-            look[neurons] = due
-            keys.append((np.int64(1) << plan.bits) | entity[due])
-    for row, ring in zip(plan.projections, rings, strict=True):
-        if ring["event"] < row["end_event"]:
-            first = plan.event_tick[ring["event"]] + row["delay"]
-            if first <= job.end:
-                keys.append(np.array([(first << plan.bits) | row["stream"]]))
+    for role, first, end, entity in plan.populations[["role", "first", "end", "first_entity"]].tolist():
+        if role == Role.DRIVEN:
+            ticks = _first_ticks(plan.current[first:end], plan.threshold[first:end] - plan.v0[first:end], job.resolution)
+            due = np.flatnonzero(ticks <= job.end)
+            keys.append((ticks[due] << plan.bits) | (entity + due))
+        elif role == Role.SPIKING:
+            due = np.flatnonzero(d[first:end] >= 0)
+            look[first + due] = 1
+            keys.append((1 << plan.bits) | (entity + due))
+    with_events = plan.projections[plan.projections["first_event"] < plan.projections["end_event"]]
+    ticks = plan.event_tick[with_events["first_event"]] + with_events["delay"]
+    keys.append(((ticks << plan.bits) | with_events["stream"])[ticks <= job.end])
     return np.sort(np.concatenate(keys)), look
+
+
+def _first_ticks(current: IntArray, need: IntArray, resolution: int) -> IntArray:
+    """First ticks at which driven neurons are due that need so much of their current, at least 1; beyond all runs if they never are."""
+    rising = current > 0
+    ticks = np.where(rising, np.maximum(1, -(-need * resolution // np.where(rising, current, 1))), 1)
+    return np.where(rising | (current // resolution >= need), ticks, -_NEVER)

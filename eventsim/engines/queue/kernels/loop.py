@@ -38,12 +38,6 @@ def end_steps(state, plan, tally, tick):
         s["step"] += 1
 
 
-@compiled
-def end_run(state, plan, tally, tick):
-    """As :func:`end_steps`, for the steps of a run that is over."""
-    end_steps(state, plan, tally, tick)
-
-
 @inlined
 def begin_tick(state, plan, tally):
     """Go to the next tick at which something happens; returns GO_ON, or why that has to wait."""
