@@ -27,7 +27,7 @@ _WIDTH = 8.0
 # Colours that people with colour blindness tell apart (Okabe & Ito 2008).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933")
 # More spikes than this become a picture of their density.
-_DOTS = 20_000
+DOTS = 20_000
 _BINS, _LINES = 800, 200
 # Populations in a raster: a figure cannot be of any height.
 _MOST_ROWS = 50
@@ -123,9 +123,9 @@ def raster(run: Run, populations: Sequence[str] | None = None, start: float = 0,
         # Some at a time: there may be more than memory has room for.
         for spikes in run.spike_blocks(name, start, stop):
             count += len(spikes.ticks)
-            few = [*few, spikes] if count <= _DOTS else []
+            few = [*few, spikes] if count <= DOTS else []
             density += np.bincount(spikes.neurons // neurons * columns + (spikes.ticks - first) // ticks, minlength=len(density))
-        if count <= _DOTS:
+        if count <= DOTS:
             for part in few:
                 at = part.ticks / run.info.resolution
                 for sign, colour in ((1, COLOURS[0]), (-1, COLOURS[1])):

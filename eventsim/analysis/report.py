@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _MAX_MAPS, _MAX_ROWS = 8, 40
 # Neurons of a feature map: a file of a few bytes can declare a hundred million.
-_MAX_MAPPED = 2**22
+MAX_MAPPED = 2**22
 # Control characters, and halves of characters as in names of files that are no text.
 _NO_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _DOCTYPE = b"<!doctype html"
@@ -189,7 +189,7 @@ def run_page(run: Trace, name: str, costs: CostModel, command: str) -> str:
             _picture(plot.raster(run, recorded[:_MAX_ROWS]), "Spike raster", f"{which} from the first to the last; time in steps.")
         )
     pictures.append(_picture(plot.operations(run), "Operations per layer and step", "Synaptic events of each projection."))
-    for population in [p for p in recorded if run.population(p).size <= _MAX_MAPPED][:_MAX_MAPS]:
+    for population in [p for p in recorded if run.population(p).size <= MAX_MAPPED][:_MAX_MAPS]:
         pictures.append(_picture(plot.feature_maps(run, population), f"Feature maps of {population}", "Net spikes of each neuron."))
     latencies = [(k, "never" if v is None else f"{v:.3f}") for k, v in run.first_spike_latency().items() if run.population(k).sends_spikes]
     made = [

@@ -16,7 +16,7 @@ from eventsim.model.tables import IntArray, Table
 from eventsim.record.result import Run, Spikes
 
 # Spikes that become rows of potentials at a time: bounds memory.
-_BLOCK = 2**15
+BLOCK = 2**15
 
 
 def _thresholds() -> IntArray:
@@ -161,7 +161,7 @@ class Trajectories:
         low = 0
         while low < len(at):
             # A tick is never cut in two.
-            high = len(at) if low + _BLOCK >= len(at) else int(np.searchsorted(at, at[low + _BLOCK], "right"))
+            high = len(at) if low + BLOCK >= len(at) else int(np.searchsorted(at, at[low + BLOCK], "right"))
             rows = np.zeros((high - low, len(potentials)), np.int64)
             for number, p in enumerate(inputs):
                 here = np.flatnonzero(projection[low:high] == number)

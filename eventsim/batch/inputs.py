@@ -258,17 +258,17 @@ def _array(stream: IO[bytes], item: Item, single: Sequence[tuple[int, ...]]) -> 
         raise InputError(f"{item}: the array has {shape[0]} inputs")
     start = stream.tell()
     if not batch:
-        return _elements(stream, start, dtype, int(np.prod(shape)), item).reshape(shape, order="F" if fortran else "C")
+        return read_elements(stream, start, dtype, int(np.prod(shape)), item).reshape(shape, order="F" if fortran else "C")
     rest = shape[1:]
     size = int(np.prod(rest))
     if not fortran:
-        return _elements(stream, start + item.number * size * dtype.itemsize, dtype, size, item).reshape(rest)  # type: ignore[operator]
+        return read_elements(stream, start + item.number * size * dtype.itemsize, dtype, size, item).reshape(rest)  # type: ignore[operator]
     # The inputs lie between one another: mapped, only the pages needed are read.
     stream.seek(0)
     return np.array(np.load(item.path, mmap_mode="r", allow_pickle=False)[item.number])
 
 
-def _elements(stream: IO[bytes], start: int, dtype: np.dtype[Any], count: int, item: Item) -> npt.NDArray[Any]:
+def read_elements(stream: IO[bytes], start: int, dtype: np.dtype[Any], count: int, item: Item) -> npt.NDArray[Any]:
     stream.seek(start)
     data = stream.read(count * dtype.itemsize)
     if len(data) != count * dtype.itemsize:
@@ -289,7 +289,7 @@ def _values(network: Network, name: str, stream: IO[bytes], item: Item) -> Any:
         shape, dtype, fortran = _npy_header(stream, str(item))
         if len(shape) != 2 or shape[1] != 2 or dtype.kind not in "iuf" or shape[0] > MAX_EVENTS:
             raise InputError(f"{item}: events must be an array (at most {MAX_EVENTS}, 2) of (time in steps, neuron), found {dtype} {shape}")
-        rows = _elements(stream, stream.tell(), dtype, int(np.prod(shape)), item).reshape(shape, order="F" if fortran else "C")
+        rows = read_elements(stream, stream.tell(), dtype, int(np.prod(shape)), item).reshape(shape, order="F" if fortran else "C")
     elif kind == "text" or item.path == "-":
         rows = _text_events(stream, item)
     else:

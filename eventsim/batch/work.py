@@ -166,7 +166,7 @@ def _row(result: Result) -> Arrays:
 
 
 # By key, with the number of evaluations that need it: several may use one process at a time, as threads or on one Dask cluster.
-_works: dict[str, tuple[Work, int]] = {}
+works_here: dict[str, tuple[Work, int]] = {}
 _workers: dict[str, Worker] = {}
 _MOST_WORKERS = 2
 # A simulator runs one image at a time.
@@ -177,15 +177,15 @@ _registering = threading.Lock()
 def register(work: Work) -> None:
     """Make this process ready for :func:`run_images` of this work."""
     with _registering:
-        _works[work.key] = work, _works.get(work.key, (work, 0))[1] + 1
+        works_here[work.key] = work, works_here.get(work.key, (work, 0))[1] + 1
 
 
 def forget(key: str) -> None:
     """What :func:`register` has made ready is not needed any more by one of those who asked for it."""
     with _registering:
-        work, users = _works.pop(key)
+        work, users = works_here.pop(key)
         if users > 1:
-            _works[key] = work, users - 1
+            works_here[key] = work, users - 1
         else:
             _workers.pop(key, None)
 
@@ -201,13 +201,13 @@ def run_images(key: str, first: int, images: Sequence[npt.NDArray[np.uint8]]) ->
 
     def wanted(tick: int = 0) -> None:
         processes.check()
-        if key not in _works:
+        if key not in works_here:
             raise RunError(f"the evaluation {key[:12]} was given up")
 
     with _one_at_a_time:
         wanted()
         if key not in _workers:
-            work, _ = _works[key]
+            work, _ = works_here[key]
             while len(_workers) >= _MOST_WORKERS:
                 _workers.pop(next(iter(_workers)))
             _workers[key] = Worker(work)

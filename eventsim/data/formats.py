@@ -26,7 +26,7 @@ Labelled = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
 # Larger than any idx file of this family (EMNIST: 0.6 GB); a damaged header must not decide how much memory is taken.
 _MAX_IDX_BYTES = 2**31
 # The CIFAR sets are 185 MB unpacked, in archives of 8 files at most.
-_MAX_CIFAR_BYTES = 2**28
+MAX_CIFAR_BYTES = 2**28
 _MAX_MEMBERS = 100
 _PIXELS = 3 * 32 * 32
 # By the number of label bytes before each image: the number of classes that each byte may name.
@@ -184,7 +184,7 @@ def read_members(archive: Path, folder: str, names: Collection[str]) -> dict[str
                     name = wanted.get(member.name.removeprefix("./"))
                     if name is None or member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
                         continue
-                    if member.size > _MAX_CIFAR_BYTES:
+                    if member.size > MAX_CIFAR_BYTES:
                         raise DatasetError(f"{archive}: {member.name} declares {member.size} bytes; not the published archive")
                     body = tar.extractfile(member)
                     found[name] = b"" if body is None else body.read()
@@ -209,19 +209,19 @@ class _Bounded:
     def read(self, size: int) -> bytes:
         data = self._stream.read(size)
         self._given += len(data)
-        if self._given > _MAX_CIFAR_BYTES:
-            raise DatasetError(f"{self._archive}: unpacks to more than {_MAX_CIFAR_BYTES} bytes; not the published archive")
+        if self._given > MAX_CIFAR_BYTES:
+            raise DatasetError(f"{self._archive}: unpacks to more than {MAX_CIFAR_BYTES} bytes; not the published archive")
         return data
 
 
 def _read_bounded(path: Path) -> bytes:
     try:
         with open(path, "rb") as stream:
-            data = stream.read(_MAX_CIFAR_BYTES + 1)
+            data = stream.read(MAX_CIFAR_BYTES + 1)
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read ({error.strerror or error})") from error
-    if len(data) > _MAX_CIFAR_BYTES:
-        raise DatasetError(f"{path}: has more than {_MAX_CIFAR_BYTES} bytes; not a CIFAR batch")
+    if len(data) > MAX_CIFAR_BYTES:
+        raise DatasetError(f"{path}: has more than {MAX_CIFAR_BYTES} bytes; not a CIFAR batch")
     return data
 
 

@@ -54,14 +54,14 @@ def hash_files(files: Sequence[Path]) -> str:
     return hashed.hexdigest()
 
 
-def _place(folder: Path) -> Path:
+def file_of(folder: Path) -> Path:
     name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:32]
     return platformdirs.user_cache_path("eventsim") / "hashes" / f"{name}.json"
 
 
 def _read(folder: Path) -> dict[str, _Entry]:
     try:
-        entries = json.loads(_place(folder).read_text(encoding="utf-8"))
+        entries = json.loads(file_of(folder).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(entries, dict):
@@ -71,7 +71,7 @@ def _read(folder: Path) -> dict[str, _Entry]:
 
 def _write(folder: Path, entries: dict[str, _Entry]) -> None:
     """Keep the hashes; a cache that cannot be written only costs time."""
-    place = _place(folder)
+    place = file_of(folder)
     with contextlib.suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
         write_text(place, json.dumps(entries))

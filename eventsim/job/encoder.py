@@ -12,7 +12,7 @@ from eventsim.kernels.stencils import aligned
 from eventsim.model.tables import Conv2d, IntArray, Shape, Table, spatial
 
 # Weights, and values of a pooled image, from here on take the table's own NumPy code; and so many places of a padded image.
-_LIMIT, _PLACES = 2**15, 2**31
+_LIMIT, PLACES = 2**15, 2**31
 
 
 class Encoder:
@@ -83,7 +83,7 @@ def _lay_out(conv: Conv2d, weights: IntArray, bias: IntArray, source: Shape, tar
     height, width = (target[0] - 1) * stride_y + rows, (target[1] - 1) * stride_x + columns
     # A place for what nobody sees, and one that makes a pair with the last value.
     padded = height * width * channels + 2
-    if padded > _PLACES:
+    if padded > PLACES:
         return None
     y, x = np.arange(source[0]) // by, np.arange(source[1]) // bx
     # Nobody sees what is beyond the last location, or in an incomplete window of the pool.

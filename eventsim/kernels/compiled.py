@@ -120,7 +120,7 @@ class _Cache(NullCache):
         except OSError as error:
             _say("keeping", f"compiled code cannot be kept in {folder} ({error.strerror or error}): the next start compiles again")
         else:
-            _prune_once(folder)
+            prune_once(folder)
 
     def _name(self, sig: Any, target_context: Any) -> str:
         function = self._dispatcher.py_func
@@ -134,7 +134,7 @@ def _stamp(target_context: Any) -> tuple[Any, ...]:
     return versions, target_context.codegen().magic_tuple(), tuple(getattr(config, name, None) for name in _SWITCHES)
 
 
-_said: set[str] = set()
+said_before: set[str] = set()
 
 
 def _announce(place: store.Place, damaged: bool) -> None:
@@ -148,13 +148,13 @@ def _announce(place: store.Place, damaged: bool) -> None:
 
 
 def _say(subject: str, message: str) -> None:
-    if subject in _said:
+    if subject in said_before:
         return
-    _said.add(subject)
+    said_before.add(subject)
     # For a worker process, its parent has said it. Without any settings, Python prints warnings to standard error.
     _log.log(logging.WARNING if multiprocessing.parent_process() is None else logging.INFO, message)
 
 
 @functools.cache
-def _prune_once(folder: Path) -> None:
+def prune_once(folder: Path) -> None:
     store.prune(folder)

@@ -25,7 +25,7 @@ _MAGIC = b"eventsim machine code 1\n"
 _SUFFIX = ".machine"
 _DIGEST_BYTES = 32
 # What is not used for so long is removed, and the oldest if there is more than this. (One version for one processor: about 10 MB.)
-_KEPT_SECONDS, _KEPT_BYTES = 30 * 86400, 200 * 2**20
+_KEPT_SECONDS, KEPT_BYTES = 30 * 86400, 200 * 2**20
 # A temporary file this old belongs to nobody; and so exactly the time of the last use is kept.
 _SCRATCH_SECONDS = _TOUCH_SECONDS = 3600
 
@@ -55,14 +55,14 @@ def place() -> Place:
         found = folder.stat()
     except OSError as error:
         return Place(None, f"{folder} cannot be made ({error.strerror})")
-    if not _trusted(found) or (os.name == "posix" and found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
+    if not is_trusted(found) or (os.name == "posix" and found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
         return Place(None, f"others may write in {folder}")
     if not os.access(folder, os.R_OK | os.X_OK):
         return Place(None, f"{folder} cannot be read")
     return Place(folder)
 
 
-def _trusted(found: os.stat_result) -> bool:
+def is_trusted(found: os.stat_result) -> bool:
     """Whether a file or folder is the user's, or root's, who may do anything anyway."""
     return not hasattr(os, "geteuid") or found.st_uid in (0, os.geteuid())
 
@@ -86,7 +86,7 @@ def read(folder: Path, name: str) -> bytes | None:
         raise Damaged(str(error)) from None
     begin = len(_MAGIC) + _DIGEST_BYTES
     payload = memoryview(whole)[begin:]
-    if not _trusted(found) or whole[:begin] != _MAGIC + _digest(name, payload):
+    if not is_trusted(found) or whole[:begin] != _MAGIC + _digest(name, payload):
         raise Damaged("not as it was written")
     if time.time() - found.st_mtime > _TOUCH_SECONDS:
         with contextlib.suppress(OSError):
@@ -130,7 +130,7 @@ def prune(folder: Path) -> None:
         for found, entry in sorted(files, key=lambda file: file[0].st_mtime, reverse=True):
             scratch = entry.name.endswith(".scratch")
             kept += found.st_size
-            if now - found.st_mtime > (_SCRATCH_SECONDS if scratch else _KEPT_SECONDS) or kept > _KEPT_BYTES:
+            if now - found.st_mtime > (_SCRATCH_SECONDS if scratch else _KEPT_SECONDS) or kept > KEPT_BYTES:
                 with contextlib.suppress(OSError):
                     os.unlink(entry)
 

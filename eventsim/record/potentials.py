@@ -25,10 +25,10 @@ from eventsim.model.tables import Axis, IntArray, spatial
 # Values of all potentials of a run together: 1 GiB of them.
 MAX_POTENTIALS = 2**27
 # Bytes of a population's spikes that stay in memory; more go to a temporary file.
-_IN_MEMORY = 2**24
+IN_MEMORY = 2**24
 _SPIKE = np.dtype([("tick", "i8"), ("neuron", "i4"), ("sign", "i1")])
 # So many spikes are delivered one by one; more are summed first, and the whole table is applied to the sums.
-_ONE_BY_ONE = 16
+ONE_BY_ONE = 16
 _NO_SPIKES = np.zeros(0, _SPIKE)
 
 
@@ -212,7 +212,7 @@ class _Spool:
         self._resolution = job.resolution
         self._per_step = np.zeros(job.steps, np.int64)
         self._first: IntArray | None = None
-        self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - closed by close()
+        self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - closed by close()
 
     def close(self) -> None:
         self._file.close()
@@ -271,7 +271,7 @@ class _Delivery:
 
     def add(self, v: IntArray, spikes: IntArray) -> None:
         """Add sign x weight of all synapses of these spikes to the target's potentials, int64 (neurons,)."""
-        if len(spikes) > _ONE_BY_ONE:
+        if len(spikes) > ONE_BY_ONE:
             sums = _sums(spikes, self._size)
             if int(np.abs(sums).max()) * self._gain < 2**62:
                 v += self._table.apply(sums.reshape(self._source), self._target)

@@ -32,13 +32,13 @@ from eventsim.record.result import NO_SPIKES, Run, RunInfo, Spikes, read_info
 
 FORMAT, VERSION = "eventsim-trace", 2
 _SONATA_MAGIC = 0x0A7A
-_CHUNK = 2**13
+CHUNK = 2**13
 # A SONATA file's own enumeration of how spikes are ordered.
 _SORTING = h5py.enum_dtype({"none": 0, "by_id": 1, "by_time": 2}, basetype="u1")
 # Spikes of a population that are kept before they are written.
-_BUFFER = 2**16
+BUFFER = 2**16
 # Spikes that are read at a time, about.
-_BLOCK = 2**20
+BLOCK = 2**20
 _MAX_JSON = 2**24
 
 
@@ -122,7 +122,7 @@ class TraceWriter:
         columns = {"timestamps": "f8", "node_ids": "u8"} | ({"signs": "i1"} if name in self._signed else {})
         for column, dtype in columns.items():
             # Contiguous would need the number of spikes beforehand. No compression: libsonata's wheel reads none.
-            group.create_dataset(column, (0,), dtype, maxshape=(None,), chunks=(_CHUNK,))
+            group.create_dataset(column, (0,), dtype, maxshape=(None,), chunks=(CHUNK,))
             self._sums[f"spikes/{name}/{column}"] = CheckSums(block_rows(np.dtype(dtype), (0,)))
         group["timestamps"].attrs["units"] = np.bytes_("ms")
 
@@ -134,7 +134,7 @@ class TraceWriter:
         """Append spikes of one population."""
         buffer = self._buffers[population]
         buffer.append(Spikes(np.array(ticks), np.array(neurons), np.array(signs)))
-        if sum(len(part.ticks) for part in buffer) >= _BUFFER or len(buffer) >= _BUFFER // 16:
+        if sum(len(part.ticks) for part in buffer) >= BUFFER or len(buffer) >= BUFFER // 16:
             self._flush(population)
 
     def _flush(self, population: str) -> None:
@@ -411,7 +411,7 @@ class Trace(Run):
                 raise file.damaged(f"columns of different length for {population}")
             first, last = self.window(start, stop)
             low, high = self._place(timestamps, first), self._place(timestamps, last + 1)
-        step = max(1, _BLOCK // timestamps.rows) * timestamps.rows
+        step = max(1, BLOCK // timestamps.rows) * timestamps.rows
         before, end = 0.0, self.counts.end_tick / self.info.resolution
         while low < high:
             # Whole blocks of the file, so that each is read and verified once.

@@ -129,7 +129,7 @@ def test_figures_show_the_numbers(files):
 
 
 def test_many_spikes_become_a_density(files, monkeypatch):
-    monkeypatch.setattr(plot, "_DOTS", 10)
+    monkeypatch.setattr(plot, "DOTS", 10)
     with es.Trace(files / "lenet.h5") as trace:
         axes = plot.raster(trace, ["fc5"]).axes[0]
         assert np.expm1(axes.images[0].get_array()).sum() == pytest.approx(len(trace.spikes("fc5").ticks))
@@ -143,7 +143,7 @@ def test_a_raster_shows_every_spike_in_its_place_and_none_on_the_frame(monkeypat
     net = es.Network()
     net.driven("d", size, 5)
     result = es.run(net, {"d": np.full(size, 5)}, steps=3, resolution=resolution)
-    monkeypatch.setattr(plot, "_DOTS", 10**6 if dots else 1)
+    monkeypatch.setattr(plot, "DOTS", 10**6 if dots else 1)
     axes = plot.raster(result, stop=3).axes[0]
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     assert left < 0
@@ -338,7 +338,7 @@ def test_feature_maps_of_huge_populations_are_not_drawn(tmp_path, monkeypatch):
     net.driven("small", (2, 2, 1), 3)
     net.driven("large", (3, 3, 1), 3)
     es.run(net, {"small": [1] * 4, "large": [1] * 9}, steps=5, resolution=1, trace=tmp_path / "run.h5")
-    monkeypatch.setattr(report, "_MAX_MAPPED", 4)
+    monkeypatch.setattr(report, "MAX_MAPPED", 4)
     report.write_report(tmp_path / "run.h5", tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert "Feature maps of small" in page

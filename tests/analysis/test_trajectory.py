@@ -65,7 +65,7 @@ def test_blocks_do_not_show(monkeypatch):
     _, _, case, result = next(cases(1))
     read = Trajectories(case.network)
     whole = read.readout(result)
-    monkeypatch.setattr("eventsim.analysis.trajectory._BLOCK", 3)
+    monkeypatch.setattr("eventsim.analysis.trajectory.BLOCK", 3)
     assert all(np.array_equal(a, b) for a, b in zip(whole, read.readout(result), strict=True))
 
 

@@ -26,7 +26,7 @@ def wait_for(condition, what):
 def real_cluster(tmp_path, monkeypatch):
     """A real scheduler and two workers on loopback: (address, processes), the scheduler first."""
     distributed = pytest.importorskip("distributed")
-    monkeypatch.setattr("eventsim.batch.executors.dask._TIMEOUT", "600s")
+    monkeypatch.setattr("eventsim.batch.executors.dask.TIMEOUT", "600s")
     monkeypatch.setattr(evaluating, "MOST_IMAGES", 2)
     environment = os.environ | {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "10s"}
     address_file = tmp_path / "scheduler.json"

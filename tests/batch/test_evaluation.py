@@ -212,7 +212,7 @@ def test_images_are_inverted_and_cropped_if_asked(tmp_path):
     ],
 )
 def test_what_makes_no_sense_is_refused(tmp_path, monkeypatch, arguments, words):
-    monkeypatch.setattr("eventsim.batch.executors.dask._TIMEOUT", "1s")
+    monkeypatch.setattr("eventsim.batch.executors.dask.TIMEOUT", "1s")
     with pytest.raises(es.RunError, match=words):
         es.evaluate(small_network(), small_data(), tmp_path / "e.h5", **{"workers": 1} | arguments)
 

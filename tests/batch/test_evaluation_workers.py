@@ -50,7 +50,7 @@ def side_by_side(tmp_path, **where):
         thread.join()
     for a, b in zip(alone, together, strict=True):
         same(a, b)
-    assert not evaluation_work._works
+    assert not evaluation_work.works_here
 
 
 def test_evaluations_in_threads_of_one_process(tmp_path, monkeypatch):
@@ -60,7 +60,7 @@ def test_evaluations_in_threads_of_one_process(tmp_path, monkeypatch):
 
 def test_evaluations_on_one_cluster(tmp_path, monkeypatch):
     distributed = pytest.importorskip("distributed")
-    monkeypatch.setattr("eventsim.batch.executors.dask._TIMEOUT", "600s")
+    monkeypatch.setattr("eventsim.batch.executors.dask.TIMEOUT", "600s")
     monkeypatch.setattr(evaluating, "MOST_IMAGES", 4)
     with distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster:
         side_by_side(tmp_path, scheduler=cluster.scheduler_address)
@@ -117,7 +117,7 @@ def test_what_comes_back_must_be_what_was_asked_for(tmp_path, monkeypatch, wrong
         future.set_result(wrong(function(*args)))
         return future
 
-    monkeypatch.setattr(pieces._Here, "submit", submit)
+    monkeypatch.setattr(pieces.Here, "submit", submit)
     with pytest.raises(es.RunError, match=r"older eventsim|another evaluation"):
         es.evaluate(small_network(), small_data(), tmp_path / "e.h5", workers=1)
 
@@ -200,7 +200,7 @@ def test_files_are_read_again_only_where_they_changed(photos, monkeypatch):
 def test_a_damaged_cache_of_hashes_costs_time_only(photos, damage):
     files = sorted(photos.iterdir())
     first = file_hashes.hash_files(files)
-    file_hashes._place(photos).write_bytes(damage)
+    file_hashes.file_of(photos).write_bytes(damage)
     assert file_hashes.hash_files(files) == first
 
 

@@ -69,7 +69,7 @@ def deaf(started):
 
 
 def test_a_second_ctrl_c_waits_for_nobody(tmp_path, monkeypatch):
-    shutdown, pressed = processes._Pool.shutdown, []
+    shutdown, pressed = processes.Pool.shutdown, []
 
     def press_again(self, *args, **kwargs):
         if not pressed:
@@ -77,7 +77,7 @@ def test_a_second_ctrl_c_waits_for_nobody(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         shutdown(self, *args, **kwargs)
 
-    monkeypatch.setattr(processes._Pool, "shutdown", press_again)
+    monkeypatch.setattr(processes.Pool, "shutdown", press_again)
     with pytest.raises(KeyboardInterrupt), processes.pool(1, "advice", nothing) as pool:
         pool.submit(deaf, tmp_path / "started")
         while not (tmp_path / "started").exists():

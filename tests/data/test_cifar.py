@@ -112,7 +112,7 @@ def test_damaged_archives(tmp_path, three_a_batch, what):
 
 
 def test_archives_of_any_size_are_not_unpacked_into_memory(tmp_path, three_a_batch, monkeypatch):
-    monkeypatch.setattr("eventsim.data.formats._MAX_CIFAR_BYTES", 100_000)
+    monkeypatch.setattr("eventsim.data.formats.MAX_CIFAR_BYTES", 100_000)
     files = {"cifar-10-batches-bin/readme.html": bytes(1_000_000)} | of_form(three_a_batch, "bin")
     (tmp_path / "cifar-10-binary.tar.gz").write_bytes(archive(files))
     with pytest.raises(es.DatasetError, match=r"cifar-10-binary\.tar\.gz: unpacks to more than"):

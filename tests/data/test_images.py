@@ -289,7 +289,7 @@ def test_arrays_of_other_shapes_are_refused_unread(tmp_path, monkeypatch, shape)
     with open(tmp_path / "x.npy", "wb") as stream:
         np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
         stream.truncate(stream.tell() + int(np.prod(shape)))
-    monkeypatch.setattr("eventsim.batch.inputs._elements", lambda *_: pytest.fail("read"))
+    monkeypatch.setattr("eventsim.batch.inputs.read_elements", lambda *_: pytest.fail("read"))
     with pytest.raises(es.InputError, match="expected an array of shape"):
         read_input(network((4, 5, 1)), str(tmp_path / "x.npy"))
 

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from judges.evaluations import contents
 
 import eventsim as es
 from eventsim.cli.main import main
@@ -56,7 +57,7 @@ def everything(path: Path) -> list[Any]:
             assert trace.image is not None
             return [*texts, *counts, *readout, trace.image.tobytes(), *(column.tobytes() for train in spikes for column in train)]
     with es.Evaluation(path) as e:
-        arrays = [(name, e.array(name).tobytes()) for name in sorted(e._file.datasets) if name != "info"]
+        arrays = [(name, values.tobytes()) for name, values in sorted(contents(e).items())]
         return [repr(e.info), e.key, e.summary(), e.confusion().tobytes(), *arrays]
 
 

@@ -144,7 +144,7 @@ def test_images_take_compiled_code(monkeypatch):
     # An image of 7 x 7 x 3 with its padding, and two places behind it.
     image, results = rng.integers(0, 256, (5, 5, 3)), []
     for places, by_numpy in ((149, 0), (148, 1)):
-        monkeypatch.setattr(currents, "_PLACES", places)
+        monkeypatch.setattr(currents, "PLACES", places)
         of_numpy.clear()
         results.append(Encoder(tables["conv"], np.arange(8), (5, 5, 3), (5, 5, 8)).apply(image)[0])
         assert len(of_numpy) == by_numpy

@@ -29,9 +29,9 @@ def times(x):
 def folder(tmp_path, monkeypatch):
     """An empty folder of machine code, and a process that has not said anything yet."""
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(compiled, "_said", set())
+    monkeypatch.setattr(compiled, "said_before", set())
     store.place.cache_clear()
-    compiled._prune_once.cache_clear()
+    compiled.prune_once.cache_clear()
     yield tmp_path / "cache" / "eventsim"
     store.place.cache_clear()
 
@@ -60,7 +60,7 @@ def test_compiled_once_and_said_once(folder, caplog):
 
 def test_nothing_is_said_of_code_from_the_disk(folder, caplog):
     start()
-    compiled._said.clear()
+    compiled.said_before.clear()
     caplog.clear()
     assert start() == "disk"
     assert not caplog.records
@@ -122,7 +122,7 @@ def test_damaged_files_are_replaced(folder, caplog, damage):
     damage(path)
     assert not path.is_file() or path.read_bytes() != whole
     caplog.clear()
-    compiled._said.clear()
+    compiled.said_before.clear()
     assert [start(), start()] == ["compiled", "disk"]
     assert warnings_of(caplog) == [f"compiling again what was damaged in {folder} (up to a minute) ..."]
 
@@ -175,14 +175,14 @@ def test_what_belongs_to_somebody_else_is_not_unpickled(folder, caplog, monkeypa
     stranger = folder if of == "folder" else path
     if os.geteuid():
         owner = os.stat(stranger).st_uid
-        trusted = store._trusted
+        trusted = store.is_trusted
         monkeypatch.setattr(store.os, "geteuid", lambda: owner + 1)
         if of == "file":
-            monkeypatch.setattr(store, "_trusted", lambda found: os.path.stat.S_ISDIR(found.st_mode) or trusted(found))
+            monkeypatch.setattr(store, "is_trusted", lambda found: os.path.stat.S_ISDIR(found.st_mode) or trusted(found))
     else:
         os.chown(stranger, 4711, -1)
     store.place.cache_clear()
-    compiled._said.clear()
+    compiled.said_before.clear()
     caplog.clear()
     assert start() == "compiled"
     (said,) = warnings_of(caplog)
@@ -194,7 +194,7 @@ def test_a_folder_that_others_may_write_in_is_not_used(folder, caplog):
     start()
     folder.chmod(0o770)
     store.place.cache_clear()
-    compiled._said.clear()
+    compiled.said_before.clear()
     caplog.clear()
     assert start() == "compiled"
     assert warnings_of(caplog)[0].endswith(f"others may write in {folder}")
@@ -212,7 +212,7 @@ def test_what_is_not_used_is_removed(folder, monkeypatch):
     for age in range(5):
         (folder / f"{age}.machine").write_bytes(b"x" * 100)
         os.utime(folder / f"{age}.machine", (now - 60 * age,) * 2)
-    monkeypatch.setattr(store, "_KEPT_BYTES", 450)  # and 100 of the temporary file
+    monkeypatch.setattr(store, "KEPT_BYTES", 450)  # and 100 of the temporary file
     store.prune(folder)
     assert {path.name for path in folder.iterdir()} == {"tmpb.scratch", "0.machine", "1.machine", "2.machine"}
 

@@ -73,8 +73,8 @@ def test_potentials_are_those_of_the_reference_engine(monkeypatch, resolution, o
         case = random_case(np.random.default_rng([18, resolution, i, one_by_one % 7]), resolution)
         net = case.network
         with monkeypatch.context() as patch:
-            patch.setattr(module, "_ONE_BY_ONE", one_by_one)
-            patch.setattr(module, "_IN_MEMORY", 1 if i % 2 else 2**24)
+            patch.setattr(module, "ONE_BY_ONE", one_by_one)
+            patch.setattr(module, "IN_MEMORY", 1 if i % 2 else 2**24)
             try:
                 limit = int(pick_limit(i))
                 counts = check(net, case.inputs, steps=case.steps, resolution=resolution, exit_rule=case.exit_rule,

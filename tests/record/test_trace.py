@@ -68,8 +68,8 @@ def test_a_trace_holds_the_run(network, image, tmp_path, resolution):
 
 
 def test_windows_are_found_across_chunks(network, image, tmp_path, monkeypatch):
-    monkeypatch.setattr(trace_module, "_CHUNK", 16)
-    monkeypatch.setattr(trace_module, "_BUFFER", 64)
+    monkeypatch.setattr(trace_module, "CHUNK", 16)
+    monkeypatch.setattr(trace_module, "BUFFER", 64)
     result = es.run(network, image, steps=30, resolution=3, trace=None)
     es.run(network, image, steps=30, resolution=3, trace=tmp_path / "run.h5")
     with es.Trace(tmp_path / "run.h5") as trace:
@@ -295,7 +295,7 @@ def test_early_exit_is_in_the_trace(network, image, tmp_path):
 
 
 def test_many_spikes_are_read_a_part_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr("eventsim.record.trace._BLOCK", 1)
+    monkeypatch.setattr("eventsim.record.trace.BLOCK", 1)
     net = es.Network()
     net.driven("in", 5, 7)
     currents = {"in": [7, 1, 5, 3, 6]}

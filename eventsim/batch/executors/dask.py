@@ -15,7 +15,7 @@ from distributed import Client, KilledWorker, WorkerPlugin
 from eventsim.batch.work import Work, forget, register
 from eventsim.errors import EventsimError, RunError
 
-_TIMEOUT = "10s"
+TIMEOUT = "10s"
 # Who tells, with tracebacks, what a lost connection means to the client.
 _TALKATIVE = ("distributed.client", "distributed.batched", "distributed.comm", "distributed.core", "distributed.utils")
 
@@ -68,7 +68,7 @@ def _quiet() -> Iterator[None]:
 
 def _cluster(work: Work, scheduler: str) -> Iterator[tuple[Executor, int]]:
     try:
-        client = Client(scheduler, timeout=_TIMEOUT, set_as_default=False)
+        client = Client(scheduler, timeout=TIMEOUT, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         raise RunError(f"{scheduler}: no Dask scheduler answers ({error})") from None
     with client:

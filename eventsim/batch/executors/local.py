@@ -51,7 +51,7 @@ class _Context(SpawnContext):
         return self.started[-1]
 
 
-class _Pool(ProcessPoolExecutor):
+class Pool(ProcessPoolExecutor):
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         return super().submit(_work, function, args, kwargs)
 
@@ -74,7 +74,7 @@ def pool(workers: int, advice: str, start: Callable[..., None], *args: Any) -> I
     """
     reader, writer = multiprocessing.Pipe(duplex=False)
     context = _Context()
-    with reader, writer, _Pool(workers, context, _start, (reader, start, args)) as executor:
+    with reader, writer, Pool(workers, context, _start, (reader, start, args)) as executor:
         try:
             yield executor
         except BrokenProcessPool:

@@ -40,7 +40,7 @@ def _checked(work: Work, done: Any) -> Arrays:
     return done.arrays
 
 
-class _Here(Executor):
+class Here(Executor):
     """Runs what is submitted at once, in this process."""
 
     def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
@@ -54,7 +54,7 @@ def _local(work: Work, workers: int) -> Iterator[tuple[Executor, int]]:
     if workers == 1 or not processes.possible():
         register(work)
         try:
-            yield _Here(), 1
+            yield Here(), 1
         finally:
             forget(work.key)
         return
@@ -103,7 +103,7 @@ def results(
             interrupt.check()
 
     # What runs in this process may be interrupted at once.
-    with DeferredInterrupt(not isinstance(pool, _Here)) as interrupt:
+    with DeferredInterrupt(not isinstance(pool, Here)) as interrupt:
         for first, images in pieces:
             pending[pool.submit(run_images, work.key, first, images)] = (first, len(images))
             while len(pending) >= window:

@@ -27,11 +27,11 @@ class Raster:
     channels: int
     masks: IntArray
     negative: IntArray
-    _train: Train | None = field(default=None, repr=False)
+    listed: Train | None = field(default=None, repr=False)
 
     def train(self) -> Train:
         """The same spikes as a list."""
-        if self._train is None:
+        if self.listed is None:
             # Not fewer than there are: behind the last tick of the last chunk may be what an earlier window left.
             n = k.count(self.masks, len(self.masks) - k.BEHIND) + k.count(self.negative, max(0, len(self.negative) - k.BEHIND))
             tick, neuron = np.empty(n, np.int64), np.empty(n + 32, np.int32)
@@ -39,8 +39,8 @@ class Raster:
             n = k.to_train(
                 self.masks, self.negative, self.since, self.ticks, self.length, self.locations, self.channels, tick, neuron, sign
             )  # fmt: skip
-            self._train = Train(tick[:n], neuron[:n], sign[:n], np.zeros(0, np.int16))
-        return self._train
+            self.listed = Train(tick[:n], neuron[:n], sign[:n], np.zeros(0, np.int16))
+        return self.listed
 
 
 def chunks(ticks: int) -> tuple[int, int]:
