@@ -44,7 +44,7 @@ from rich.console import Console
 from rich.table import Table
 
 import eventsim as es
-from eventsim.engines.layered.ways import tick_kernels as k
+from eventsim.engines.layered.ways.tick_kernels.gather import MOST_ROWS
 from eventsim.kernels import simd
 from eventsim.kernels.stencils import aligned
 
@@ -335,7 +335,7 @@ def ceilings() -> dict[str, float]:
     rng = np.random.default_rng(0)
     weights = aligned(rng.choice([-1, 1], 2**15).astype(np.int8), np.int8)
     d = aligned(np.zeros(512, np.int16), np.int16)
-    bits, places = rng.integers(0, 2**63, 2**12).astype(np.uint64), 8 * rng.integers(0, 500, k.MOST_ROWS)
+    bits, places = rng.integers(0, 2**63, 2**12).astype(np.uint64), 8 * rng.integers(0, 500, MOST_ROWS)
     big = np.ones(2**25)
     other, matrix = np.empty_like(big), torch.ones(1024, 1024)
     _add_rows(d, weights, 512, 1)
@@ -351,7 +351,7 @@ def ceilings() -> dict[str, float]:
 
     return {
         "row additions, int8 to int16 (1/s)": 512 * 10**5 / best(lambda: _add_rows(d, weights, 512, 10**5)),
-        "bit-sliced sums (1/s)": 512 * k.MOST_ROWS * 10**4 / best(lambda: _sum_bits(d, bits, places, 10**4)),
+        "bit-sliced sums (1/s)": 512 * MOST_ROWS * 10**4 / best(lambda: _sum_bits(d, bits, places, 10**4)),
         "memory, copying (bytes/s)": 2 * big.nbytes / best(lambda: np.copyto(other, big)),
         "sgemm (FLOP/s)": 2 * 1024**3 / best(lambda: matrix @ matrix),
     }

@@ -61,6 +61,10 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 # Other threads run while compiled code does.
 compiled = kernel(nogil=True)
+# Called by compiled code alone: no way to call it from elsewhere is compiled.
+inner = kernel(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+# A part of its callers, into which LLVM puts it: nothing is handed over. It is still looked at (its types, its code) on its own, once.
+part = kernel(nogil=True, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 # Inlined into its caller: to hand 80 array headers to a function may take longer than what it does.
 inlined = kernel(nogil=True, inline="always")
 # For what takes microseconds: giving the other threads a chance would take longer.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from eventsim.engines.layered.ways import raster_kernels as k
-from eventsim.engines.layered.ways.tick_kernels import Train
+from eventsim.engines.layered.ways.records import Train
 from eventsim.model.tables import IntArray, Shape, spatial
 
 # Ticks that a location is run for at a time, at most: the currents at work have to fit the second-level cache. (A vector counts as many.)

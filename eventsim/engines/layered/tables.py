@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from eventsim.engines.layered.ways import tick_kernels as k
+from eventsim.engines.layered.ways import records as k
 from eventsim.kernels.simd import LANES
 from eventsim.kernels.stencils import ROWS, RUN, aligned, padded_stencil
 from eventsim.model.network import Network, Projection
@@ -27,9 +27,9 @@ _SCATTERED = 16
 class Start(NamedTuple):
     """The state of a population before a run."""
 
-    scalars: IntArray
+    progress: IntArray
     d: IntArray
-    low: IntArray
+    low: IntArray | None
     theta: IntArray
     due: IntArray  # lanes
 
@@ -64,24 +64,23 @@ class Layout:
         """The state before a run; what is summed from rasters has 32 bits."""
         key = (parks, summed)
         if key not in self._starts:
-            of = self.layer.scalars
-            role, highest, padded = of[k.ROLE], int(of[k.HIGHEST]), int(of[k.PADDED])
-            wide = np.full((len(self.v), padded), -1, np.int64)
+            role, highest = self.layer.constants.role, self.layer.constants.highest
+            wide = np.full((len(self.v), self.layer.constants.padded), -1, np.int64)
             wide[:, : self.v.shape[1]] = self.v - self.layer.threshold
             d: IntArray = wide.ravel()
             bound = max(int(np.abs(d).max()), highest)
             # Readouts are few; they start where they will not have to be widened soon.
             dtype = next(t for t in TYPES[0 if role == k.NEURONS and not summed else 1 :] if bound <= _limits(t, parks, highest)[0])
             due = np.flatnonzero(d >= 0) if role == k.NEURONS else np.zeros(0, np.int64)
-            scalars = np.zeros(k.SCALARS, np.int64)
-            scalars[[k.BOUND, k.WAITING]] = bound, len(due)
+            progress = np.zeros((), k.PROGRESS)
+            progress["bound"], progress["waiting"] = bound, len(due)
             if role == k.OUTPUT:
-                scalars[[k.DECISION, k.DECIDED_AT]] = np.argmax(self.v), self.v.min() < self.v.max()
-            set_limits(scalars, dtype, parks, highest)
+                progress["decision"], progress["decided_at"] = np.argmax(self.v), self.v.min() < self.v.max()
+            set_limits(progress, dtype, parks, highest)
             if parks:
-                d[due] -= scalars[k.PARK]
-            low = np.full(d.size if of[k.SIGNED] else 0, scalars[k.LOWEST], dtype)
-            self._starts[key] = Start(scalars, d.astype(dtype), low, theta_of(self.layer, dtype), due)
+                d[due] -= progress["park"]
+            low = np.full(d.size, progress["lowest"], dtype) if self.population.signed else None
+            self._starts[key] = Start(progress, d.astype(dtype), low, theta_of(self.layer, dtype), due)
         return self._starts[key]
 
 
@@ -93,7 +92,7 @@ def compile_layout(network: Network, name: str) -> Layout:
     height, width, channels = spatial(population.shape)
     padded = -(-channels // LANES) * LANES
     size = height * width * padded
-    columns = np.zeros((len(incoming), k.PROJECTION), np.int64)
+    columns = np.zeros(len(incoming), k.PROJECTION)
     weights: list[list[IntArray]] = [[], [], []]
     filled = [0, 0, 0]
     records: list[IntArray] = []
@@ -103,21 +102,20 @@ def compile_layout(network: Network, name: str) -> Layout:
     work = 1
     for row, projection in zip(columns, incoming, strict=True):
         source, table = network.populations[projection.source].shape, projection.table
-        row[k.GATHER_FROM], row[k.NUMBER] = k.FOREVER, network.projections.index(projection)
+        row["gather_from"], row["number"] = k.FOREVER, network.projections.index(projection)
         if isinstance(table, Sparse):
-            row[k.KIND] = k.CSR
-            row[k.RECORDS] = sum(map(len, row_start))
+            row["sparse"] = 1
+            row["records"] = sum(map(len, row_start))
             begin = sum(map(len, lanes))
             row_start.append(table.indptr + begin)
             lanes.append(table.indices // channels * padded + table.indices % channels)
             values = table.weights
         else:
             values, record, steps = padded_stencil(table, source, population.shape, padded)
-            row[k.KIND] = k.STENCIL
-            row[k.SOURCE_CHANNELS], row[k.LOCATIONS] = spatial(source)[2], int(np.prod(spatial(source)[:2]))
-            row[k.SOURCE_SHIFT] = power_of_two(spatial(source)[2])
-            row[k.RECORDS] = sum(map(len, records))
-            row[[k.ROW_STEP, k.TAP_STEP, k.CHANNEL_STEP]] = steps
+            row["source_channels"], row["locations"] = spatial(source)[2], int(np.prod(spatial(source)[:2]))
+            row["source_shift"] = power_of_two(spatial(source)[2])
+            row["records"] = sum(map(len, records))
+            row["row_step"], row["tap_step"], row["channel_step"] = steps
             records.append(record.reshape(-1, 8))
         each = (
             _SCATTERED * values.size / max(1, len(table.indptr) - 1)
@@ -127,25 +125,33 @@ def compile_layout(network: Network, name: str) -> Layout:
         work = max(work, int(each))
         low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
         wide = next(i for i, most in enumerate((2**7, 2**15, 2**31)) if -most <= low and high < most)
-        row[k.LARGEST], row[k.WIDE], row[k.WEIGHTS] = max(-low, high), wide, filled[wide]
+        row["largest"], row["wide"], row["weights"] = max(-low, high), wide, filled[wide]
         if isinstance(table, Sparse):
-            row[k.WEIGHTS] -= begin
+            row["weights"] -= begin
         weights[wide].append(values.ravel())
         filled[wide] += values.size
-        row[k.NONZERO] = -1
+        row["nonzero"] = -1
         if table.magnitude is None and not np.all(table.weights):
-            row[k.NONZERO] = sum(map(len, effective))
+            row["nonzero"] = sum(map(len, effective))
             effective.append(table.effective_fan_out(source, population.shape))
     spiking = isinstance(population, Spiking)
-    scalars = np.zeros(k.CONSTANTS, np.int64)
-    scalars[[k.SIZE, k.CHANNELS, k.PADDED, k.PADDED_SHIFT]] = size, channels, padded, power_of_two(padded)
-    scalars[k.SIGNED] = population.signed
-    scalars[k.ZERO_RESET] = isinstance(population, Spiking) and population.reset == "zero"
-    scalars[k.ROLE] = k.NEURONS if spiking else k.OUTPUT if name == network.output else k.READOUT
     threshold = np.array(population.threshold if isinstance(population, Spiking) else np.zeros(channels), np.int64)
-    scalars[k.HIGHEST] = threshold.max()
+    constants = k.Constants(
+        size,
+        channels,
+        padded,
+        power_of_two(padded),
+        refractory=1,
+        zero_reset=isinstance(population, Spiking) and population.reset == "zero",
+        role=k.NEURONS if spiking else k.OUTPUT if name == network.output else k.READOUT,
+        resolution=1,
+        end=0,
+        highest=int(threshold.max()),
+        exit_kind=k.NO_EXIT,
+        exit_limit=0,
+    )
     layer = k.Layer(
-        scalars,
+        constants,
         columns,
         joined(records, np.int64).reshape(-1, 8),
         joined(weights[0], np.int8),
@@ -154,7 +160,7 @@ def compile_layout(network: Network, name: str) -> Layout:
         joined(effective, np.int32),
         joined(row_start, np.int64),
         joined(lanes, np.int32),
-        np.zeros((len(incoming), k.GATHER), np.int64),
+        None,
         np.zeros(0, np.uint64),
         threshold,
     )
@@ -186,13 +192,14 @@ def _limits(dtype: Any, parks: bool, highest: int) -> tuple[int, int]:
     return min(top - 1 - park, 2**31 - 2 - highest), park
 
 
-def set_limits(scalars: IntArray, dtype: Any, parks: bool, highest: int) -> None:
-    scalars[[k.LIMIT, k.PARK]] = _limits(dtype, parks, highest)
-    scalars[k.CHECKED], scalars[k.LOWEST] = dtype is np.int64, np.iinfo(dtype).min
+def set_limits(progress: IntArray, dtype: Any, parks: bool, highest: int) -> None:
+    """Note what follows from the type of d (PROGRESS)."""
+    progress["limit"], progress["park"] = _limits(dtype, parks, highest)
+    progress["checked"], progress["lowest"] = dtype is np.int64, np.iinfo(dtype).min
 
 
 def theta_of(layer: k.Layer, dtype: Any) -> IntArray:
     """Thresholds of the lanes of a location."""
-    theta = np.zeros(int(layer.scalars[k.PADDED]), np.int64)
+    theta = np.zeros(layer.constants.padded, np.int64)
     theta[: len(layer.threshold)] = layer.threshold
     return aligned(theta, dtype)

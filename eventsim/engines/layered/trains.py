@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eventsim.engines.layered.rasters import Raster
-from eventsim.engines.layered.ways.tick_kernels import Train, merge
+from eventsim.engines.layered.ways.parts import merge
+from eventsim.engines.layered.ways.records import Train
 from eventsim.model.tables import IntArray
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ import eventsim as es
 from eventsim.engines.layered import engine as layered
 from eventsim.engines.layered import windows
 from eventsim.engines.layered.ways import gathering
-from eventsim.engines.layered.ways import tick_kernels as k
+from eventsim.engines.layered.ways.records import FOREVER
+from eventsim.engines.layered.ways.tick_kernels.gather import MOST_ROWS
 from eventsim.job.job import NoRecorder
 from eventsim.job.preparation import prepare
 
@@ -48,7 +49,7 @@ def network(rng: np.random.Generator, channels: int, large: int, signed: bool, r
 @pytest.mark.parametrize("channels", [32, 64, 128, 256, 512, 640])
 def test_busy_networks_equal_the_queue_engine(monkeypatch, channels, way):
     rng = np.random.default_rng(channels)
-    monkeypatch.setattr(gathering, "worth_gathering", lambda *_: 1 if way == "gathered" else k.FOREVER)
+    monkeypatch.setattr(gathering, "worth_gathering", lambda *_: 1 if way == "gathered" else FOREVER)
     rounds = 0
     for signed, refractory in ((False, 0.0), (True, 0.0), (False, 2.0)):
         net, image = network(rng, channels, 100 if way == "large weights" else 1, signed, refractory)
@@ -60,9 +61,9 @@ def test_busy_networks_equal_the_queue_engine(monkeypatch, channels, way):
             for name in ("spikes", "negative_spikes", "first_tick", "deliveries", "synaptic_events", "additions", "toolbox", "effective"):
                 np.testing.assert_array_equal(getattr(found, name), getattr(expected.counts, name), err_msg=name)
             np.testing.assert_array_equal(found.readout["out"], expected.counts.readout["out"])
-            rounds += int(resolution == 1 and expected.counts.deliveries.max() > k.MOST_ROWS)
+            rounds += int(resolution == 1 and expected.counts.deliveries.max() > MOST_ROWS)
         assert found.spikes[:, 1:3].sum() > 50
-        gathers = layouts.compiled["conv"].made(gathering.gathered).layer.projections[0, k.GATHER_FROM] == 1
+        gathers = layouts.compiled["conv"].made(gathering.gathered).layer.projections[0]["gather_from"] == 1
         assert gathers == (way == "gathered" and channels % 64 == 0)
     assert rounds or channels < 128, "no tick had more spikes than are summed at a time"
 
@@ -74,7 +75,7 @@ def test_padded_channels_are_not_sliced():
     net.spiking("hidden", 65, threshold=3)
     net.connect("in", "hidden", es.Dense(np.ones((64, 65), np.int8)))
     gathered = layered.Layouts(net).compiled["hidden"].made(gathering.gathered)
-    assert gathered.layer.projections[0, k.GATHER_FROM] == k.FOREVER
+    assert gathered.layer.projections[0]["gather_from"] == FOREVER
 
 
 def test_many_spikes_of_a_location_when_all_neurons_wait_to_fire_again():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from eventsim.engines.layered.ways import tick_kernels as k
+from eventsim.engines.layered.ways import parts
 from eventsim.kernels import simd
 
 DISTANCES, WEIGHTS = (np.int16, np.int32, np.int64), (np.int8, np.int16, np.int32)
@@ -167,7 +167,7 @@ def test_end_of_a_tick():
     for most in (1, 3, 40):
         ticks = np.sort(rng.integers(0, most, 100))
         for at in range(100):
-            assert k.end_of_tick(ticks, at) == np.searchsorted(ticks, ticks[at], side="right")
+            assert parts.end_of_tick(ticks, at) == np.searchsorted(ticks, ticks[at], side="right")
 
 
 @njit
@@ -268,7 +268,7 @@ def test_poking():
 
 @njit
 def append(places, n, first, mask):
-    return k.append(places, n, first, mask)
+    return parts.append(places, n, first, mask)
 
 
 @pytest.mark.parametrize("bits", [0, 1, 4, 5, 32])
@@ -277,7 +277,7 @@ def test_appending_the_bits_of_a_mask(bits):
     for _ in range(20):
         chosen = np.sort(rng.permutation(32)[:bits])
         mask = np.uint32(sum(1 << int(n) for n in chosen))
-        places = np.full(3 + bits + k.SLACK, -1, np.int32)
+        places = np.full(3 + bits + simd.SLACK, -1, np.int32)
         assert append(places, 3, 100, mask) == 3 + bits
         np.testing.assert_array_equal(places[3 : 3 + bits], chosen + 100)
         np.testing.assert_array_equal(places[:3], -1)

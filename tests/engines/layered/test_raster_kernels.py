@@ -10,7 +10,7 @@ import eventsim as es
 from eventsim.engines.layered import rasters
 from eventsim.engines.layered.ways import driven_tables
 from eventsim.engines.layered.ways import raster_kernels as kernels
-from eventsim.engines.layered.ways import tick_kernels as k
+from eventsim.engines.layered.ways.records import Train
 from eventsim.kernels import simd_raster as vectors
 
 TICKS = 7
@@ -210,7 +210,7 @@ def test_lists_and_rasters_are_the_same_spikes(shape, ticks, signed):
     size, since = int(np.prod(shape)), 1000
     at, neurons = np.nonzero(rng.random((ticks, size)) < 0.2)
     signs = rng.choice([-1, 1], len(at)).astype(np.int8) if signed else np.zeros(0, np.int8)
-    train = k.Train(since + 1 + at.astype(np.int64), neurons.astype(np.int32), signs, np.zeros(0, np.int16))
+    train = Train(since + 1 + at.astype(np.int64), neurons.astype(np.int32), signs, np.zeros(0, np.int16))
     found = rasters.of_train(train, since, ticks, shape)
     assert found.train() is train
     found.listed = None  # so that it is made from the masks

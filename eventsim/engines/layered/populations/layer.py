@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from eventsim.engines.layered.pipeline import BUFFERS
 from eventsim.engines.layered.populations.population import Population, Tallies
 from eventsim.engines.layered.tables import Layout, compile_layout
 from eventsim.engines.layered.trains import NO_PROJECTIONS, Spikes, Train
-from eventsim.engines.layered.ways import tick_kernels as k
+from eventsim.engines.layered.ways.records import EXITS, NEURONS, State, Tally
 from eventsim.engines.layered.ways.registry import WAYS
 from eventsim.engines.layered.ways.way import TrainWay, Way
 from eventsim.engines.layered.windows import Window
@@ -31,14 +32,14 @@ class Layer(Population):
 
     Attributes
     ----------
-    constants : int64 array
-        The scalars of :class:`eventsim.engines.layered.ways.tick_kernels.Layer`, for this run.
+    constants : Constants
+        Those of :class:`eventsim.engines.layered.ways.records.Layer`, for this run.
     start : Start
         What ``state`` is at the start of a run.
     state : State
     tally : Tally
     out : Train
-        Room for the spikes of a window that is run along a train; there are ``FIRED`` so far.
+        Room for the spikes of a window that is run along a train; there are ``fired`` so far.
     neurons : int
     spiking, signed, parks : bool
         Whether it is no readout; fires spikes of sign -1; has refractory periods of more than a tick.
@@ -47,32 +48,30 @@ class Layer(Population):
     def __init__(self, job: Job, name: str, layout: Layout, tallies: Tallies):
         super().__init__(job, name, layout, tallies)
         self.incoming, self._layer = layout.incoming, layout.layer
-        self.constants = scalars = layout.layer.scalars.copy()
-        scalars[k.REFRACTORY], scalars[k.RESOLUTION], scalars[k.END] = job.refractory.get(name, 1), job.resolution, job.end
+        constants = layout.layer.constants._replace(refractory=job.refractory.get(name, 1), resolution=job.resolution, end=job.end)
         if job.exit_rule is not None and name == job.network.output:
-            scalars[k.EXIT_KIND] = {"potential": 1, "margin": 2}[job.exit_rule.kind]
-            scalars[k.EXIT_LIMIT] = job.exit_rule.threshold
-        size = int(scalars[k.SIZE])
+            constants = constants._replace(exit_kind=EXITS[job.exit_rule.kind], exit_limit=int(job.exit_rule.threshold))
+        self.constants, size = constants, constants.size
         self.neurons = self.lanes = layout.v.size
         # Spikes that are delivered in one call.
         self.some = max(1, WORK // layout.work)
-        self.fires = self.spiking = bool(scalars[k.ROLE] == k.NEURONS)
-        self.signed = bool(scalars[k.SIGNED])
+        self.fires = self.spiking = constants.role == NEURONS
+        self.signed = layout.population.signed
         self.parks = self.spiking and job.refractory[name] > 1
         kinds = [kind for kind in WAYS if kind.why_not(layout, job, name) is None]
         self.start = layout.start(self.parks, any(kind.clocked for kind in kinds))
         lanes, signed = size if self.spiking else 0, size if self.signed else 0
-        self.state = k.State(
-            self.start.scalars.copy(),
+        self.state = State(
+            self.start.progress.copy(),
             aligned(self.start.d, self.start.d.dtype),
-            aligned(self.start.low, self.start.low.dtype),
+            None if self.start.low is None else aligned(self.start.low, self.start.low.dtype),
             np.zeros(signed, np.int32),
             np.empty(lanes, np.int64),
             np.empty(lanes, np.int32),
             self.start.theta,
         )
         readout = np.zeros((0, 0) if self.spiking else (job.steps, self.neurons), np.int64)
-        self.tally = k.Tally(tallies.spikes[0], tallies.spikes[1], tallies.operations, readout)
+        self.tally = Tally(tallies.spikes[0], tallies.spikes[1], tallies.operations, readout)
         self.out = trains.empty(size + 1024 if self.spiking else 0, self.signed)
         self._spare: list[Train] = []
         self.ways = [kind(self, job, layout) for kind in kinds]
@@ -92,18 +91,18 @@ class Layer(Population):
     @property
     def first_tick(self) -> int:
         """The tick of its first spike so far, 0 if there was none."""
-        return int(self.state.scalars[k.FIRST_TICK])
+        return int(self.state.progress["first_tick"])
 
     @property
     def exited(self) -> int:
         """The tick at which the exit rule held, 0 as long as it has not."""
-        return int(self.state.scalars[k.EXITED])
+        return int(self.state.progress["exited"])
 
     @property
     def decision(self) -> tuple[int | None, int | None]:
         """Of the output: which neuron leads, and since which tick; None twice as long as there is no decision."""
-        scalars = self.state.scalars
-        return (int(scalars[k.DECISION]), int(scalars[k.DECIDED_AT])) if scalars[k.DECIDED_AT] else (None, None)
+        progress = self.state.progress
+        return (int(progress["decision"]), int(progress["decided_at"])) if progress["decided_at"] else (None, None)
 
     def begin(self, job: Job) -> None:
         """Go to the start of a run: with the first window, since the thread that runs it has the state in its cache then."""
@@ -112,9 +111,9 @@ class Layer(Population):
     def _start(self) -> None:
         state, start = self.state, self.start
         if state.d.dtype != start.d.dtype:
-            d, low = aligned(start.d, start.d.dtype), aligned(start.low, start.low.dtype)
-            self.state = state = state._replace(d=d, low=low, theta=start.theta)
-        state.scalars[:], state.d[:] = start.scalars, start.d
+            low = None if start.low is None else aligned(start.low, start.low.dtype)
+            self.state = state = state._replace(d=aligned(start.d, start.d.dtype), low=low, theta=start.theta)
+        state.progress[...], state.d[:] = start.progress, start.d
         if self.signed:
             state.low[:], state.net[:] = start.low, 0
         self._way = None
@@ -169,44 +168,45 @@ class Layer(Population):
 
     def _begin_window(self) -> None:
         """The spikes of a window go where those of the longest time ago are."""
-        scalars = self.state.scalars
-        scalars[k.AT] = scalars[k.FIRED] = 0
+        progress = self.state.progress
+        progress["at"] = progress["fired"] = 0
         self._spare.append(self.out)
         self.out = self._spare.pop(0)
 
     def _fired(self) -> Train:
-        n = int(self.state.scalars[k.FIRED])
+        n = int(self.state.progress["fired"])
         return Train(self.out.tick[:n], self.out.neuron[:n], self.out.sign[:n], NO_PROJECTIONS)
 
     def more_out(self, most: int) -> None:
         """Twice as much room for the spikes of a window."""
-        check_crowd(int(self.state.scalars[k.FIRED]), most)
+        check_crowd(int(self.state.progress["fired"]), most)
         self.out = trains.grown(self.out, self.signed, 2 * len(self.out.tick))
 
     def widen(self) -> None:
         """Give d the next wider type."""
         old = self.state
         dtype = tables.TYPES[tables.TYPES.index(old.d.dtype.type) + 1]
-        scalars = old.scalars
-        d, low = aligned(old.d, dtype), aligned(old.low, dtype)
-        low[old.low == np.iinfo(old.d.dtype).min] = np.iinfo(dtype).min
-        park, waiting = int(scalars[k.PARK]), int(scalars[k.WAITING])
-        tables.set_limits(scalars, dtype, self.parks, int(self.constants[k.HIGHEST]))
+        progress, d, low = old.progress, aligned(old.d, dtype), None
+        if old.low is not None:
+            low = aligned(old.low, dtype)
+            low[old.low == np.iinfo(old.d.dtype).min] = np.iinfo(dtype).min
+        park, waiting = int(progress["park"]), int(progress["waiting"])
+        tables.set_limits(progress, dtype, self.parks, self.constants.highest)
         if self.parks:
-            parked = old.ring_lane[(int(scalars[k.HEAD]) + np.arange(waiting)) % len(old.ring_lane)]
-            d[parked] += park - int(scalars[k.PARK])
+            parked = old.ring_lane[(int(progress["head"]) + np.arange(waiting)) % len(old.ring_lane)]
+            d[parked] += park - int(progress["park"])
         self.state = old._replace(d=d, low=low, theta=tables.theta_of(self._layer, dtype))
 
     def readout(self, steps: int) -> IntArray:
         """Potentials at the end of each of so many steps, the last one's as they are now (int64 (steps, neurons))."""
         rows: IntArray = self.tally.readout[:steps].copy()
-        channels, padded = (int(self.constants[i]) for i in (k.CHANNELS, k.PADDED))
-        rows[int(self.state.scalars[k.STEP]) :] = self.state.d.reshape(-1, padded)[:, :channels].ravel()
+        channels, padded = self.constants.channels, self.constants.padded
+        rows[int(self.state.progress["step"]) :] = self.state.d.reshape(-1, padded)[:, :channels].ravel()
         return rows
 
     def snapshot(self) -> Any:
         """Everything that :meth:`restore` needs to run on from here again."""
-        state = self.state._replace(**{key: aligned(a, a.dtype) for key, a in self.state._asdict().items()})
+        state = State(*(aligned(a, a.dtype) if a is not None and a.ndim else copy(a) for a in self.state))
         return state, self._way, super().snapshot()
 
     def restore(self, snapshot: Any) -> None:

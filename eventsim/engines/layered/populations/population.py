@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
 from eventsim.engines.layered.trains import Spikes
-from eventsim.engines.layered.ways.tick_kernels import FOREVER
+from eventsim.engines.layered.ways.records import FOREVER
 from eventsim.engines.layered.windows import Window
 from eventsim.engines.layered.workspace import Workspace
 from eventsim.job.job import Job

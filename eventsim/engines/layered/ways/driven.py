@@ -14,7 +14,7 @@ from eventsim.engines.layered.pipeline import BUFFERS
 from eventsim.engines.layered.trains import Train
 from eventsim.engines.layered.ways import driven_kernels as k
 from eventsim.engines.layered.ways.driven_tables import DrivenLayout
-from eventsim.engines.layered.ways.tick_kernels import FOREVER, GROW
+from eventsim.engines.layered.ways.records import FOREVER, GROW
 from eventsim.engines.layered.ways.way import Way
 from eventsim.engines.layered.windows import Window
 from eventsim.engines.layered.workspace import Workspace

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from eventsim.engines.layered.ways.tick_kernels import DONE, FOREVER, GROW
+from eventsim.engines.layered.ways.records import DONE, FOREVER, GROW
 from eventsim.kernels import simd
 from eventsim.kernels.compiled import compiled, inlined, kernel
 from eventsim.kernels.order import count_spikes, order

@@ -10,8 +10,7 @@ many rows of targets as a group reaches, and for LANES target channels at a time
 integrates its currents and fires, each location through all ticks of the chunk. A readout adds up the weights of the spikes of each tick
 by itself.
 
-The result is that of :func:`eventsim.engines.layered.ways.tick_kernels.advance`, which takes over where a table or neuron does not fit
-this.
+The result is that of :mod:`eventsim.engines.layered.ways.ticks`, which takes over where a table or neuron does not fit this.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from eventsim.engines.layered.pipeline import BUFFERS
 from eventsim.engines.layered.rasters import CHUNK, NO_MASKS, Raster, blocks, of_train, room
 from eventsim.engines.layered.tables import Layout
 from eventsim.engines.layered.ways import raster_kernels, raster_tables
-from eventsim.engines.layered.ways import tick_kernels as k
+from eventsim.engines.layered.ways.parts import largest
 from eventsim.engines.layered.ways.way import Way
 from eventsim.engines.layered.windows import Window
 from eventsim.engines.layered.workspace import Workspace
@@ -49,7 +48,7 @@ class Rasters(Way):
         made = layout.made(raster_tables.from_raster)
         assert not isinstance(made, str)
         self._from, self._summing = made, made.summing
-        self._layer = layout.layer._replace(scalars=population.constants)
+        self._layer = layout.layer._replace(constants=population.constants)
         self._source, self._shape = made.source.source, spatial(layout.shape)
         self._source_shape = layout.network.populations[self._source].shape
         self._costs = self._costs_of_spikes()
@@ -84,10 +83,10 @@ class Rasters(Way):
         height, width, channels = spatial(self._source_shape)
         clocks = np.zeros((len(made.clocks), 6), np.int64)
         for costs, clock in zip(clocks, layer.projections[made.clocks], strict=True):
-            synapses, additions, toolbox = layer.records[clock[k.RECORDS], [SYNAPSES, ADDITIONS, TOOLBOX]]
-            effective = layer.effective[clock[k.NONZERO]] if clock[k.NONZERO] >= 0 else synapses
-            costs[:] = clock[k.NUMBER], 1, synapses, additions, toolbox, effective
-        scalars = [height * width, blocks(channels), row[k.RECORDS], row[k.NUMBER], row[k.NONZERO] < 0]
+            synapses, additions, toolbox = layer.records[clock["records"], [SYNAPSES, ADDITIONS, TOOLBOX]]
+            effective = layer.effective[clock["nonzero"]] if clock["nonzero"] >= 0 else synapses
+            costs[:] = clock["number"], 1, synapses, additions, toolbox, effective
+        scalars = [height * width, blocks(channels), row["records"], row["number"], row["nonzero"] < 0]
         return raster_kernels.Costs(np.array(scalars, np.int64), clocks)
 
     def alternate(self) -> None:
@@ -105,12 +104,12 @@ class Rasters(Way):
         state = self.population.state
         if state.d.dtype != np.int32:
             return False
-        s, rise = state.scalars, ticks * self._summing.rise
-        if s[k.BOUND] + rise > s[k.LIMIT]:
+        s, rise = state.progress, ticks * self._summing.rise
+        if s["bound"] + rise > s["limit"]:
             # A reset may leave |d| at the threshold.
-            most = k.largest(state.d, False, 0, state.ring_lane, 0, 0)
-            s[k.BOUND] = max(int(self.population.constants[k.HIGHEST]), most)
-        return bool(s[k.BOUND] + rise <= s[k.LIMIT])
+            most = largest(state.d, False, 0, state.ring_lane, 0, 0)
+            s["bound"] = max(self.population.constants.highest, most)
+        return bool(s["bound"] + rise <= s["limit"])
 
     def run(self, window: Window, scratch: Workspace) -> Raster:
         """Run a window; its spikes are a raster, which is empty for a readout."""
@@ -119,7 +118,7 @@ class Rasters(Way):
         source = spikes if isinstance(spikes, Raster) else of_train(spikes, since, ticks, self._source_shape)
         population, tables, working = self.population, self._summing.tables, scratch.rooms[Rasters]
         state = population.state
-        state.scalars[k.BOUND] += ticks * self._summing.rise
+        state.progress["bound"] += ticks * self._summing.rise
         height, width, channels = self._shape
         if not population.spiking:
             self._call(
@@ -129,7 +128,7 @@ class Rasters(Way):
             return Raster(since, ticks, source.length, height * width, channels, NO_MASKS, NO_MASKS)
         out = self._masks(room(ticks, height * width, channels))
         self._call(
-            raster_kernels.advance, "", *tables, self._layer.records, self._costs, state.scalars, state.d, state.net, population.tally,
+            raster_kernels.advance, "", *tables, self._layer.records, self._costs, state.progress, state.d, state.net, population.tally,
             source.masks, source.negative, since, ticks, source.length, *out, working,
         )  # fmt: skip
         return Raster(since, ticks, source.length, height * width, channels, *out)

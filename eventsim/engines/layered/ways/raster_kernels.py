@@ -6,28 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from eventsim.engines.layered.ways.tick_kernels import (
-    CHANNEL_STEP,
-    CHANNELS,
-    DECIDED_AT,
-    EXIT_KIND,
-    EXIT_LIMIT,
-    EXITED,
-    FIRST_TICK,
-    HEAD,
-    NONZERO,
-    OUTPUT,
-    RECORDS,
-    ROLE,
-    SOURCE_CHANNELS,
-    STEP,
-    WAITING,
-    WEIGHTS,
-    append,
-    decide,
-    note_readout,
-)  # fmt: skip
-from eventsim.engines.layered.ways.tick_kernels import PADDED as LAYER_PADDED
+from eventsim.engines.layered.ways.parts import append
+from eventsim.engines.layered.ways.records import OUTPUT
+from eventsim.engines.layered.ways.tick_kernels.readout import decide, note_readout
 from eventsim.kernels import simd
 from eventsim.kernels import simd_raster as vectors
 from eventsim.kernels.compiled import brief, compiled, inlined
@@ -192,7 +173,7 @@ def integrate(of, weights, constant, threshold, d, net, masks, negative, ticks, 
 
 @compiled
 def advance(
-    of, weights, constant, threshold, records, costs, scalars, d, net, tally, masks, negative, since, ticks, length, out, out_negative,
+    of, weights, constant, threshold, records, costs, progress, d, net, tally, masks, negative, since, ticks, length, out, out_negative,
     scratch,
 ):  # fmt: skip
     """A window of a population: :func:`integrate`, and count the operations, the population's spikes and its first one."""
@@ -202,14 +183,15 @@ def advance(
         _end(out_negative)
     integrate(of, weights, constant, threshold, d, net, masks, negative, ticks, length, out, out_negative, scratch)
     # For gathering, who is due has to be looked for first.
-    scalars[HEAD] = scalars[WAITING] = 0
+    s = progress[()]
+    s["head"] = s["waiting"] = 0
     each = of[OUT_HEIGHT] * of[OUT_WIDTH] * (of[PADDED] >> 5)
     first = count_steps(out, ticks, length, each, scratch.counts, tally.spikes, since)
     if len(out_negative):
         count_steps(out_negative, ticks, length, each, scratch.counts, tally.negative, since)
         first = min(first, count_steps(out_negative, ticks, length, each, scratch.counts, tally.spikes, since))
-    if first < ticks and scalars[FIRST_TICK] == 0:
-        scalars[FIRST_TICK] = since + 1 + first
+    if first < ticks and s["first_tick"] == 0:
+        s["first_tick"] = since + 1 + first
 
 
 @inlined
@@ -268,24 +250,24 @@ def read_out(layer, costs, state, tally, projection, constant, masks, negative, 
 
     ``listed`` (int32) is room for the channels of a source location, and SLACK more.
     """
-    c, s, d, of = layer.scalars, state.scalars, state.d, layer.projections[projection]
+    c, s, d, of = layer.constants, state.progress[()], state.d, layer.projections[projection]
     locations, of_location = costs.scalars[SOURCE_LOCATIONS], costs.scalars[SOURCE_BLOCKS]
-    channel_step, effective, readout = of[CHANNEL_STEP], of[NONZERO], tally.readout
+    channel_step, effective, readout = of["channel_step"], of["nonzero"], tally.readout
     each = locations * of_location
     # But for the effective ones, if weights are 0: a location does not tell them.
     count_arrivals(layer.records, costs, tally, masks, negative, since, ticks, length, counts)
     # A window tick by tick leaves its last step to the next one.
-    note_readout(d, c[CHANNELS], c[LAYER_PADDED], readout, s[STEP], since)
+    note_readout(d, c.channels, c.padded, readout, s["step"], since)
     for t in range(ticks):
         chunk = t // length
         m = chunk * each * length + t - chunk * length
         nonzero = np.int64(0)
         arrives = len(costs.clocks) > 0
         for location in range(locations):
-            row = of[RECORDS] + location
+            row = of["records"] + location
             # No rows: beyond the last whole window of a pool before the table.
             run = layer.records[row, RUN] if layer.records[row, ROWS_REACHED] else 0
-            base = of[WEIGHTS] + layer.records[row, TAP]
+            base = of["weights"] + layer.records[row, TAP]
             for sign in range(2 if len(negative) else 1):
                 n = 0
                 for b in range(of_location):
@@ -298,19 +280,19 @@ def read_out(layer, costs, state, tally, projection, constant, masks, negative, 
                         vectors.add_listed(d, lane, layer.w8, base + lane, channel_step, listed, n)
                 if effective >= 0:
                     for e in range(n):
-                        nonzero += layer.effective[effective + location * of[SOURCE_CHANNELS] + listed[e]]
+                        nonzero += layer.effective[effective + location * of["source_channels"] + listed[e]]
             m += of_location * length
         for lane in range(len(constant)):
             d[lane] += constant[lane]
-        if c[ROLE] == OUTPUT:
-            if arrives and s[DECIDED_AT] == 0:
-                s[DECIDED_AT] = since + t + 1
-            decide(s, d, c[CHANNELS], c[LAYER_PADDED], since + t + 1, c[EXIT_KIND], c[EXIT_LIMIT])
-        note_readout(d, c[CHANNELS], c[LAYER_PADDED], readout, since + t, since + t + 1)
+        if c.role == OUTPUT:
+            if arrives and s["decided_at"] == 0:
+                s["decided_at"] = since + t + 1
+            decide(s, d, c.channels, c.padded, since + t + 1, c.exit_kind, c.exit_limit)
+        note_readout(d, c.channels, c.padded, readout, since + t, since + t + 1)
         tally.operations[costs.scalars[NUMBER], since + t, 4] += nonzero
-        if s[EXITED]:
+        if s["exited"]:
             break
-    s[STEP] = since + ticks - 1
+    s["step"] = since + ticks - 1
 
 
 @brief

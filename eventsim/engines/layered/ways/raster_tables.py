@@ -10,7 +10,6 @@ import numpy as np
 from eventsim.engines.layered.rasters import CHUNK, blocks
 from eventsim.engines.layered.tables import Layout, theta_of
 from eventsim.engines.layered.ways import raster_kernels as k
-from eventsim.engines.layered.ways import tick_kernels
 from eventsim.kernels.stencils import aligned
 from eventsim.model.network import Projection
 from eventsim.model.populations import Readout, Source
@@ -64,7 +63,7 @@ def from_raster(layout: Layout) -> RasterLayout | str:
     if len(others) != 1 or isinstance(sources[others[0]], Source):
         return "beside bias clocks, it needs one projection, from neurons"
     height, width, channels = spatial(population.shape)
-    padded = int(layout.layer.scalars[tick_kernels.PADDED])
+    padded = layout.layer.constants.padded
     constant = None
     if clocks:
         lanes = np.zeros((height * width, padded), np.int64)
@@ -79,7 +78,7 @@ def from_raster(layout: Layout) -> RasterLayout | str:
     if not isinstance(table, (Conv2d, Dense)):
         return "its table is sparse"
     if isinstance(population, Readout):
-        if not isinstance(table, Dense) or layout.layer.projections[others[0], tick_kernels.WIDE]:
+        if not isinstance(table, Dense) or layout.layer.projections[others[0]]["wide"]:
             return "its table is not a dense one of weights of 8 bits"
         summing = reading(table, constant)
     elif (padded > _WIDEST) if isinstance(table, Conv2d) else (height * width * padded > _WIDEST_DENSE):

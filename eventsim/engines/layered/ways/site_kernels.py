@@ -15,35 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from eventsim.engines.layered.ways.tick_kernels import (
-    AT,
-    BOUND,
-    CHANNEL_STEP,
-    CHANNELS,
-    DONE,
-    FIRED,
-    FIRST_TICK,
-    FOREVER,
-    GROW,
-    HIGHEST,
-    LARGEST,
-    LIMIT,
-    LOCATIONS,
-    NONZERO,
-    NUMBER,
-    PADDED,
-    PADDED_SHIFT,
-    RECORDS,
-    RESOLUTION,
-    SOURCE_CHANNELS,
-    SOURCE_SHIFT,
-    WIDEN,
-    divided,
-    end_of_tick,
-    largest,
-    note_operations,
-)  # fmt: skip
-from eventsim.engines.layered.ways.tick_kernels import WIDE as TABLE
+from eventsim.engines.layered.ways.parts import divided, end_of_tick, largest, note_operations
+from eventsim.engines.layered.ways.records import DONE, FOREVER, GROW, WIDEN
 from eventsim.kernels import simd
 from eventsim.kernels.compiled import compiled, inlined
 from eventsim.kernels.order import count_spikes, order
@@ -65,7 +38,7 @@ PROGRESS = 9
 
 
 class Sites(NamedTuple):
-    """What a population has for this, beside :class:`layer_kernels.State`."""
+    """What a population has for this, beside :class:`eventsim.engines.layered.ways.records.State`."""
 
     scalars: Any
     at: Any
@@ -95,25 +68,25 @@ def _count(layer, sites, train, at, stop):
     p = 0
     of = layer.projections[0]
     first = at
-    if len(layer.projections) == 1 and of[LOCATIONS] == 1:
-        found[of[RECORDS]] = stop - at
+    if len(layer.projections) == 1 and of["locations"] == 1:
+        found[of["records"]] = stop - at
         first = stop
     for e in range(first, stop):
         if len(train.projection) and train.projection[e] != p:
             p = np.int64(train.projection[e])
             of = layer.projections[p]
-        found[of[RECORDS] + divided(np.int64(simd.peek(train.neuron, e)), of[SOURCE_CHANNELS], of[SOURCE_SHIFT])] += 1
+        found[of["records"] + divided(np.int64(simd.peek(train.neuron, e)), of["source_channels"], of["source_shift"])] += 1
     for p in range(len(layer.projections)):
         of, row, width = layer.projections[p], sites.rows[p, 0], sites.rows[p, 1]
-        end = layer.projections[p + 1, RECORDS] if p + 1 < len(layer.projections) else len(found)
-        for record in range(of[RECORDS], end):
+        end = layer.projections[p + 1]["records"] if p + 1 < len(layer.projections) else len(found)
+        for record in range(of["records"], end):
             n = found[record]
             if n:
                 # (Border locations reach the last site, which is none, in place of those that they lack.)
                 for r in range(row + 3, row + width, 2):
                     site = np.int64(sites.reach[r])
                     begins[site + 1] += n
-                    loads[site] += n * of[LARGEST]
+                    loads[site] += n * of["largest"]
             row += width
     total = most = 0
     for site in range(len(loads)):
@@ -135,7 +108,7 @@ def _list(layer, sites, room, train, at, stop, base, tally):
         entries[place + n] = np.int64(SPAN + 1) << 32
         place += n + 1
     begins[len(cursor)] = place
-    resolution = layer.scalars[RESOLUTION]
+    resolution = layer.constants.resolution
     e = at
     while e < stop:
         # Spikes of one projection and step.
@@ -143,12 +116,12 @@ def _list(layer, sites, room, train, at, stop, base, tally):
         of = layer.projections[p]
         step = (train.tick[e] - 1) // resolution
         step_end = (step + 1) * resolution
-        flag = np.int64(simd.WIDE) if of[TABLE] else np.int64(0)
-        source_channels, source_shift, channel_step = of[SOURCE_CHANNELS], of[SOURCE_SHIFT], of[CHANNEL_STEP]
-        rows, width, effective = sites.rows[p, 0], sites.rows[p, 1], of[NONZERO]
+        flag = np.int64(simd.WIDE) if of["wide"] else np.int64(0)
+        source_channels, source_shift, channel_step = of["source_channels"], of["source_shift"], of["channel_step"]
+        rows, width, effective = sites.rows[p, 0], sites.rows[p, 1], of["nonzero"]
         first = e
         synapses = additions = toolbox = nonzero = np.int64(0)
-        if of[LOCATIONS] == 1 and width == 5 and effective < 0 and len(train.projection) == 0 and len(train.sign) == 0:
+        if of["locations"] == 1 and width == 5 and effective < 0 and len(train.projection) == 0 and len(train.sign) == 0:
             # The usual dense table: all reach one site.
             site, weights = reach[rows + 3], reach[rows + 4]
             shift = cursor[site] - first
@@ -169,7 +142,7 @@ def _list(layer, sites, room, train, at, stop, base, tally):
             key = ((tick - base) << 32 | flag) + (neuron - location * source_channels) * channel_step
             if len(train.sign) and simd.peek(train.sign, e) < 0:
                 # The weights of the other sign lie behind the others.
-                key += simd.NEGATIVE if of[TABLE] else sites.scalars[NEGATED]
+                key += simd.NEGATIVE if of["wide"] else sites.scalars[NEGATED]
             row = rows + location * width
             for r in range(row + 3, row + width, 2):
                 site = np.int64(simd.peek(reach, r))
@@ -182,7 +155,7 @@ def _list(layer, sites, room, train, at, stop, base, tally):
             toolbox += np.int64(simd.peek(reach, row + 2))
             nonzero += layer.effective[effective + neuron] if effective >= 0 else exact
             e += 1
-        note_operations(tally.operations[of[NUMBER], step], e - first, synapses, additions, toolbox, nonzero)
+        note_operations(tally.operations[of["number"], step], e - first, synapses, additions, toolbox, nonzero)
 
 
 @inlined
@@ -216,13 +189,13 @@ def _run_block(layer, state, sites, room, keys, n, block, at, base, last):
 
     Returns (whether it came to the end, place in the list, keys). It stops where there is hardly room for more keys.
     """
-    c, d, entries, told, masks = layer.scalars, state.d, room.entries, room.told, room.masks
+    c, d, entries, told, masks = layer.constants, state.d, room.entries, room.told, room.masks
     most = len(keys) - 128 - simd.SLACK
-    size, padded, bits = sites.scalars[BLOCK], c[PADDED], sites.scalars[BITS]
+    size, padded, bits = sites.scalars[BLOCK], c.padded, sites.scalars[BITS]
     lane = block * size
-    location = divided(lane, padded, c[PADDED_SHIFT])
+    location = divided(lane, padded, c.padded_shift)
     channel = lane - location * padded
-    neuron = location * c[CHANNELS] + channel
+    neuron = location * c.channels + channel
     # Weights of this block within those of the site.
     j = lane - divided(lane, sites.scalars[SITE_LANES], sites.scalars[SITE_SHIFT]) * sites.scalars[SITE_LANES]
     again = sites.again[block]
@@ -265,15 +238,15 @@ def _run_block(layer, state, sites, room, keys, n, block, at, base, last):
 def advance(layer, state, sites, room, ordering, train, out, keys, tally, until):
     """Run one population to the end of tick ``until``; returns DONE, GROW (of out or keys), ROOM or WIDEN, after which it is called again.
 
-    Arguments as for :func:`layer_kernels.advance`; ``keys`` (int64) take the spikes of a stretch.
+    Arguments as for :func:`eventsim.engines.layered.ways.tick_kernels.neurons.advance`; ``keys`` (int64) take the spikes of a stretch.
     """
-    c, s, of = layer.scalars, state.scalars, sites.at
+    c, s, of = layer.constants, state.progress[()], sites.at
     parts, arrivals = sites.scalars[SITE_LANES] // sites.scalars[BLOCK], len(train.tick)
     number = len(sites.loads) - 1
     while True:
         if of[SITE] < 0:
             # The next stretch: spikes at..stop-1, ticks base+1..last.
-            at = s[AT]
+            at = s["at"]
             arrival = train.tick[at] if at < arrivals else FOREVER
             base = max(of[REACHED], min(arrival, of[PENDING]) - 1)
             if base >= until:
@@ -291,10 +264,10 @@ def advance(layer, state, sites, room, ordering, train, out, keys, tally, until)
                     while stop > at and train.tick[stop - 1] > last:
                         stop -= 1
                 total, most = _count(layer, sites, train, at, stop)
-                if s[BOUND] + most > s[LIMIT]:
+                if s["bound"] + most > s["limit"]:
                     # A reset may leave |d| at the threshold.
-                    s[BOUND] = max(c[HIGHEST], largest(state.d, False, np.int64(0), state.ring_lane, 0, 0))
-                if total <= len(room.entries) and s[BOUND] + most <= s[LIMIT]:
+                    s["bound"] = max(c.highest, largest(state.d, False, np.int64(0), state.ring_lane, 0, 0))
+                if total <= len(room.entries) and s["bound"] + most <= s["limit"]:
                     break
                 # Half of it, in whole ticks.
                 half = at + (stop - at) // 2
@@ -307,9 +280,9 @@ def advance(layer, state, sites, room, ordering, train, out, keys, tally, until)
                     return ROOM if total > len(room.entries) else WIDEN
                 stop = half
                 of[SPIKES] = max(1, stop - at)
-            s[BOUND] += most
+            s["bound"] += most
             _list(layer, sites, room, train, at, stop, base, tally)
-            s[AT] = stop
+            s["at"] = stop
             of[REACHED], of[LAST], of[SITE], of[PART], of[PLACE], of[KEYS], of[PENDING] = base, last, 0, 0, -1, 0, FOREVER
         base, last = of[REACHED], of[LAST]
         site, part, place, n, pending = of[SITE], of[PART], of[PLACE], of[KEYS], of[PENDING]
@@ -332,13 +305,13 @@ def advance(layer, state, sites, room, ordering, train, out, keys, tally, until)
                 part = 0
                 site += 1
         of[SITE], of[PART], of[PLACE], of[KEYS], of[PENDING] = site, part, place, n, pending
-        fired = s[FIRED]
+        fired = s["fired"]
         if not whole or n > len(ordering.other) or fired + n + SORTED > len(out.tick):
             return GROW
         if n:
             order(keys, n, ordering, sites.scalars[BITS], True, base, last, out.tick, out.neuron, fired)
-            count_spikes(out.tick, fired, fired + n, c[RESOLUTION], tally.spikes)
-            if s[FIRST_TICK] == 0:
-                s[FIRST_TICK] = out.tick[fired]
-        s[FIRED] = fired + n
+            count_spikes(out.tick, fired, fired + n, c.resolution, tally.spikes)
+            if s["first_tick"] == 0:
+                s["first_tick"] = out.tick[fired]
+        s["fired"] = fired + n
         of[REACHED], of[SITE] = last, -1

@@ -6,7 +6,7 @@ import numpy as np
 
 from eventsim.engines.layered.tables import Layout, power_of_two
 from eventsim.engines.layered.ways import site_kernels as sites
-from eventsim.engines.layered.ways import tick_kernels as k
+from eventsim.engines.layered.ways.records import Layer
 from eventsim.kernels.simd import NEGATIVE
 from eventsim.kernels.stencils import ADDITIONS, FIRST_LANE, ROWS, RUN, SYNAPSES, TAP, TOOLBOX, aligned
 from eventsim.model.tables import Dense, IntArray
@@ -16,11 +16,11 @@ ENTRIES = 2**15
 _TOO_LARGE = "its tables are too large for entries of 32 bits"
 
 
-def by_site(layout: Layout) -> tuple[k.Layer, sites.Sites] | str:
+def by_site(layout: Layout) -> tuple[Layer, sites.Sites] | str:
     """A population's layer and what it needs to be run site by site, its arrays not yet filled; or why it cannot be."""
     layer = layout.layer
     of, negated = layer.projections, layer.w8.size
-    if not len(of) or np.any(of[:, k.KIND] != k.STENCIL) or np.any(of[:, k.WIDE] > 1):
+    if not len(of) or np.any(of["sparse"]) or np.any(of["wide"] > 1):
         return "it needs convolutions or dense tables, of weights of at most 16 bits"
     if layout.signs:
         if np.any(layer.w8 == -128):
@@ -28,7 +28,7 @@ def by_site(layout: Layout) -> tuple[k.Layer, sites.Sites] | str:
         layer = layer._replace(w8=aligned(np.concatenate((layer.w8, -layer.w8)), np.int8))
     if max(layer.w8.size, layer.w16.size) >= NEGATIVE:
         return _TOO_LARGE
-    size, padded = int(layer.scalars[k.SIZE]), int(layer.scalars[k.PADDED])
+    size, padded = layer.constants.size, layer.constants.padded
     lanes = size if all(isinstance(p.table, Dense) for p in layout.incoming) else padded
     block = next(n for n in (128, 64, 32) if padded % n == 0)
     number, blocks = size // lanes, size // block
@@ -55,9 +55,9 @@ def by_site(layout: Layout) -> tuple[k.Layer, sites.Sites] | str:
     )
 
 
-def _reach(layer: k.Layer, lanes: int) -> tuple[IntArray, IntArray] | None:
+def _reach(layer: Layer, lanes: int) -> tuple[IntArray, IntArray] | None:
     """For each source location of each projection: its sites and their weights (``reach`` and ``rows`` of :class:`sites.Sites`)."""
-    begin, none = layer.projections[:, k.RECORDS], int(layer.scalars[k.SIZE]) // lanes
+    begin, none = layer.projections["records"], layer.constants.size // lanes
     parts, rows, place = [], np.zeros((len(begin), 2), np.int64), 0
     for of, records, row in zip(layer.projections, np.split(layer.records, begin[1:]), rows, strict=True):
         columns = records[:, RUN, None] // lanes
@@ -67,8 +67,8 @@ def _reach(layer: k.Layer, lanes: int) -> tuple[IntArray, IntArray] | None:
         i, j = which // np.maximum(1, columns), which % np.maximum(1, columns)
         part = np.zeros((len(records), 3 + 2 * len(which)), np.int64)
         part[:, :3] = records[:, [SYNAPSES, ADDITIONS, TOOLBOX]]
-        part[:, 3::2] = records[:, FIRST_LANE, None] // lanes + i * (of[k.ROW_STEP] // lanes) + j
-        part[:, 4::2] = of[k.WEIGHTS] + records[:, TAP, None] - i * of[k.TAP_STEP] + j * lanes
+        part[:, 3::2] = records[:, FIRST_LANE, None] // lanes + i * (of["row_step"] // lanes) + j
+        part[:, 4::2] = of["weights"] + records[:, TAP, None] - i * of["tap_step"] + j * lanes
         missing = which >= number
         part[:, 3::2][missing], part[:, 4::2][missing] = none, 0
         if part.max(initial=0) >= 2**31:

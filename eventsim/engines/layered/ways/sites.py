@@ -12,7 +12,7 @@ from eventsim.engines.layered.tables import Layout
 from eventsim.engines.layered.trains import Train
 from eventsim.engines.layered.ways import site_kernels as sites
 from eventsim.engines.layered.ways import site_tables
-from eventsim.engines.layered.ways import tick_kernels as k
+from eventsim.engines.layered.ways.records import DONE, FOREVER, NEURONS, WIDEN
 from eventsim.engines.layered.ways.way import SPARSE, TrainWay
 from eventsim.engines.layered.windows import Window
 from eventsim.engines.layered.workspace import Workspace
@@ -31,15 +31,15 @@ class Sites(TrainWay):
         made = layout.made(site_tables.by_site)
         assert not isinstance(made, str)
         layer, of = made
-        self.layer = layer._replace(scalars=population.constants)
+        self.layer = layer._replace(constants=population.constants)
         copies = {field: np.empty_like(getattr(of, field)) for field in ("at", "again", "begins", "loads", "found")}
         self.sites = of._replace(**copies)
 
     @classmethod
     def why_not(cls, layout: Layout, job: Job, name: str) -> str | None:
         """Why a population cannot be run site by site in a run; None if it can be."""
-        scalars = layout.layer.scalars
-        if scalars[k.ROLE] != k.NEURONS or scalars[k.SIGNED] or scalars[k.ZERO_RESET] or job.refractory[name] > 1:
+        constants = layout.layer.constants
+        if constants.role != NEURONS or layout.population.signed or constants.zero_reset or job.refractory[name] > 1:
             return "its neurons are signed, reset to zero, have refractory periods, or never spike"
         if job.resolution < SPARSE:
             return f"many spikes share a tick at fewer than {SPARSE} ticks a step"
@@ -54,16 +54,16 @@ class Sites(TrainWay):
 
     def takes(self, window: Window) -> bool:
         """64 bits are checked at every tick, which this does not."""
-        return not self.population.state.scalars[k.CHECKED]
+        return not self.population.state.progress["checked"]
 
     def begin(self, job: Job) -> None:
         """Note the blocks with neurons that are due at the first tick."""
         of, due = self.sites, self.population.start.due
-        of.at[:], of.again[:] = 0, k.FOREVER
+        of.at[:], of.again[:] = 0, FOREVER
         of.at[[sites.SITE, sites.SPIKES]] = -1, of.scalars[sites.STRETCH]
         if len(due):
             of.again[due // int(of.scalars[sites.BLOCK])] = 1
-        of.at[sites.PENDING] = 1 if len(due) else k.FOREVER
+        of.at[sites.PENDING] = 1 if len(due) else FOREVER
 
     def run(self, window: Window, scratch: Workspace) -> Train:
         """Run a window."""
@@ -77,11 +77,11 @@ class Sites(TrainWay):
                 sites.advance, population.kind, self.layer, population.state, self.sites, scratch.rooms[Sites], scratch.order, train,
                 population.out, scratch.keys, population.tally, until,
             )  # fmt: skip
-            if status == k.DONE:
+            if status == DONE:
                 return until
-            if status == k.WIDEN:
+            if status == WIDEN:
                 population.widen()
-                if population.state.scalars[k.CHECKED]:
+                if population.state.progress["checked"]:
                     return int(at[sites.REACHED])
             elif status == sites.ROOM:
                 room = scratch.rooms[Sites]
@@ -90,7 +90,7 @@ class Sites(TrainWay):
                 n = int(at[sites.KEYS])
                 if not scratch.order.fits(n):
                     scratch.more_order()
-                elif population.state.scalars[k.FIRED] + n + SORTED > len(population.out.tick):
+                elif population.state.progress["fired"] + n + SORTED > len(population.out.tick):
                     population.more_out(scratch.most)
                 else:
                     scratch.more_keys(n)

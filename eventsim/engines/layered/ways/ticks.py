@@ -12,7 +12,9 @@ from eventsim.engines.layered.limits import Overflow
 from eventsim.engines.layered.tables import Layout
 from eventsim.engines.layered.trains import Train
 from eventsim.engines.layered.ways import gathering
-from eventsim.engines.layered.ways import tick_kernels as k
+from eventsim.engines.layered.ways.records import DONE, OVERFLOW, WIDEN, Scratch
+from eventsim.engines.layered.ways.tick_kernels import neurons, readout
+from eventsim.engines.layered.ways.tick_kernels.gather import MOST_ROWS
 from eventsim.engines.layered.ways.way import SPARSE, TrainWay
 from eventsim.engines.layered.windows import Window
 from eventsim.engines.layered.workspace import Workspace
@@ -31,7 +33,7 @@ class Ticks(TrainWay):
         layer, self._locations, self._source = gathering.Gathered(layout.layer, 1, 1)
         if job.resolution < SPARSE:
             layer, self._locations, self._source = layout.made(gathering.gathered)
-        self.layer = layer._replace(scalars=population.constants)
+        self.layer = layer._replace(constants=population.constants)
 
     @classmethod
     def why_not(cls, layout: Layout, job: Job, name: str) -> str | None:
@@ -39,17 +41,17 @@ class Ticks(TrainWay):
         return None
 
     @classmethod
-    def room(cls, ways: Sequence[Ticks], repeats: int) -> k.Scratch:
+    def room(cls, ways: Sequence[Ticks], repeats: int) -> Scratch:
         """Room to work in for any of these."""
-        largest = max(int(way.layer.scalars[k.SIZE]) for way in ways)
+        largest = max(way.layer.constants.size for way in ways)
         # A source of events may repeat a neuron in a tick; all others fire at most once.
         split = max(repeats, *(way._source for way in ways))
-        return k.Scratch(
+        return Scratch(
             np.empty(2 * largest + LANES, np.int32),
             np.empty(max(way._locations for way in ways) + 2, np.int64),
             np.empty(split + LANES, np.int32),
             np.empty(split + 8, np.int64),
-            np.empty(k.MOST_ROWS + 8, np.int64),
+            np.empty(MOST_ROWS + 8, np.int64),
         )
 
     def begin(self, job: Job) -> None:
@@ -61,14 +63,14 @@ class Ticks(TrainWay):
         """Who is still due enters the ring."""
         if not self.population.spiking:
             return
-        state, s = self.population.state, self.population.state.scalars
+        state, s = self.population.state, self.population.state.progress
         due = state.d >= 0
         if self.population.signed:
-            state.low[:] = np.where(state.net > 0, -np.resize(state.theta, state.d.size), s[k.LOWEST])
+            state.low[:] = np.where(state.net > 0, -np.resize(state.theta, state.d.size), s["lowest"])
             due |= state.d < state.low
         lanes = np.flatnonzero(due)
         state.ring_tick[: len(lanes)], state.ring_lane[: len(lanes)] = since + 1, lanes
-        s[[k.HEAD, k.WAITING]] = 0, len(lanes)
+        s["head"], s["waiting"] = 0, len(lanes)
 
     def run(self, window: Window, scratch: Workspace) -> Train:
         """Run a window."""
@@ -78,14 +80,16 @@ class Ticks(TrainWay):
         """Run up to the end of a tick, or an exit before."""
         population, room = self.population, scratch.rooms[Ticks]
         while True:
-            status = self._call(
-                k.advance, population.kind, self.layer, population.state, room, train, population.out, population.tally, until
-            )
-            if status == k.DONE:
+            state, tally = population.state, population.tally
+            if population.spiking:
+                status = self._call(neurons.advance, population.kind, self.layer, state, room, train, population.out, tally, until)
+            else:
+                status = self._call(readout.advance, population.kind, self.layer, state, room, train, tally, until)
+            if status == DONE:
                 return until
-            if status == k.OVERFLOW:
+            if status == OVERFLOW:
                 raise Overflow
-            if status == k.WIDEN:
+            if status == WIDEN:
                 population.widen()
             else:
                 population.more_out(scratch.most)

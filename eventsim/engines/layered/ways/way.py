@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from eventsim.engines.layered.trains import Spikes, Train
-from eventsim.engines.layered.ways.tick_kernels import FOREVER
+from eventsim.engines.layered.ways.records import FOREVER
 from eventsim.engines.layered.windows import Window
 from eventsim.engines.layered.workspace import Workspace
 from eventsim.job.job import Job

@@ -1,0 +1,110 @@
+"""Small parts of compiled code that several ways to run a population are made of."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eventsim.kernels import simd
+from eventsim.kernels.compiled import compiled, part
+from eventsim.kernels.simd import SLACK
+
+
+@part
+def divided(value, by, shift):
+    """``value // by``; ``shift`` says which power of two ``by`` is, or is -1. All are int64."""
+    return value >> shift if shift >= 0 else value // by
+
+
+@part
+def append(places, n, first, mask):
+    """Append ``first + k`` for each bit k of a mask; returns their new number. Up to SLACK places behind it are overwritten.
+
+    Few bits are set as a rule: writing SLACK places each time costs less than to guess how many there are.
+
+    Parameters
+    ----------
+    places : int32 array
+    n : int64
+        How many there are.
+    first : int64
+    mask : uint32
+    """
+    bits = simd.count(mask)
+    for k in range(SLACK):
+        places[n + k] = first + simd.lowest(mask)
+        mask &= mask - np.uint32(1)
+    for k in range(SLACK, bits):
+        places[n + k] = first + simd.lowest(mask)
+        mask &= mask - np.uint32(1)
+    return n + bits
+
+
+@part
+def note_operations(operations, deliveries, synapses, additions, toolbox, effective):
+    """Add int64 numbers to the operations of a projection and step: int64 (5,), as :data:`eventsim.job.job.OPERATIONS` names them."""
+    operations[0] += deliveries
+    operations[1] += synapses
+    operations[2] += additions
+    operations[3] += toolbox
+    operations[4] += effective
+
+
+@compiled
+def end_of_tick(ticks, at):
+    """The place behind the last spike of the same tick as ``ticks[at]``; ``ticks`` is int64, in order."""
+    tick, low, high, step = ticks[at], at, at + 1, 1
+    while high < len(ticks) and ticks[high] == tick:
+        low, high, step = high, high + step, 2 * step
+    high = min(high, len(ticks))
+    while low + 1 < high:
+        middle = (low + high) >> 1
+        if ticks[middle] == tick:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+@compiled
+def largest(d, parked, park, lanes, waiting, head):
+    """Largest |d|; parked neurons as if they were not.
+
+    Parameters
+    ----------
+    d : int16, int32 or int64 array
+    parked : bool
+        Whether some are: those in the ring.
+    park : int64
+        What that took off them.
+    lanes : int32 array
+        The ring, ``waiting`` of it from ``head`` on.
+    waiting, head : int64
+    """
+    size = len(lanes)
+    for n in range(waiting if parked else 0):
+        d[lanes[(head + n) % size]] += park
+    low = high = d[0]
+    for value in d:
+        low = min(low, value)
+        high = max(high, value)
+    for n in range(waiting if parked else 0):
+        d[lanes[(head + n) % size]] -= park
+    return max(-np.int64(low), np.int64(high))
+
+
+@compiled
+def merge(a, b, out):
+    """Merge two trains by tick; of one tick, those of ``a`` come first. Empty signs mean +1."""
+    i = j = 0
+    for k in range(len(out.tick)):
+        if j == len(b.tick) or (i < len(a.tick) and a.tick[i] <= b.tick[j]):
+            source, at = a, i
+            i += 1
+        else:
+            source, at = b, j
+            j += 1
+        out.tick[k] = source.tick[at]
+        out.neuron[k] = source.neuron[at]
+        out.projection[k] = source.projection[at]
+        if len(out.sign):
+            out.sign[k] = source.sign[at] if len(source.sign) else 1

@@ -1,0 +1,111 @@
+"""Delivering a tick: its spikes, projection by projection, each the way that suits how many there are."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eventsim.engines.layered.ways.parts import largest
+from eventsim.engines.layered.ways.tick_kernels.gather import gather_group
+from eventsim.engines.layered.ways.tick_kernels.scatter import scatter_all, scatter_sparse, scatter_wide
+from eventsim.kernels.compiled import inner, part
+from eventsim.model.limits import POTENTIAL_MAX, POTENTIAL_MIN
+
+# What deliver() returns where all lanes may have been reached.
+EVERYWHERE = 2**60
+
+
+@inner
+def deliver(layer, d, scratch, train, operations, step, at, stop):
+    """Deliver the spikes at..stop-1, those of a tick; returns about how many lanes they reach, or EVERYWHERE.
+
+    Parameters
+    ----------
+    layer : Layer
+    d : int16, int32 or int64 array
+        As in :class:`State`.
+    scratch, train : Scratch, Train
+    operations : int64 (projections, steps, 5)
+        Of the network.
+    step, at, stop : int64
+    """
+    touched, e = np.int64(0), at
+    while e < stop:
+        p = np.int64(train.projection[e]) if len(train.projection) else 0
+        of = layer.projections[p]
+        counted = operations[of["number"], step]
+        synapses = counted[1]
+        group = stop if len(train.projection) == 0 else e + 1
+        while group < stop and train.projection[group] == p:
+            group += 1
+        if gather_group(layer, layer.gathers, d, scratch, train, p, e, group, counted):
+            touched = EVERYWHERE
+        else:
+            reached = scatter_group(layer, d, of, train, e, group, counted)
+            touched = min(touched + reached, EVERYWHERE)
+        if of["nonzero"] >= 0:
+            for f in range(e, group):
+                counted[4] += layer.effective[of["nonzero"] + train.neuron[f]]
+        else:
+            counted[4] += counted[1] - synapses
+        e = group
+    return touched
+
+
+@part
+def scatter_group(layer, d, of, train, first, last, operations):
+    """Deliver the spikes first..last-1 of a projection one by one; returns how many lanes they reach."""
+    if of["sparse"]:
+        return scatter_sparse(layer, d, of, train.neuron, train.sign, first, last, operations)
+    if of["wide"] == 0:
+        return scatter_all(d, layer.w8, layer.records, of, train.neuron, train.sign, first, last, operations)
+    if of["wide"] == 1:
+        return scatter_wide(d, layer.w16, layer.records, of, train.neuron, train.sign, first, last, operations)
+    return scatter_wide(d, layer.w32, layer.records, of, train.neuron, train.sign, first, last, operations)
+
+
+@part
+def fits(layer, state, train, at, stop):
+    """Whether the spikes at..stop-1 of a tick surely leave no |d| too large for its type; if so, the bound rises by what they can add.
+
+    A reset may leave |d| at the threshold, so the bound is found anew where it does not seem to be so.
+    """
+    c, s = layer.constants, state.progress[()]
+    rise = np.int64(0)
+    if len(train.projection) == 0:
+        rise = (stop - at) * layer.projections[0]["largest"]
+    else:
+        for f in range(at, stop):
+            rise += layer.projections[train.projection[f]]["largest"]
+    if s["bound"] + rise > s["limit"]:
+        most = largest(state.d, c.refractory > 1, s["park"], state.ring_lane, s["waiting"], s["head"])
+        s["bound"] = max(c.highest, most)
+        if s["bound"] + rise > s["limit"]:
+            return False
+    s["bound"] += rise
+    return True
+
+
+@inner
+def out_of_range(d, threshold, padded, park):
+    """Whether a potential has left int32.
+
+    Parameters
+    ----------
+    d : int64 array
+        As in :class:`State`.
+    threshold : int64 array
+        By channel.
+    padded : int64
+        Lanes of a location.
+    park : int64
+        What parking takes off d.
+    """
+    channels = len(threshold)
+    for start in range(0, len(d), padded):
+        for c in range(channels):
+            v = d[start + c] + threshold[c]
+            if v < -(park >> 1):
+                v += park
+            if v > POTENTIAL_MAX or v < POTENTIAL_MIN:
+                return True
+    return False
