@@ -136,6 +136,7 @@ class Simulator:
         if with_potentials:
             settings["potentials"] = with_potentials
         with Recording(job, recorded, with_potentials, trace, threads > 1) as recording, self._compiling(chosen, resolution) as compiling:
+            self._engines.compile_network(chosen)
             start = time.perf_counter()
             counts = self._engines.run(chosen, job, recording.recorder, progress, threads)
             # An engine may leave a run to another.
@@ -183,7 +184,7 @@ class Simulator:
 
     @contextmanager
     def _compiling(self, engine: str, resolution: int) -> Iterator[Callable[[], float]]:
-        """Tells how long the ``with`` block has been compiling what is not in the cache yet: that is not the run's time."""
+        """Tells how long the ``with`` block has been compiling code, or loading it: that is not the run's time."""
         if engine == "reference" or (engine, resolution) in self._run_before:
             yield float
             return

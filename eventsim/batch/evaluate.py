@@ -239,11 +239,11 @@ class _Plan:
             self.note(f"{self.target}: {total - todo:,} of {total:,} images were done before")
         self.progress(total - todo, total)
         try:
-            if starts and scheduler is None:
-                # Here, where it can be said, and once rather than in every worker.
-                simulator.warm_up()
             if starts:
                 processes = paying_processes(workers, len(starts), todo * neurons * self.work.steps)
+                if processes > 1 and scheduler is None:
+                    # Here, where it can be said, and once rather than in every worker.
+                    simulator.warm_up()
                 self._run_pieces(parts, starts, size, total - todo, executor(self.work, processes, scheduler))
             if data.selection(self.chosen) != self.info.settings["selection"]:
                 raise RunError(f"{data.name}: its images changed while they were evaluated; remove {self.folder} and evaluate again")

@@ -109,7 +109,6 @@ _runner: Runner
 def _start(settings: Settings) -> None:
     global _runner
     _runner = Runner(settings)
-    _runner.simulator.compile(settings.run.get("engine", "auto"))
 
 
 def _run(source: Source, trace: Path | None) -> Outcome:

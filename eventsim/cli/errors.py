@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
+import gc
 import os
 import signal
 import sys
@@ -17,6 +20,12 @@ from eventsim.record.interrupt import Terminated, terminable
 def remark(text: object) -> None:
     """A remark for the user, beside the output."""
     click.echo(f"note: {printable(text)}", err=True)
+
+
+@functools.cache
+def _end_quickly() -> None:
+    """What ends with the process is not searched for garbage: with a compiler loaded, that would take a fifth of a second."""
+    atexit.register(gc.freeze)
 
 
 class OneLineErrors(click.Command):
@@ -39,6 +48,7 @@ class OneLineErrors(click.Command):
         for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
             if getattr(sys, name) is None:
                 setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+        _end_quickly()
         return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -150,9 +150,10 @@ def run(network: Path, sources: tuple[str, ...], as_json: bool, **given: Any) ->
     runner = Runner(Settings(network, choices.encoding, choices.invert, choices.crop, choices.settings()))
     inputs, several = _inputs(runner.network, sources, choices)
     folder = _folder(choices.trace) if several and not choices.no_trace else None
-    runner.simulator.compile(choices.engine)  # type: ignore[arg-type]
     jobs = _traced(inputs, folder, None if choices.no_trace or folder is not None else choices.trace or Path("run.h5"))
     if several and choices.threads > 1:
+        # Once rather than in every process.
+        runner.simulator.compile(choices.engine)  # type: ignore[arg-type]
         outcomes = run_in_processes(runner.settings, jobs, choices.threads)
     else:
         outcomes = _one_by_one(runner, jobs, choices, several)

@@ -76,9 +76,14 @@ class Engines:
     def compile(self, engine: str = "auto") -> None:
         """Compile the network and the engine's code now rather than in the first run."""
         name = self.choose(engine)
+        self.compile_network(name)
+        load(name).warm_up()
+
+    def compile_network(self, name: str) -> Any:
+        """The network as an engine takes it. Code is compiled, or loaded from the disk, when a run comes to it."""
         if name not in self._compiled:
             self._compiled[name] = load(name).compile_network(self._network)
-        load(name).warm_up()
+        return self._compiled[name]
 
     def warm_up(self, engine: str = "auto") -> None:
         """Compile the engine's code now, but not the network."""
@@ -94,9 +99,8 @@ class Engines:
         names = list(_MODULES)
         name = self.choose(engine, job)
         while True:
-            self.compile(name)
             try:
-                return load(name).run(job, self._compiled[name], recorder, progress, threads)
+                return load(name).run(job, self.compile_network(name), recorder, progress, threads)
             except LeftToAnother as left:
                 once = Once(recorder, progress, left.given)
                 recorder, progress = once, once.reached

@@ -27,7 +27,7 @@ from numba import config, njit, typeof
 from numba.core.caching import NullCache
 from numba.core.compiler import CompileResult
 from numba.core.dispatcher import Dispatcher
-from numba.core.event import install_timer
+from numba.core.event import install_timer, trigger_event
 from numba.core.serialize import dumps
 from numba.core.sigutils import normalize_signature
 
@@ -85,7 +85,7 @@ def entry(function: Any, arguments: tuple[Any, ...]) -> Any:
 
 @contextlib.contextmanager
 def compilation_time() -> Iterator[Callable[[], float]]:
-    """Measure what compiling takes within the ``with`` block: what is yielded tells the seconds so far."""
+    """Measure what compiling, and loading from the disk, takes within the ``with`` block: what is yielded tells the seconds so far."""
     with install_timer("numba:compile", lambda _: None) as timer:
         yield lambda: timer.duration if timer.done else 0.0
 
@@ -106,7 +106,9 @@ class _Cache(NullCache):
             try:
                 payload = store.read(place.folder, name)
                 if payload is not None:
-                    return CompileResult._rebuild(target_context, *pickle.loads(payload))
+                    # For compilation_time.
+                    with trigger_event("numba:compile"):
+                        return CompileResult._rebuild(target_context, *pickle.loads(payload))
             except Exception:
                 # Whatever it is: compiling it again is right.
                 store.remove(place.folder, name)
