@@ -324,7 +324,7 @@ class House:
 
     def rows(self) -> list[Row]:
         """The table, but for what must be timed."""
-        return [*self._floor_rows(), *self._function_rows(), *self._name_rows(), *self._compiler_rows()]
+        return [*self._floor_rows(), *self._function_rows(), *self._name_rows(), *self._compiler_rows(), *self._test_rows()]
 
     def _floor_rows(self) -> Iterator[Row]:
         graph = self.rooms()
@@ -383,6 +383,36 @@ class House:
         private = self.private_numba()
         places = [use for name, uses in private.items() if name != "kernels.compiled" for use in uses]
         yield Row("files with private parts of numba", str(len(private)), "kernels.compiled alone", not places, places)
+
+    def _test_rows(self) -> Iterator[Row]:
+        root = self.package.parent
+        lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in (root / "tests").rglob("*.py")}
+        long = [f"{path.relative_to(root)}: {n} lines" for path, n in sorted(lengths.items()) if n > 400]
+        yield Row("longest file of tests", str(max(lengths.values(), default=0)), "400 lines at most", not long, long)
+        others = [path for room in ("tests", "benchmarks") for path in sorted((root / room).rglob("*.py"))]
+        private = [f"{path.relative_to(root)}:{place}" for path in others for place in _private_uses(path)]
+        yield Row("private names used by tests and benchmarks", str(len(private)), "0", not private, private)
+
+
+def _private_uses(path: Path) -> Iterator[str]:
+    """Where a file uses names that modules of the package keep to themselves, by import, attribute or text to be patched."""
+    module = Module(path.stem, path)
+    ours = {i.alias for i in module.imports if i.name.partition(".")[0] == "eventsim"}
+    for i in module.imports:
+        if i.name.startswith("eventsim.") and _is_own(i.name.rpartition(".")[2]):
+            yield f"{i.line} {i.name}"
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Attribute) and _is_own(node.attr) and ast.unparse(node.value).partition(".")[0] in ours:
+            yield f"{node.lineno} {ast.unparse(node)}"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "setattr" and node.args:
+            first = node.args[0]
+            name = node.args[1] if ast.unparse(first).partition(".")[0] in ours and len(node.args) > 2 else first
+            if isinstance(name, ast.Constant) and isinstance(name.value, str) and _is_own(name.value.rpartition(".")[2]):
+                yield f"{node.lineno} {name.value}"
+
+
+def _is_own(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
 
 
 def _asks_class(call: ast.Call, classes: set[str], known: set[str]) -> bool:

@@ -83,6 +83,11 @@ def entry(function: Any, arguments: tuple[Any, ...]) -> Any:
     return function.compile(tuple(map(typeof, arguments)))
 
 
+def is_kept(function: Any) -> bool:
+    """Whether the machine code of a compiled function is kept on the disk."""
+    return isinstance(getattr(function, "_cache", None), _Cache)
+
+
 @contextlib.contextmanager
 def compilation_time() -> Iterator[Callable[[], float]]:
     """Measure what compiling, and loading from the disk, takes within the ``with`` block: what is yielded tells the seconds so far."""

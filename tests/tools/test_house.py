@@ -16,6 +16,7 @@ MET = [
     "arrows between rooms",
     "imports against the direction",
     "circles of imports",
+    "longest file of tests",
 ]
 
 
@@ -144,6 +145,38 @@ def test_compilers(tmp_path):
     assert (row.today, row.places) == ("2", ["job.a:2 .compile", "job.a:3 _nrt="])
     rows = build(tmp_path, kernels__other=builder)
     assert not rows["files with hand-written LLVM"].met
+
+
+TESTS = """import re
+import eventsim.kernels.simd as s
+from eventsim.batch import evaluate, parts
+from eventsim.model.network import _check, Network
+
+def test_one(monkeypatch):
+    s._twin(re._parser, s.lanes, Network().__class__)
+    monkeypatch.setattr(evaluate, "_PAYS", 1)
+    monkeypatch.setattr(parts.Parts, "_read", 1)
+    monkeypatch.setattr("eventsim.batch.executors.dask._TIMEOUT", "1s")
+    monkeypatch.setattr(re, "_cache", {})
+    monkeypatch.setattr(evaluate, "PAYS", "_some")
+"""
+
+
+def test_tests(tmp_path):
+    for name, text in {"tests/a/test_a.py": TESTS, "benchmarks/b.py": "from eventsim import _x\n", "tests/b.py": "\n" * 401}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    rows = build(tmp_path, errors="")
+    assert rows["longest file of tests"].today == "401"
+    assert rows["longest file of tests"].places == ["tests/b.py: 401 lines"]
+    assert rows["private names used by tests and benchmarks"].places == [
+        "tests/a/test_a.py:4 eventsim.model.network._check",
+        "tests/a/test_a.py:8 _PAYS",
+        "tests/a/test_a.py:9 _read",
+        "tests/a/test_a.py:10 eventsim.batch.executors.dask._TIMEOUT",
+        "tests/a/test_a.py:7 s._twin",
+        "benchmarks/b.py:1 eventsim._x",
+    ]
 
 
 def test_the_table(tmp_path):
