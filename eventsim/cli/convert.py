@@ -37,6 +37,7 @@ _of_neurons = options(
     click.option("--refractory", type=float, help="Refractory period in steps. Default: 1 in quantised layers, else 0."),
     click.option("--fraction-bits", type=int, help="Of thresholds, in binary weights. Default: chosen per layer."),
     click.option("--weight-bits", type=int, default=8, show_default=True, help="Of weights that are not binary."),
+    click.option("--phase", type=float, help="Sign networks: steps from layer to layer. Default: so few that one step does."),
 )
 _of_result = options(
     click.option("--steps", type=click.IntRange(1), help="Length of a run that the file recommends, and of the report's runs (else 100)."),
@@ -115,7 +116,7 @@ def _write(made: Conversion, labels: list[str], choices: Choices) -> None:
     outputs = int(np.prod(made.source.layers[-1].shape))
     if len(labels) == outputs:
         made.network.labels = labels
-    made.network.provenance = {"source": printable(choices.model), "conversion": made.report.to_dict()}
+    made.network.provenance |= {"source": printable(choices.model), "conversion": made.report.to_dict()}
     if choices.steps:
         made.network.provenance["steps"] = choices.steps
     save(made.network, choices.output)

@@ -13,10 +13,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from eventsim.conversion.build import ConversionReport, Settings, build, gain
+from eventsim.conversion import stepcode
+from eventsim.conversion.build import ConversionReport, Settings, build, check_settings, gain
 from eventsim.conversion.from_nir import from_nir
 from eventsim.conversion.from_torch import from_torch
-from eventsim.conversion.graph import Graph
+from eventsim.conversion.graph import Graph, Input
 from eventsim.conversion.lowering import Array, Layer, SourceNetwork, lower
 from eventsim.errors import ConversionError
 from eventsim.model.network import Network
@@ -44,6 +45,9 @@ class Conversion:
         ``value = factor * pixel + shift`` makes the source network's input values of pixels 0..255.
     ranges : dict of str to float64
         Activation range of every hidden layer.
+    steps : dict of str to list of StepNeurons
+        Where activations have one to three thresholds and became one spike each (:mod:`eventsim.conversion.stepcode`): the populations of
+        every hidden layer; else empty.
     """
 
     network: Network
@@ -52,6 +56,7 @@ class Conversion:
     pixel_factor: Array
     pixel_shift: Array
     ranges: dict[str, Array]
+    steps: dict[str, list[stepcode.StepNeurons]]
 
     def evaluate(self, images: npt.ArrayLike) -> npt.NDArray[np.floating]:
         """Outputs of the dense source network for images, uint8 (n, height, width, channels): float32 (n, outputs)."""
@@ -63,7 +68,7 @@ class Conversion:
         return np.concatenate(parts)
 
     def gain(self, layer: Layer) -> Array:
-        """The activation of a hidden layer that one spike per step stands for: float64 (channels,)."""
+        """The activation of a hidden layer that one spike per step (of all its thresholds, one spike) stands for: float64 (channels,)."""
         return gain(layer, self.ranges)
 
 
@@ -79,6 +84,7 @@ def convert(
     refractory: float | None = None,
     fraction_bits: int | None = None,
     weight_bits: int = 8,
+    phase: float | None = None,
     mean: Sequence[float] | float = 0.0,
     std: Sequence[float] | float = 1.0,
     labels: Sequence[str] = (),
@@ -109,6 +115,9 @@ def convert(
         per layer as keep every threshold within 0.2 %, 8 at most.
     weight_bits : int
         Of weights that are not binary.
+    phase : float, optional
+        Networks whose activations have one to three thresholds: steps that a spike takes from layer to layer. Default: so few that the
+        answer comes within one step, and in the only tick of a clocked one.
     mean, std : float or sequence of float
         The source network's input is ``(pixel / 255 - mean) / std``.
     labels : sequence of str
@@ -138,8 +147,7 @@ def convert(
                 raise ConversionError("give calibration images or the shape of the input")
             input_shape = (images.shape[3], images.shape[1], images.shape[2])
         graph = from_torch(model, input_shape)
-    source = lower(graph)
-    channels = source.input_shape[-1]
+    channels = _channels(graph)
     middle, deviation = _per_channel("mean", mean, channels), _per_channel("std", std, channels)
     if deviation.min() < 1 / _LARGEST_SHIFT or max(deviation.max(), np.abs(middle).max()) > _LARGEST_SHIFT:
         raise ConversionError(
@@ -147,13 +155,28 @@ def convert(
             f"found {std} and {mean}"
         )
     factor, shift = 1 / (255 * deviation), -middle / deviation
-    ranges = activation_ranges(source, images, factor, shift, percentile, per_channel)
-    settings = Settings(initial, signed, refractory, fraction_bits, weight_bits)
-    network, report = build(source, ranges, (factor, shift), settings)
+    source = lower(graph, (factor, shift))
+    settings = Settings(initial, signed, refractory, fraction_bits, weight_bits, phase)
+    check_settings(settings)
+    ranges: dict[str, Array] = {}
+    if stepcode.applies(source):
+        network, report, neurons = stepcode.build(source, (factor, shift), settings)
+    else:
+        ranges = activation_ranges(source, images, factor, shift, percentile, per_channel)
+        network, report = build(source, ranges, (factor, shift), settings)
+        neurons = {}
     report.settings |= {"percentile": percentile, "per channel": per_channel}
     network.labels = [str(label) for label in labels]
     network.check()
-    return Conversion(network, report, source, factor, shift, ranges)
+    return Conversion(network, report, source, factor, shift, ranges, neurons)
+
+
+def _channels(graph: Graph) -> int:
+    """Of the input; a vector's numbers count as channels."""
+    shapes = [node.shape for node in graph.nodes if isinstance(node.operator, Input)]
+    if not shapes:
+        raise ConversionError("the network is empty")
+    return shapes[0][0]
 
 
 def _per_channel(name: str, values: Any, channels: int) -> Array:
@@ -174,7 +197,7 @@ def activation_ranges(
     ConversionError
         Such a layer exists, and there are no images, or it is silent on all of them.
     """
-    wanted = {layer.name for layer in source.layers if layer.activation is not None and layer.activation.kind in ("relu", "sign")}
+    wanted = {layer.name for layer in source.layers if layer.activation is not None and layer.activation.kind == "relu"}
     if not wanted:
         return {}
     if images is None:
@@ -185,7 +208,7 @@ def activation_ranges(
 
     def watch(layer: Layer, z: npt.NDArray[np.floating]) -> None:
         if layer.name in wanted and layer.activation is not None:
-            a = np.abs(z) if layer.activation.kind == "sign" else layer.activation(z)
+            a = layer.activation(z)
             size = a[0].size // layer.shape[-1]
             keep = max(1, -(-len(images) * a[0].size // _MAX_SAMPLES))
             samples[layer.name].append(a.reshape(-1, layer.shape[-1])[:: min(keep, size)].astype(np.float32))

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from eventsim.conversion.lowering import IMAGE, Array, Kernel, Layer, Matrix, SourceNetwork, Term
+from eventsim.conversion.lowering import IMAGE, Array, Extreme, Kernel, Layer, Matrix, SourceNetwork, Term
 from eventsim.errors import ConversionError
 from eventsim.model.network import Network
 from eventsim.model.tables import Conv2d, Dense, IntArray, Sparse, Table
@@ -42,6 +42,7 @@ class Settings:
     refractory: float | None = None
     fraction_bits: int | None = None
     weight_bits: int = 8
+    phase: float | None = None
 
 
 @dataclass
@@ -158,11 +159,13 @@ class _Weights:
     @property
     def shape(self) -> tuple[int, ...]:
         """Of the weights: (..., inputs, outputs)."""
+        assert not isinstance(self.term.operator, Extreme)
         return (1, len(self.term.scale)) if self.term.operator is None else self.term.operator.weights.shape
 
     def parts(self) -> Iterator[tuple[slice, Array]]:
         """The weights times ``factor``, float64 (some rows, outputs), piece by piece: a whole layer of VGG would take gigabytes."""
         outputs = self.shape[-1]
+        assert not isinstance(self.term.operator, Extreme)
         flat = np.ones((1, outputs)) if self.term.operator is None else self.term.operator.weights.reshape(-1, outputs)
         rows = max(1, _PART // outputs)
         for start in range(0, len(flat), rows):
@@ -194,10 +197,9 @@ def build(
     ConversionError
         A layer that has no spiking counterpart here, or settings out of range.
     """
-    _check(settings)
     net = Network()
     report = ConversionReport(settings=asdict(settings), remarks=list(source.remarks))
-    scale, offset, unit = _image(source, pixel)
+    scale, offset, unit = image_scale(source, pixel)
     net.image_input(source.input_shape, scale, offset)
     for layer in source.layers:
         try:
@@ -207,16 +209,18 @@ def build(
     return net, report
 
 
-def _check(settings: Settings) -> None:
+def check_settings(settings: Settings) -> None:
     if settings.initial not in ("half", "zero"):
         raise ConversionError(f"the initial potential is 'half' a threshold or 'zero', found {settings.initial!r}")
     if not 2 <= settings.weight_bits <= 16:
         raise ConversionError(f"weight bits must be 2..16, found {settings.weight_bits}")
+    if settings.phase is not None and not 0 <= settings.phase <= 1000:
+        raise ConversionError(f"a phase must have 0..1000 steps, found {settings.phase}")
     if settings.fraction_bits is not None and not 0 <= settings.fraction_bits <= 12:
         raise ConversionError(f"fraction bits must be 0..12, found {settings.fraction_bits}")
 
 
-def _image(source: SourceNetwork, pixel: tuple[Array, Array]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Array]:
+def image_scale(source: SourceNetwork, pixel: tuple[Array, Array]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Array]:
     """Integer scale and offset of the image, and what one unit of the integer input stands for, per channel."""
     factor = np.broadcast_to(pixel[0] * source.input_factor, (source.input_shape[-1],))
     shift = np.broadcast_to(pixel[1] * source.input_factor + source.input_shift, (source.input_shape[-1],))
@@ -230,7 +234,7 @@ def _image(source: SourceNetwork, pixel: tuple[Array, Array]) -> tuple[npt.NDArr
 def _range(layer: Layer, ranges: dict[str, Array]) -> Array:
     """Pre-activation per channel at which a neuron fires once per step."""
     assert layer.activation is not None
-    if layer.activation.kind in ("steps", "clip", "rate"):
+    if layer.activation.kind != "relu":
         return np.full(layer.shape[-1], layer.activation.high - layer.activation.low)
     return np.broadcast_to(np.asarray(ranges[layer.name], np.float64), (layer.shape[-1],))
 
@@ -238,7 +242,7 @@ def _range(layer: Layer, ranges: dict[str, Array]) -> Array:
 def gain(layer: Layer, ranges: dict[str, Array]) -> Array:
     """What one spike per step of a layer stands for, per channel."""
     assert layer.activation is not None
-    return np.ones(layer.shape[-1]) if layer.activation.kind == "sign" else _range(layer, ranges)
+    return _range(layer, ranges)
 
 
 def _zero(layer: Layer, full: Array) -> Array:
@@ -247,7 +251,7 @@ def _zero(layer: Layer, full: Array) -> Array:
     kind = layer.activation.kind
     if kind == "steps":
         return np.full(len(full), layer.activation.low + 0.5)
-    return -full / 2 if kind == "sign" else np.full(len(full), layer.activation.low)
+    return np.full(len(full), layer.activation.low)
 
 
 def _weights(term: Term, gain: Array) -> _Weights:
@@ -271,7 +275,7 @@ def _magnitude(term: Term) -> Array | None:
     return magnitude if same and np.all(magnitude > 0) else None
 
 
-def _source_binary(term: Term) -> bool:
+def source_is_binary(term: Term) -> bool:
     return term.operator is not None and _magnitude(term) is not None
 
 
@@ -306,6 +310,11 @@ def _add(
     net: Network, report: ConversionReport, source: SourceNetwork, layer: Layer, ranges: dict[str, Array], unit: Array, settings: Settings
 ) -> None:
     known = {other.name: other for other in source.layers}
+    if layer.activation is not None and layer.activation.kind == "extreme":
+        raise ConversionError(
+            "max pooling is exact where every activation has one to three thresholds (signs, 2 bits); other networks need average pooling "
+            "(nn.AvgPool2d)"
+        )
     from_image = [term.source == IMAGE for term in layer.terms]
     if any(from_image) and (len(layer.terms) > 1 or layer.activation is None):
         raise ConversionError("the image is added to spikes, or goes straight to the output; put an activation behind its first layer")
@@ -331,7 +340,7 @@ def _scale(layer: Layer, terms: list[_Weights], shapes: Sequence[tuple[int, ...]
         raise ConversionError("a bias that is more than 2**30 times a weight; the layer cannot be represented")
     integer_bias = integer_bias.astype(np.int64)
     tables = [
-        _table(weights, _integers(weights, quantum, bits, exact), layer.shape, shape) for weights, shape in zip(terms, shapes, strict=True)
+        table_of(weights, _integers(weights, quantum, bits, exact), layer.shape, shape) for weights, shape in zip(terms, shapes, strict=True)
     ]
     reference = float(np.abs(quantum).max()) * 2.0**bits if threshold is None else 1.0
     bias_error = np.abs(integer_bias * bias_quantum - bias) / (reference if full is None else full)
@@ -363,14 +372,14 @@ def _connect(net: Network, layer: Layer, scaled: _Scaled, from_image: bool, sett
 
 def _report(layer: Layer, weights: _Weights, table: Table, scaled: _Scaled) -> LayerReport:
     """What became of one of a layer's tables."""
-    changed, flipped = _signs(weights, table)
+    changed, flipped = signs_of(weights, table)
     full, threshold = scaled.full, scaled.threshold
     return LayerReport(
         name=layer.name,
         source=weights.term.name,
         weights=int(table.weights.size),
-        binary=_source_binary(weights.term),
-        binary_table=weights.term.operator is not None and table.magnitude is not None and _source_binary(weights.term),
+        binary=source_is_binary(weights.term),
+        binary_table=weights.term.operator is not None and table.magnitude is not None and source_is_binary(weights.term),
         signs_changed=changed,
         flipped_filters=flipped,
         range=(0.0, 0.0) if full is None else (float(full.min()), float(full.max())),
@@ -421,7 +430,7 @@ def _integers(weights: _Weights, quantum: Array, bits: int, exact: int | None) -
     return integers.reshape(weights.shape)
 
 
-def _table(weights: _Weights, integers: npt.NDArray[np.integer], shape: tuple[int, ...], source_shape: tuple[int, ...]) -> Table:
+def table_of(weights: _Weights, integers: npt.NDArray[np.integer], shape: tuple[int, ...], source_shape: tuple[int, ...]) -> Table:
     term = weights.term
     if isinstance(term.operator, Kernel):
         return Conv2d(integers, term.operator.stride, term.operator.padding, term.before, term.after)
@@ -436,7 +445,7 @@ def _table(weights: _Weights, integers: npt.NDArray[np.integer], shape: tuple[in
     return Sparse(indptr, ((y * cols + x) * channels + c)[inside], integers[0][c[inside]], int(np.prod(shape)))
 
 
-def _signs(weights: _Weights, table: Table) -> tuple[int, int]:
+def signs_of(weights: _Weights, table: Table) -> tuple[int, int]:
     """(weights whose sign is wrong, output channels that the source scales by a negative number)."""
     flipped = int(np.count_nonzero(weights.term.scale < 0))
     if weights.term.operator is None:

@@ -9,9 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from eventsim.conversion import Conversion
+from eventsim.conversion.lowering import Layer
 from eventsim.errors import ConversionError
 from eventsim.job.job import DEFAULT_RESOLUTION
 from eventsim.job.preparation import default_steps
+from eventsim.record.result import Result
 from eventsim.simulate import Simulator
 
 
@@ -119,6 +121,19 @@ class _Sums:
         )
 
 
+def _rate(made: Conversion, result: Result, layer: Layer) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], int]:
+    """What the spikes of a layer say, in units of :meth:`Conversion.gain`, which neurons have fired, and how many spikes there are."""
+    rate, fired, emitted = np.zeros(size := int(np.prod(layer.shape))), np.zeros(size, bool), 0
+    # A spike each, once; or so many in a step.
+    shares = {neurons.name: neurons.share for neurons in made.steps.get(layer.name, [])} or {layer.name: 1 / result.info.steps}
+    for name, share in shares.items():
+        spikes = result.spikes(name)
+        rate += np.bincount(spikes.neurons, weights=spikes.signs, minlength=size) * share
+        fired[spikes.neurons] = True
+        emitted += len(spikes.neurons)
+    return rate, fired, emitted
+
+
 def faithfulness(made: Conversion, images: npt.ArrayLike, labels: npt.ArrayLike | None = None, *, steps: int | None = None) -> Faithfulness:
     """Compare a converted network with its source.
 
@@ -162,11 +177,10 @@ def faithfulness(made: Conversion, images: npt.ArrayLike, labels: npt.ArrayLike 
             # No decision is no answer that the source could have given.
             answers[mode][i] = -1 if result.decision is None else result.decision
             for layer in hidden:
-                spikes = result.spikes(layer.name)
-                net = np.bincount(spikes.neurons, weights=spikes.signs, minlength=int(np.prod(layer.shape)))
+                rate, fired, emitted = _rate(made, result, layer)
                 entry = sums[mode][layer.name]
-                entry.fired[spikes.neurons] = True
-                entry.add(activations[layer.name].ravel(), net / steps, len(spikes.neurons))
+                entry.fired |= fired
+                entry.add(activations[layer.name].ravel(), rate, emitted)
     return Faithfulness(
         steps=steps,
         images=len(pixels),

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from eventsim.conversion.graph import Add, AveragePool, Clip, Convolution, Flatten, Floor, Graph, Input, Linear, Sign
+from eventsim.conversion.graph import Add, AveragePool, Clip, Convolution, Flatten, Floor, Graph, Input, Linear, MaxPool, Sign
 from eventsim.errors import ConversionError
 
 _FOLDED: dict[str, Callable[..., Any]] = {
@@ -39,7 +39,8 @@ _EVALUATED = {
 _FOLDED_BYTES = 2**28
 _SUPPORTED = (
     "Add, AveragePool, BatchNormalization, BipolarQuant, Clip, Conv, Div, Dropout, Flatten, Floor, Gemm, GlobalAveragePool, Identity, "
-    "MatMul, Mul, Quant, ReduceMean, Relu, Reshape, Round, Sign, Softmax, Sub"
+    "Greater, GreaterOrEqual, Less, LessOrEqual, MatMul, MaxPool, Mul, MultiThreshold, Neg, Not, Quant, ReduceMean, Relu, Reshape, Round, "
+    "Sign, Softmax, Sub, Where"
 )
 
 
@@ -163,11 +164,6 @@ class _Reader:
             return self._fold(node, args, attributes, name)
         method = getattr(self, f"_op_{kind.lower()}", None)
         if method is None:
-            if "MaxPool" in kind:
-                raise ConversionError(
-                    f"{name}: max pooling has no exact event rule (the largest of several rates is not known until all spikes have "
-                    "come); train with average pooling instead"
-                )
             raise ConversionError(f"{name}: not supported; supported: {_SUPPORTED}")
         return method(args, attributes, name)
 
@@ -267,7 +263,69 @@ class _Reader:
         return self._make(Floor(), _Value(self.graph.scale(args[0].number, 1.0, 0.5, name)), name)
 
     def _op_sign(self, args: list[Any], attributes: dict[str, Any], name: str) -> _Value:
-        return self._make(Sign(), args[0], name)
+        return self._make(Sign(0.0), args[0], name)
+
+    def _compare(self, args: list[Any], zero: float, falls: bool, name: str) -> _Value:
+        """1 where the first is above (with ``falls`` below) the second, and for ``zero`` = 1 (-1) where they are equal; else 0."""
+        difference = self._op_sub(args, {}, name)
+        return _Value(self.graph.scale(self._make(Sign(zero), difference, name).number, -0.5 if falls else 0.5, 0.5, name))
+
+    def _op_greater(self, args: list[Any], attributes: dict[str, Any], name: str) -> _Value:
+        return self._compare(args, -1.0, False, name)
+
+    def _op_greaterorequal(self, args: list[Any], attributes: dict[str, Any], name: str) -> _Value:
+        return self._compare(args, 1.0, False, name)
+
+    def _op_less(self, args: list[Any], attributes: dict[str, Any], name: str) -> _Value:
+        return self._compare(args, 1.0, True, name)
+
+    def _op_lessorequal(self, args: list[Any], attributes: dict[str, Any], name: str) -> _Value:
+        return self._compare(args, -1.0, True, name)
+
+    def _op_not(self, args: list[Any], attributes: dict[str, Any], name: str) -> _Value:
+        return _Value(self.graph.scale(args[0].number, -1.0, 1.0, name))
+
+    def _op_neg(self, args: list[Any], attributes: dict[str, Any], name: str) -> _Value:
+        return _Value(self.graph.scale(args[0].number, -1.0, 0.0, name))
+
+    def _op_where(self, args: list[Any], attributes: dict[str, Any], name: str) -> _Value:
+        condition, yes, no = args
+        if not isinstance(condition, _Value) or isinstance(yes, _Value) or isinstance(no, _Value):
+            raise ConversionError(f"{name}: only a choice between two constants is supported")
+        yes, no = np.asarray(yes, np.float64), np.asarray(no, np.float64)
+        return _Value(self.graph.scale(condition.number, yes - no, no, name))
+
+    def _op_multithreshold(self, args: list[Any], attributes: dict[str, Any], name: str) -> _Value:
+        """FINN's: ``out_scale * (number of thresholds that are not above the value) + out_bias``, thresholds (channels or 1, number)."""
+        levels = np.asarray(args[1], np.float64)
+        if levels.ndim != 2 or not levels.shape[1] or np.any(np.diff(levels, axis=1) < 0):
+            raise ConversionError(f"{name}: thresholds of shape {levels.shape}; expected ascending ones, a row a channel")
+        scale, bias = (float(attributes.get(key, default)) for key, default in (("out_scale", 1.0), ("out_bias", 0.0)))
+        total = None
+        for column in levels.T:
+            step = self._make(Sign(1.0), _Value(self.graph.scale(args[0].number, 1.0, -column, name)), name)
+            total = step if total is None else _Value(self.graph.add(Add(), (total.number, step.number), name))
+        assert total is not None
+        return _Value(self.graph.scale(total.number, scale / 2, bias + scale * levels.shape[1] / 2, name))
+
+    def _op_maxpool(self, args: list[Any], attributes: dict[str, Any], name: str) -> _Value:
+        window = tuple(int(n) for n in attributes["kernel_shape"])
+        stride = tuple(int(n) for n in attributes.get("strides", (1,) * len(window)))
+        pads = tuple(int(n) for n in attributes.get("pads", (0,) * 2 * len(window)))
+        if (
+            len(window) != 2
+            or set(attributes.get("dilations", [1])) != {1}
+            or attributes.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID")
+        ):
+            raise ConversionError(f"{name}: only two-dimensional pooling with padding in numbers and without dilation is supported")
+        if attributes.get("ceil_mode", 0):
+            sizes = self.graph.shape(args[0].number)[1:]
+            ends = [
+                last if (last := (-((size + front + back - wide) // -step)) * step + wide - size - front) - wide < back else back
+                for size, wide, step, front, back in zip(sizes, window, stride, pads[:2], pads[2:], strict=True)
+            ]
+            pads = (*pads[:2], *(max(0, end) for end in ends))
+        return self._make(MaxPool((window[0], window[1]), (stride[0], stride[1]), (pads[0], pads[1], pads[2], pads[3])), args[0], name)
 
     def _op_bipolarquant(self, args: list[Any], attributes: dict[str, Any], name: str) -> _Value:
         return _Value(self.graph.scale(self._make(Sign(), args[0], name).number, np.abs(args[1]), 0.0, name))

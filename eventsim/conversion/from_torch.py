@@ -95,7 +95,9 @@ class _Reader:
             else:
                 target = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
                 name = target.split(".")[0].strip("_")
-                values[node] = self._function(name, args, kwargs, f"{node.name} ({target})")
+                text = f"{node.name} ({target})"
+                known = _constant_only(args, kwargs)
+                values[node] = _computed(node, args, kwargs, text) if known else self._function(name, args, kwargs, text)
         return self.graph
 
     def _module(self, module: Any, args: tuple[Any, ...], name: str) -> Value:
@@ -129,23 +131,24 @@ class _Reader:
             return x
         if isinstance(module, (nn.Softmax, nn.LogSoftmax)):
             return operators.softmax(call)
-        if isinstance(module, (nn.MaxPool2d, nn.AdaptiveMaxPool2d)):
-            return operators.max_pool(call)
+        if isinstance(module, nn.MaxPool2d):
+            whole = (module.dilation, module.ceil_mode, module.return_indices)
+            return operators.max_pool(call, module.kernel_size, module.stride, module.padding, *whole)
         raise call.error(f"not supported; supported: {SUPPORTED}")
 
     def _function(self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], name: str) -> Any:
         values = [a for a in (*args, *kwargs.values()) if isinstance(a, Value)]
-        if not values:
-            raise ConversionError(f"{name}: a computation that does not depend on the input and was not folded")
         if function in ("size", "getattr", "dim"):
             return self._shape(args, function, name)
-        handler = operators.max_pool if "max_pool" in function else FUNCTIONS.get(function)
-        if handler is None:
+        handler = FUNCTIONS.get(function)
+        if handler is None or not values:
             raise ConversionError(f"{name}: not supported; supported: {SUPPORTED}")
         return handler(Call(self.graph, name, values[0], args, kwargs))
 
     def _shape(self, args: tuple[Any, ...], function: str, name: str) -> Any:
         x = args[0]
+        if function == "getattr" and args[1] in ("dtype", "device"):
+            return None  # for what is made to match it
         if not isinstance(x, Value) or (function == "getattr" and args[1] != "shape"):
             raise ConversionError(f"{name}: not supported; supported: {SUPPORTED}")
         shape = (-1, *self.graph.shape(x.number))
@@ -165,3 +168,20 @@ def _resolve(argument: Any, values: dict[Any, Any]) -> Any:
     if isinstance(argument, dict):
         return {key: _resolve(a, values) for key, a in argument.items()}
     return argument
+
+
+def _constant_only(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether nothing of a call depends on the network's input."""
+
+    def depends(value: Any) -> bool:
+        return isinstance(value, Value) or (isinstance(value, (tuple, list)) and any(map(depends, value)))
+
+    return not any(map(depends, (*args, *kwargs.values())))
+
+
+def _computed(node: Any, args: tuple[Any, ...], kwargs: dict[str, Any], name: str) -> Any:
+    """The value of a call on constants."""
+    try:
+        return getattr(args[0], node.target)(*args[1:], **kwargs) if node.op == "call_method" else node.target(*args, **kwargs)
+    except Exception as error:  # whatever PyTorch raises
+        raise ConversionError(f"{name}: cannot be computed ({error})") from None

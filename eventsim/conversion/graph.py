@@ -75,7 +75,12 @@ class Floor:
 
 @dataclass(frozen=True, eq=False)
 class Sign:
-    """``y = 1 if x >= 0 else -1``."""
+    """``y = 1`` where x > 0, ``-1`` where x < 0, and ``zero`` where x = 0.
+
+    Frameworks differ there: ``torch.sign`` and ONNX's ``Sign`` say 0, ``BipolarQuant`` and most hand-written ones 1.
+    """
+
+    zero: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +88,15 @@ class AveragePool:
     """Mean over windows that do not overlap; an incomplete window at the end is dropped."""
 
     window: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class MaxPool:
+    """Largest value of each window; cells of the padding (top, left, bottom, right) are left out, so is an incomplete window at the end."""
+
+    window: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +109,7 @@ class Add:
     """``y = x1 + x2`` of the same shape."""
 
 
-Operator = Input | Convolution | Linear | Scale | Clip | Floor | Sign | AveragePool | Flatten | Add
+Operator = Input | Convolution | Linear | Scale | Clip | Floor | Sign | AveragePool | MaxPool | Flatten | Add
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,6 +224,19 @@ def _output_shape(operator: Operator, inputs: list[Shape]) -> Shape:
         rows, cols = shape[1] // max(1, operator.window[0]), shape[2] // max(1, operator.window[1])
         if min(operator.window) < 1 or rows < 1 or cols < 1:
             raise ConversionError(f"a pooling window {operator.window} that does not fit {shape}")
+        return shape[0], rows, cols
+    if isinstance(operator, MaxPool):
+        if len(shape) != 3:
+            raise ConversionError(f"pooling of a value of shape {shape}; expected (channels, height, width)")
+        (top, left, bottom, right), window = operator.padding, operator.window
+        if min(*window, *operator.stride) < 1 or min(operator.padding) < 0:
+            raise ConversionError(f"a pooling window {window} with stride {operator.stride} and padding {operator.padding}")
+        if max(top, bottom) >= window[0] or max(left, right) >= window[1]:
+            raise ConversionError(f"a pooling window {window} that may lie in the padding {operator.padding} altogether")
+        rows = (shape[1] + top + bottom - window[0]) // operator.stride[0] + 1
+        cols = (shape[2] + left + right - window[1]) // operator.stride[1] + 1
+        if rows < 1 or cols < 1:
+            raise ConversionError(f"a pooling window {window} that does not fit {shape}")
         return shape[0], rows, cols
     if isinstance(operator, Flatten):
         return (int(np.prod(shape)),)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from eventsim.conversion.graph import Add, AveragePool, Clip, Convolution, Flatten, Floor, Graph, Linear, Sign
+from eventsim.conversion.graph import Add, AveragePool, Clip, Convolution, Flatten, Floor, Graph, Linear, MaxPool, Sign
 from eventsim.errors import ConversionError
 
 SUPPORTED = (
-    "Conv2d, Linear, BatchNorm, ReLU, ReLU6, Hardtanh, clamp, floor, round, sign, AvgPool2d, AdaptiveAvgPool2d(1), Flatten, Dropout, "
-    "Identity, addition, and multiplication by constants"
+    "Conv2d, Linear, BatchNorm, ReLU, ReLU6, Hardtanh, clamp, floor, round, sign, comparisons with constants, where, AvgPool2d, MaxPool2d, "
+    "AdaptiveAvgPool2d(1), Flatten, Dropout, Identity, addition, and multiplication by constants"
 )
 
 
@@ -132,12 +132,26 @@ def softmax(call: Call) -> Value:
     return call.x
 
 
-def max_pool(call: Call) -> Value:
-    """Refused."""
-    raise call.error(
-        "max pooling has no exact event rule (the largest of several rates is not known until all spikes have come); "
-        "train with average pooling (nn.AvgPool2d) instead"
-    )
+def max_pool(
+    call: Call, kernel: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False, indices: bool = False
+) -> Value:
+    """Largest values of windows."""
+    if _pair(dilation) != (1, 1) or indices:
+        raise call.error(f"dilation {dilation}{' and indices' if indices else ''}; supported: neither")
+    window, steps, sides = _pair(kernel), _pair(stride or kernel), _pair(padding)
+    shape = call.graph.shape(call.x.number)
+    if len(shape) != 3:
+        raise call.error(f"pooling of a value of shape {shape}; expected (channels, height, width)")
+    bottom, right = sides if not ceil_mode else map(_ceil_padding, shape[1:], window, steps, sides)
+    return call.add(MaxPool(window, steps, (*sides, bottom, right)))
+
+
+def _ceil_padding(size: int, window: int, stride: int, padding: int) -> int:
+    """What ``ceil_mode`` adds at the end: a last window that is not whole counts, unless it begins in the padding there."""
+    count = -((size + 2 * padding - window) // -stride) + 1
+    if (count - 1) * stride >= size + padding:
+        count -= 1
+    return max(padding, (count - 1) * stride + window - size - padding)
 
 
 # Functions
@@ -173,6 +187,54 @@ def _sum(sign: float) -> Callable[[Call], Value]:
         return call.scale(b, sign, _constant(a, call))
 
     return apply
+
+
+def _sign(call: Call) -> Value:
+    return call.add(Sign(0.0))
+
+
+def _compare(zero: float, falls: bool = False) -> Callable[[Call], Value]:
+    """1 where it holds, else 0: above (with ``falls`` below) the other value, and for ``zero`` = 1 (-1) where they are equal."""
+
+    def apply(call: Call) -> Value:
+        given = call.given("input", "other")
+        difference = _sum(-1.0)(replace(call, args=(given["input"], given["other"]), kwargs=None))
+        number = call.graph.add(Sign(zero), (difference.number,), call.name)
+        return call.scale(Value(number), -0.5 if falls else 0.5, 0.5)
+
+    return apply
+
+
+def _heaviside(call: Call) -> Value:
+    between = _number(call.given("input", "values")["values"], call)
+    return call.scale(call.add(Sign(2 * between - 1)), 0.5, 0.5)
+
+
+def _where(call: Call) -> Value:
+    given = call.given("condition", "input", "other")
+    yes, no = given.get("input", given.get("self")), given.get("other")
+    if not isinstance(given["condition"], Value) or isinstance(yes, Value) or isinstance(no, Value):
+        raise call.error("only a choice between two constants is supported")
+    return call.scale(given["condition"], _constant(yes, call) - _constant(no, call), _constant(no, call))
+
+
+def _negative(call: Call) -> Value:
+    return call.scale(call.x, -1.0, 0.0)
+
+
+def _filled(value: float) -> Callable[[Call], float]:
+    return lambda call: value
+
+
+def _full_like(call: Call) -> float:
+    return _number(call.given("input", "fill_value")["fill_value"], call)
+
+
+def _max_pool2d(call: Call) -> Value:
+    names = ("kernel", "stride", "padding", "dilation", "ceil_mode", "indices")
+    given = call.given("input", *names)
+    renamed = {"kernel": given.get("kernel", given.get("kernel_size")), "indices": given.get("indices", given.get("return_indices", False))}
+    return max_pool(call, **{name: given[name] for name in names if name in given} | renamed)
 
 
 def _product(call: Call) -> Value:
@@ -241,18 +303,29 @@ def _view(call: Call) -> Value:
     return call.add(Flatten())
 
 
-FUNCTIONS: dict[str, Callable[[Call], Value]] = {
+FUNCTIONS: dict[str, Callable[[Call], Any]] = {
     "floor": _one(Floor()),
     "relu6": _one(Clip(0.0, 6.0)),
     "round": _round,
-    "sign": _one(Sign()),
+    **dict.fromkeys(("sign", "sgn"), _sign),
+    "heaviside": _heaviside,
+    **dict.fromkeys(("ge", "greater_equal"), _compare(1.0)),
+    **dict.fromkeys(("gt", "greater"), _compare(-1.0)),
+    **dict.fromkeys(("le", "less_equal"), _compare(-1.0, falls=True)),
+    **dict.fromkeys(("lt", "less"), _compare(1.0, falls=True)),
+    "where": _where,
+    "neg": _negative,
+    "ones_like": _filled(1.0),
+    "zeros_like": _filled(0.0),
+    "full_like": _full_like,
+    **dict.fromkeys(("max_pool2d", "boolean_dispatch"), _max_pool2d),
     **dict.fromkeys(("relu", "relu_"), _one(Clip(0.0, np.inf))),
     **dict.fromkeys(("clamp", "clip", "clamp_min", "hardtanh"), _clamp),
     **dict.fromkeys(("add", "iadd", "radd"), _sum(1.0)),
     **dict.fromkeys(("sub", "isub"), _sum(-1.0)),
     **dict.fromkeys(("mul", "imul"), _product),
     **dict.fromkeys(("truediv", "div"), _quotient),
-    **dict.fromkeys(("dropout", "contiguous", "float", "to", "detach", "clone"), _same),
+    **dict.fromkeys(("dropout", "contiguous", "float", "to", "detach", "clone", "type", "type_as"), _same),
     "conv2d": _conv2d,
     "linear": _linear,
     "batch_norm": _batch_norm,

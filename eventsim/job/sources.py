@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from eventsim.errors import InputError, NetworkError, RunError
-from eventsim.model.populations import Population
+from eventsim.model.periods import ticks
+from eventsim.model.populations import Population, Source
 from eventsim.model.populations.checks import checked_rates
 from eventsim.model.tables import IntArray
 
@@ -43,6 +44,10 @@ def source_events(name: str, population: Population, given: Any, steps: int, res
         if given is not None:
             raise InputError(f"{name}: a clock takes no input")
         return _clock(name, population.size, steps, resolution)
+    if isinstance(population, Source) and population.emits == "start":
+        if given is not None:
+            raise InputError(f"{name}: a source that emits at the start takes no input")
+        return _start(population, steps, resolution)
     if population.emits == "poisson":
         rates = population.rate if given is None else _rates(name, population, given)
         if rates is None:
@@ -55,8 +60,16 @@ def source_events(name: str, population: Population, given: Any, steps: int, res
 
 def _clock(name: str, size: int, steps: int, resolution: int) -> Events:
     _check_number(name, steps * size)
-    ticks = np.repeat(np.arange(1, steps + 1, dtype=np.int64) * resolution, size)
-    return ticks, np.tile(np.arange(size, dtype=np.int32), steps)
+    at = np.repeat(np.arange(1, steps + 1, dtype=np.int64) * resolution, size)
+    return at, np.tile(np.arange(size, dtype=np.int32), steps)
+
+
+def _start(population: Source, steps: int, resolution: int) -> Events:
+    """A spike of each neuron, one period after the other, as far as the run goes."""
+    period = ticks(population.period, resolution)
+    number = population.size if not period else min(population.size, (steps * resolution - 1) // period + 1)
+    neurons = np.arange(number, dtype=np.int32)
+    return 1 + period * neurons.astype(np.int64), neurons
 
 
 def _poisson(name: str, rates: npt.NDArray[np.float64], steps: int, resolution: int, seed: list[int]) -> Events:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from eventsim.model.network import Network
+from eventsim.model.values import UNLESS_DEFAULT
 
 
 def network_digest(network: Network) -> str:
@@ -37,6 +38,8 @@ def _feed(digest: Any, value: Any) -> None:
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         digest.update(f"{type(value).__name__}\n".encode())
         for field in dataclasses.fields(value):
+            if field.metadata == UNLESS_DEFAULT and getattr(value, field.name) == field.default:
+                continue
             digest.update(f"{field.name}\n".encode())
             _feed(digest, getattr(value, field.name))
     elif isinstance(value, dict):

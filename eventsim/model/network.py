@@ -167,12 +167,13 @@ class Network:
         self,
         name: str,
         shape: int | Sequence[int],
-        emits: Literal["events", "poisson", "clock"] = "events",
+        emits: Literal["events", "poisson", "clock", "start"] = "events",
         *,
         rate: npt.ArrayLike | None = None,
+        period: float = 0,
     ) -> None:
         """Add a population that emits given spikes (see :class:`Source`)."""
-        self.add(name, Source.checked(name, shape, emits, rate=rate))
+        self.add(name, Source.checked(name, shape, emits, rate=rate, period=period))
 
     def add(self, name: str, population: Population) -> None:
         """Add a population as its kind has made it; :meth:`driven`, :meth:`spiking`, :meth:`readout` and :meth:`source` make and add one.

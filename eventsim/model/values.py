@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 Shape = tuple[int, ...]
 IntArray = npt.NDArray[Any]
+# Of a dataclass field that has come later: networks that do without it keep their digest.
+UNLESS_DEFAULT = {"digest": "unless it is the default"}
 
 
 class ByValue:

@@ -16,6 +16,8 @@ from eventsim.job.job import Counts, Job
 from eventsim.model.exits import EXIT_KINDS
 from eventsim.model.limits import MAX_NEURONS
 from eventsim.model.network import Network
+from eventsim.model.populations.population import CLOCKS
+from eventsim.model.populations.source import EMITS
 from eventsim.model.registry import POPULATIONS
 from eventsim.model.tables import IntArray, Shape
 from eventsim.record.potentials import Potentials
@@ -58,7 +60,7 @@ class PopulationInfo:
     @property
     def is_clock(self) -> bool:
         """Whether it is a bias clock, whose spikes and operations are counted apart."""
-        return self.emits == "clock"
+        return self.emits in CLOCKS
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,7 @@ def _check_info(info: RunInfo) -> None:
     require(all(type(name) is str for name in names), "names of populations")
     require(len(set(names)) == len(names), "two populations of one name")
     for p in info.populations:
-        require(type(p.kind) is str and p.kind in POPULATIONS and p.emits in ("", "events", "poisson", "clock"), f"kind of {p.name}")
+        require(type(p.kind) is str and p.kind in POPULATIONS and p.emits in ("", *EMITS), f"kind of {p.name}")
         require(1 <= len(p.shape) <= 3 and all(whole(n, 1, MAX_NEURONS) for n in p.shape) and type(p.signed) is bool, f"shape of {p.name}")
     require(sum(math.prod(p.shape) for p in info.populations) <= MAX_NEURONS, f"more than {MAX_NEURONS:,} neurons")
     for q in info.projections:

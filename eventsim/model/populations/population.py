@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 InputKind = Literal["currents", "rates", "events"]
 # Attributes that every population has in a network file.
 STORED = ("name", "kind", "shape")
+# Sources of these kinds bring biases.
+CLOCKS = "clock", "start"
 
 
 class Surroundings(NamedTuple):
@@ -71,7 +73,7 @@ class Population(ByValue, ABC):
         Makes currents from the network's input.
     bias : int64 array (channels,) or None
         Constant current per step added to what the encoder makes; an array for all that take currents.
-    emits : {"", "events", "poisson", "clock"}
+    emits : {"", "events", "poisson", "clock", "start"}
         How the spikes of a population that sends, but does not fire, are given.
     rate : float64 array, in the shape of the population, or None
         Probabilities of a spike in a step, of Poisson trains.
@@ -90,7 +92,7 @@ class Population(ByValue, ABC):
     reset: Literal["subtract", "zero"] | None
     encoder: Table | None
     bias: IntArray | None
-    emits: Literal["", "events", "poisson", "clock"]
+    emits: Literal["", "events", "poisson", "clock", "start"]
     rate: npt.NDArray[np.float64] | None
 
     @property
@@ -101,7 +103,7 @@ class Population(ByValue, ABC):
     @property
     def is_clock(self) -> bool:
         """Whether it is a bias clock, whose spikes and operations are counted apart."""
-        return self.emits == "clock"
+        return self.emits in CLOCKS
 
     @property
     def input_kind(self) -> InputKind | None:

@@ -1,0 +1,256 @@
+"""Activations with one to three thresholds become one spike a threshold: every spike is the source's activation, at any resolution."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import eventsim as es
+from eventsim.conversion import graph as g
+from eventsim.conversion import stepcode
+from eventsim.model.periods import ticks
+
+RESOLUTIONS = 1, 2, 5, 1000, 2**20
+
+
+def activations(made: es.Conversion, image: np.ndarray) -> dict[str, np.ndarray]:
+    """What every layer of the source has for an image, from the float64 evaluation of its layers; of the output the values themselves."""
+    found: dict[str, np.ndarray] = {}
+
+    def watch(layer, z):
+        found[layer.name] = (z if layer.activation is None else layer.activation(z))[0].ravel()
+
+    made.source.evaluate(image[None] * made.pixel_factor + made.pixel_shift, watch)
+    return found
+
+
+def spoken(made: es.Conversion, result: es.Result, name: str, size: int) -> np.ndarray:
+    """The activation that the spikes of a layer stand for."""
+    highest = next(layer.activation.high - layer.activation.low for layer in made.source.layers if layer.name == name)
+    counts = [np.bincount(result.spikes(n.name).neurons, minlength=size) * n.share * highest for n in made.steps[name]]
+    return np.sum(counts, axis=0)
+
+
+def check(made: es.Conversion, images: np.ndarray, resolutions=RESOLUTIONS, **settings) -> int:
+    """All spikes are the source's activations; returns how many neurons were compared."""
+    compared = 0
+    for image in images:
+        expected = activations(made, image)
+        for resolution in resolutions:
+            result = es.run(made.network, image, resolution=resolution, **settings)
+            assert result.info.steps == made.network.provenance["steps"]
+            for name in made.steps:
+                np.testing.assert_array_equal(spoken(made, result, name, expected[name].size), expected[name], f"{name}, R = {resolution}")
+                compared += expected[name].size
+    return compared
+
+
+def random_network(seed: int, activation, pools: bool = False) -> g.Graph:
+    """Two convolutions and two dense layers, binary; padding, batch norm and the place of pooling vary.
+
+    Without batch norm sums hit zero all the time. (Scales are powers of two then, so that float64 has no rounding there.)
+    """
+    rng = np.random.default_rng(seed)
+    graph = g.Graph()
+    at = graph.add(g.Input((2, 12, 11)))
+    at = graph.scale(at, 2.0, -1.0)
+    normed = seed % 2 == 0
+    for channels in (5, 4):
+        pad, window = int(rng.integers(0, 2)), g.MaxPool((2, 2), (2, 2)) if rng.random() < 0.5 else g.MaxPool((3, 2), (2, 1), (1, 0, 1, 1))
+        place = int(rng.integers(0, 4)) if pools else None
+        weights = rng.choice([-0.5, 0.5], (channels, graph.shape(at)[0], 3, 3))
+        at = graph.add(g.Convolution(weights, None, (1, 1), (pad, pad, pad, pad)), (at,))
+        if place == 0:
+            at = graph.add(window, (at,))
+        if normed:
+            at = graph.scale(at, rng.normal(size=channels), rng.normal(size=channels))
+        if place == 1:
+            at = graph.add(window, (at,))
+        at = activation(graph, at)
+        if place == 3:
+            at = graph.scale(at, -1.0, 0.0)
+        if place in (2, 3):
+            at = graph.add(window, (at,))
+    at = graph.add(g.Flatten(), (at,))
+    at = graph.add(g.Linear(rng.choice([-1.0, 1.0], (20, graph.shape(at)[0]))), (at,))
+    at = activation(graph, at)
+    graph.add(g.Linear(rng.choice([-1.0, 1.0], (6, 20)), rng.integers(-4, 5, 6).astype(float)), (at,))
+    return graph
+
+
+def sign(zero):
+    return lambda graph, at: graph.add(g.Sign(zero), (at,))
+
+
+def step(graph, at):
+    """1 where x > 0, else 0."""
+    return graph.scale(graph.add(g.Sign(-1.0), (at,)), 0.5, 0.5)
+
+
+def levels(low, high):
+    """Rounding to whole numbers within bounds."""
+    return lambda graph, at: graph.add(g.Clip(low, high), (graph.add(g.Floor(), (graph.scale(at, 0.25, 0.5),)),))
+
+
+ACTIVATIONS = {
+    "sign, 1 at zero": sign(1.0),
+    "sign, 0 at zero": sign(0.0),
+    "sign, -1 at zero": sign(-1.0),
+    "0 and 1": step,
+    "-1, 0, 1": levels(-1.0, 1.0),
+    "2 bits": levels(-2.0, 1.0),
+}
+
+
+def pictures(seed: int, count: int = 2) -> np.ndarray:
+    """Grey levels; without batch norm black and white, so that sums are whole."""
+    images = np.random.default_rng(seed).integers(0, 256, (count, 12, 11, 2)).astype(np.uint8)
+    return images if seed % 2 == 0 else (images > 127).astype(np.uint8) * 255
+
+
+@pytest.mark.parametrize("kind", ACTIVATIONS)
+@pytest.mark.parametrize("seed", range(4))
+def test_every_spike_is_the_sources_activation(seed, kind):
+    made = es.convert(random_network(seed, ACTIVATIONS[kind]))
+    assert made.report.signs_changed == 0
+    assert check(made, pictures(seed)) > 0
+    populations = {name: len(neurons) for name, neurons in made.steps.items()}
+    if kind == "sign, 0 at zero":
+        # Where no sum can be zero, behind batch norm, one population does.
+        assert list(populations.values()) == ([1, 1, 2] if seed % 2 == 0 else [2, 2, 2])
+
+
+@pytest.mark.parametrize("kind", ACTIVATIONS)
+@pytest.mark.parametrize("seed", range(6))
+def test_max_pooling_anywhere(seed, kind):
+    """Before batch norm, before or behind the activation, behind a negative scale; windows that overlap, with padding."""
+    made = es.convert(random_network(seed, ACTIVATIONS[kind], pools=True))
+    check(made, pictures(seed, 1), resolutions=(1, 5, 2**20))
+
+
+@pytest.mark.parametrize("engine", ["reference", "queue", "layered"])
+def test_all_engines(engine):
+    for pools in (False, True):
+        made = es.convert(random_network(1, sign(0.0), pools))
+        check(made, pictures(1, 1), resolutions=(1, 5, 2**20), engine=engine)
+
+
+def test_the_answer_is_the_sources():
+    for seed in range(6):
+        made = es.convert(random_network(seed, sign(1.0)))
+        for image in pictures(seed, 3):
+            output = list(activations(made, image).values())[-1]
+            for resolution in (1, 7, 2**20):
+                result = es.run(made.network, image, resolution=resolution)
+                assert result.decision == int(output.argmax())
+                scale = np.abs(result.readout[-1]).max() / np.abs(output).max()
+                np.testing.assert_allclose(result.readout[-1], scale * output)
+
+
+def test_one_phase_after_the_other():
+    made = es.convert(random_network(0, sign(1.0)), phase=1.0)
+    assert made.network.provenance["steps"] == 4
+    image = pictures(0, 1)[0]
+    for resolution in (1, 2**20):
+        result = es.run(made.network, image, resolution=resolution)
+        first = [result.spikes(neurons[0].name).ticks for neurons in made.steps.values()]
+        assert [set(ticks.tolist()) for ticks in first] == [{1}, {1 + resolution}, {1 + 2 * resolution}]
+        assert result.counts.decision_tick >= 1 + 3 * resolution
+    check(made, pictures(0), resolutions=(1, 2, 1000))
+
+
+def test_a_longer_run_changes_nothing():
+    made = es.convert(random_network(2, levels(-1.0, 1.0), pools=True))
+    image = pictures(2, 1)[0]
+    for resolution in (1, 100):
+        short, long = (es.run(made.network, image, resolution=resolution, steps=steps) for steps in (1, 5))
+        assert long.total_spikes == short.total_spikes
+        np.testing.assert_array_equal(long.readout[-1], short.readout[-1])
+
+
+def test_the_default_phase_ends_within_a_step_at_every_resolution():
+    for number in range(1, 40):
+        phase = stepcode.default_phase(number)
+        assert 2 * phase > 1 / (2 * number + 2) >= phase
+        assert all(1 + number * ticks(phase, resolution) <= resolution for resolution in (*range(1, 2000), 2**20))
+
+
+def test_biases_are_counted_apart():
+    made = es.convert(random_network(0, sign(1.0)))
+    result = es.run(made.network, pictures(0, 1)[0])
+    counted = es.counting.count_operations([result])
+    pulses = [p for p in result.info.projections if p.source.startswith("start")]
+    assert pulses
+    assert all(p.bias for p in pulses)
+    assert counted.bias.synaptic_events == sum(p.synapses for p in pulses)
+
+
+def test_residual_connections_wait_for_the_longer_way():
+    rng = np.random.default_rng(5)
+    graph = g.Graph()
+    at = graph.scale(graph.add(g.Input((1, 8, 8))), 2.0, -1.0)
+    at = graph.add(g.Sign(1.0), (graph.add(g.Convolution(rng.choice([-1.0, 1.0], (4, 1, 3, 3)), None, (1, 1), (1, 1, 1, 1)), (at,)),))
+    inner = graph.add(g.Sign(1.0), (graph.add(g.Convolution(rng.choice([-1.0, 1.0], (4, 4, 3, 3)), None, (1, 1), (1, 1, 1, 1)), (at,)),))
+    outer = graph.add(g.Convolution(rng.choice([-1.0, 1.0], (4, 4, 3, 3)), None, (1, 1), (1, 1, 1, 1)), (inner,))
+    at = graph.add(g.Sign(1.0), (graph.add(g.Add(), (at, outer)),))
+    graph.add(g.Linear(rng.choice([-1.0, 1.0], (3, 256))), (graph.add(g.Flatten(), (at,)),))
+    made = es.convert(graph)
+    assert any(":" in name for name in made.network.populations)  # a relay
+    images = (rng.random((3, 8, 8, 1)) > 0.5).astype(np.uint8) * 255
+    check(made, images)
+
+
+def test_quantisers_of_the_image_that_change_no_grey_level():
+    """``floor((2 p / 255 - 1) 128) / 128`` within [-1, 127/128] is (p - 128) / 128 for every pixel; a ReLU may never clip."""
+    for build in (
+        lambda graph, at: graph.add(
+            g.Clip(-1.0, 127 / 128), (graph.scale(graph.add(g.Floor(), (graph.scale(at, 256.0, -128.0),)), 1 / 128, 0.0),)
+        ),
+        lambda graph, at: graph.add(g.Clip(0.0, np.inf), (graph.scale(at, 2.0, 0.0),)),
+    ):
+        graph = g.Graph()
+        at = build(graph, graph.add(g.Input((1, 4, 4))))
+        at = graph.add(g.Sign(1.0), (graph.add(g.Convolution(np.ones((2, 1, 3, 3)), np.array([0.1, -9.0])), (at,)),))
+        graph.add(g.Linear(np.ones((2, 8))), (graph.add(g.Flatten(), (at,)),))
+        made = es.convert(graph)
+        assert [layer.name for layer in made.source.layers] == ["conv1", "fc2"]
+        check(made, np.random.default_rng(0).integers(0, 256, (5, 4, 4, 1)).astype(np.uint8), resolutions=(1,))
+
+
+def test_signs_beside_rates_are_refused():
+    graph = g.Graph()
+    at = graph.add(g.Clip(0.0, np.inf), (graph.add(g.Linear(np.ones((4, 3))), (graph.add(g.Input((3,))),)),))
+    at = graph.add(g.Sign(1.0), (graph.add(g.Linear(np.ones((4, 4))), (at,)),))
+    graph.add(g.Linear(np.ones((2, 4))), (at,))
+    with pytest.raises(es.ConversionError, match="sign activations beside others"):
+        es.convert(graph)
+
+
+def test_max_pooling_of_rates_is_refused():
+    graph = g.Graph()
+    at = graph.add(g.Clip(0.0, 1.0), (graph.add(g.Convolution(np.ones((2, 1, 3, 3))), (graph.add(g.Input((1, 6, 6))),)),))
+    at = graph.add(g.MaxPool((2, 2), (2, 2)), (at,))
+    graph.add(g.Linear(np.ones((2, 8))), (graph.add(g.Flatten(), (at,)),))
+    with pytest.raises(es.ConversionError, match="max pooling is exact where"):
+        es.convert(graph)
+
+
+def test_weights_that_are_on_no_grid_are_rounded_and_it_is_said():
+    rng = np.random.default_rng(0)
+    graph = g.Graph()
+    at = graph.add(g.Sign(1.0), (graph.add(g.Linear(rng.normal(size=(8, 3))), (graph.add(g.Input((3,))),)),))
+    at = graph.add(g.Sign(1.0), (graph.add(g.Linear(rng.normal(size=(8, 8))), (at,)),))
+    graph.add(g.Linear(np.ones((2, 8))), (at,))
+    made = es.convert(graph)
+    assert any("fc1, fc2 rounded" in remark for remark in made.report.remarks)
+
+
+def test_faithfulness_reads_spikes_as_activations():
+    from eventsim.conversion.faithfulness import faithfulness
+
+    made = es.convert(random_network(2, levels(-1.0, 1.0)))
+    compared = faithfulness(made, pictures(2, 4))
+    assert compared.steps == 1
+    for mode in ("clocked", "asynchronous"):
+        assert compared.agreement[mode] == 1.0
+        assert [layer.error for layer in compared.layers[mode]] == pytest.approx([0.0] * 3, abs=1e-6)
