@@ -150,8 +150,8 @@ def test_random_networks_cover_what_they_should():
             seen[feature] = seen.get(feature, 0) + 1
     # fmt: off
     expected = [
-        "driven", "spiking", "readout", "source", "events", "poisson", "clock", "reset subtract", "reset zero", "signed", "refractory",
-        "v0 above threshold", "negative v0", "int8", "int16", "int32", "encoder", "negative current", "exit by potential",
+        "driven", "spiking", "readout", "source", "events", "poisson", "clock", "start", "reset subtract", "reset zero", "signed",
+        "refractory", "v0 above threshold", "negative v0", "int8", "int16", "int32", "encoder", "negative current", "exit by potential",
         "exit by margin", "two readouts", "conv2d", "dense", "sparse", "binary", "not binary", "zero weights", "recurrent",
         "whole delay", "fractional delay", "stride", "stride beyond kernel, pooled", "asymmetric padding", "pool_before", "pool_after",
         "dense pool_before", "same source twice",

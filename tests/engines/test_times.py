@@ -10,6 +10,7 @@ from eventsim.errors import InputError, NetworkError
 from eventsim.job.preparation import prepare
 from eventsim.model.network import Network
 from eventsim.model.periods import ticks
+from eventsim.model.populations import Source
 from eventsim.model.tables import Dense
 
 
@@ -182,6 +183,20 @@ def test_bias_clock_ticks_at_the_end_of_every_step(engine):
     bias = [p.name for p in net.projections].index("n.bias->n")
     assert counts.deliveries[:, bias].tolist() == [1, 1, 1, 1]
     assert counts.synaptic_events[:, bias].tolist() == [4, 4, 4, 4]
+
+
+def test_a_start_is_one_spike_a_neuron_one_period_after_the_other(engine):
+    net = Network()
+    net.source("start", 4, "start", period=0.75)
+    net.readout("out", 4)
+    net.connect("start", "out", Dense(np.eye(4, dtype=int)))
+    # At 5 ticks a step, 0.75 steps are 4 ticks: ticks 1, 5, 9, and 13, which is beyond the end.
+    counts, _ = engine(net, steps=2, resolution=5)
+    assert counts.readout["out"].tolist() == [[1, 1, 0, 0], [1, 1, 1, 0]]
+    assert counts.deliveries[:, 0].tolist() == [2, 1]
+    net.populations["start"] = Source.checked("start", 4, "start")
+    counts, _ = engine(net, steps=2, resolution=5)
+    assert counts.readout["out"].tolist() == [[1, 1, 1, 1]] * 2
 
 
 def test_fractional_delay_of_the_bias_clock(engine):

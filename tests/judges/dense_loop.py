@@ -154,6 +154,11 @@ def run(network, *, steps, currents=None, image=None, events=None, poisson=None,
         if p.kind == "source":
             if p.emits == "clock":
                 spikes[name][1:] = 1
+            elif p.emits == "start":
+                for neuron in range(size[name]):
+                    step = 1 + neuron * _whole_steps(p.period)
+                    if step <= steps:
+                        spikes[name][step, neuron] = 1
             elif p.emits == "poisson":
                 np.add.at(spikes[name], poisson[name], 1)
             else:

@@ -195,7 +195,9 @@ def random_case(rng: np.random.Generator, resolution: int = 1) -> Case:
             inputs[name] = rng.integers(-2 * unit, 7 * unit, size)
         else:
             rate = rng.random(shape) if kind == "poisson" else None
-            net.source(name, shape, kind, rate=rate)
+            # Some clocks emit once only.
+            once = kind == "clock" and i == 1
+            net.source(name, shape, "start" if once else kind, rate=rate, period=(0.0, 0.3, 0.5, 1.0)[size % 4] if once else 0)
             if kind == "events":
                 inputs[name] = _events(rng, size, steps)
         layers.append(name)

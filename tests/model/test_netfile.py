@@ -101,9 +101,9 @@ def random_network(seed: int) -> Network:
         elif kind == 2:
             net.readout(name, dims, v0=options["v0"])
         else:
-            emits = str(rng.choice(["events", "poisson", "clock"]))
+            emits = str(rng.choice(["events", "poisson", "clock", "start"]))
             rate = [None, rng.random(dims), 0.5, 0, 1][rng.integers(5)] if emits == "poisson" else None
-            net.source(name, dims, emits, rate=rate)  # type: ignore[arg-type]
+            net.source(name, dims, emits, rate=rate, period=period() if emits == "start" else 0)  # type: ignore[arg-type]
     pre = [n for n, p in net.populations.items() if p.kind != "readout"]
     post = [n for n, p in net.populations.items() if p.kind in ("spiking", "readout")]
     for i in range(int(rng.integers(0, 8)) if pre and post else 0):

@@ -89,6 +89,8 @@ def reorder(net):
         with_population("h", v0=np.array([0, 1])),
         with_population("p", rate=np.array([0.1, 0.2, 0.3, 0.5])),
         with_population("e", emits="clock"),
+        with_population("e", emits="start"),
+        with_population("e", emits="start", period=0.5),
         with_population("out", v0=np.array([1, 3])),
         with_table(0, pool_after=1),
         with_table(0, padding=0),
