@@ -340,7 +340,8 @@ def _scale(layer: Layer, terms: list[_Weights], shapes: Sequence[tuple[int, ...]
         raise ConversionError("a bias that is more than 2**30 times a weight; the layer cannot be represented")
     integer_bias = integer_bias.astype(np.int64)
     tables = [
-        table_of(weights, _integers(weights, quantum, bits, exact), layer.shape, shape) for weights, shape in zip(terms, shapes, strict=True)
+        table_of(weights, _integers(weights, quantum, bits, exact), layer.shape, shape)
+        for weights, shape in zip(terms, shapes, strict=True)
     ]
     reference = float(np.abs(quantum).max()) * 2.0**bits if threshold is None else 1.0
     bias_error = np.abs(integer_bias * bias_quantum - bias) / (reference if full is None else full)

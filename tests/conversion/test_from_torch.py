@@ -156,7 +156,8 @@ def test_onnx_that_computes_its_weights(tmp_path):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2)), r"2 \(MaxPool2d\): max pooling has no exact event rule"),
+        (lambda: nn.Sequential(nn.MaxPool2d(2, dilation=2)), r"0 \(MaxPool2d\): dilation 2; supported: neither"),
+        (lambda: nn.Sequential(nn.AdaptiveMaxPool2d(2)), r"0 \(AdaptiveMaxPool2d\): not supported"),
         (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.GELU()), r"1 \(GELU\): not supported"),
         (lambda: nn.Sequential(nn.Conv2d(3, 6, 3, groups=3)), "groups"),
         (lambda: nn.Sequential(nn.AvgPool2d(3, 1)), "do not overlap"),
