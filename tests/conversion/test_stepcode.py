@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from judges.activations import activations
 
 import eventsim as es
 from eventsim.conversion import graph as g
@@ -11,17 +12,6 @@ from eventsim.conversion import stepcode
 from eventsim.model.periods import ticks
 
 RESOLUTIONS = 1, 2, 5, 1000, 2**20
-
-
-def activations(made: es.Conversion, image: np.ndarray) -> dict[str, np.ndarray]:
-    """What every layer of the source has for an image, from the float64 evaluation of its layers; of the output the values themselves."""
-    found: dict[str, np.ndarray] = {}
-
-    def watch(layer, z):
-        found[layer.name] = (z if layer.activation is None else layer.activation(z))[0].ravel()
-
-    made.source.evaluate(image[None] * made.pixel_factor + made.pixel_shift, watch)
-    return found
 
 
 def spoken(made: es.Conversion, result: es.Result, name: str, size: int) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Binary networks of others, from their published files: ``EVENTSIM_NETWORKS`` names a folder with them.
 
-``mnist-lfcW1A1.npz`` and ``cifar10-cnvW1A1.npz`` are the arrays of BNN-PYNQ's networks (Xilinx, BSD-3): ``w{i}`` (outputs, inputs), inputs in the
-order (kernel row, kernel column, channel), and ``t{i}``: the activation is +1 where the number of agreements exceeds the threshold.
+``mnist-lfcW1A1.npz`` and ``cifar10-cnvW1A1.npz`` are the arrays of BNN-PYNQ's networks (Xilinx, BSD-3): ``w{i}`` (outputs, inputs),
+inputs in the order (kernel row, kernel column, channel), and ``t{i}``: the activation is +1 where the number of agreements exceeds the
+threshold.
 ``TFC_1W1A.onnx`` and ``TFC_1W2A.onnx`` are from the QONNX model zoo.
 """
 
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from judges.activations import activations
 
 import eventsim as es
 from eventsim.conversion.from_onnx import from_onnx
@@ -101,15 +103,11 @@ def test_sign_networks_answer_as_their_sources(network, accuracy):
     answers_as(made, images, np.concatenate(batches), accuracy, labels)
     # Layer by layer, every spike.
     for image in images[:5]:
-        expected: dict[str, np.ndarray] = {}
-        made.source.evaluate(
-            image[None] * made.pixel_factor + made.pixel_shift,
-            lambda layer, z: expected.__setitem__(layer.name, z if layer.activation is None else layer.activation(z)),
-        )
+        expected = activations(made, image)
         result = es.run(made.network, image)
         for name, (neurons,) in made.steps.items():
             spikes = np.bincount(result.spikes(neurons.name).neurons, minlength=expected[name].size)
-            np.testing.assert_array_equal(spikes, expected[name].ravel())
+            np.testing.assert_array_equal(spikes, expected[name])
 
 
 @pytest.mark.parametrize(("file", "accuracy"), [("TFC_1W1A.onnx", 0.9317), ("TFC_1W2A.onnx", 0.9479)])
