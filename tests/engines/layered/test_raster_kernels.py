@@ -9,7 +9,8 @@ from numba import njit
 import eventsim as es
 from eventsim.engines.layered import rasters
 from eventsim.engines.layered.ways import driven_tables
-from eventsim.engines.layered.ways import raster_kernels as kernels
+from eventsim.engines.layered.ways import driven_clocked_kernels
+from eventsim.engines.layered.ways.raster_kernels.counting import count_steps
 from eventsim.engines.layered.ways.records import Train
 from eventsim.kernels import simd_raster as vectors
 
@@ -211,18 +212,18 @@ def test_lists_and_rasters_are_the_same_spikes(shape, ticks, signed):
     at, neurons = np.nonzero(rng.random((ticks, size)) < 0.2)
     signs = rng.choice([-1, 1], len(at)).astype(np.int8) if signed else np.zeros(0, np.int8)
     train = Train(since + 1 + at.astype(np.int64), neurons.astype(np.int32), signs, np.zeros(0, np.int16))
-    found = rasters.of_train(train, since, ticks, shape)
+    found = rasters.of_train(train, since, ticks, shape, signed)
     assert found.train() is train
-    found.listed = None  # so that it is made from the masks
-    for wanted, got in zip(train, found.train(), strict=True):
+    for wanted, got in zip(train, rasters.Raster(found.masks).train(), strict=True):
         np.testing.assert_array_equal(got, wanted)
-    each, counts = found.locations * rasters.blocks(found.channels), np.empty(rasters.CHUNK, np.int32)
-    for masks, chosen in ((found.masks, signs > 0 if signed else np.ones(len(at), bool)), (found.negative, signs < 0)):
-        if len(masks):
+    masks, counts = found.masks._replace(since=3), np.empty(rasters.CHUNK, np.int32)
+    for of_sign, chosen in ((masks.positive, signs > 0 if signed else np.ones(len(at), bool)), (masks.negative, signs < 0)):
+        if of_sign is not None:
             spikes = np.full(ticks + 3, 5)
-            first = kernels.count_steps(masks, ticks, found.length, each, counts, spikes, 3)
+            first = count_steps(masks, of_sign, counts, spikes)
             assert spikes.tolist() == [5, 5, 5, *(5 + np.bincount(at[chosen], minlength=ticks)).tolist()]
             assert first == min(at[chosen], default=ticks)
+    assert (masks.negative is not None) == signed
 
 
 @pytest.mark.parametrize("channels", [20, 32, 40, 64, 96])
@@ -242,7 +243,9 @@ def test_driven_neurons_with_the_currents_of_others(channels):
     fired, counts, each = np.zeros((2 * ticks, 42, channels), bool), np.zeros(2 * ticks, np.int64), len(v) // 32
     for since in (0, ticks):
         masks = np.ones(rasters.room(ticks, 42, channels), np.uint32)
-        kernels.drive(v, lanes, population.theta, population.back, since, ticks, length, masks, np.zeros(rasters.CHUNK, np.int32), counts)
+        target = rasters.masks_in(since, ticks, (6, 7, channels), masks, None)
+        room = np.zeros(rasters.CHUNK, np.int32)
+        driven_clocked_kernels.drive(v, lanes, population.theta, population.back, target, room, counts)
         bits = np.unpackbits(masks[: number * length * each].view(np.uint8), bitorder="little").reshape(number, 42, each // 42, length, 32)
         fired[since : since + ticks] = bits.transpose(0, 3, 1, 2, 4).reshape(number * length, 42, -1)[:ticks, :, :channels]
     threshold, v0 = population.threshold, population.v0

@@ -9,8 +9,8 @@ import numpy as np
 
 from eventsim.engines.layered.calls import Calls
 from eventsim.engines.layered.pipeline import BUFFERS
-from eventsim.engines.layered.rasters import CHUNK, NO_MASKS, Raster, chunks, room
-from eventsim.engines.layered.ways import raster_kernels
+from eventsim.engines.layered.rasters import CHUNK, NO_MASKS, Raster, masks_in, room
+from eventsim.engines.layered.ways.driven_clocked_kernels import drive
 from eventsim.engines.layered.ways.driven_tables import DrivenLayout
 from eventsim.engines.layered.ways.way import Way
 from eventsim.engines.layered.windows import Window
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class DrivenClocked(Way):
-    """See :func:`eventsim.engines.layered.ways.raster_kernels.drive`."""
+    """See :func:`eventsim.engines.layered.ways.driven_clocked_kernels.drive`."""
 
     def __init__(self, population: Driven, job: Job, layout: DrivenLayout):
         self.population, self._layout, self._call = population, layout, Calls()
@@ -74,19 +74,18 @@ class DrivenClocked(Way):
 
     def run(self, window: Window, scratch: Workspace) -> Raster:
         """Run a window."""
-        since, ticks, layout = window.since, window.ticks, self._layout
-        size = room(ticks, layout.locations, layout.channels)
+        layout = self._layout
+        size = room(window.ticks, layout.locations, layout.channels)
         buffer = self._buffers.pop(0)
         if len(buffer) < size:
             buffer = np.zeros(size, np.uint32)
         self._buffers.append(buffer)
-        masks, length = buffer[:size], chunks(ticks)[1]
+        masks = masks_in(window.since, window.ticks, layout.shape, buffer[:size], None)
         first = self._call(
-            raster_kernels.drive, "", self._v, self._current, layout.theta, layout.back, since, ticks, length, masks,
-            scratch.rooms[DrivenClocked], self.population.spikes,
-        )  # fmt: skip
+            drive, "", self._v, self._current, layout.theta, layout.back, masks, scratch.rooms[DrivenClocked], self.population.spikes
+        )
         self.population.spikes_at(first)
-        return Raster(since, ticks, length, layout.locations, layout.channels, masks, NO_MASKS)
+        return Raster(masks)
 
     def snapshot(self) -> Any:
         """Everything that :meth:`restore` needs to run on from here again."""

@@ -18,7 +18,7 @@ class DrivenLayout:
     def __init__(self, population: Driven):
         self.threshold, self.v0 = (np.array(a, np.int64) for a in (population.threshold, population.v0))
         self.inverse = 1.0 / self.threshold
-        self.size = int(np.prod(population.shape))
+        self.shape, self.size = population.shape, int(np.prod(population.shape))
         # What a potential may be apart from what the current brings.
         self.span = int(np.abs(self.v0).max()) + int(self.threshold.max())
         self.locations, self.channels = self.size // len(self.threshold), len(self.threshold)

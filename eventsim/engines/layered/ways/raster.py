@@ -22,10 +22,13 @@ import numpy as np
 
 from eventsim.engines.layered.calls import Calls
 from eventsim.engines.layered.pipeline import BUFFERS
-from eventsim.engines.layered.rasters import CHUNK, NO_MASKS, Raster, blocks, of_train, room
+from eventsim.engines.layered.rasters import CHUNK, NO_MASKS, Raster, blocks, masks_in, of_train, room
 from eventsim.engines.layered.tables import Layout
-from eventsim.engines.layered.ways import raster_kernels, raster_tables
+from eventsim.engines.layered.ways import raster_tables
 from eventsim.engines.layered.ways.parts import largest
+from eventsim.engines.layered.ways.raster_kernels.integrate import advance
+from eventsim.engines.layered.ways.raster_kernels.readout import read_out
+from eventsim.engines.layered.ways.raster_kernels.records import Costs, Masks, Scratch
 from eventsim.engines.layered.ways.way import Way
 from eventsim.engines.layered.windows import Window
 from eventsim.engines.layered.workspace import Workspace
@@ -49,10 +52,11 @@ class Rasters(Way):
         assert not isinstance(made, str)
         self._from, self._summing = made, made.summing
         self._layer = layout.layer._replace(constants=population.constants)
-        self._source, self._shape = made.source.source, spatial(layout.shape)
-        self._source_shape = layout.network.populations[self._source].shape
+        self._source, self._shape = made.source.source, layout.shape
+        source = layout.network.populations[self._source]
+        self._source_shape, self._source_signed = source.shape, bool(source.signed)
         self._costs = self._costs_of_spikes()
-        self._buffers = [(NO_MASKS, NO_MASKS)]
+        self._buffers: list[tuple[IntArray, IntArray | None]] = [self._no_masks()]
 
     @classmethod
     def why_not(cls, layout: Layout, job: Job, name: str) -> str | None:
@@ -65,9 +69,9 @@ class Rasters(Way):
         return made if isinstance(made, str) else None
 
     @classmethod
-    def room(cls, ways: Sequence[Rasters], repeats: int) -> raster_kernels.Scratch:
+    def room(cls, ways: Sequence[Rasters], repeats: int) -> Scratch:
         """Room to work in for any of these."""
-        return raster_kernels.Scratch(
+        return Scratch(
             aligned_zeros(max(way._summing.current for way in ways), np.int16),
             np.empty(max(way._summing.words for way in ways), np.int64),
             np.empty(raster_tables.MOST_TAPS, np.int64),
@@ -76,23 +80,24 @@ class Rasters(Way):
             np.empty(max(32 * blocks(spatial(way._source_shape)[2]) for way in ways) + LANES, np.int32),
         )
 
-    def _costs_of_spikes(self) -> raster_kernels.Costs:
+    def _costs_of_spikes(self) -> Costs:
         """What is counted when this population runs from a raster."""
         layer, made = self._layer, self._from
         row = layer.projections[made.row]
         height, width, channels = spatial(self._source_shape)
-        clocks = np.zeros((len(made.clocks), 6), np.int64)
-        for costs, clock in zip(clocks, layer.projections[made.clocks], strict=True):
+        clocks = layer.projections[made.clocks]
+        of_clock = np.zeros((len(clocks), 5), np.int64)
+        for costs, clock in zip(of_clock, clocks, strict=True):
             synapses, additions, toolbox = layer.records[clock["records"], [SYNAPSES, ADDITIONS, TOOLBOX]]
             effective = layer.effective[clock["nonzero"]] if clock["nonzero"] >= 0 else synapses
-            costs[:] = clock["number"], 1, synapses, additions, toolbox, effective
-        scalars = [height * width, blocks(channels), row["records"], row["number"], row["nonzero"] < 0]
-        return raster_kernels.Costs(np.array(scalars, np.int64), clocks)
+            costs[:] = 1, synapses, additions, toolbox, effective
+        numbers = np.ascontiguousarray(clocks["number"])
+        return Costs(height * width, blocks(channels), int(row["records"]), int(row["number"]), bool(row["nonzero"] < 0), numbers, of_clock)
 
     def alternate(self) -> None:
         """From now on leave the masks of a window alone while the next ones run."""
         while len(self._buffers) < BUFFERS:
-            self._buffers.append((NO_MASKS, NO_MASKS))
+            self._buffers.append(self._no_masks())
 
     def takes(self, window: Window) -> bool:
         """Whether potentials surely stay in 32 bits, and the source's spikes are a raster, or are worth to be made one."""
@@ -115,28 +120,31 @@ class Rasters(Way):
         """Run a window; its spikes are a raster, which is empty for a readout."""
         since, ticks = window.since, window.ticks
         spikes = window.spikes[self._source]
-        source = spikes if isinstance(spikes, Raster) else of_train(spikes, since, ticks, self._source_shape)
+        if not isinstance(spikes, Raster):
+            spikes = of_train(spikes, since, ticks, self._source_shape, self._source_signed)
         population, tables, working = self.population, self._summing.tables, scratch.rooms[Rasters]
         state = population.state
         state.progress["bound"] += ticks * self._summing.rise
-        height, width, channels = self._shape
         if not population.spiking:
             self._call(
-                raster_kernels.read_out, "", self._layer, self._costs, state, population.tally, self._from.row, tables.constant,
-                source.masks, source.negative, since, ticks, source.length, working.listed, working.counts,
-            )  # fmt: skip
-            return Raster(since, ticks, source.length, height * width, channels, NO_MASKS, NO_MASKS)
-        out = self._masks(room(ticks, height * width, channels))
-        self._call(
-            raster_kernels.advance, "", *tables, self._layer.records, self._costs, state.progress, state.d, state.net, population.tally,
-            source.masks, source.negative, since, ticks, source.length, *out, working,
-        )  # fmt: skip
-        return Raster(since, ticks, source.length, height * width, channels, *out)
+                read_out, "", self._layer, self._costs, state, population.tally, self._from.row, tables.constant, spikes.masks, working
+            )
+            return Raster(masks_in(since, ticks, self._shape, NO_MASKS, None))
+        target = self._target(since, ticks)
+        self._call(advance, "", tables, self._layer.records, self._costs, state, population.tally, spikes.masks, target, working)
+        return Raster(target)
 
-    def _masks(self, size: int) -> tuple[IntArray, IntArray]:
-        """Room for the masks of a window, and those of spikes of sign -1 if there may be some: where those of the longest time ago are."""
-        masks, negative = self._buffers.pop(0)
-        if len(masks) < size:
-            masks, negative = np.zeros(size, np.uint32), np.zeros(size if self.population.signed else 0, np.uint32)
-        self._buffers.append((masks, negative))
-        return masks[:size], negative[:size]
+    def _no_masks(self) -> tuple[IntArray, IntArray | None]:
+        """Room for no masks, of spikes of either sign if the population fires both."""
+        return NO_MASKS, NO_MASKS if self.population.signed else None
+
+    def _target(self, since: int, ticks: int) -> Masks:
+        """Room for the masks of a window: where those of the longest time ago are."""
+        height, width, channels = spatial(self._shape)
+        size = room(ticks, height * width, channels)
+        positive, negative = self._buffers.pop(0)
+        if len(positive) < size:
+            positive = np.zeros(size, np.uint32)
+            negative = None if negative is None else np.zeros(size, np.uint32)
+        self._buffers.append((positive, negative))
+        return masks_in(since, ticks, self._shape, positive[:size], None if negative is None else negative[:size])

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from eventsim.engines.layered.rasters import CHUNK, blocks
 from eventsim.engines.layered.tables import Layout, theta_of
-from eventsim.engines.layered.ways import raster_kernels as k
+from eventsim.engines.layered.ways.raster_kernels.records import Geometry, Tables
 from eventsim.kernels.stencils import aligned
 from eventsim.model.network import Projection
 from eventsim.model.populations import Readout, Source
@@ -21,15 +20,6 @@ _WIDEST, _WIDEST_DENSE = 128, 512
 _TAPS, _LANES = (1, 4, 9), (64, 32)
 MOST_TAPS = _TAPS[-1]
 _INT8_MAX, _INT16_MAX, _INT32_MAX = 2**7 - 1, 2**15 - 1, 2**31 - 1
-
-
-class Tables(NamedTuple):
-    """A projection for :func:`raster_kernels.integrate`, and what else its target gets."""
-
-    scalars: Any
-    weights: Any  # int8: (block of target lanes, pass, neuron of a group, tap, lane); in units of UNIT
-    constant: Any  # int32 (neurons of the target, padded), added at every tick, or LANES zeros
-    threshold: Any  # int32, of the lanes of a location, or of all
 
 
 @dataclass
@@ -84,20 +74,31 @@ def from_raster(layout: Layout) -> RasterLayout | str:
     elif (padded > _WIDEST) if isinstance(table, Conv2d) else (height * width * padded > _WIDEST_DENSE):
         return "it has so many channels that gathering is faster"
     else:
-        summing = in_units(
-            table, sources[others[0]].shape, population.shape, padded, constant, theta_of(layout.layer, np.int64), population.signed,
-            population.reset == "zero",
-        )  # fmt: skip
+        theta = theta_of(layout.layer, np.int64)
+        summing = in_units(table, sources[others[0]].shape, population.shape, padded, constant, theta, population.reset == "zero")
     if summing is None:
         return "its weights have several magnitudes, or sums are too large for 16 bits"
     return RasterLayout(summing, projection, others[0], clocks)
 
 
 def in_units(
-    table: Conv2d | Dense, source: Shape, target: Shape, padded: int, constant: IntArray | None, threshold: IntArray,
-    signed: bool, zero: bool,
-) -> Summing | None:  # fmt: skip
-    """Compile a table, if it has weights of one magnitude that allow it. ``padded`` and ``threshold`` are those of the layered engine."""
+    table: Conv2d | Dense, source: Shape, target: Shape, padded: int, constant: IntArray | None, threshold: IntArray, zero: bool
+) -> Summing | None:
+    """Compile a table, if it has weights of one magnitude that allow it.
+
+    Parameters
+    ----------
+    table : Conv2d or Dense
+    source, target : tuple of int
+        Shapes of the populations.
+    padded : int
+        Lanes of a target location.
+    constant : int array, shape (target locations, padded), optional
+        What bias clocks bring at every tick.
+    threshold : int array, shape (padded,)
+    zero : bool
+        Whether a spike resets to zero.
+    """
     if table.magnitude is None or table.pool_before != (1, 1):
         return None
     unit = int(table.magnitude)
@@ -107,25 +108,24 @@ def in_units(
     added = 0 if constant is None else int(np.abs(constant).max(initial=0))
     if most > _INT16_MAX or largest > _INT8_MAX or int(threshold.max()) + most + added > _INT32_MAX // 4:
         return None
-    scalars = np.zeros(k.SCALARS, np.int64)
-    scalars[[k.UNIT, k.LIMIT, k.KEEP, k.SIGNED]] = unit, _INT8_MAX // largest, 0 if zero else -1, signed
     if isinstance(table, Conv2d):
-        rows = _rows(table, fused, source, target, padded, scalars)
+        rows, sizes = _rows(table, fused, source, target, padded)
     else:
-        rows = _dense_rows(fused, source, target, padded, scalars)
+        rows, sizes = _dense_rows(fused, source, target, padded)
     neurons, reached, padded = rows.shape
     lanes = next(n for n in _LANES if padded % n == 0)
     taps = next((n for n in _TAPS if n >= reached), _TAPS[-1])
     passes, pairs = -(-reached // taps), -(-neurons // 64)
     rows = np.pad(rows, ((0, 64 * pairs - neurons), (0, taps * passes - reached), (0, 0)))
     weights = rows.reshape(len(rows), passes, taps, padded // lanes, lanes).transpose(3, 1, 0, 2, 4)
-    scalars[[k.PADDED, k.LANES, k.TAPS, k.PASSES]] = padded, lanes, taps, passes
+    limit, keep = _INT8_MAX // largest, 0 if zero else -1
+    geometry = Geometry(**sizes, padded=padded, lanes=lanes, taps=taps, passes=passes, unit=unit, limit=limit, keep=keep)
     # Behind the currents: those of taps that no kernel has.
-    currents = (int(scalars[k.ROWS] * scalars[k.ACROSS]) + 1) * CHUNK * lanes
+    currents = (geometry.rows * geometry.across + 1) * CHUNK * lanes
     each = np.zeros(lanes, np.int32) if constant is None else constant
     if isinstance(table, Dense):
         threshold = np.tile(threshold, int(np.prod(spatial(target)[:2])))
-    tables = Tables(scalars, aligned(weights, np.int8), aligned(each, np.int32), aligned(threshold, np.int32))
+    tables = Tables(geometry, aligned(weights, np.int8), aligned(each, np.int32), aligned(threshold, np.int32))
     return Summing(tables, most + added, currents, 2 * pairs)
 
 
@@ -138,11 +138,11 @@ def reading(table: Dense, constant: IntArray | None) -> Summing | None:
         return None
     nothing = np.zeros(0, np.int32)
     each = nothing if constant is None else aligned(constant, np.int32)
-    return Summing(Tables(np.zeros(0, np.int64), np.zeros(0, np.int8), each, nothing), most + added, 0, 0)
+    return Summing(Tables(Geometry(*[0] * len(Geometry._fields)), np.zeros(0, np.int8), each, nothing), most + added, 0, 0)
 
 
-def _rows(table: Conv2d, fused: IntArray, source: Shape, target: Shape, padded: int, scalars: IntArray) -> IntArray:
-    """Weights (neuron of a group, target location that it reaches, channel) of a convolution; fills in its geometry."""
+def _rows(table: Conv2d, fused: IntArray, source: Shape, target: Shape, padded: int) -> tuple[IntArray, dict[str, int]]:
+    """Weights (neuron of a group, target location that it reaches, channel) of a convolution; and its part of :class:`Geometry`."""
     (height, width, channels), (out_height, out_width, outputs) = spatial(source), spatial(target)
     strides = [s * p for s, p in zip(table.stride, table.pool_after, strict=True)]
     reach = [-(-kernel // stride) for kernel, stride in zip(fused.shape[:2], strides, strict=True)]
@@ -154,14 +154,14 @@ def _rows(table: Conv2d, fused: IntArray, source: Shape, target: Shape, padded: 
         for x in range(strides[1]):
             part = fused[y :: strides[0], x :: strides[1]]
             rows[y, x, :channels, : part.shape[0], : part.shape[1], :outputs] = part.transpose(2, 0, 1, 3)
-    scalars[[k.HEIGHT, k.WIDTH, k.BLOCKS, k.STRIDE_Y, k.STRIDE_X]] = height, width, of_location, *strides
-    scalars[[k.TOP, k.LEFT, k.ROWS, k.COLUMNS, k.GROUPS_Y, k.GROUPS_X]] = *table.padding[:2], *reach, *groups
-    scalars[[k.OUT_HEIGHT, k.OUT_WIDTH, k.FIRST]] = out_height, out_width, reach[1] - 1
-    scalars[k.ACROSS] = max(groups[1], out_width) + reach[1] - 1
-    return rows.reshape(-1, reach[0] * reach[1], padded)
+    sizes = {"height": height, "width": width, "blocks": of_location, "stride_y": strides[0], "stride_x": strides[1]}
+    sizes |= {"top": table.padding[0], "left": table.padding[1], "rows": reach[0], "columns": reach[1]}
+    sizes |= {"groups_y": groups[0], "groups_x": groups[1], "out_height": out_height, "out_width": out_width}
+    sizes |= {"first": reach[1] - 1, "across": max(groups[1], out_width) + reach[1] - 1}
+    return rows.reshape(-1, reach[0] * reach[1], padded), sizes
 
 
-def _dense_rows(fused: IntArray, source: Shape, target: Shape, padded: int, scalars: IntArray) -> IntArray:
+def _dense_rows(fused: IntArray, source: Shape, target: Shape, padded: int) -> tuple[IntArray, dict[str, int]]:
     """As :func:`_rows`: all source neurons are one group, and each block of target lanes counts as a location."""
     (height, width, channels), (out_height, out_width, outputs) = spatial(source), spatial(target)
     locations, copies, of_location = height * width, out_height * out_width, blocks(channels)
@@ -169,7 +169,8 @@ def _dense_rows(fused: IntArray, source: Shape, target: Shape, padded: int, scal
     rows[:, :channels, :, :outputs] = fused.reshape(locations, channels, copies, outputs)
     lanes = next(n for n in _LANES if copies * padded % n == 0)
     reached = copies * padded // lanes
-    scalars[[k.HEIGHT, k.WIDTH, k.BLOCKS, k.STRIDE_Y, k.STRIDE_X]] = 1, 1, locations * of_location, 1, 1
-    scalars[[k.ROWS, k.COLUMNS, k.GROUPS_Y, k.GROUPS_X, k.OUT_HEIGHT, k.OUT_WIDTH, k.ACROSS]] = 1, reached, 1, 1, 1, reached, reached
+    ones = ("height", "width", "stride_y", "stride_x", "rows", "groups_y", "groups_x", "out_height")
+    sizes = {**dict.fromkeys(ones, 1), "blocks": locations * of_location, "top": 0, "left": 0, "first": 0}
+    sizes |= {"columns": reached, "out_width": reached, "across": reached}
     # Taps count backwards.
-    return np.ascontiguousarray(rows.reshape(-1, reached, lanes)[:, ::-1])
+    return np.ascontiguousarray(rows.reshape(-1, reached, lanes)[:, ::-1]), sizes

@@ -1,0 +1,1 @@
+"""Compiled code of :mod:`eventsim.engines.layered.ways.raster`."""
