@@ -94,13 +94,26 @@ def write(keys, first, last, bits, base, tick, neuron, at):
 
 
 @compiled
-def order(keys, n, room, bits, ordered, base, last, tick, neuron, at):
-    """Write the spikes of n keys in order to ``tick`` and ``neuron``, from place ``at`` on; none is later than tick ``last``.
+def order(keys, n, room, bits, below, base, last, tick, neuron, at):
+    """Write the spikes of n keys in order.
 
-    ``ordered`` says that keys of the same tick are in order already. Overwrites the keys, and up to SORTED places behind the spikes.
+    Parameters
+    ----------
+    keys : int64 array
+        Overwritten.
+    n : int64
+    room : Room
+        For as many keys.
+    bits : int64
+        Of a key that say which neuron it is.
+    below : int64
+        So many of its lowest bits are in order already among keys that agree in the others: 0, or ``bits`` if those of a tick are.
+    base, last : int64
+        Ticks: what keys count from, and none is later than.
+    tick, neuron : int64 and int32 array
+        Take the spikes, from place ``at`` (int64) on. Up to SORTED places behind them are overwritten.
     """
     span, begins, rests = last - base, room.begins, room.rests
-    below = bits if ordered else np.int64(0)
     shift, most = np.int64(bits), min(max(n >> FILL, 1), BUCKETS)
     while span << bits >> shift >= most:
         shift += 1

@@ -87,7 +87,7 @@ def test_ordering_spikes(ticks_of, span, neurons, spikes, ordered):
         # Those of a tick in order, the ticks mixed.
         keys[np.argsort(keys >> bits, kind="stable")] = all_of
     tick, neuron = np.full(at + n + simd.SORTED, -1), np.full(at + n + simd.SORTED, -1, np.int32)
-    o.order(keys, n, o.room_for(n), bits, ordered, base, base + span, tick, neuron, at)
+    o.order(keys, n, o.room_for(n), bits, bits if ordered else 0, base, base + span, tick, neuron, at)
     np.testing.assert_array_equal(tick[at : at + n], base + (all_of >> bits))
     np.testing.assert_array_equal(neuron[at : at + n], all_of & (2**bits - 1))
     assert (tick[:at] == -1).all()

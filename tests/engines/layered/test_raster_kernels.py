@@ -8,8 +8,7 @@ from numba import njit
 
 import eventsim as es
 from eventsim.engines.layered import rasters
-from eventsim.engines.layered.ways import driven_tables
-from eventsim.engines.layered.ways import driven_clocked_kernels
+from eventsim.engines.layered.ways import driven_clocked_kernels, driven_tables
 from eventsim.engines.layered.ways.raster_kernels.counting import count_steps
 from eventsim.engines.layered.ways.records import Train
 from eventsim.kernels import simd_raster as vectors

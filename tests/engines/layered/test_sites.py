@@ -9,21 +9,23 @@ from judges.engines import compare
 import eventsim as es
 from eventsim.engines.layered import engine as layered
 from eventsim.engines.layered import workspace
-from eventsim.engines.layered.ways import site_kernels as sites
 from eventsim.engines.layered.ways import site_tables
+from eventsim.engines.layered.ways.records import GROW, WIDEN
+from eventsim.engines.layered.ways.site_kernels import stretches
+from eventsim.engines.layered.ways.site_kernels.records import ROOM
 
 
 @pytest.fixture
 def statuses(monkeypatch):
     """What the kernel returned, in order."""
     layered.warm_up()  # calls it, too
-    advance, found = sites.advance, []
+    advance, found = stretches.advance, []
 
     def noting(*args):
         found.append(advance(*args))
         return found[-1]
 
-    monkeypatch.setattr(sites, "advance", noting)
+    monkeypatch.setattr(stretches, "advance", noting)
     return found
 
 
@@ -69,7 +71,7 @@ def test_networks_equal_the_queue_engine(statuses, monkeypatch, case):
     assert found.spikes_per_population()["in"] > 10
     assert len(statuses) >= 2
     if case % 3 == 1:
-        assert sites.GROW in statuses
+        assert GROW in statuses
 
 
 def test_little_room_for_entries(statuses, monkeypatch):
@@ -79,7 +81,8 @@ def test_little_room_for_entries(statuses, monkeypatch):
     def with_little_room(layout):
         found = compiled(layout)
         if not isinstance(found, str):
-            found[1].scalars[sites.EXPECTED] = 8
+            layer, sites = found
+            found = layer, sites._replace(sizes=sites.sizes._replace(expected=8))
         return found
 
     monkeypatch.setattr(site_tables, "by_site", with_little_room)
@@ -89,7 +92,7 @@ def test_little_room_for_entries(statuses, monkeypatch):
     net.spiking("a", (4, 4, 40), 9)
     net.connect("in", "a", es.Conv2d(rng.choice([-1, 1], (3, 3, 16, 40)), padding=1))
     found = compare(net, {"in": np.full(256, 32)}, steps=6, resolution=1024)
-    assert sites.ROOM in statuses
+    assert ROOM in statuses
     assert found.spikes_per_population()["a"] > 0
 
 
@@ -103,7 +106,7 @@ def test_potentials_that_need_more_bits(statuses):
     net.spiking("b", 40, 900, v0=np.where(lanes < 5, -(2**31) + 2**14, 0))
     net.connect("in", "b", np.where(lanes < 20, 0, 30000) * np.ones((32, 1), int))
     compare(net, {"in": np.arange(32)}, steps=9, resolution=1024)
-    assert statuses.count(sites.WIDEN) == 2
+    assert statuses.count(WIDEN) == 2
 
 
 @pytest.mark.parametrize("v0", [0, -(2**31) + 300])

@@ -325,7 +325,7 @@ def advance(neurons, periodic, held, settings, progress, keys, room, out, spikes
         if n > len(room.other) or fired + n + SORTED > len(out.tick):
             return GROW
         if n:
-            order(keys, n, room, settings.bits, False, since, last, out.tick, out.neuron, fired)
+            order(keys, n, room, settings.bits, np.int64(0), since, last, out.tick, out.neuron, fired)
             count_spikes(out.tick, fired, fired + n, settings.resolution, spikes)
         s["reached"], s["fired"], s["keys"], s["place"] = last, fired + n, 0, -1
     return DONE

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from eventsim.engines.layered.tables import Layout, power_of_two
-from eventsim.engines.layered.ways import site_kernels as sites
 from eventsim.engines.layered.ways.records import Layer
+from eventsim.engines.layered.ways.site_kernels.records import COSTS, PROGRESS, Sites, Sizes
 from eventsim.kernels.simd import NEGATIVE
 from eventsim.kernels.stencils import ADDITIONS, FIRST_LANE, ROWS, RUN, SYNAPSES, TAP, TOOLBOX, aligned
 from eventsim.model.tables import Dense, IntArray
@@ -16,7 +16,7 @@ ENTRIES = 2**15
 _TOO_LARGE = "its tables are too large for entries of 32 bits"
 
 
-def by_site(layout: Layout) -> tuple[Layer, sites.Sites] | str:
+def by_site(layout: Layout) -> tuple[Layer, Sites] | str:
     """A population's layer and what it needs to be run site by site, its arrays not yet filled; or why it cannot be."""
     layer = layout.layer
     of, negated = layer.projections, layer.w8.size
@@ -37,15 +37,12 @@ def by_site(layout: Layout) -> tuple[Layer, sites.Sites] | str:
         return _TOO_LARGE
     reach, rows = found
     locations, each = len(layer.records), float((layer.records[:, ROWS] * layer.records[:, RUN]).mean()) / lanes
-    scalars = np.zeros(sites.SCALARS, np.int64)
-    scalars[[sites.SITE_LANES, sites.SITE_SHIFT, sites.BLOCK, sites.NEGATED]] = lanes, power_of_two(lanes), block, negated
-    scalars[sites.BITS] = layout.v.size.bit_length()
     # A stretch looks at all locations: it should have spikes enough for that.
-    scalars[sites.STRETCH] = max(int(ENTRIES / max(1.0, each)), locations, number, 256)
-    scalars[sites.EXPECTED] = int(1.5 * each * scalars[sites.STRETCH]) + 2 * number
-    return layer, sites.Sites(
-        scalars,
-        np.zeros(sites.PROGRESS, np.int64),
+    stretch = max(int(ENTRIES / max(1.0, each)), locations, number, 256)
+    expected = int(1.5 * each * stretch) + 2 * number
+    return layer, Sites(
+        Sizes(lanes, power_of_two(lanes), block, stretch, negated, expected, layout.v.size.bit_length()),
+        np.zeros((), PROGRESS),
         np.empty(blocks, np.int64),
         np.empty(number + 2, np.int64),
         np.empty(number + 1, np.int64),
@@ -56,7 +53,7 @@ def by_site(layout: Layout) -> tuple[Layer, sites.Sites] | str:
 
 
 def _reach(layer: Layer, lanes: int) -> tuple[IntArray, IntArray] | None:
-    """For each source location of each projection: its sites and their weights (``reach`` and ``rows`` of :class:`sites.Sites`)."""
+    """For each source location of each projection: its sites and their weights (``reach`` and ``rows`` of :class:`Sites`)."""
     begin, none = layer.projections["records"], layer.constants.size // lanes
     parts, rows, place = [], np.zeros((len(begin), 2), np.int64), 0
     for of, records, row in zip(layer.projections, np.split(layer.records, begin[1:]), rows, strict=True):
@@ -65,12 +62,12 @@ def _reach(layer: Layer, lanes: int) -> tuple[IntArray, IntArray] | None:
         # All locations of a projection have the same number, so that no branch depends on it; the site behind the last one is none.
         which = np.arange(int(number.max(initial=0)))
         i, j = which // np.maximum(1, columns), which % np.maximum(1, columns)
-        part = np.zeros((len(records), 3 + 2 * len(which)), np.int64)
-        part[:, :3] = records[:, [SYNAPSES, ADDITIONS, TOOLBOX]]
-        part[:, 3::2] = records[:, FIRST_LANE, None] // lanes + i * (of["row_step"] // lanes) + j
-        part[:, 4::2] = of["weights"] + records[:, TAP, None] - i * of["tap_step"] + j * lanes
+        part = np.zeros((len(records), COSTS + 2 * len(which)), np.int64)
+        part[:, :COSTS] = records[:, [SYNAPSES, ADDITIONS, TOOLBOX]]
+        part[:, COSTS::2] = records[:, FIRST_LANE, None] // lanes + i * (of["row_step"] // lanes) + j
+        part[:, COSTS + 1 :: 2] = of["weights"] + records[:, TAP, None] - i * of["tap_step"] + j * lanes
         missing = which >= number
-        part[:, 3::2][missing], part[:, 4::2][missing] = none, 0
+        part[:, COSTS::2][missing], part[:, COSTS + 1 :: 2][missing] = none, 0
         if part.max(initial=0) >= 2**31:
             return None
         row[:] = place, part.shape[1]

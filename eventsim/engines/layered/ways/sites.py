@@ -10,9 +10,9 @@ import numpy as np
 from eventsim.engines.layered.calls import Calls
 from eventsim.engines.layered.tables import Layout
 from eventsim.engines.layered.trains import Train
-from eventsim.engines.layered.ways import site_kernels as sites
 from eventsim.engines.layered.ways import site_tables
 from eventsim.engines.layered.ways.records import DONE, FOREVER, NEURONS, WIDEN
+from eventsim.engines.layered.ways.site_kernels import records, stretches
 from eventsim.engines.layered.ways.way import SPARSE, TrainWay
 from eventsim.engines.layered.windows import Window
 from eventsim.engines.layered.workspace import Workspace
@@ -32,7 +32,7 @@ class Sites(TrainWay):
         assert not isinstance(made, str)
         layer, of = made
         self.layer = layer._replace(constants=population.constants)
-        copies = {field: np.empty_like(getattr(of, field)) for field in ("at", "again", "begins", "loads", "found")}
+        copies = {field: np.empty_like(getattr(of, field)) for field in ("progress", "again", "begins", "loads", "found")}
         self.sites = of._replace(**copies)
 
     @classmethod
@@ -47,10 +47,10 @@ class Sites(TrainWay):
         return made if isinstance(made, str) else None
 
     @classmethod
-    def room(cls, ways: Sequence[Sites], repeats: int) -> sites.Room:
+    def room(cls, ways: Sequence[Sites], repeats: int) -> records.Room:
         """Room to work in for any of these."""
-        entries = max(int(way.sites.scalars[sites.EXPECTED]) for way in ways)
-        return sites.Room(np.empty(entries, np.int64), np.zeros(2, np.int64), np.array([0, -1]))
+        entries = max(way.sites.sizes.expected for way in ways)
+        return records.Room(np.empty(entries, np.int64), np.zeros(2, np.int64), np.array([0, -1]))
 
     def takes(self, window: Window) -> bool:
         """64 bits are checked at every tick, which this does not."""
@@ -59,11 +59,10 @@ class Sites(TrainWay):
     def begin(self, job: Job) -> None:
         """Note the blocks with neurons that are due at the first tick."""
         of, due = self.sites, self.population.start.due
-        of.at[:], of.again[:] = 0, FOREVER
-        of.at[[sites.SITE, sites.SPIKES]] = -1, of.scalars[sites.STRETCH]
-        if len(due):
-            of.again[due // int(of.scalars[sites.BLOCK])] = 1
-        of.at[sites.PENDING] = 1 if len(due) else FOREVER
+        of.progress[()] = np.zeros((), records.PROGRESS)
+        of.progress["site"], of.progress["spikes"], of.progress["pending"] = -1, of.sizes.stretch, 1 if len(due) else FOREVER
+        of.again[:] = FOREVER
+        of.again[due // of.sizes.block] = 1
 
     def run(self, window: Window, scratch: Workspace) -> Train:
         """Run a window."""
@@ -71,10 +70,10 @@ class Sites(TrainWay):
 
     def advance(self, train: Train, until: int, scratch: Workspace) -> int:
         """Run up to the end of a tick, or to where potentials need 64 bits."""
-        population, at = self.population, self.sites.at
+        population, progress = self.population, self.sites.progress
         while True:
             status = self._call(
-                sites.advance, population.kind, self.layer, population.state, self.sites, scratch.rooms[Sites], scratch.order, train,
+                stretches.advance, population.kind, self.layer, population.state, self.sites, scratch.rooms[Sites], scratch.order, train,
                 population.out, scratch.keys, population.tally, until,
             )  # fmt: skip
             if status == DONE:
@@ -82,12 +81,12 @@ class Sites(TrainWay):
             if status == WIDEN:
                 population.widen()
                 if population.state.progress["checked"]:
-                    return int(at[sites.REACHED])
-            elif status == sites.ROOM:
+                    return int(progress["reached"])
+            elif status == records.ROOM:
                 room = scratch.rooms[Sites]
-                scratch.rooms[Sites] = room._replace(entries=np.empty(2 * int(at[sites.NEEDED]), np.int64))
+                scratch.rooms[Sites] = room._replace(entries=np.empty(2 * int(progress["needed"]), np.int64))
             else:
-                n = int(at[sites.KEYS])
+                n = int(progress["keys"])
                 if not scratch.order.fits(n):
                     scratch.more_order()
                 elif population.state.progress["fired"] + n + SORTED > len(population.out.tick):
@@ -97,7 +96,7 @@ class Sites(TrainWay):
 
     def snapshot(self) -> Any:
         """Everything that :meth:`restore` needs, beside the population's state, to run on from here again."""
-        return self.sites._replace(at=self.sites.at.copy(), again=self.sites.again.copy())
+        return self.sites._replace(progress=self.sites.progress.copy(), again=self.sites.again.copy())
 
     def restore(self, snapshot: Any) -> None:
         """Go back to a snapshot."""
