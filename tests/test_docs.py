@@ -25,6 +25,18 @@ def run_page(name, folder, monkeypatch):
     return space
 
 
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))])
+def test_what_a_page_names_is_there(page):
+    """Files and folders of the repository in backquotes, and what links lead to; NAME stands for one that is to be made."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = re.findall(r"`((?:eventsim|tests|tools|benchmarks|networks|docs|examples)/[\w./-]+)`", text)
+    links = re.findall(r"\]\(([\w./-]+)(?:#[\w-]*)?\)", text)
+    paths = [ROOT / name for name in named] + [(ROOT / page).parent / link for link in links]
+    missing = [str(path) for path in paths if "NAME" not in path.name and not path.exists()]
+    assert paths or page.startswith("docs/")
+    assert missing == []
+
+
 def test_semantics(tmp_path, monkeypatch):
     assert "taken_back" in run_page("semantics.md", tmp_path, monkeypatch)
 

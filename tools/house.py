@@ -11,14 +11,9 @@ Everything but ``--time`` is read from the syntax trees of ``eventsim/``; nothin
 from __future__ import annotations
 
 import ast
+import importlib.util
 import io
-import os
-import resource
-import statistics
-import subprocess
 import sys
-import tempfile
-import time
 import tokenize
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -449,24 +444,16 @@ def _floors(graph: dict[str, set[str]]) -> int | None:
 
 
 def timed_rows(root: Path) -> Iterator[Row]:
-    """The first run of a machine, a warm run and ``--help``: each a process of its own, in seconds of the processor."""
-    run = ["run", "networks/lenet-mnist.h5", "--input", "datasets/samples/digit-7.png", "--no-trace"]
-    with tempfile.TemporaryDirectory(prefix="eventsim-house-") as folder:
-        first, wall = _seconds(root, run, folder)
-        yield Row("first run of a machine", f"{first:.1f} s ({wall:.1f} s passed)", "15 s at most", first <= 15)
-        warm = statistics.median(_seconds(root, run, folder)[0] for _ in range(5))
-        yield Row("warm run", f"{warm:.2f} s", "0.8 s at most", warm <= 0.8)
-        usage = statistics.median(_seconds(root, ["--help"], folder)[0] for _ in range(5))
-        yield Row("--help", f"{usage:.2f} s", "0.2 s at most", usage <= 0.2)
-
-
-def _seconds(root: Path, arguments: Sequence[str], cache: str) -> tuple[float, float]:
-    """Seconds of the processor, and seconds that passed, of a command."""
-    environment = os.environ | {"PYTHONPATH": str(root), "NUMBA_CACHE_DIR": cache}
-    before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    subprocess.run([sys.executable, "-m", "eventsim", *arguments], cwd=root, env=environment, check=True, capture_output=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, time.monotonic() - begun
+    """The first run of a machine, a warm run and ``--help``, in seconds of the processor, as benchmarks/start.py measures them."""
+    place = ROOT / "benchmarks" / "start.py"
+    spec = importlib.util.spec_from_file_location("start", place)
+    assert spec is not None
+    assert spec.loader is not None
+    start = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(start)
+    for name, (found,), most in start.measured([root], 5):
+        if most is not None:
+            yield Row(name, f"{found:.2f} s", f"{most:g} s at most", found <= most)
 
 
 def table(rows: Sequence[Row]) -> str:
