@@ -4,24 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from eventsim.kernels.compiled import brief as compiled
 from eventsim.kernels.compiled import brief_inlined as inlined
 from eventsim.kernels.heap import sift_down, sift_up
-
-
-@inlined
-def send(state, plan, p, neuron, sign, tick):
-    """Put a spike into the ring of projection p, which has a delay; ``neuron`` is that of its population."""
-    s, of, ring = state.progress[()], plan.projections[p], state.rings[p]
-    arrival = tick + of["delay"]
-    if arrival <= s["end"]:
-        place = ring["start"] + (ring["head"] + ring["used"]) % ring["size"]
-        state.ring_tick[place] = arrival
-        state.ring_neuron[place] = neuron
-        state.ring_sign[place] = sign
-        ring["used"] += 1
-        if ring["used"] == 1:
-            sift_up(state.heap, s["heap"], (arrival << plan.bits) | of["stream"])
-            s["heap"] += 1
 
 
 @inlined
@@ -38,26 +23,31 @@ def emit(state, plan, q, neuron, sign, tick, tally):
         tally.negative[s["step"], q] += 1
     for i in range(population["outgoing"], population["end_outgoing"]):
         p = plan.outgoing[i]
-        if plan.projections[p]["delay"] > 0:
-            send(state, plan, p, neuron - population["first"], sign, tick)
-        else:
-            target = state.populations[plan.projections[p]["target"]]
-            if target["flagged"] == 0:
-                target["flagged"] = 1
+        of, ring = plan.projections[p], state.rings[p]
+        arrival = tick + of["delay"]
+        if arrival == tick:
+            if state.populations[of["target"]]["flagged"] == 0:
+                state.populations[of["target"]]["flagged"] = 1
                 s["flags"] += 1
+        elif arrival <= s["end"]:
+            place = ring["start"] + (ring["head"] + ring["used"]) % ring["size"]
+            state.ring_tick[place] = arrival
+            state.ring_neuron[place] = neuron - population["first"]
+            state.ring_sign[place] = sign
+            ring["used"] += 1
+            if ring["used"] == 1:
+                sift_up(state.heap, s["heap"], (arrival << plan.bits) | of["stream"])
+                s["heap"] += 1
 
 
-@inlined
-def next_driven(plan, neuron, spikes, after):
-    """First tick from ``after`` on at which a driven neuron that has fired so many spikes is due, or -1."""
-    current = plan.current[neuron]
-    need = plan.threshold[neuron] * (spikes + 1) - plan.v0[neuron]
-    following = np.int64(-1)
+@compiled
+def next_driven(need, current, resolution, after):
+    """First tick from ``after`` on at which a current per step has brought what a driven neuron needs, or -1; all int64."""
     if current > 0:
-        following = max(after, -((-need * plan.resolution) // current))
-    elif (current * after) // plan.resolution >= need:
-        following = after
-    return following
+        return max(after, -((-need * resolution) // current))
+    if (current * after) // resolution >= need:
+        return after
+    return np.int64(-1)
 
 
 @inlined
@@ -70,7 +60,8 @@ def fire_driven(state, plan, q, tick, tally):
         entity = state.heap[0] & mask
         neuron = entity + shift
         state.net[neuron] += 1
-        following = next_driven(plan, neuron, np.int64(state.net[neuron]), tick + population["refractory"])
+        need = plan.threshold[neuron] * (np.int64(state.net[neuron]) + 1) - plan.v0[neuron]
+        following = next_driven(need, plan.current[neuron], plan.resolution, tick + population["refractory"])
         if 0 <= following <= s["end"]:
             sift_down(state.heap, s["heap"], (following << bits) | entity)
         else:

@@ -19,23 +19,24 @@ from eventsim.kernels.compiled import brief_inlined as inlined
 from eventsim.kernels.sort import sort_candidates
 
 
-@inlined
-def note_readouts(state, plan, tally, step):
-    """Copy all readout potentials into the row of a step."""
-    for q in range(len(plan.populations)):
-        population = plan.populations[q]
+@compiled
+def end_step(progress, populations, d, readout):
+    """Note the potentials ``d`` of all readouts in the row of the step, which is over.
+
+    Parameters
+    ----------
+    progress : PROGRESS, without dimensions
+    populations : POPULATION array
+    d : int32 or int64 array (neurons,)
+    readout : int64 array (steps, neurons of all readouts)
+    """
+    s = progress[()]
+    for q in range(len(populations)):
+        population = populations[q]
         if population["role"] == Role.READOUT:
             for i in range(population["first"], population["end"]):
-                tally.readout[step, population["readout"] + i - population["first"]] = state.d[i]
-
-
-@inlined
-def end_steps(state, plan, tally, tick):
-    """Note the readouts at the end of every step that ended before a tick."""
-    s = state.progress[()]
-    while (s["step"] + 1) * plan.resolution < tick:
-        note_readouts(state, plan, tally, s["step"])
-        s["step"] += 1
+                readout[s["step"], population["readout"] + i - population["first"]] = d[i]
+    s["step"] += 1
 
 
 @inlined
@@ -56,14 +57,18 @@ def begin_tick(state, plan, tally):
                 s["where"] = p
                 return Status.GROW
     s["tick"] = state.heap[0] >> plan.bits
-    end_steps(state, plan, tally, s["tick"])
+    while (s["step"] + 1) * plan.resolution < s["tick"]:
+        end_step(state.progress, plan.populations, state.d, tally.readout)
     s["visiting"] = s["changed"] = 0
     return Status.GO_ON
 
 
 @inlined
-def fire_due(state, plan, tables, q, additions, tally):
-    """Fire the spiking neurons of population q that are due, after so many additions: all are looked at, or those that were reached."""
+def find_due(state, plan, tables, q, additions):
+    """The candidates among the spiking neurons of population q after so many additions, in ascending order; returns their number.
+
+    All neurons are looked at, or those that the pending spikes have reached, and those whose turn it is to be looked at.
+    """
     s, population = state.progress[()], plan.populations[q]
     first, size = population["first"], population["end"] - population["first"]
     n = np.int64(0)
@@ -78,8 +83,7 @@ def fire_due(state, plan, tables, q, additions, tally):
     n = take_looks(state, plan, q, s["tick"], n)
     if n > 1 and not (additions >= size and n == scanned):
         sort_candidates(state.candidates, n)
-    fire_spiking(state, plan, q, s["tick"], n, tally)
-    s["work"] += n
+    return n
 
 
 @inlined
@@ -107,7 +111,9 @@ def visit(state, plan, tables, q, tally, wide):
             s["where"] = q
             return Status.OVERFLOW
         if population["role"] == Role.SPIKING:
-            fire_due(state, plan, tables, q, additions, tally)
+            n = find_due(state, plan, tables, q, additions)
+            fire_spiking(state, plan, q, s["tick"], n, tally)
+            s["work"] += n
         elif q == plan.output:
             s["changed"] = 1
     s["pending"] = 0
@@ -119,25 +125,34 @@ def visit(state, plan, tables, q, tally, wide):
     return Status.GO_ON
 
 
-@inlined
-def decide(state, plan):
-    """Note the decision at the end of a tick and apply the exit rule."""
-    s, output = state.progress[()], plan.populations[plan.output]
-    first, end = output["first"], output["end"]
+@compiled
+def decide(progress, d, first, end, exit_kind, exit_threshold):
+    """Note the decision at the end of a tick and apply the exit rule.
+
+    Parameters
+    ----------
+    progress : PROGRESS, without dimensions
+    d : int32 or int64 array (neurons,)
+    first, end : int64
+        The output's neurons.
+    exit_kind, exit_threshold : int64
+        An Exit.
+    """
+    s = progress[()]
     best = first
     for i in range(first + 1, end):
-        if state.d[i] > state.d[best]:
+        if d[i] > d[best]:
             best = i
     if best - first != s["decision"]:
         s["decision"], s["decision_tick"] = best - first, s["tick"]
-    value = np.int64(state.d[best])
-    if plan.exit_kind == Exit.MARGIN:
+    value = np.int64(d[best])
+    if exit_kind == Exit.MARGIN:
         second = first if best != first else first + 1
         for i in range(first, end):
-            if i != best and state.d[i] > state.d[second]:
+            if i != best and d[i] > d[second]:
                 second = i
-        value -= np.int64(state.d[second])
-    if plan.exit_kind != Exit.NONE and value >= plan.exit_threshold:
+        value -= np.int64(d[second])
+    if exit_kind != Exit.NONE and value >= exit_threshold:
         s["exited"], s["end"] = 1, s["tick"]
 
 
@@ -181,6 +196,7 @@ def advance(plan, tables, state, tally, wide):
             s["visiting"] = q + 1
         s["visiting"] = -1
         if s["changed"]:
-            decide(state, plan)
+            output = plan.populations[plan.output]
+            decide(state.progress, state.d, output["first"], output["end"], plan.exit_kind, plan.exit_threshold)
         if s["flushed"] + s["logged"] > plan.max_spikes:
             s["stopped"], s["end"] = 1, s["tick"]

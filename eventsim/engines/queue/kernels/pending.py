@@ -9,15 +9,16 @@ from __future__ import annotations
 import numpy as np
 
 from eventsim.engines.queue.records import Role, Store
+from eventsim.kernels.compiled import brief as compiled
 from eventsim.kernels.compiled import brief_inlined as inlined
 from eventsim.kernels.heap import sift_down
 
 
-@inlined
-def add_pending(state, p, store, first, end):
-    """Note that the spikes first..end-1 of a store have arrived through projection p."""
-    s = state.progress[()]
-    part = state.pending[s["pending"]]
+@compiled
+def add_pending(progress, pending, p, store, first, end):
+    """Note that the spikes first..end-1 of a store have arrived through projection p, in ``progress`` and ``pending`` of a State."""
+    s = progress[()]
+    part = pending[s["pending"]]
     part["projection"], part["store"], part["first"], part["end"] = p, store, first, end
     s["pending"] += 1
 
@@ -42,7 +43,7 @@ def take_events(state, plan, p, tick):
     end = first
     while end < of["end_event"] and plan.event_tick[end] + of["delay"] == tick:
         end += 1
-    add_pending(state, p, Store.EVENTS, first, end)
+    add_pending(state.progress, state.pending, p, Store.EVENTS, first, end)
     ring["event"] = end
     following = np.int64(-1)
     if end < of["end_event"]:
@@ -59,9 +60,9 @@ def take_ring(state, p, tick):
     while n < used and state.ring_tick[start + (head + n) % size] == tick:
         n += 1
     before_wrap = min(n, size - head)
-    add_pending(state, p, Store.RING, start + head, start + head + before_wrap)
+    add_pending(state.progress, state.pending, p, Store.RING, start + head, start + head + before_wrap)
     if n > before_wrap:
-        add_pending(state, p, Store.RING, start, start + n - before_wrap)
+        add_pending(state.progress, state.pending, p, Store.RING, start, start + n - before_wrap)
     # The places stay untouched until the spikes are delivered: there is room for all that can fire in this tick.
     ring["head"], ring["used"] = (head + n) % size, used - n
     following = np.int64(-1)
@@ -81,7 +82,7 @@ def collect(state, plan, q, tick):
             p = plan.incoming[i]
             source = state.populations[plan.projections[p]["source"]]
             if source["fired_tick"] == tick:
-                add_pending(state, p, Store.LOG, source["first_fired"], source["end_fired"])
+                add_pending(state.progress, state.pending, p, Store.LOG, source["first_fired"], source["end_fired"])
     bits, mask = plan.bits, (np.int64(1) << plan.bits) - 1
     while s["heap"] > 0 and state.heap[0] >> bits == tick and (state.heap[0] & mask) < population["first_entity"]:
         entity = state.heap[0] & mask
