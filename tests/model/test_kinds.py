@@ -151,6 +151,7 @@ class Chain(Table):
     weights: np.ndarray
     kind: ClassVar[str] = "chain"
     form = None
+    all_to_all = False
 
     def output_shape(self, source_shape):
         return source_shape

@@ -16,8 +16,8 @@ from eventsim.engines.layered.ways import records as k
 from eventsim.kernels.simd import LANES
 from eventsim.kernels.stencils import ROWS, RUN, aligned, padded_stencil
 from eventsim.model.network import Network, Projection
-from eventsim.model.populations import Readout, Spiking
-from eventsim.model.tables import IntArray, Shape, Sparse, spatial
+from eventsim.model.populations import Population
+from eventsim.model.tables import IntArray, Rows, Shape, Table, spatial
 
 T = TypeVar("T")
 # So many times as long as an addition in a vector one takes that is on its own.
@@ -39,7 +39,7 @@ class Layout:
     """The compiled tables of one population."""
 
     network: Network
-    population: Spiking | Readout
+    population: Population
     layer: k.Layer
     incoming: list[Projection]
     v: IntArray  # initial potentials, (locations, channels)
@@ -84,66 +84,82 @@ class Layout:
         return self._starts[key]
 
 
+class _Incoming:
+    """The tables of the projections that end at a population, as flat arrays that grow.
+
+    Parameters
+    ----------
+    target : tuple of int
+        Shape of the population.
+    padded : int
+        Lanes of a location.
+    count : int
+        Of the projections.
+    """
+
+    def __init__(self, target: Shape, padded: int, count: int):
+        self.target, self.padded = target, padded
+        self.rows = np.zeros(count, k.PROJECTION)
+        self.weights: list[list[IntArray]] = [[], [], []]
+        self.records: list[IntArray] = []
+        self.effective: list[IntArray] = []
+        self.row_start: list[IntArray] = []
+        self.lanes: list[IntArray] = []
+        self.work = 1
+
+    def add(self, row: IntArray, table: Table, source: Shape) -> None:
+        """Note a table, and in its row where it stands."""
+        listed = table.to_rows()
+        values, first, work = self._stencil(row, table, source) if listed is None else self._listed(row, listed)
+        self.work = max(self.work, work)
+        low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
+        wide = next(i for i, most in enumerate((2**7, 2**15, 2**31)) if -most <= low and high < most)
+        row["largest"], row["wide"] = max(-low, high), wide
+        row["weights"] = sum(map(len, self.weights[wide])) - first
+        self.weights[wide].append(values.ravel())
+        row["nonzero"] = -1
+        if table.magnitude is None and not np.all(table.weights):
+            row["nonzero"] = sum(map(len, self.effective))
+            self.effective.append(table.effective_fan_out(source, self.target))
+
+    def _listed(self, row: IntArray, listed: Rows) -> tuple[IntArray, int, int]:
+        """Weights, the place of the first synapse among all that are listed, and the work of a spike."""
+        channels, first = self.target[-1], sum(map(len, self.lanes))
+        row["sparse"], row["records"] = 1, sum(map(len, self.row_start))
+        self.row_start.append(listed.indptr + first)
+        self.lanes.append(listed.targets // channels * self.padded + listed.targets % channels)
+        return listed.weights, first, int(_SCATTERED * listed.weights.size / max(1, len(listed.indptr) - 1))
+
+    def _stencil(self, row: IntArray, table: Table, source: Shape) -> tuple[IntArray, int, int]:
+        """Weights, 0, and the work of a spike."""
+        values, record, steps = padded_stencil(table, source, self.target, self.padded)
+        height, width, channels = spatial(source)
+        row["source_channels"], row["locations"], row["source_shift"] = channels, height * width, power_of_two(channels)
+        row["records"] = sum(map(len, self.records))
+        row["row_step"], row["tap_step"], row["channel_step"] = steps
+        self.records.append(record.reshape(-1, 8))
+        return values, 0, int((record[..., ROWS] * record[..., RUN]).mean())
+
+
 def compile_layout(network: Network, name: str) -> Layout:
     """Compile the tables of a spiking or readout population."""
     population = network.populations[name]
-    assert isinstance(population, (Spiking, Readout))
     incoming = [p for p in network.projections if p.target == name]
     height, width, channels = spatial(population.shape)
     padded = -(-channels // LANES) * LANES
-    size = height * width * padded
-    columns = np.zeros(len(incoming), k.PROJECTION)
-    weights: list[list[IntArray]] = [[], [], []]
-    filled = [0, 0, 0]
-    records: list[IntArray] = []
-    effective: list[IntArray] = []
-    row_start: list[IntArray] = []
-    lanes: list[IntArray] = []
-    work = 1
-    for row, projection in zip(columns, incoming, strict=True):
-        source, table = network.populations[projection.source].shape, projection.table
+    tables = _Incoming(population.shape, padded, len(incoming))
+    for row, projection in zip(tables.rows, incoming, strict=True):
         row["gather_from"], row["number"] = k.FOREVER, network.projections.index(projection)
-        if isinstance(table, Sparse):
-            row["sparse"] = 1
-            row["records"] = sum(map(len, row_start))
-            begin = sum(map(len, lanes))
-            row_start.append(table.indptr + begin)
-            lanes.append(table.indices // channels * padded + table.indices % channels)
-            values = table.weights
-        else:
-            values, record, steps = padded_stencil(table, source, population.shape, padded)
-            row["source_channels"], row["locations"] = spatial(source)[2], int(np.prod(spatial(source)[:2]))
-            row["source_shift"] = power_of_two(spatial(source)[2])
-            row["records"] = sum(map(len, records))
-            row["row_step"], row["tap_step"], row["channel_step"] = steps
-            records.append(record.reshape(-1, 8))
-        each = (
-            _SCATTERED * values.size / max(1, len(table.indptr) - 1)
-            if isinstance(table, Sparse)
-            else (record[..., ROWS] * record[..., RUN]).mean()
-        )
-        work = max(work, int(each))
-        low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
-        wide = next(i for i, most in enumerate((2**7, 2**15, 2**31)) if -most <= low and high < most)
-        row["largest"], row["wide"], row["weights"] = max(-low, high), wide, filled[wide]
-        if isinstance(table, Sparse):
-            row["weights"] -= begin
-        weights[wide].append(values.ravel())
-        filled[wide] += values.size
-        row["nonzero"] = -1
-        if table.magnitude is None and not np.all(table.weights):
-            row["nonzero"] = sum(map(len, effective))
-            effective.append(table.effective_fan_out(source, population.shape))
-    spiking = isinstance(population, Spiking)
-    threshold = np.array(population.threshold if isinstance(population, Spiking) else np.zeros(channels), np.int64)
+        tables.add(row, projection.table, network.populations[projection.source].shape)
+    threshold = np.zeros(channels, np.int64) if population.threshold is None else np.array(population.threshold, np.int64)
     constants = k.Constants(
-        size,
+        height * width * padded,
         channels,
         padded,
         power_of_two(padded),
         refractory=1,
-        zero_reset=isinstance(population, Spiking) and population.reset == "zero",
-        role=k.NEURONS if spiking else k.OUTPUT if name == network.output else k.READOUT,
+        zero_reset=population.reset == "zero",
+        role=k.NEURONS if population.fires else k.OUTPUT if name == network.output else k.READOUT,
         resolution=1,
         end=0,
         highest=int(threshold.max()),
@@ -152,21 +168,21 @@ def compile_layout(network: Network, name: str) -> Layout:
     )
     layer = k.Layer(
         constants,
-        columns,
-        joined(records, np.int64).reshape(-1, 8),
-        joined(weights[0], np.int8),
-        joined(weights[1], np.int16),
-        joined(weights[2], np.int32),
-        joined(effective, np.int32),
-        joined(row_start, np.int64),
-        joined(lanes, np.int32),
+        tables.rows,
+        joined(tables.records, np.int64).reshape(-1, 8),
+        joined(tables.weights[0], np.int8),
+        joined(tables.weights[1], np.int16),
+        joined(tables.weights[2], np.int32),
+        joined(tables.effective, np.int32),
+        joined(tables.row_start, np.int64),
+        joined(tables.lanes, np.int32),
         None,
         np.zeros(0, np.uint64),
         threshold,
     )
-    signs = any(getattr(network.populations[p.source], "signed", False) for p in incoming)
-    v = np.broadcast_to(population.v0, (height * width, channels)).astype(np.int64)
-    return Layout(network, population, layer, incoming, v, signs, work)
+    signs = any(network.populations[p.source].signed for p in incoming)
+    v = population.initial_potentials().reshape(height * width, channels)
+    return Layout(network, population, layer, incoming, v, signs, tables.work)
 
 
 def power_of_two(n: int) -> int:

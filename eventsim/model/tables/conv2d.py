@@ -71,6 +71,7 @@ class Conv2d(Table):
 
     kind = "conv2d"
     form = "stencil"
+    all_to_all = False
 
     def output_shape(self, source_shape: Shape) -> Shape:
         """Shape of the target population.

@@ -50,6 +50,7 @@ class Dense(Table):
 
     kind = "dense"
     form = "stencil"
+    all_to_all = True
 
     def as_conv(self, source_shape: Shape) -> Conv2d:
         """The same table as a convolution whose kernel covers the whole (pooled) source.

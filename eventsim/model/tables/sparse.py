@@ -75,6 +75,7 @@ class Sparse(Table):
 
     kind = "sparse"
     form = "rows"
+    all_to_all = False
 
     @classmethod
     def from_matrix(cls, matrix: Any) -> Sparse:

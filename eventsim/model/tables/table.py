@@ -32,12 +32,15 @@ class Table(ByValue, ABC):
         Its name in network files and in descriptions of runs.
     form : {"stencil", "rows"} or None
         What compiled code runs it as: what :meth:`to_stencil` or :meth:`to_rows` gives. Of None, only the reference engine runs it.
+    all_to_all : bool
+        Every source neuron that reaches anything reaches all of the target, and costs as much as any other.
     weights : int8, int16 or int32 array
         As stored.
     """
 
     kind: ClassVar[str]
     form: ClassVar[Literal["stencil", "rows"] | None]
+    all_to_all: ClassVar[bool]
     weights: IntArray
 
     @cached_property

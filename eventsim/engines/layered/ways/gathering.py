@@ -11,7 +11,7 @@ from eventsim.engines.layered.ways import records as k
 from eventsim.engines.layered.ways.tick_kernels.gather import ZEROS
 from eventsim.kernels.simd import LANES
 from eventsim.kernels.stencils import ROWS, RUN
-from eventsim.model.tables import Conv2d, Dense, IntArray, Shape, spatial
+from eventsim.model.tables import Conv2d, IntArray, Shape, spatial
 
 
 class Gathered(NamedTuple):
@@ -30,7 +30,8 @@ def gathered(layout: Layout) -> Gathered:
     locations = source_size = 1
     for i, (row, projection) in enumerate(zip(columns, layout.incoming, strict=True)):
         source, table = layout.network.populations[projection.source].shape, projection.table
-        made = None if not isinstance(table, (Conv2d, Dense)) else _gather(table, source, shape, layout.layer.constants.padded)
+        conv = table.as_conv(source)
+        made = None if conv is None else _gather(conv, table.all_to_all, source, shape, layout.layer.constants.padded)
         if made is None:
             continue  # their spikes go to their targets one by one
         g, values = made
@@ -44,26 +45,27 @@ def gathered(layout: Layout) -> Gathered:
     return Gathered(layer, locations, source_size)
 
 
-def _gather(table: Conv2d | Dense, source: Shape, target: Shape, padded: int) -> tuple[IntArray, IntArray] | None:
+def _gather(conv: Conv2d, all_to_all: bool, source: Shape, target: Shape, padded: int) -> tuple[IntArray, IntArray] | None:
     """Constants and packed weights of a table, if it has weights of one magnitude and whole words of channels."""
     out_height, out_width, outputs = spatial(target)
-    lanes = padded if isinstance(table, Conv2d) else out_height * out_width * padded
     # A lane that stands for no neuron must not move.
-    if table.magnitude is None or padded != outputs or lanes % 64 or table.pool_before != (1, 1):
+    lanes = conv.weights.shape[3]
+    if conv.magnitude is None or padded != outputs or lanes % 64 or conv.pool_before != (1, 1):
         return None
     g = np.zeros((), k.GATHER)
     block = next(b for b in (512, 256, 128, 64) if lanes % b == 0)
-    g["unit"], g["lanes"], g["block"] = table.magnitude, lanes, block
-    if isinstance(table, Dense):
-        signs = table.weights.reshape(1, 1, -1, lanes) > 0
-        g["height"], g["width"], g["channels"], g["out_height"], g["out_width"] = 1, 1, len(table.weights), 1, 1
+    g["unit"], g["lanes"], g["block"] = conv.magnitude, lanes, block
+    signs = conv.weights > 0
+    if all_to_all:
+        # All that a target location sees is one run of channels.
+        signs = signs.reshape(1, 1, -1, lanes)
+        g["height"], g["width"], g["channels"], g["out_height"], g["out_width"] = 1, 1, signs.shape[2], 1, 1
         g["stride_y"] = g["stride_x"] = g["pool_y"] = g["pool_x"] = 1
     else:
-        signs = table.weights > 0
         g["height"], g["width"], g["channels"] = spatial(source)
         g["out_height"], g["out_width"] = out_height, out_width
-        (g["stride_y"], g["stride_x"]), (g["top"], g["left"]) = table.stride, table.padding[:2]
-        g["pool_y"], g["pool_x"] = table.pool_after
+        (g["stride_y"], g["stride_x"]), (g["top"], g["left"]) = conv.stride, conv.padding[:2]
+        g["pool_y"], g["pool_x"] = conv.pool_after
     g["rows"], g["columns"] = signs.shape[:2]
     signs = signs.reshape(*signs.shape[:3], lanes // block, block).transpose(3, 0, 1, 2, 4).ravel()
     return g, np.packbits(signs, bitorder="little").view("<u8").astype(np.uint64)
