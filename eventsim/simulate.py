@@ -175,12 +175,15 @@ class Simulator:
         return self._digest
 
     def compile(self, engine: EngineName = "auto") -> None:
-        """Compile the network's tables and the engine's code now rather than in the first run."""
+        """Compile the network's tables now rather than in the first run."""
         self._engines.compile(engine)
 
-    def warm_up(self, engine: EngineName = "auto") -> None:
-        """Compile the engine's code, or load it from the disk, now rather than in the first run. Processes of this machine share it."""
-        self._engines.warm_up(engine)
+    def warm_up(self, job: Job, engine: EngineName = "auto") -> None:
+        """Compile the code that runs like this job take (see :meth:`prepare`), or load it from the disk, now rather than in the first run.
+
+        Processes of this machine share it.
+        """
+        self._engines.warm_up(engine, job)
 
     @contextmanager
     def _compiling(self, engine: str, resolution: int) -> Iterator[Callable[[], float]]:

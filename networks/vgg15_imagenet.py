@@ -68,6 +68,7 @@ def main() -> None:
         simulator = es.Simulator(es.load(options.output))
         simulator.compile()
         for mode, resolution in MODES.items():
+            simulator.warm_up(simulator.prepare(image, steps=options.steps, resolution=resolution))
             start = time.perf_counter()
             result = simulator.run(image, steps=options.steps, resolution=resolution, record="none")
             print(

@@ -30,7 +30,7 @@ from eventsim.data.datasets import open_dataset
 from eventsim.data.image_sets import Dataset
 from eventsim.errors import InputError, RunError
 from eventsim.files.atomic import remove_stale
-from eventsim.job.job import DEFAULT_RESOLUTION
+from eventsim.job.job import DEFAULT_RESOLUTION, Job
 from eventsim.job.preparation import default_steps
 from eventsim.model.exits import ExitRule
 from eventsim.model.netfile import load, save
@@ -131,11 +131,12 @@ def evaluate(
     first = pictures[int(chosen[0])]
     if note is not None and (remarks := pictures.remarks(int(chosen[0]))):
         note(f"{data.name}: images {', '.join(remarks)}")
-    info = simulator.describe(simulator.prepare(first, steps=steps, resolution=resolution, exit_rule=rule), about)
+    job = simulator.prepare(first, steps=steps, resolution=resolution, exit_rule=rule)
+    info = simulator.describe(job, about)
     plan = _Plan(Path(output), work, pictures, chosen, info, progress or _nothing, note or _nothing)
     done = plan.finished()
     if done is None:
-        done = plan.run(simulator, workers, scheduler)
+        done = plan.run(simulator, job, workers, scheduler)
     else:
         plan.tidy()
     plan.trace(traces)
@@ -227,8 +228,8 @@ class _Plan:
         remove_stale(self.target)
         self.note(f"{self.target}: is whole; nothing to do")
 
-    def run(self, simulator: Simulator, workers: int | None, scheduler: str | None) -> Evaluation:
-        """Run what is not done yet, and write the evaluation."""
+    def run(self, simulator: Simulator, job: Job, workers: int | None, scheduler: str | None) -> Evaluation:
+        """Run what is not done yet, and write the evaluation; ``job`` is that of an image."""
         parts = Parts(self.folder, self.key, self.work.version)
         data, total = self.pictures.data, len(self.chosen)
         neurons = sum(p.size for p in self.info.populations)
@@ -243,7 +244,7 @@ class _Plan:
                 processes = paying_processes(workers, len(starts), todo * neurons * self.work.steps)
                 if processes > 1 and scheduler is None:
                     # Here, where it can be said, and once rather than in every worker.
-                    simulator.warm_up()
+                    simulator.warm_up(job)
                 self._run_pieces(parts, starts, size, total - todo, executor(self.work, processes, scheduler))
             if data.selection(self.chosen) != self.info.settings["selection"]:
                 raise RunError(f"{data.name}: its images changed while they were evaluated; remove {self.folder} and evaluate again")

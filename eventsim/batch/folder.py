@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,18 +70,36 @@ class Runner:
         self.network = load(settings.network)
         self.simulator = Simulator(poisson_network(self.network) if settings.encoding == "poisson" else self.network)
 
+    def _read(self, source: Source) -> tuple[Any, Any, list[str]]:
+        """What a run is given, how it is called, and remarks on it."""
+        values: Any = None
+        about: Any = None
+        remarks: list[str] = []
+        if isinstance(source, Item):
+            values, remarks = read_input(self.network, source, self.settings.invert, self.settings.crop)
+            about = "-" if source.path == "-" else str(source)
+        elif source:
+            values, about = read_by_population(self.network, source), source
+        return values, about, remarks
+
+    def _encoded(self, values: Any) -> Any:
+        """What the simulator takes: of an image that drives Poisson sources, their rates."""
+        return poisson_rates(values, self.network) if self.settings.encoding == "poisson" else values
+
+    def warm_up(self, source: Source) -> None:
+        """Compile the code that runs of inputs like this one take, if it can be read; processes share it."""
+        settings = {key: value for key, value in self.settings.run.items() if key in ("steps", "resolution", "seed", "max_spikes")}
+        with suppress(InputError):
+            self.simulator.warm_up(
+                self.simulator.prepare(self._encoded(self._read(source)[0]), **settings), self.settings.run.get("engine", "auto")
+            )
+
     def run(self, source: Source, trace: Path | None, progress: Callable[[int], None] | None = None, threads: int = 1) -> Outcome:
         """Run one input; an input that cannot be read or run becomes the outcome's error."""
         name = str(source) if isinstance(source, Item) else " ".join("=".join(pair) for pair in source.items()) or "no input"
-        outcome, poisson = Outcome(name, trace), self.settings.encoding == "poisson"
-        values: Any = None
-        about: Any = None
+        outcome = Outcome(name, trace)
         try:
-            if isinstance(source, Item):
-                values, outcome.remarks = read_input(self.network, source, self.settings.invert, self.settings.crop)
-                about = "-" if source.path == "-" else str(source)
-            elif source:
-                values, about = read_by_population(self.network, source), source
+            values, about, outcome.remarks = self._read(source)
         except InputError as error:
             outcome.error = str(error)
             return outcome
@@ -88,7 +107,7 @@ class Runner:
         kept = {name: True for name in ("invert", "crop") if getattr(self.settings, name)}
         try:
             result = self.simulator.run(
-                poisson_rates(values, self.network) if poisson else values,
+                self._encoded(values),
                 trace=trace,
                 progress=progress,
                 threads=threads,

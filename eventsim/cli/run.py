@@ -153,7 +153,7 @@ def run(network: Path, sources: tuple[str, ...], as_json: bool, **given: Any) ->
     jobs = _traced(inputs, folder, None if choices.no_trace or folder is not None else choices.trace or Path("run.h5"))
     if several and choices.threads > 1:
         # Once rather than in every process.
-        runner.simulator.compile(choices.engine)  # type: ignore[arg-type]
+        runner.warm_up(inputs[0])
         outcomes = run_in_processes(runner.settings, jobs, choices.threads)
     else:
         outcomes = _one_by_one(runner, jobs, choices, several)

@@ -22,8 +22,8 @@ class Engine(Protocol):
     def compile_network(self, network: Network) -> Any:
         """What the engine needs to know of a network, once for all its runs."""
 
-    def warm_up(self) -> None:
-        """Compile the engine's code, or load it from the disk."""
+    def warm_up(self, job: Job, compiled: Any) -> None:
+        """Compile the code that jobs like this one take, or load it from the disk; arguments as for :meth:`run`."""
 
     def run(self, job: Job, compiled: Any, recorder: Recorder, progress: Callable[[int], None] | None = None, threads: int = 1) -> Counts:
         """Run a job.

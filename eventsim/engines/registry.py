@@ -74,10 +74,8 @@ class Engines:
         raise RunError(refusal)
 
     def compile(self, engine: str = "auto") -> None:
-        """Compile the network and the engine's code now rather than in the first run."""
-        name = self.choose(engine)
-        self.compile_network(name)
-        load(name).warm_up()
+        """Compile the network now rather than in the first run."""
+        self.compile_network(self.choose(engine))
 
     def compile_network(self, name: str) -> Any:
         """The network as an engine takes it. Code is compiled, or loaded from the disk, when a run comes to it."""
@@ -85,9 +83,11 @@ class Engines:
             self._compiled[name] = load(name).compile_network(self._network)
         return self._compiled[name]
 
-    def warm_up(self, engine: str = "auto") -> None:
-        """Compile the engine's code now, but not the network."""
-        load(self.choose(engine)).warm_up()
+    def warm_up(self, engine: str, job: Job) -> None:
+        """Compile the code that jobs like this one take now, but keep nothing of the network."""
+        name = self.choose(engine, job)
+        compiled = self._compiled.get(name)
+        load(name).warm_up(job, load(name).compile_network(self._network) if compiled is None else compiled)
 
     def run(self, engine: str, job: Job, recorder: Recorder, progress: Callable[[int], None] | None = None, threads: int = 1) -> Counts:
         """Run a job of the network; see :class:`Engine`. What an engine leaves, the next one that can runs.

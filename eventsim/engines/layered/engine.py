@@ -9,7 +9,7 @@ resolution site by site.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
+from contextlib import suppress
 
 import numpy as np
 
@@ -22,11 +22,9 @@ from eventsim.engines.layered.state import Run, record
 from eventsim.engines.layered.trains import Spikes, as_train
 from eventsim.engines.once import Once
 from eventsim.engines.protocol import LeftToAnother, unknown_kind, unknown_table
-from eventsim.job.job import DEFAULT_RESOLUTION, Counts, Job, NoRecorder, Recorder
-from eventsim.job.preparation import prepare
+from eventsim.job.job import Counts, Job, NoRecorder, Recorder
 from eventsim.model.network import Network
 from eventsim.model.order import feed_forward_order
-from eventsim.model.tables import Conv2d, Dense
 
 
 def why_not(network: Network) -> str | None:
@@ -46,19 +44,20 @@ def compile_network(network: Network) -> Layouts:
     return Layouts(network)
 
 
-@cache
-def warm_up() -> None:
-    """Compile, or load from the cache, the kernels for plain neurons, clocked and at high resolution."""
-    network = Network()
-    network.driven("input", (1, 1, 1), threshold=1)
-    network.spiking("hidden", (1, 1, 1), threshold=1)
-    network.readout("output", 1)
-    one = np.ones((1, 1), np.int8)
-    network.connect("input", "hidden", Conv2d(one.reshape(1, 1, 1, 1)))
-    network.connect("hidden", "output", Dense(one))
-    layouts = Layouts(network)
-    for resolution in (1, DEFAULT_RESOLUTION):
-        run(prepare(network, {"input": [1]}, steps=1, resolution=resolution), layouts, NoRecorder())
+class _Everything(NoRecorder):
+    """Wants all spikes, and forgets them: what makes lists of them is compiled, too."""
+
+    def wants(self, population: str) -> bool:
+        """All."""
+        return True
+
+
+def warm_up(job: Job, layouts: Layouts) -> None:
+    """Compile the kernels that a job like this takes, or load them from the disk cache, by running its first tick."""
+    state = layouts.begin(job)
+    with suppress(Overflow, Crowded, Limit):
+        _run_alone(state, Once(_Everything(), None), 1, False)
+    layouts.end(state)
 
 
 def run(job: Job, layouts: Layouts, recorder: Recorder, progress: Callable[[int], None] | None = None, threads: int = 1) -> Counts:

@@ -46,9 +46,14 @@ def compile_network(network: Network) -> Tables:
     return compile_tables(network)
 
 
+def warm_up(job: Job, compiled: Tables) -> None:
+    """Compile the kernels, or load them from the disk cache: they are the same for all jobs."""
+    _warm_up()
+
+
 @cache
-def warm_up() -> None:
-    """Compile the kernels, or load them from the disk cache, by a run of two neurons."""
+def _warm_up() -> None:
+    """By a run of two neurons."""
     network = Network()
     network.driven("input", 1, threshold=1)
     network.readout("output", 1)

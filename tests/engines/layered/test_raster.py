@@ -76,7 +76,6 @@ def compare(net: es.Network, image: np.ndarray, steps: int, engine: str = "queue
 @pytest.fixture
 def windows(monkeypatch):
     """How many windows of spiking populations were run from rasters."""
-    layered.warm_up()  # has some, too
     run, n = Rasters.run, [0]
 
     def counting(self, *args):

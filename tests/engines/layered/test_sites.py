@@ -18,7 +18,6 @@ from eventsim.engines.layered.ways.site_kernels.records import ROOM
 @pytest.fixture
 def statuses(monkeypatch):
     """What the kernel returned, in order."""
-    layered.warm_up()  # calls it, too
     advance, found = stretches.advance, []
 
     def noting(*args):
