@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from eventsim.errors import InputError, NetworkError, RunError
 from eventsim.model.periods import ticks
-from eventsim.model.populations import Population, Source
+from eventsim.model.populations import Population
 from eventsim.model.populations.checks import checked_rates
 from eventsim.model.tables import IntArray
 
@@ -44,10 +44,10 @@ def source_events(name: str, population: Population, given: Any, steps: int, res
         if given is not None:
             raise InputError(f"{name}: a clock takes no input")
         return _clock(name, population.size, steps, resolution)
-    if isinstance(population, Source) and population.emits == "start":
+    if population.emits == "start":
         if given is not None:
             raise InputError(f"{name}: a source that emits at the start takes no input")
-        return _start(population, steps, resolution)
+        return _start(population.size, ticks(population.period or 0, resolution), steps * resolution)
     if population.emits == "poisson":
         rates = population.rate if given is None else _rates(name, population, given)
         if rates is None:
@@ -64,10 +64,9 @@ def _clock(name: str, size: int, steps: int, resolution: int) -> Events:
     return at, np.tile(np.arange(size, dtype=np.int32), steps)
 
 
-def _start(population: Source, steps: int, resolution: int) -> Events:
-    """A spike of each neuron, one period after the other, as far as the run goes."""
-    period = ticks(population.period, resolution)
-    number = population.size if not period else min(population.size, (steps * resolution - 1) // period + 1)
+def _start(size: int, period: int, end: int) -> Events:
+    """A spike of each neuron, so many ticks one after the other, as far as the run goes."""
+    number = size if not period else min(size, (end - 1) // period + 1)
     neurons = np.arange(number, dtype=np.int32)
     return 1 + period * neurons.astype(np.int64), neurons
 

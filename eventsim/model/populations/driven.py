@@ -57,6 +57,7 @@ class Driven(Population):
     reset = None
     emits = ""
     rate = None
+    period = None
 
     @classmethod
     def checked(

@@ -77,6 +77,8 @@ class Population(ByValue, ABC):
         How the spikes of a population that sends, but does not fire, are given.
     rate : float64 array, in the shape of the population, or None
         Probabilities of a spike in a step, of Poisson trains.
+    period : float or None
+        Steps from the spike of one neuron to that of the next, of those that emit at the start.
     """
 
     kind: ClassVar[str]
@@ -94,6 +96,7 @@ class Population(ByValue, ABC):
     bias: IntArray | None
     emits: Literal["", "events", "poisson", "clock", "start"]
     rate: npt.NDArray[np.float64] | None
+    period: float | None
 
     @property
     def size(self) -> int:

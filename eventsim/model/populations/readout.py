@@ -42,6 +42,7 @@ class Readout(Population):
     bias = None
     emits = ""
     rate = None
+    period = None
 
     @classmethod
     def checked(cls, name: str, shape: int | Sequence[int], *, v0: PerChannel = 0) -> Readout:

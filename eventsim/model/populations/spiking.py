@@ -52,6 +52,7 @@ class Spiking(Population):
     bias = None
     emits = ""
     rate = None
+    period = None
 
     @classmethod
     def checked(
