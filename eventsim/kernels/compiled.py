@@ -40,11 +40,13 @@ _SWITCHES = ("OPT", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "SLP_V
 _log = logging.getLogger("eventsim")
 
 
-def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+def kernel(*, kept: bool = True, **options: Any) -> Callable[[Callable[..., Any]], Any]:
     """A decorator that compiles a function when it is first called with arguments of new types, or takes its code from the disk.
 
     Parameters
     ----------
+    kept
+        Whether its code is kept on the disk.
     **options
         Of ``numba.njit``. The function may not allocate: reference counting of arrays is switched off, since it took two thirds of a
         run.
@@ -53,10 +55,26 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     def decorate(function: Callable[..., Any]) -> Any:
         made = njit(_nrt=False, **options)(function)  # type: ignore[call-overload]
         if isinstance(made, Dispatcher):  # it is the function itself if the compiler is switched off
-            made._cache = _Cache(made)  # type: ignore[attr-defined]
+            if kept:
+                made._cache = _Cache(made)  # type: ignore[attr-defined]
+            if options.get("no_cpython_wrapper"):
+                _close_to_python(made)
         return made
 
     return decorate
+
+
+def _close_to_python(function: Dispatcher) -> None:
+    """Refuse calls from Python: there is no entry point for them, and numba would jump to it nevertheless."""
+
+    def add_overload(result: Any) -> None:
+        function.overloads[tuple(result.signature.args)] = result
+
+    def refuse(*args: Any, **keywords: Any) -> None:
+        raise TypeError(f"{function.py_func.__name__} is called by compiled code only")
+
+    function.add_overload = add_overload  # type: ignore[assignment,method-assign]
+    function._compile_for_args = refuse  # type: ignore[attr-defined]
 
 
 # Other threads run while compiled code does.
@@ -64,9 +82,11 @@ compiled = kernel(nogil=True)
 # Called by compiled code alone: no way to call it from elsewhere is compiled.
 inner = kernel(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 # A part of its callers, into which LLVM puts it: nothing is handed over. It is still looked at (its types, its code) on its own, once.
-part = kernel(nogil=True, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+# It is not kept by itself.
+part = kernel(kept=False, nogil=True, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 # Inlined into its caller: to hand 80 array headers to a function may take longer than what it does.
 inlined = kernel(nogil=True, inline="always")
+
 # For what takes microseconds: giving the other threads a chance would take longer.
 brief = kernel()
 brief_inlined = kernel(inline="always")
@@ -86,6 +106,11 @@ def entry(function: Any, arguments: tuple[Any, ...]) -> Any:
 def is_kept(function: Any) -> bool:
     """Whether the machine code of a compiled function is kept on the disk."""
     return isinstance(getattr(function, "_cache", None), _Cache)
+
+
+def processor_has(target_context: Any, feature: str) -> bool:
+    """Whether code is made for a processor with this feature, as LLVM names it ("avx512f"). For builders of instructions."""
+    return f"+{feature}" in target_context.codegen().magic_tuple()[2].split(",")
 
 
 @contextlib.contextmanager

@@ -71,6 +71,8 @@ class _Walk:
             return self._text(value.dispatcher)
         if isinstance(value, (type, ModuleType, FunctionType, BuiltinFunctionType)) and _package(value) in _BY_NAME:
             return f"{_module(value)} {getattr(value, '__qualname__', '')}\n"
+        if isinstance(value, types.Type) and _is_own(type(value)):
+            return f"{value.name} {self._text(type(value))}"
         if _is_own(value):
             if id(value) not in self._numbers:
                 self._numbers[id(value)] = len(self._found)
@@ -92,6 +94,8 @@ class _Walk:
             return f"named tuple {value.__module__}.{value.__qualname__} {value._fields}\n"
         if isinstance(value, type) and issubclass(value, enum.Enum):
             return f"enum {_module(value)}.{value.__qualname__}\n" + self._texts([(member.name, member.value) for member in value])
+        if isinstance(value, type):
+            return f"type {_module(value)}.{value.__qualname__}\n" + self._texts(value.built_by)  # type: ignore[attr-defined]
         function = getattr(value, "__wrapped__", value)  # what builds LLVM instructions is wrapped by numba
         closure = [cell.cell_contents for cell in function.__closure__ or ()]
         inside = [_module(function), function.__qualname__, function.__defaults__, sorted((function.__kwdefaults__ or {}).items()), closure]
@@ -137,5 +141,5 @@ def _package(value: Any) -> str:
 def _is_own(value: Any) -> bool:
     """Whether it is a function of the kernels' own, compiled or not, or a class that compiled code can use."""
     if isinstance(value, type):
-        return issubclass(value, enum.Enum) or (issubclass(value, tuple) and hasattr(value, "_fields"))
+        return issubclass(value, enum.Enum) or (issubclass(value, tuple) and hasattr(value, "_fields")) or hasattr(value, "built_by")
     return is_jitted(value) or isinstance(getattr(value, "__wrapped__", value), FunctionType)

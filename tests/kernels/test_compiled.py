@@ -259,6 +259,18 @@ def test_kept_code_is_loaded_without_the_compiler(tmp_path):
     assert said[1].split() == ["False", "False"]
 
 
+def test_a_part_of_other_functions(folder):
+    """It is not kept, and refuses a call from Python, also once it is compiled: there is no entry point to jump to."""
+    twice = compiled.part(lambda x: 2 * x)
+    function = compiled.compiled(lambda x: twice(x) + 1)
+    for _ in range(2):
+        with pytest.raises(TypeError, match="is called by compiled code only"):
+            twice(3)
+        assert function(3) == 7
+    assert len(list(folder.iterdir())) == 1
+    assert compiled.compiled(lambda x: twice(x) - 1)(3) == 5
+
+
 def test_arguments_of_other_types_have_code_of_their_own(folder):
     function = compiled.compiled(lambda x: x[0])
     array, frozen = np.arange(3), np.arange(3)

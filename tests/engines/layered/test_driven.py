@@ -36,17 +36,16 @@ def test_emitting_spikes(of_tick):
             if following[neuron] <= until:
                 expected.append(int(following[neuron] - since) << bits | neuron)
                 late.append(early[neuron] < rest[neuron])
-        for kernel in (emit, simd._numpy_emit):
-            after, over, keys = following.copy(), early.copy(), np.zeros(40, np.int64)
-            end, more = kernel(after, over, whole, rest, gain, i, since, until, bits, keys, n)
-            assert keys[n:end].tolist() == expected
-            assert keys[:n].tolist() == [0] * n
-            fired = np.flatnonzero(after != following)
-            assert fired.tolist() == [key & 63 for key in expected]
-            assert (after[fired] - following[fired] - whole[fired]).tolist() == [int(x) for x in late]
-            assert ((over[fired].astype(np.int64) - early[fired] + rest[fired]) % rate[fired] == 0).all()
-            assert ((over >= 0) & (over < rate)).all()
-            assert more == int((after[i : i + simd.GROUP] <= until).any())
+        after, over, keys = following.copy(), early.copy(), np.zeros(40, np.int64)
+        end, more = emit(after, over, whole, rest, gain, i, since, until, bits, keys, n)
+        assert keys[n:end].tolist() == expected
+        assert keys[:n].tolist() == [0] * n
+        fired = np.flatnonzero(after != following)
+        assert fired.tolist() == [key & 63 for key in expected]
+        assert (after[fired] - following[fired] - whole[fired]).tolist() == [int(x) for x in late]
+        assert ((over[fired].astype(np.int64) - early[fired] + rest[fired]) % rate[fired] == 0).all()
+        assert ((over >= 0) & (over < rate)).all()
+        assert more == int((after[i : i + simd.GROUP] <= until).any())
 
 
 def test_expected_spikes():

@@ -51,16 +51,14 @@ def test_summing_the_spikes_of_a_group(taps, lanes, negative):
         weights = rng.integers(-largest, largest + 1, (128, taps, lanes)).astype(np.int8)
         current = rng.integers(-500, 500, (taps + 2) * TICKS * lanes).astype(np.int16)
         places = rng.permutation(taps + 2)[:taps] * TICKS * lanes
-        expected, twin = current.astype(int), current.copy()
+        expected = current.astype(int)
         for t in range(TICKS):
             for neuron in np.flatnonzero(spikes[t]):
                 for tap, place in enumerate(places):
                     expected[place + t * lanes : place + (t + 1) * lanes] += (-1 if negative else 1) * weights[neuron, tap].astype(int)
         q, padded = 5, np.append(np.zeros(5, np.int8), weights)
         run(negative, current, places, masks, words, pairs, TICKS, padded, q, 127 // largest)
-        vectors._numpy_summer(taps, lanes, negative)(twin, places, masks, words, pairs, TICKS, padded, q, 127 // largest)
         np.testing.assert_array_equal(current, expected)
-        np.testing.assert_array_equal(twin, expected)
 
 
 @njit
@@ -79,9 +77,8 @@ def test_driven_neurons(lanes):
         v, current = (rng.integers(-50, 50, 128).astype(np.int32) for _ in range(2))
         threshold = rng.integers(1, 40, 128).astype(np.int32)
         masks = rng.integers(0, 2**32, 40, dtype=np.uint32)
-        potential, twin, twin_masks, expected = v.astype(int), v.copy(), masks.copy(), masks.copy()
+        potential, expected = v.astype(int), masks.copy()
         charge(lanes, v, current, threshold, i, masks, 2, 9, TICKS)
-        vectors._numpy_charger(lanes)(twin, current, threshold, i, twin_masks, 2, 9, TICKS)
         here = slice(i, i + lanes)
         for t in range(TICKS):
             potential[here] += current[here]
@@ -90,9 +87,7 @@ def test_driven_neurons(lanes):
             for block in range(lanes // 32):
                 expected[2 + 9 * block + t] = sum(1 << n for n in range(32) if fires[i + 32 * block + n])
         np.testing.assert_array_equal(v, potential)
-        np.testing.assert_array_equal(twin, potential)
         np.testing.assert_array_equal(masks, expected)
-        np.testing.assert_array_equal(twin_masks, expected)
 
 
 @njit
@@ -124,7 +119,6 @@ def test_firing_neurons(lanes, kind):
         current = rng.integers(-30, 30, (TICKS + 1) * 64).astype(np.int16)
         constant = rng.integers(-9, 9, 160).astype(np.int32)
         masks, negative = (rng.integers(0, 2**32, 40, dtype=np.uint32) for _ in range(2))
-        twins = [a.copy() for a in (d, current, masks, net, negative)]
         v = (d[i : i + lanes] + theta[3 : 3 + lanes]).tolist()
         spikes, back, left = masks.copy(), negative.copy(), current.copy()
         counted = net[i : i + lanes].tolist()
@@ -146,20 +140,19 @@ def test_firing_neurons(lanes, kind):
                 back[2 + 9 * block + t] = sum(1 << (n - 32 * block) for n in lost if n // 32 == block)
             left[j + t * lanes : j + (t + 1) * lanes] = 0
         keep = 0 if kind == "zero" else -1
-        for arrays, run in (((d, current, masks, net, negative), None), (twins, vectors._numpy_firer(lanes))):
-            before = arrays[0].copy()
-            args = (arrays[0], i, arrays[1], j, unit, constant, 64, theta, 3, keep, arrays[2], 2, 9, TICKS)
-            if kind == "signed":
-                (run or (lambda *a: fire_signed(lanes, *a)))(*args, arrays[3], arrays[4])
-                assert arrays[3][i : i + lanes].tolist() == counted
-                np.testing.assert_array_equal(arrays[4], back)
-            else:
-                (run or (lambda *a: fire(lanes, *a)))(*args)
-            assert (arrays[0][i : i + lanes] + theta[3 : 3 + lanes]).tolist() == v
-            before[i : i + lanes] = arrays[0][i : i + lanes]
-            np.testing.assert_array_equal(arrays[0], before)
-            np.testing.assert_array_equal(arrays[1], left)
-            np.testing.assert_array_equal(arrays[2], spikes)
+        before = d.copy()
+        args = (lanes, d, i, current, j, unit, constant, 64, theta, 3, keep, masks, 2, 9, TICKS)
+        if kind == "signed":
+            fire_signed(*args, net, negative)
+            assert net[i : i + lanes].tolist() == counted
+            np.testing.assert_array_equal(negative, back)
+        else:
+            fire(*args)
+        assert (d[i : i + lanes] + theta[3 : 3 + lanes]).tolist() == v
+        before[i : i + lanes] = d[i : i + lanes]
+        np.testing.assert_array_equal(d, before)
+        np.testing.assert_array_equal(current, left)
+        np.testing.assert_array_equal(masks, spikes)
     assert (taken_back > 20) == (kind == "signed")
 
 
@@ -171,11 +164,9 @@ def add_counts(counts, masks, m):
 def test_counting_masks():
     rng = np.random.default_rng(8)
     masks, counts = rng.integers(0, 2**32, 50, dtype=np.uint32), rng.integers(0, 9, 32).astype(np.int32)
-    expected, twin = counts + [int(m).bit_count() for m in masks[5:37]], counts.copy()
+    expected = counts + [int(m).bit_count() for m in masks[5:37]]
     add_counts(counts, masks, 5)
-    vectors._numpy_add_counts(twin, masks, 5)
     np.testing.assert_array_equal(counts, expected)
-    np.testing.assert_array_equal(twin, expected)
 
 
 @njit
@@ -193,13 +184,11 @@ def test_adding_listed_rows(distance, negative):
     for count in (0, 1, 7, 20):
         d, w = rng.integers(-1000, 1000, 80).astype(distance), rng.integers(-128, 128, 600).astype(np.int8)
         places, base, step, i = rng.integers(0, 25, 20).astype(np.int32), 3, 22, 40
-        expected, twin = d.copy(), d.copy()
+        expected = d.copy()
         for place in places[:count]:
             expected[i : i + 32] += (-1 if negative else 1) * w[base + place * step : base + place * step + 32].astype(distance)
         add_listed(negative, d, i, w, base, step, places, count)
-        vectors._numpy_lister(negative)(twin, i, w, base, step, places, count)
         np.testing.assert_array_equal(d, expected)
-        np.testing.assert_array_equal(twin, expected)
 
 
 @pytest.mark.parametrize("signed", [False, True])
