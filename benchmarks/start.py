@@ -45,7 +45,7 @@ def seconds(checkout: Path, command: Sequence[str], folder: str) -> tuple[float,
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, time.monotonic() - begun
 
 
-def measured(checkouts: Sequence[Path], repeats: int) -> Iterator[tuple[str, list[float], float | None]]:
+def measured(checkouts: Sequence[Path], repeats: int, first: bool) -> Iterator[tuple[str, list[float], float | None]]:
     """Name, seconds of the processor in each checkout, and the most that they should be; the checkouts take turns."""
     with tempfile.TemporaryDirectory(prefix="eventsim-start-") as folder:
         # A folder of machine code each: that they share none is part of a first run.
@@ -53,7 +53,8 @@ def measured(checkouts: Sequence[Path], repeats: int) -> Iterator[tuple[str, lis
         for name in folders:
             os.mkdir(name)
         pairs = list(zip(checkouts, folders, strict=True))
-        yield "first run", [seconds(checkout, UNTRACED, kept)[0] for checkout, kept in pairs], FIRST
+        if first:
+            yield "first run", [seconds(checkout, UNTRACED, kept)[0] for checkout, kept in pairs], FIRST
         for name, (command, most) in COMMANDS.items():
             for checkout, kept in pairs:
                 seconds(checkout, command, kept)
@@ -63,11 +64,12 @@ def measured(checkouts: Sequence[Path], repeats: int) -> Iterator[tuple[str, lis
 
 @click.command(help=__doc__.split("\n\n")[0], context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--beside", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Another checkout, measured in turn.")
+@click.option("--first/--no-first", default=True, help="Measure the first run of a machine, too: it compiles.")
 @click.option("--repeats", type=click.IntRange(1), default=7, show_default=True)
-def main(beside: Path | None, repeats: int) -> None:
+def main(beside: Path | None, first: bool, repeats: int) -> None:
     checkouts = [ROOT] if beside is None else [ROOT, beside.resolve()]
     click.echo(f"{'':24}" + "".join(f"{name:>10}" for name in ("here", "beside")[: len(checkouts)]) + f"{'at most':>10}")
-    for name, found, most in measured(checkouts, repeats):
+    for name, found, most in measured(checkouts, repeats, first):
         click.echo(f"{name:24}" + "".join(f"{value:8.2f} s" for value in found) + ("" if most is None else f"{most:8.1f} s"))
 
 

@@ -7,7 +7,7 @@ trace sees their values. Functions are told apart by name, so ``torch.relu``, ``
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,6 +68,7 @@ class _Reader:
         self.graph = Graph()
         self.input_shape = input_shape
         self.modules = dict(traced.named_modules())
+        self.layers = _layers()
 
     def run(self) -> Graph:
         values: dict[Any, Any] = {}
@@ -101,39 +102,13 @@ class _Reader:
         return self.graph
 
     def _module(self, module: Any, args: tuple[Any, ...], name: str) -> Value:
-        from torch import nn
-
         x = args[0]
         if not isinstance(x, Value):
             raise ConversionError(f"{name}: its input does not come from the network's input")
         call = Call(self.graph, name, x)
-        if isinstance(module, nn.Conv2d):
-            if module.padding_mode != "zeros":
-                raise call.error(f"padding {module.padding_mode!r}; supported: zeros")
-            return operators.convolution(call, module.weight, module.bias, module.stride, module.padding, module.dilation, module.groups)
-        if isinstance(module, nn.Linear):
-            return operators.linear(call, module.weight, module.bias)
-        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
-            return operators.batch_norm(call, module.running_mean, module.running_var, module.weight, module.bias, module.eps)
-        if isinstance(module, nn.ReLU6):
-            return call.add(Clip(0.0, 6.0))
-        if isinstance(module, nn.ReLU):
-            return call.add(Clip(0.0, np.inf))
-        if isinstance(module, nn.Hardtanh):
-            return call.add(Clip(float(module.min_val), float(module.max_val)))
-        if isinstance(module, nn.AvgPool2d):
-            return operators.average_pool(call, module.kernel_size, module.stride, module.padding, module.ceil_mode)
-        if isinstance(module, nn.AdaptiveAvgPool2d):
-            return operators.adaptive_pool(call, module.output_size)
-        if isinstance(module, nn.Flatten):
-            return operators.flatten(call, module.start_dim, module.end_dim)
-        if isinstance(module, (nn.Dropout, nn.Dropout2d, nn.Identity)):
-            return x
-        if isinstance(module, (nn.Softmax, nn.LogSoftmax)):
-            return operators.softmax(call)
-        if isinstance(module, nn.MaxPool2d):
-            whole = (module.dilation, module.ceil_mode, module.return_indices)
-            return operators.max_pool(call, module.kernel_size, module.stride, module.padding, *whole)
+        for kind, layer in self.layers:
+            if isinstance(module, kind):
+                return layer(call, module)
         raise call.error(f"not supported; supported: {SUPPORTED}")
 
     def _function(self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], name: str) -> Any:
@@ -155,6 +130,40 @@ class _Reader:
         if function == "dim":
             return len(shape)
         return shape[args[1]] if function == "size" and len(args) > 1 else shape
+
+
+def _layers() -> list[tuple[type, Callable[[Call, Any], Value]]]:
+    """What PyTorch's layers become: the first one that a module is an instance of."""
+    from torch import nn
+
+    return [
+        (nn.Conv2d, _conv2d),
+        (nn.Linear, lambda call, m: operators.linear(call, m.weight, m.bias)),
+        *((kind, _batch_norm) for kind in (nn.BatchNorm1d, nn.BatchNorm2d)),
+        (nn.ReLU6, lambda call, m: call.add(Clip(0.0, 6.0))),
+        (nn.ReLU, lambda call, m: call.add(Clip(0.0, np.inf))),
+        (nn.Hardtanh, lambda call, m: call.add(Clip(float(m.min_val), float(m.max_val)))),
+        (nn.AvgPool2d, lambda call, m: operators.average_pool(call, m.kernel_size, m.stride, m.padding, m.ceil_mode)),
+        (nn.AdaptiveAvgPool2d, lambda call, m: operators.adaptive_pool(call, m.output_size)),
+        (nn.Flatten, lambda call, m: operators.flatten(call, m.start_dim, m.end_dim)),
+        *((kind, lambda call, m: call.x) for kind in (nn.Dropout, nn.Dropout2d, nn.Identity)),
+        *((kind, lambda call, m: operators.softmax(call)) for kind in (nn.Softmax, nn.LogSoftmax)),
+        (nn.MaxPool2d, _max_pool2d),
+    ]
+
+
+def _conv2d(call: Call, m: Any) -> Value:
+    if m.padding_mode != "zeros":
+        raise call.error(f"padding {m.padding_mode!r}; supported: zeros")
+    return operators.convolution(call, m.weight, m.bias, m.stride, m.padding, m.dilation, m.groups)
+
+
+def _batch_norm(call: Call, m: Any) -> Value:
+    return operators.batch_norm(call, m.running_mean, m.running_var, m.weight, m.bias, m.eps)
+
+
+def _max_pool2d(call: Call, m: Any) -> Value:
+    return operators.max_pool(call, m.kernel_size, m.stride, m.padding, m.dilation, m.ceil_mode, m.return_indices)
 
 
 def _resolve(argument: Any, values: dict[Any, Any]) -> Any:

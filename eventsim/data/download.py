@@ -85,27 +85,49 @@ def _get_idx(known: KnownSet, file: PublishedFile, target: Path, source: Path | 
 
 
 def _get_archive(known: KnownSet, target: Path, source: Path | None, say: Say, progress: Progress | None) -> None:
+    present = _present(known, target)
+    if present is not None:
+        say(f"{present}: present, verified")
+    elif source is None:
+        _download(known, known.files[0], target / known.files[0].name, say, progress)
+    elif not _copy_archive(known, target, source, say):
+        _copy_members(known, target, source, say)
+
+
+def _present(known: KnownSet, target: Path) -> Path | None:
+    """The archive of a set, or the folder that it was unpacked to, if either is there and right."""
     for file in known.files:
         for folder in (target / file.folder, target / known.name / file.folder):
-            present = [member for member in file.members if (folder / member.name).is_file()]
-            for member in present:
+            members = [member for member in file.members if (folder / member.name).is_file()]
+            for member in members:
                 _require(folder / member.name, _hash(folder / member.name) == member.md5, f"remove it and get {known.name} again")
-            if len(present) == len(file.members):
-                say(f"{folder}: present, verified")
-                return
+            if len(members) == len(file.members):
+                return folder
     for file in known.files:
         for archive in (target / file.name, target / known.name / file.name):
             if archive.is_file() and _is_archive(archive, file):
-                say(f"{archive}: present, verified")
-                return
-    if source is None:
-        _download(known, known.files[0], target / known.files[0].name, say, progress)
-        return
+                return archive
+    return None
+
+
+def _copy_archive(known: KnownSet, target: Path, source: Path, say: Say) -> bool:
+    """Copy the archive, if there is a copy."""
     for file in known.files:
         for archive in (source / file.name, source / known.name / file.name):
             if archive.is_file():
                 _copy(archive, target / file.name, lambda path, file=file: _is_archive(path, file), say)  # type: ignore[misc]
-                return
+                return True
+    return False
+
+
+def _copy_members(known: KnownSet, target: Path, source: Path, say: Say) -> None:
+    """Copy the files of an unpacked archive.
+
+    Raises
+    ------
+    DatasetError
+        There are none, or not all.
+    """
     incomplete = None
     for file in known.files:
         # The last one: the folder given is the unpacked archive itself.
