@@ -371,7 +371,7 @@ def brian_standalone(network: es.Network, image: np.ndarray, steps: int) -> Call
     return run
 
 
-def measure(name: str, options: argparse.Namespace) -> dict[str, object]:
+def measure(name: str, options: argparse.Namespace) -> dict[str, object]:  # noqa: C901 - a row of the table, cell by cell
     """Check, then time, everything on one network."""
     architecture = ARCHITECTURES[name]
     rng = np.random.default_rng(options.seed)

@@ -53,7 +53,7 @@ class Simulator:
     def __repr__(self) -> str:
         return f"Simulator({self.network!r})"
 
-    def run(
+    def run(  # noqa: PLR0913 - public: every setting by its name
         self,
         inputs: Mapping[str, Any] | npt.ArrayLike | None = None,
         *,

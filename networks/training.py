@@ -109,7 +109,7 @@ def _factor(phase: Phase, epoch: float) -> float:
     return float(factor) ** sum(epoch >= int(at) for at in when.split())
 
 
-def train(
+def train(  # noqa: C901 - a recipe, read from top to bottom
     model: nn.Module,
     phases: tuple[Phase, ...],
     train_set: tuple[np.ndarray, np.ndarray],

@@ -46,7 +46,7 @@ MOST_IMAGES = 64
 PAYS = 2**27
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 - public: every setting by its name
     network: Network | str | os.PathLike[str],
     dataset: Dataset | str | os.PathLike[str],
     output: str | os.PathLike[str],

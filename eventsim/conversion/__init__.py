@@ -72,7 +72,7 @@ class Conversion:
         return gain(layer, self.ranges)
 
 
-def convert(
+def convert(  # noqa: PLR0913 - public: every setting by its name
     model: Any,
     calibration: npt.ArrayLike | None = None,
     *,

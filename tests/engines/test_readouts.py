@@ -12,7 +12,7 @@ from eventsim.kernels import simd
 
 
 @njit
-def lead(lanes, d, channels, w, j, step, neurons, ticks, at, end, last, best):
+def lead(lanes, d, channels, w, j, step, neurons, ticks, at, end, last, best):  # noqa: PLR0913 - those of a kernel
     if lanes == 16:
         return simd.lead_16(d, channels, w, j, step, neurons, ticks, at, end, last, best)
     return simd.lead_32(d, channels, w, j, step, neurons, ticks, at, end, last, best)

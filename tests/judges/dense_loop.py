@@ -120,7 +120,7 @@ def _whole_steps(period):
     return int(np.floor(period + 0.5))
 
 
-def run(network, *, steps, currents=None, image=None, events=None, poisson=None, dtype=np.int64):
+def run(network, *, steps, currents=None, image=None, events=None, poisson=None, dtype=np.int64):  # noqa: C901 - the rules of a tick, one after another
     """Run ``steps`` steps of a network at resolution 1.
 
     Parameters

@@ -23,7 +23,7 @@ from judges.member_mutations import (
 )
 
 
-def walk(data: bytes, path: Path) -> Iterator[tuple[str, str, str, str, Mutation, bool]]:
+def walk(data: bytes, path: Path) -> Iterator[tuple[str, str, str, str, Mutation, bool]]:  # noqa: C901 - a branch for each kind of value
     """All mutations of a file: (what is changed, parent or owner, name, mutator's name, mutator, must it be refused?)."""
     path.write_bytes(data)
     attributes: list[tuple[str, str]] = []

@@ -58,7 +58,7 @@ def random_table(rng: np.random.Generator, source: tuple[int, ...], target: tupl
     return Sparse(np.concatenate(([0], np.cumsum(mask.sum(1)))), np.nonzero(mask)[1], weights((int(mask.sum()),)), m)
 
 
-def random_network(seed: int) -> Network:
+def random_network(seed: int) -> Network:  # noqa: C901 - a branch for each kind of network
     rng = np.random.default_rng(seed)
     net = Network()
     limit = 2**31 - 1
