@@ -67,11 +67,17 @@ def overflow(job: Job, population: str, tick: int) -> PotentialOverflow:
     )
 
 
-def unknown_kind(engine: str, network: Network, kinds: Collection[str], advice: str) -> str | None:
-    """Why an engine that knows populations of these kinds cannot run a network, or None if it can."""
+# What compiled engines know of resets.
+RESETS = "subtract", "zero"
+
+
+def unknown_kind(engine: str, network: Network, kinds: Collection[str], resets: Collection[str], advice: str) -> str | None:
+    """Why an engine that knows populations of these kinds and with these resets cannot run a network, or None if it can."""
     for name, population in network.populations.items():
         if population.kind not in kinds:
             return f"the {engine} engine does not run {population.kind} populations, and {name} is one; {advice}"
+        if population.reset is not None and population.reset not in resets:
+            return f"the {engine} engine does not run neurons with reset {population.reset!r}, and {name} has such; {advice}"
     return None
 
 

@@ -172,7 +172,7 @@ class PotentialRecorder:
                 for deliver, _, spikes in arriving:
                     deliver.add(v, spikes)
                 v -= threshold * _sums(own, size)
-            else:
+            elif population.reset == "zero":
                 # What is delivered in the tick of a spike is forgotten with the rest; between two such ticks the order does not matter.
                 last = start
                 for tick in [*np.unique(own["tick"]).tolist(), end]:
@@ -180,6 +180,8 @@ class PotentialRecorder:
                         deliver.add(v, _cut(spikes, last - delay, tick - delay))
                     v[_cut(own, tick - 1, tick)["neuron"]] = 0
                     last = tick
+            else:
+                raise RunError(f"{name}: potentials with reset {population.reset!r} cannot be told from the spikes")
             out[row] = v
         return out
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -76,7 +78,7 @@ def test_a_kind_that_an_engine_does_not_know_is_refused(monkeypatch):
     for name in ("layered", "queue"):
         with pytest.raises(RunError, match=f"the {name} engine does not run unheard populations, and out is one; use engine 'auto'"):
             Engines(net).choose(name)
-    with pytest.raises(RunError, match="the reference engine does not run unheard populations, and out is one; each kind needs a class"):
+    with pytest.raises(RunError, match=r"the reference engine does not run unheard populations, and out is one; .*neurons\.py"):
         Engines(net).choose("auto")
     monkeypatch.setitem(neurons.KINDS, "unheard", neurons.Readout)
     counts = Engines(net).run("auto", prepare(net, EVENTS, steps=2), NoRecorder())
@@ -94,3 +96,18 @@ def test_an_engine_compiles_a_network_once(monkeypatch):
         for _ in range(2):
             assert engines.run(name, job, NoRecorder()).deliveries.sum() == 2
     assert compiled == list(ENGINES[1:])
+
+
+def test_a_reset_that_an_engine_does_not_know_is_not_taken_for_another(monkeypatch):
+    """As if a third one had come: the reference engine learns it first, the others say that they have not."""
+    net = pair()
+    net.populations["n"] = replace(net.populations["n"], reset="below")
+    for engine in ("layered", "queue", "reference"):
+        with pytest.raises(RunError, match=f"the {engine} engine does not run neurons with reset 'below', and n has such"):
+            es.run(net, EVENTS, steps=1, engine=engine)
+    monkeypatch.setitem(neurons.RESETS, "below", lambda v, taken: -taken)
+    result = es.run(net, {"src": ([0.5, 1.5, 2.5], [0, 0, 0])}, steps=3, resolution=10)
+    assert result.info.settings["engine"] == "reference"
+    assert result.spikes("n").ticks.tolist() == [5, 25]
+    with pytest.raises(RunError, match="potentials with reset 'below' cannot be told"):
+        es.run(net, EVENTS, steps=1, potentials=["n"]).potentials("n")

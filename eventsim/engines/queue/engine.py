@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from eventsim.engines.protocol import overflow, unknown_kind, unknown_table
+from eventsim.engines.protocol import RESETS, overflow, unknown_kind, unknown_table
 from eventsim.engines.queue.kernels.loop import advance
 from eventsim.engines.queue.plan import ROLES, bits_of, plan_for
 from eventsim.engines.queue.records import Plan, Role, State, Status, Tally
@@ -26,7 +26,7 @@ _code: dict[bool, Any] = {}
 
 def why_not(network: Network) -> str | None:
     """Why the engine cannot run a network, or None if it can."""
-    return unknown_kind("queue", network, ROLES, "use engine 'auto'") or unknown_table("queue", network)
+    return unknown_kind("queue", network, ROLES, RESETS, "use engine 'auto'") or unknown_table("queue", network)
 
 
 def too_much(job: Job) -> str | None:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eventsim.engines.protocol import overflow, unknown_kind
-from eventsim.engines.reference.neurons import KINDS
+from eventsim.engines.reference.neurons import KINDS, RESETS
 from eventsim.engines.reference.synapses import Synapses
 from eventsim.engines.reference.tally import Tally
 from eventsim.job.job import Counts, Job, Recorder
@@ -160,7 +160,7 @@ def run(job: Job, compiled: Synapses, recorder: Recorder, progress: Callable[[in
 
 def why_not(network: Network) -> str | None:
     """Why the engine cannot run a network, or None if it can."""
-    return unknown_kind("reference", network, KINDS, "each kind needs a class in eventsim/engines/reference/neurons.py")
+    return unknown_kind("reference", network, KINDS, RESETS, "eventsim/engines/reference/neurons.py says what each does")
 
 
 def too_much(job: Job) -> str | None:

@@ -6,7 +6,7 @@ Times are ticks, potentials int32 in value; neurons are numbered from 0 in their
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from eventsim.job.job import Job
 from eventsim.model.populations import Population
@@ -145,7 +145,8 @@ class Spiking(Firing):
 
     def __init__(self, name: str, population: Population, job: Job):
         super().__init__(name, population, job)
-        self.signed, self.to_zero = population.signed, population.reset == "zero"
+        assert population.reset is not None
+        self.signed, self.after_spike = population.signed, RESETS[population.reset]
 
     def due(self, neuron: int, tick: int) -> int:
         if self.v[neuron] >= self.threshold[neuron]:
@@ -153,10 +154,12 @@ class Spiking(Firing):
         return -1 if self.signed and self.v[neuron] < 0 and self.net[neuron] > 0 else 0
 
     def reset(self, neuron: int, sign: int) -> None:
-        self.v[neuron] = 0 if self.to_zero else self.v[neuron] - sign * self.threshold[neuron]
+        self.v[neuron] = self.after_spike(self.v[neuron], sign * self.threshold[neuron])
 
     def next_look(self, neuron: int, tick: int) -> int | None:
         return max(tick + 1, self.last[neuron] + self.refractory) if self.due(neuron, tick) else None
 
 
+# The potential after a spike, from what it was and the threshold times the sign.
+RESETS: dict[str, Callable[[int, int], int]] = {"subtract": lambda v, taken: v - taken, "zero": lambda v, taken: 0}
 KINDS: dict[str, type[Neurons]] = {"source": Source, "driven": Driven, "spiking": Spiking, "readout": Readout}
