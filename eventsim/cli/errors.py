@@ -65,6 +65,9 @@ class OneLineErrors(click.Command):
             # Output that cannot be written: a full disk behind a redirection.
             click.echo(f"{self.program}: error: {printable(error.strerror or error)}", err=True)
             ctx.exit(1)
+        except MemoryError:
+            click.echo(f"{self.program}: error: not enough memory; run something smaller, or one thing at a time", err=True)
+            ctx.exit(1)
         except KeyboardInterrupt as error:
             rest = "; the same command goes on from what is done" if ctx.invoked_subcommand in self.resuming else ""
             click.echo(f"{self.program}: interrupted{rest}", err=True)

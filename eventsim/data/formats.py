@@ -65,7 +65,7 @@ def read_idx(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
             declared = int(np.prod(shape, dtype=object))
             if declared > _MAX_IDX_BYTES:
                 raise DatasetError(f"{path}: declares {declared} bytes, more than any idx set has ({_MAX_IDX_BYTES})")
-            body = stream.read(declared + 1)
+            body = _at_most(stream, declared + 1)
     except _UNREADABLE as error:
         raise DatasetError(f"{path}: cannot be read ({error})") from error
     if len(body) != declared:
@@ -214,10 +214,19 @@ class _Bounded:
         return data
 
 
+def _at_most(stream: IO[bytes], number: int) -> bytes:
+    """So many bytes, or all there are: reading them at once would take memory for those that a damaged header declares."""
+    parts = []
+    while number and (part := stream.read(min(number, 2**20))):
+        parts.append(part)
+        number -= len(part)
+    return b"".join(parts)
+
+
 def _read_bounded(path: Path) -> bytes:
     try:
         with open(path, "rb") as stream:
-            data = stream.read(MAX_CIFAR_BYTES + 1)
+            data = _at_most(stream, MAX_CIFAR_BYTES + 1)
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read ({error.strerror or error})") from error
     if len(data) > MAX_CIFAR_BYTES:

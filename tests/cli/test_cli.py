@@ -388,3 +388,13 @@ def test_without_a_trace_no_spikes_are_kept(cli, runaway, monkeypatch, engine):
     assert json.loads(outcome.stdout)["spikes"] == 15
     assert kept == []
     assert cli("run", "forward.h5", "-i", "in/1.npy", "--no-trace", "--record", "loop").exit_code == 2
+
+
+def test_too_little_memory_is_one_line(cli, monkeypatch):
+    def load(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("eventsim.cli.info.describe_file", load)
+    done = cli("info", LENET)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == "eventsim: error: not enough memory; run something smaller, or one thing at a time\n"

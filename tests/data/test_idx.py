@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -87,3 +88,15 @@ def test_damaged_files(tmp_path, what, packed):
     with pytest.raises(es.DatasetError) as caught:
         datasets.read_idx(path)
     assert str(path) in str(caught.value)
+
+
+def test_a_header_that_declares_too_much_takes_no_memory(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(idx(np.zeros(4, np.uint8))[:4] + (1_962_934_276).to_bytes(4) + bytes(4))
+    tracemalloc.start()
+    try:
+        with pytest.raises(es.DatasetError, match="declares 1962934276 bytes of data but holds 4"):
+            datasets.read_idx(path)
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
