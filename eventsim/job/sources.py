@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,17 @@ _MOST = 2**28
 Events = tuple[IntArray, IntArray]
 
 
+class _Asked(NamedTuple):
+    """A source in a run."""
+
+    name: str
+    source: Population
+    given: Any  # what the run is given for it, None if nothing
+    steps: int
+    resolution: int
+    seed: list[int]  # of Poisson trains
+
+
 def source_events(name: str, population: Population, given: Any, steps: int, resolution: int, seed: list[int]) -> Events:
     """All spikes of a source in a run.
 
@@ -27,6 +39,7 @@ def source_events(name: str, population: Population, given: Any, steps: int, res
     ----------
     name : str
     population : Population
+        Emits something.
     given
         What the run is given for it: events, or rates; None if nothing.
     steps, resolution : int
@@ -40,47 +53,49 @@ def source_events(name: str, population: Population, given: Any, steps: int, res
     RunError
         More spikes than a run can take.
     """
-    if population.emits == "clock":
-        if given is not None:
-            raise InputError(f"{name}: a clock takes no input")
-        return _clock(name, population.size, steps, resolution)
-    if population.emits == "start":
-        if given is not None:
-            raise InputError(f"{name}: a source that emits at the start takes no input")
-        return _start(population.size, ticks(population.period or 0, resolution), steps * resolution)
-    if population.emits == "poisson":
-        rates = population.rate if given is None else _rates(name, population, given)
-        if rates is None:
-            raise InputError(f"{name}: no input; this Poisson source needs rates")
-        return _poisson(name, rates, steps, resolution, seed)
-    if given is None:
-        raise InputError(f"{name}: no input; this source needs events: (times in steps, neurons)")
-    return _given(name, given, population.size, steps, resolution)
+    return _TRAINS[population.emits](_Asked(name, population, given, steps, resolution, seed))
 
 
-def _clock(name: str, size: int, steps: int, resolution: int) -> Events:
-    _check_number(name, steps * size)
-    at = np.repeat(np.arange(1, steps + 1, dtype=np.int64) * resolution, size)
+def _clock(asked: _Asked) -> Events:
+    """A spike of each neuron at the end of every step."""
+    if asked.given is not None:
+        raise InputError(f"{asked.name}: a clock takes no input")
+    size, steps = asked.source.size, asked.steps
+    _check_number(asked.name, steps * size)
+    at = np.repeat(np.arange(1, steps + 1, dtype=np.int64) * asked.resolution, size)
     return at, np.tile(np.arange(size, dtype=np.int32), steps)
 
 
-def _start(size: int, period: int, end: int) -> Events:
-    """A spike of each neuron, so many ticks one after the other, as far as the run goes."""
-    number = size if not period else min(size, (end - 1) // period + 1)
+def _start(asked: _Asked) -> Events:
+    """A spike of each neuron, one period after the other, as far as the run goes."""
+    if asked.given is not None:
+        raise InputError(f"{asked.name}: a source that emits at the start takes no input")
+    size, period = asked.source.size, ticks(asked.source.period or 0, asked.resolution)
+    number = size if not period else min(size, (asked.steps * asked.resolution - 1) // period + 1)
     neurons = np.arange(number, dtype=np.int32)
     return 1 + period * neurons.astype(np.int64), neurons
 
 
-def _poisson(name: str, rates: npt.NDArray[np.float64], steps: int, resolution: int, seed: list[int]) -> Events:
+def _poisson(asked: _Asked) -> Events:
     """One draw a neuron and step; the spike is on a uniformly drawn tick of the step."""
-    _check_number(name, int(steps * rates.sum()))
-    flat, generator = rates.ravel(), np.random.default_rng(seed)
-    ticks, neurons = [], []
-    for step in range(steps):
+    rates = asked.source.rate if asked.given is None else _rates(asked)
+    if rates is None:
+        raise InputError(f"{asked.name}: no input; this Poisson source needs rates")
+    _check_number(asked.name, int(asked.steps * rates.sum()))
+    flat, generator, resolution = rates.ravel(), np.random.default_rng(asked.seed), asked.resolution
+    at, neurons = [], []
+    for step in range(asked.steps):
         firing = np.flatnonzero(generator.random(len(flat)) < flat)
-        ticks.append(step * resolution + generator.integers(1, resolution, size=len(firing), endpoint=True, dtype=np.int64))
+        at.append(step * resolution + generator.integers(1, resolution, size=len(firing), endpoint=True, dtype=np.int64))
         neurons.append(firing)
-    return _sorted(np.concatenate(ticks), np.concatenate(neurons))
+    return _sorted(np.concatenate(at), np.concatenate(neurons))
+
+
+def _rates(asked: _Asked) -> npt.NDArray[np.float64]:
+    try:
+        return checked_rates(asked.given, asked.source.shape, asked.name)
+    except NetworkError as error:
+        raise InputError(str(error)) from None
 
 
 def _check_number(name: str, expected: int) -> None:
@@ -88,16 +103,13 @@ def _check_number(name: str, expected: int) -> None:
         raise RunError(f"{name}: would emit about {expected} spikes, the limit is {_MOST}")
 
 
-def _rates(name: str, population: Population, given: Any) -> npt.NDArray[np.float64]:
+def _events(asked: _Asked) -> Events:
+    """What the run is given; events after its end are left out."""
+    name, size = asked.name, asked.source.size
+    if asked.given is None:
+        raise InputError(f"{name}: no input; this source needs events: (times in steps, neurons)")
     try:
-        return checked_rates(given, population.shape, name)
-    except NetworkError as error:
-        raise InputError(str(error)) from None
-
-
-def _given(name: str, given: Any, size: int, steps: int, resolution: int) -> Events:
-    try:
-        times, neurons = map(np.asarray, given)
+        times, neurons = map(np.asarray, asked.given)
         if times.dtype.kind not in "biuf":
             raise TypeError
         times = times.astype(np.float64)
@@ -113,9 +125,9 @@ def _given(name: str, given: Any, size: int, steps: int, resolution: int) -> Eve
         raise InputError(f"{name}: event times must be steps from 0 on")
     if len(neurons) and (neurons.min() < 0 or neurons.max() >= size):
         raise InputError(f"{name}: neurons must be 0..{size - 1}, found {neurons.min()}..{neurons.max()}")
-    inside = times <= steps
-    ticks = np.maximum(1, _ceil(times[inside] * resolution)).astype(np.int64)
-    return _sorted(ticks, neurons[inside])
+    inside = times <= asked.steps
+    at = np.maximum(1, _ceil(times[inside] * asked.resolution)).astype(np.int64)
+    return _sorted(at, neurons[inside])
 
 
 def _ceil(products: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -124,6 +136,9 @@ def _ceil(products: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.where(np.abs(products - nearest) <= 2 * np.spacing(products), nearest, np.ceil(products))
 
 
-def _sorted(ticks: IntArray, neurons: IntArray) -> Events:
-    order = np.lexsort((neurons, ticks))
-    return np.ascontiguousarray(ticks[order]), np.ascontiguousarray(neurons[order], dtype=np.int32)
+def _sorted(at: IntArray, neurons: IntArray) -> Events:
+    order = np.lexsort((neurons, at))
+    return np.ascontiguousarray(at[order]), np.ascontiguousarray(neurons[order], dtype=np.int32)
+
+
+_TRAINS: dict[str, Callable[[_Asked], Events]] = {"events": _events, "poisson": _poisson, "clock": _clock, "start": _start}
