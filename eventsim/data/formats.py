@@ -214,7 +214,7 @@ class _Bounded:
         return data
 
 
-def _at_most(stream: IO[bytes], number: int) -> bytes:
+def _at_most(stream: IO[bytes] | gzip.GzipFile, number: int) -> bytes:
     """So many bytes, or all there are: reading them at once would take memory for those that a damaged header declares."""
     parts = []
     while number and (part := stream.read(min(number, 2**20))):
