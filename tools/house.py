@@ -288,8 +288,10 @@ class House:
         for module in self.modules.values():
             if module.name == "model.registry":
                 continue
-            known = {i.alias for i in module.imports if self.own(i.name) is not None}
-            known |= {node.name for node in module.tree.body if isinstance(node, ast.ClassDef)} | {"Population", "Table"}
+            # Before there were rooms, they were defined in the modules network and tables.
+            known = {i.alias for i in module.imports if (self.own(i.name) or "").partition(".")[0] in ("model", "network", "tables")}
+            if module.room in ("model", "network", "tables"):
+                known |= {node.name for node in module.tree.body if isinstance(node, ast.ClassDef)} | {"Population", "Table"}
             for node in ast.walk(module.tree):
                 if (isinstance(node, ast.Call) and _asks_class(node, classes, known)) or (
                     isinstance(node, ast.Compare) and _asks_name(node)
