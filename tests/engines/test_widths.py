@@ -151,7 +151,7 @@ def test_sums_of_sixteen_bits(neurons):
     """More neurons than 16 bits count may all reach one target: such a table is no raster's."""
     table = Dense(np.ones((neurons, 1), np.int8))
     theta = np.full(32, neurons, np.int64)
-    found = raster_tables.in_units(table, (neurons,), (1,), 32, None, theta, False)
+    found = raster_tables.in_units(table.as_conv((neurons,)), True, (neurons,), (1,), 32, None, theta, False)
     assert (found is None) == (neurons >= 2**15)
     net = Network()
     net.driven("in", neurons, 1)

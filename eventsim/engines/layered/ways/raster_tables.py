@@ -11,8 +11,7 @@ from eventsim.engines.layered.tables import Layout, theta_of
 from eventsim.engines.layered.ways.raster_kernels.records import Geometry, Tables
 from eventsim.kernels.stencils import aligned
 from eventsim.model.network import Projection
-from eventsim.model.populations import Readout, Source
-from eventsim.model.tables import Conv2d, Dense, IntArray, Shape, spatial
+from eventsim.model.tables import Conv2d, IntArray, Shape, spatial
 
 # A convolution to up to so many channels (a dense table: lanes) is run from rasters; gathering (bit-sliced) is faster for more.
 _WIDEST, _WIDEST_DENSE = 128, 512
@@ -48,9 +47,9 @@ def from_raster(layout: Layout) -> RasterLayout | str:
     if any(p.delay for p in layout.incoming):
         return "a projection to it is delayed"
     sources = {row: network.populations[p.source] for row, p in enumerate(layout.incoming)}
-    clocks = [row for row, p in sources.items() if isinstance(p, Source) and p.emits == "clock" and p.shape == (1,)]
+    clocks = [row for row, p in sources.items() if p.emits == "clock" and p.shape == (1,)]
     others = [row for row in sources if row not in clocks]
-    if len(others) != 1 or isinstance(sources[others[0]], Source):
+    if len(others) != 1 or sources[others[0]].emits:
         return "beside bias clocks, it needs one projection, from neurons"
     height, width, channels = spatial(population.shape)
     padded = layout.layer.constants.padded
@@ -59,36 +58,48 @@ def from_raster(layout: Layout) -> RasterLayout | str:
         lanes = np.zeros((height * width, padded), np.int64)
         for row in clocks:
             table = layout.incoming[row].table
-            if not isinstance(table, Dense):
+            if not table.all_to_all:
                 return "the table of a bias clock is not dense"
             lanes[:, :channels] += table.weights.reshape(height * width, channels)
         constant = lanes
     projection = layout.incoming[others[0]]
     table = projection.table
-    if not isinstance(table, (Conv2d, Dense)):
+    conv = table.as_conv(sources[others[0]].shape)
+    if conv is None:
         return "its table is sparse"
-    if isinstance(population, Readout):
-        if not isinstance(table, Dense) or layout.layer.projections[others[0]]["wide"]:
+    if population.reads_out:
+        if not table.all_to_all or layout.layer.projections[others[0]]["wide"]:
             return "its table is not a dense one of weights of 8 bits"
-        summing = reading(table, constant)
-    elif (padded > _WIDEST) if isinstance(table, Conv2d) else (height * width * padded > _WIDEST_DENSE):
+        summing = reading(conv, constant)
+    elif (height * width * padded > _WIDEST_DENSE) if table.all_to_all else (padded > _WIDEST):
         return "it has so many channels that gathering is faster"
     else:
         theta = theta_of(layout.layer, np.int64)
-        summing = in_units(table, sources[others[0]].shape, population.shape, padded, constant, theta, population.reset == "zero")
+        shapes, zero = (sources[others[0]].shape, population.shape), population.reset == "zero"
+        summing = in_units(conv, table.all_to_all, *shapes, padded, constant, theta, zero)
     if summing is None:
         return "its weights have several magnitudes, or sums are too large for 16 bits"
     return RasterLayout(summing, projection, others[0], clocks)
 
 
 def in_units(
-    table: Conv2d | Dense, source: Shape, target: Shape, padded: int, constant: IntArray | None, threshold: IntArray, zero: bool
+    conv: Conv2d,
+    all_to_all: bool,
+    source: Shape,
+    target: Shape,
+    padded: int,
+    constant: IntArray | None,
+    threshold: IntArray,
+    zero: bool,
 ) -> Summing | None:
     """Compile a table, if it has weights of one magnitude that allow it.
 
     Parameters
     ----------
-    table : Conv2d or Dense
+    conv : Conv2d
+        The table as a convolution.
+    all_to_all : bool
+        Of the table itself: all of the target is one location of the convolution.
     source, target : tuple of int
         Shapes of the populations.
     padded : int
@@ -99,19 +110,19 @@ def in_units(
     zero : bool
         Whether a spike resets to zero.
     """
-    if table.magnitude is None or table.pool_before != (1, 1):
+    if conv.magnitude is None or conv.pool_before != (1, 1):
         return None
-    unit = int(table.magnitude)
-    fused = (table.fused() if isinstance(table, Conv2d) else table.weights.astype(np.int64)) // unit
+    unit = int(conv.magnitude)
+    fused = conv.fused() // unit
     most = int(np.abs(fused).sum(tuple(range(fused.ndim - 1))).max()) * unit
     largest = int(np.abs(fused).max())
     added = 0 if constant is None else int(np.abs(constant).max(initial=0))
     if most > _INT16_MAX or largest > _INT8_MAX or int(threshold.max()) + most + added > _INT32_MAX // 4:
         return None
-    if isinstance(table, Conv2d):
-        rows, sizes = _rows(table, fused, source, target, padded)
-    else:
+    if all_to_all:
         rows, sizes = _dense_rows(fused, source, target, padded)
+    else:
+        rows, sizes = _rows(conv, fused, source, target, padded)
     neurons, reached, padded = rows.shape
     lanes = next(n for n in _LANES if padded % n == 0)
     taps = next((n for n in _TAPS if n >= reached), _TAPS[-1])
@@ -123,16 +134,16 @@ def in_units(
     # Behind the currents: those of taps that no kernel has.
     currents = (geometry.rows * geometry.across + 1) * CHUNK * lanes
     each = np.zeros(lanes, np.int32) if constant is None else constant
-    if isinstance(table, Dense):
+    if all_to_all:
         threshold = np.tile(threshold, int(np.prod(spatial(target)[:2])))
     tables = Tables(geometry, aligned(weights, np.int8), aligned(each, np.int32), aligned(threshold, np.int32))
     return Summing(tables, most + added, currents, 2 * pairs)
 
 
-def reading(table: Dense, constant: IntArray | None) -> Summing | None:
+def reading(conv: Conv2d, constant: IntArray | None) -> Summing | None:
     """For a readout, which takes the weights of the layered engine: what it gets at every tick, and the most that it can change by."""
     # Of a pool before the table, all neurons may spike.
-    most = int(np.abs(table.weights.astype(np.int64)).sum(0).max()) * int(np.prod(table.pool_before))
+    most = int(np.abs(conv.weights.astype(np.int64)).sum((0, 1, 2)).max()) * int(np.prod(conv.pool_before))
     added = 0 if constant is None else int(np.abs(constant).max(initial=0))
     if most + added > _INT32_MAX // 4:
         return None

@@ -9,7 +9,7 @@ from eventsim.engines.layered.ways.records import Layer
 from eventsim.engines.layered.ways.site_kernels.records import COSTS, PROGRESS, Sites, Sizes
 from eventsim.kernels.simd import NEGATIVE
 from eventsim.kernels.stencils import ADDITIONS, FIRST_LANE, ROWS, RUN, SYNAPSES, TAP, TOOLBOX, aligned
-from eventsim.model.tables import Dense, IntArray
+from eventsim.model.tables import IntArray
 
 # Entries that the spikes of a stretch should make (see eventsim.engines.layered.ways.site_kernels), for the second-level cache.
 ENTRIES = 2**15
@@ -29,7 +29,7 @@ def by_site(layout: Layout) -> tuple[Layer, Sites] | str:
     if max(layer.w8.size, layer.w16.size) >= NEGATIVE:
         return _TOO_LARGE
     size, padded = layer.constants.size, layer.constants.padded
-    lanes = size if all(isinstance(p.table, Dense) for p in layout.incoming) else padded
+    lanes = size if all(p.table.all_to_all for p in layout.incoming) else padded
     block = next(n for n in (128, 64, 32) if padded % n == 0)
     number, blocks = size // lanes, size // block
     found = _reach(layer, lanes)
