@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from eventsim.model.limits import MAX_NEURONS, MAX_POPULATIONS, MAX_PROJECTIONS
 from eventsim.model.periods import checked_period
 from eventsim.model.populations import Driven, Population, Readout, Source, Spiking
 from eventsim.model.populations.checks import PerChannel, checked_per_channel, checked_shape
+from eventsim.model.populations.population import Emits, Reset
 from eventsim.model.registry import as_table, check_population, check_table
 from eventsim.model.tables import Dense, Table
 from eventsim.model.values import ByValue, IntArray, Shape
@@ -152,7 +153,7 @@ class Network:
         threshold: PerChannel,
         *,
         v0: PerChannel = 0,
-        reset: Literal["subtract", "zero"] = "subtract",
+        reset: Reset = "subtract",
         signed: bool = False,
         refractory: float = 0,
     ) -> None:
@@ -167,7 +168,7 @@ class Network:
         self,
         name: str,
         shape: int | Sequence[int],
-        emits: Literal["events", "poisson", "clock", "start"] = "events",
+        emits: Emits = "events",
         *,
         rate: npt.ArrayLike | None = None,
         period: float = 0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from eventsim.model.storage.writing import NewGroup
 
 InputKind = Literal["currents", "rates", "events"]
+# What a spike does to a potential that is kept from tick to tick.
+Reset = Literal["subtract", "zero"]
+# How given spikes come about.
+Emits = Literal["events", "poisson", "clock", "start"]
 # Attributes that every population has in a network file.
 STORED = ("name", "kind", "shape")
 # Sources of these kinds bring biases.
@@ -91,10 +96,10 @@ class Population(ByValue, ABC):
     threshold: IntArray | None
     v0: IntArray | None
     refractory: float | None
-    reset: Literal["subtract", "zero"] | None
+    reset: Reset | None
     encoder: Table | None
     bias: IntArray | None
-    emits: Literal["", "events", "poisson", "clock", "start"]
+    emits: Emits | Literal[""]
     rate: npt.NDArray[np.float64] | None
     period: float | None
 
@@ -158,6 +163,12 @@ class Population(ByValue, ABC):
         NetworkError
             What it holds makes no sense.
         """
+
+
+def one_of(words: Sequence[str]) -> str:
+    """Words to choose from: ``'a', 'b' or 'c'``."""
+    quoted = [repr(word) for word in words]
+    return " or ".join([", ".join(quoted[:-1]), quoted[-1]])
 
 
 def span(values: IntArray) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -12,15 +12,14 @@ import numpy.typing as npt
 from eventsim.errors import NetworkError
 from eventsim.model.periods import checked_period
 from eventsim.model.populations.checks import checked_rates, checked_shape
-from eventsim.model.populations.population import STORED, InputKind, Population, Surroundings
+from eventsim.model.populations.population import STORED, Emits, InputKind, Population, Surroundings, one_of
 from eventsim.model.values import UNLESS_DEFAULT, Shape
 
 if TYPE_CHECKING:
     from eventsim.model.storage.reading import StoredGroup
     from eventsim.model.storage.writing import NewGroup
 
-Emits = Literal["events", "poisson", "clock", "start"]
-EMITS: tuple[Emits, ...] = ("events", "poisson", "clock", "start")
+EMITS: tuple[Emits, ...] = get_args(Emits)
 _INPUT: dict[Emits, InputKind | None] = {"events": "events", "poisson": "rates", "clock": None, "start": None}
 
 
@@ -65,7 +64,7 @@ class Source(Population):
         """From what :meth:`eventsim.Network.source` takes; raises NetworkError if a parameter is out of range."""
         dims = checked_shape(shape, name)
         if emits not in EMITS:
-            raise NetworkError(f"{name}: a source emits 'events', 'poisson', 'clock' or 'start', found {emits!r}")
+            raise NetworkError(f"{name}: a source emits {one_of(EMITS)}, found {emits!r}")
         if rate is not None and emits != "poisson":
             raise NetworkError(f"{name}: only a poisson source has rates")
         if period and emits != "start":

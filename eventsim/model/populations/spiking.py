@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from eventsim.errors import NetworkError
 from eventsim.model.limits import POTENTIAL_MIN
 from eventsim.model.periods import checked_period
 from eventsim.model.populations.checks import PerChannel, checked_per_channel, checked_shape
-from eventsim.model.populations.population import STORED, Population, Surroundings, span
+from eventsim.model.populations.population import STORED, Population, Reset, Surroundings, one_of, span
 from eventsim.model.values import IntArray, Shape
 
 if TYPE_CHECKING:
     from eventsim.model.storage.reading import StoredGroup
     from eventsim.model.storage.writing import NewGroup
 
-Reset = Literal["subtract", "zero"]
+RESETS: tuple[Reset, ...] = get_args(Reset)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -74,8 +74,8 @@ class Spiking(Population):
             A parameter is out of range.
         """
         dims = checked_shape(shape, name)
-        if reset not in ("subtract", "zero"):
-            raise NetworkError(f"{name}: reset must be 'subtract' or 'zero', found {reset!r}")
+        if reset not in RESETS:
+            raise NetworkError(f"{name}: reset must be {one_of(RESETS)}, found {reset!r}")
         if signed and reset != "subtract":
             raise NetworkError(f"{name}: signed neurons need reset 'subtract'")
         return cls(
@@ -126,7 +126,7 @@ class Spiking(Population):
             around.shape,
             group.per_channel("threshold", channels),
             v0=group.per_channel("v0", channels),
-            reset=cast(Reset, group.text("reset", ("subtract", "zero"))),
+            reset=cast(Reset, group.text("reset", RESETS)),
             signed=bool(group.integer("signed", 0, 1)),
             refractory=group.number("refractory"),
         )
