@@ -31,6 +31,8 @@ FLOORS = {room: floor for floor, rooms in enumerate(ORDER.split(", ")) for room 
 FLOORS |= {"__init__": FLOORS["batch"] + 0.5, "__main__": FLOORS["cli"] + 1}
 # The kinds of today; those that come are found by where they lie.
 KINDS = {"Driven", "Spiking", "Readout", "Source", "Population", "Conv2d", "Dense", "Sparse", "Table"}
+# Where they come from; before there were rooms, from modules of these names.
+MODEL = {"eventsim", "eventsim.model", "eventsim.network", "eventsim.tables"}
 KIND_NAMES = {"driven", "spiking", "readout", "source", "conv2d", "dense", "sparse"}
 # What only numba itself should know, but for the one file that keeps machine code.
 PRIVATE_NUMBA = {"_nrt", "magic_tuple", "install_timer", "_cache", "_rebuild", "_reduce", "has_dynamic_globals"}
@@ -288,9 +290,12 @@ class House:
         for module in self.modules.values():
             if module.name == "model.registry":
                 continue
-            # Before there were rooms, they were defined in the modules network and tables.
-            known = {i.alias for i in module.imports if (self.own(i.name) or "").partition(".")[0] in ("model", "network", "tables")}
-            if module.room in ("model", "network", "tables"):
+            known = {
+                i.alias
+                for i in module.imports
+                if i.name in MODEL or i.name.rpartition(".")[0] in MODEL or i.name.startswith("eventsim.model.")
+            }
+            if f"eventsim.{module.room}" in MODEL:
                 known |= {node.name for node in module.tree.body if isinstance(node, ast.ClassDef)} | {"Population", "Table"}
             for node in ast.walk(module.tree):
                 if (isinstance(node, ast.Call) and _asks_class(node, classes, known)) or (

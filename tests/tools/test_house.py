@@ -133,12 +133,13 @@ def test_questions_for_kinds(tmp_path):
         model__network="class Driven:\n    pass\n\nx = isinstance(y, (Driven, int))\n",
         model__registry="from eventsim.model.network import Driven\nx = isinstance(y, Driven)\n",
         engines__a="from torch import nn\nfrom eventsim.model import x\na = isinstance(y, nn.Conv2d)\nb = isinstance(y, x.MaxPool)\n",
+        cli__d="import eventsim as es\nfrom eventsim.kernels.c import Dense\nx = isinstance(y, es.Dense)\nx = isinstance(y, Dense)\n",
         kernels__c="class Dense:\n    pass\n\nx = isinstance(y, Dense)\n",
         engines__b="x = p.kind == 'driven' or p.kind in ('sparse', 'dense') or p.kind == 'O' or kind == 'driven'\n",
     )
     row = rows["questions for the kind of a population or table"]
-    assert [place.partition(" ")[0] for place in row.places] == ["engines.a:4", "engines.b:1", "engines.b:1", "model.network:4"]
-    assert row.today == "4 in 3 files"
+    assert [place.partition(" ")[0] for place in row.places] == ["cli.d:3", "engines.a:4", "engines.b:1", "engines.b:1", "model.network:4"]
+    assert row.today == "5 in 4 files"
 
 
 def test_compilers(tmp_path):
