@@ -293,7 +293,9 @@ def leader(d, channels):
     """The place of the largest of the first ``channels`` elements, LANES at most; of equal ones the first. LANES elements must exist."""
     values = load(d, 0, LANES)
     inside = lane_numbers(values) < full(values, channels)
-    most = largest(select(inside, values, full(values, np.iinfo(d.dtype).min)))
+    # (np.iinfo in compiled code would have a start import what numba implements of NumPy, and SciPy's linear algebra.)
+    least = np.int64(-1) << (8 * d.itemsize - 1)
+    most = largest(select(inside, values, full(values, least)))
     return lowest(bits(inside & (values == full(values, most))))
 
 

@@ -1,5 +1,6 @@
 """A command imports what it needs, and nothing else."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,13 +20,13 @@ DIGIT = ROOT / "datasets" / "samples" / "digit-7.png"
 HEAVY = {"numba", "scipy", "pooch", "requests", "rich", "distributed", "matplotlib", "pandas", "torch", "onnx", "nir"}
 
 
-def imported(tmp_path: Path, *command: str) -> set[str]:
-    """The packages and modules that a command has imported when it ends."""
+def imported(tmp_path: Path, *command: str, **variables: str) -> set[str]:
+    """The packages and modules that a command has imported when it ends; variables are those of its environment."""
     program = (
         "import sys\nfrom eventsim.cli.main import main\n"
         "try:\n    main()\nfinally:\n    print(*sys.modules, sep='\\n', file=open('modules', 'w'))\n"
     )
-    environment = {"PYTHONPATH": str(Path(eventsim.__file__).parents[1]), "PATH": "", "HOME": str(tmp_path)}
+    environment = {"PYTHONPATH": str(Path(eventsim.__file__).parents[1]), "PATH": "", "HOME": str(tmp_path)} | variables
     outcome = subprocess.run([sys.executable, "-c", program, *command], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert outcome.returncode == 0, outcome.stderr
     return set((tmp_path / "modules").read_text().split())
@@ -45,6 +46,14 @@ def test_a_run_needs_the_compiler_and_nothing_beside(tmp_path):
     run = "run", str(NETWORK), "--input", str(DIGIT), "--steps", "1", "--engine", "reference"
     # Numba asks for SciPy.
     assert not imported(tmp_path, *run) & (HEAVY - {"numba", "scipy"})
+
+
+def test_a_run_whose_code_is_kept_needs_nothing_of_what_compiles(tmp_path):
+    """No kernel uses what numba implements of NumPy: kept code would bring it along, and SciPy's linear algebra with it."""
+    kept = {name: os.environ[name] for name in ("HOME", "XDG_CACHE_HOME", "NUMBA_CACHE_DIR") if name in os.environ}
+    run = "run", str(NETWORK), "--input", str(DIGIT), "--no-trace"
+    # The first may have to compile.
+    assert "scipy.linalg" not in [imported(tmp_path, *run, **kept) for _ in range(2)][1]
 
 
 @pytest.mark.parametrize("group", [main, data], ids=["eventsim", "eventsim data"])
