@@ -23,7 +23,7 @@ RASTERS, WITH_EXIT = 2**23, 8
 SHORTER = 8
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Window:
     """The ticks since+1..until, and what populations did in them.
 

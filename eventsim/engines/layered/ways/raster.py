@@ -109,7 +109,7 @@ class Rasters(Way):
         state = self.population.state
         if state.d.dtype != np.int32:
             return False
-        s, rise = state.progress, ticks * self._summing.rise
+        s, rise = state.progress[()], ticks * self._summing.rise
         if s["bound"] + rise > s["limit"]:
             # A reset may leave |d| at the threshold.
             most = largest(state.d, False, 0, state.ring_lane, 0, 0)
