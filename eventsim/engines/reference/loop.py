@@ -9,10 +9,10 @@ entries that share both. What neurons do when they are visited is in :mod:`event
 from __future__ import annotations
 
 from collections.abc import Callable
-from heapq import heappop, heappush
 from typing import NamedTuple
 
 import numpy as np
+from sortedcontainers import SortedList
 
 from eventsim.engines.protocol import overflow, unknown_kind
 from eventsim.engines.reference.neurons import KINDS, RESETS
@@ -50,7 +50,7 @@ class Loop:
         self.neurons = {name: KINDS[p.kind](name, p, job) for name, p in network.populations.items()}
         self.tally = Tally(job, {name: self.neurons[name].v for name, p in network.populations.items() if p.reads_out})
         self.rank = {name: rank for rank, name in enumerate(job.order)}
-        self.queue: list[Entry] = []
+        self.queue: SortedList[Entry] = SortedList()
         self.end, self.exited, self.stopped = job.end, False, False
         self.decision: int | None = None
         self.decision_tick: int | None = None
@@ -92,7 +92,7 @@ class Loop:
         neurons, rank = self.neurons[name], self.rank[name]
         touched, arrived = set(), False
         while self.queue and self.queue[0][:2] == (tick, rank):
-            entry = heappop(self.queue)
+            entry = self.queue.pop(0)
             if not entry.sign:
                 touched.add(entry.neuron)
                 continue
@@ -132,13 +132,13 @@ class Loop:
         """A spike goes out through all projections that leave its population."""
         for projection in self.synapses.outgoing[name]:
             arrival = tick + self.job.delay[projection.name]
-            heappush(self.queue, Entry(arrival, self.rank[projection.target], neuron, sign, projection.name))
+            self.queue.add(Entry(arrival, self.rank[projection.target], neuron, sign, projection.name))
 
     def _look_again(self, name: str, neuron: int, tick: int) -> None:
         """Queue the next tick at which a neuron fires though nothing arrives, if there is one."""
         later = self.neurons[name].next_look(neuron, tick)
         if later is not None:
-            heappush(self.queue, Entry(later, self.rank[name], neuron))
+            self.queue.add(Entry(later, self.rank[name], neuron))
 
     def _record(self, name: str, tick: int, fired: list[tuple[int, int]]) -> None:
         neurons, signs = np.array(fired, np.int64).T
