@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from eventsim.kernels.compiled import inlined, part
+from eventsim.kernels.compiled import part
 from eventsim.kernels.vector import (
+    add_digits,
     any_reaches_zero,
     bits,
     converted,
     count,
-    digit_sums,
     full,
     lane_numbers,
     largest,
@@ -167,15 +167,6 @@ def _bit_summer(block: int) -> Any:
         """A row of bits: a vector of words, or a word, which LLVM knows better than vectors of one lane."""
         return load(w, place, words) if words > 1 else peek(w, place)
 
-    @inlined
-    def add_word(d, i, word, digits, scale, rows):
-        """Add what the digits say of the lanes of one word, a constant."""
-        ones = digit_sums(digits, word, 0, 4)
-        if rows >= 16:
-            ones = ones + digit_sums(digits, word, 4, 8)
-        before = load(d, i + 64 * word, 64)
-        store(d, i + 64 * word, before + converted(ones, before) * full(before, 2 * scale) - full(before, scale * rows))
-
     @part
     def add_bits(d, i, w, offsets, groups, rows, scale):
         """``d += scale * (2 * ones - rows)`` on a block of lanes, ``ones`` being how many of the rows of bits have the lane's bit.
@@ -201,17 +192,10 @@ def _bit_summer(block: int) -> Any:
             d6, carry = d6 ^ carry, d6 & carry
             d7 = d7 ^ carry
         digits = d0, d1, d2, d3, d4, d5, d6, d7
-        add_word(d, i, 0, digits, scale, rows)
-        if words > 1:
-            add_word(d, i, 1, digits, scale, rows)
-        if words > 2:
-            add_word(d, i, 2, digits, scale, rows)
-            add_word(d, i, 3, digits, scale, rows)
-        if words > 4:
-            add_word(d, i, 4, digits, scale, rows)
-            add_word(d, i, 5, digits, scale, rows)
-            add_word(d, i, 6, digits, scale, rows)
-            add_word(d, i, 7, digits, scale, rows)
+        if rows >= 16:
+            add_digits(d, i, digits, 8, 2 * scale, scale * rows)
+        else:
+            add_digits(d, i, digits, 4, 2 * scale, scale * rows)
 
     return add_bits
 

@@ -216,6 +216,40 @@ def store_chosen(typing_context: Any, array: Any, place: Any, vector: Any, flags
     return types.int64(array, types.int64, vector, flags), generate
 
 
+@intrinsic(prefer_literal=True)
+def add_digits(typing_context: Any, array: Any, place: Any, digits: Any, number: Any, factor: Any, missing: Any) -> Any:
+    """``array += factor * sums - missing`` from a place on; ``sums``: the sum of ``2**k`` for the digits that have a lane's bit.
+
+    A digit is a word (uint64) with a bit for each of 64 lanes, or a vector of words; of the tuple of ``digits`` the first ``number`` (a
+    constant) are summed. One operation, as words are taken out of vectors by constants to be fast, and the many instructions for them,
+    one by one, would take numba half a second.
+    """
+    _need_array(array)
+    count = _number(number, "the number of digits")
+    fits = isinstance(digits, types.UniTuple) and types.uint64 in (digits.dtype, getattr(digits.dtype, "dtype", None))
+    _need(fits and 0 < count <= min(digits.count, 8), f"{count} digits cannot be summed in {digits}")
+    in_vectors = isinstance(digits.dtype, Vector)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        element = context.get_data_type(array.dtype)
+        line = ir.VectorType(element, 64)
+        times, less = (_splat(builder, _resized(builder, arg, element, True), 64) for arg in args[4:])
+        none = ir.Constant(ir.VectorType(_BYTE, 64), None)
+        columns = [builder.extract_value(args[2], k) for k in range(count)]
+        for word in range(digits.dtype.lanes if in_vectors else 1):
+            sums = none
+            for k, column in enumerate(columns):
+                bits_of_word = builder.extract_element(column, _I32(word)) if in_vectors else column
+                has = builder.bitcast(bits_of_word, ir.VectorType(_FLAG, 64))
+                sums = builder.add(sums, builder.select(has, _constants(_BYTE, [1 << k] * 64), none))
+            target = _place(context, builder, signature.args[0], args[0], builder.add(args[1], _I64(64 * word)), 64)
+            change = builder.sub(builder.mul(_resized(builder, sums, line, False), times), less)
+            builder.store(builder.add(builder.load(target, align=1), change), target, align=1)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, digits, number, types.int64, types.int64), generate
+
+
 @intrinsic
 def peek(typing_context: Any, array: Any, place: Any) -> Any:
     """Element of a contiguous array by its flat place, which is not checked and does not count from the end if negative."""
@@ -338,30 +372,6 @@ def pair_sums(typing_context: Any, x: Any, y: Any) -> Any:
         return builder.add(evens, odds)
 
     return Vector(types.int32, lanes)(x, y), generate
-
-
-@intrinsic(prefer_literal=True)
-def digit_sums(typing_context: Any, digits: Any, word: Any, first: Any, beyond: Any) -> Any:
-    """For each of 64 lanes, the sum of ``2**k`` for those of the digits k = first, ..., beyond - 1 (constants) that have its bit.
-
-    A digit is a vector of words of 64 bits (uint64), or a word; ``word`` says which one. One operation, as digits are taken out of a tuple
-    by constants, and so many instructions at once that numba would take long with them one by one.
-    """
-    fits = isinstance(digits, types.UniTuple) and types.uint64 in (digits.dtype, getattr(digits.dtype, "dtype", None))
-    start, stop = _number(first, "the first digit"), _number(beyond, "the last digit")
-    _need(fits and 0 <= start < stop <= min(digits.count, 8), f"digits {start} to {stop - 1} cannot be summed in {digits}")
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        total = zero = ir.Constant(ir.VectorType(_BYTE, 64), None)
-        for k in range(start, stop):
-            digit = builder.extract_value(args[0], k)
-            if isinstance(digits.dtype, Vector):
-                digit = builder.extract_element(digit, args[1])
-            has = builder.bitcast(digit, ir.VectorType(_FLAG, 64))
-            total = builder.add(total, builder.select(has, _constants(_BYTE, [1 << k] * 64), zero))
-        return total
-
-    return Vector(types.uint8, 64)(digits, word, first, beyond), generate
 
 
 @intrinsic

@@ -24,6 +24,12 @@ def store_chosen(array: Any, place: int, vector: Any, flags: Any) -> int:
     return place + len(chosen)
 
 
+def add_digits(array: Any, place: int, digits: Any, number: int, factor: int, missing: int) -> None:
+    has = np.unpackbits(np.array(digits[:number]).reshape(number, -1).view(np.uint8), axis=1, bitorder="little")
+    sums = (has.astype(np.int64) << np.arange(number)[:, None]).sum(0)
+    array[place : place + len(sums)] += (factor * sums - missing).astype(array.dtype)
+
+
 def peek(array: Any, place: int) -> Any:
     return array.ravel()[place]
 
@@ -62,11 +68,6 @@ def ones(vector: Any) -> Any:
 
 def pair_sums(x: Any, y: Any) -> Any:
     return (x.astype(np.int32) * y).reshape(-1, 2).sum(1, dtype=np.int32)
-
-
-def digit_sums(digits: Any, word: int, first: int, beyond: int) -> Any:
-    words = [digit[word] if np.ndim(digit) else digit for digit in digits[first:beyond]]
-    return sum((flags(word).astype(np.uint8) << k for k, word in enumerate(words, first)), np.zeros(64, np.uint8)).astype(np.uint8)
 
 
 def in_order(vector: Any) -> Any:

@@ -18,6 +18,7 @@ def lead(lanes, d, channels, w, j, step, neurons, ticks, at, end, last, best):  
     return simd.lead_32(d, channels, w, j, step, neurons, ticks, at, end, last, best)
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("distance", [np.int16, np.int32, np.int64])
 @pytest.mark.parametrize("lanes", [16, 32])
 def test_rows_are_added_as_long_as_one_leads(lanes, distance):
@@ -50,6 +51,7 @@ def test_rows_are_added_as_long_as_one_leads(lanes, distance):
     assert seen == {"overtaken", "end", "last"}
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("distance", [np.int16, np.int32, np.int64])
 def test_who_is_as_large(distance):
     rng, reaching = np.random.default_rng(4), njit(lambda d, least: simd.reaching(d, least))

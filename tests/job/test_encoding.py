@@ -50,6 +50,7 @@ def test_expected_input_is_the_constant_current(name):
     assert np.array_equal(arrived, np.outer([1, 2, 3], current))
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("largest", [255, 2**20, 2**27])
 @pytest.mark.parametrize("name", ENCODERS)
 def test_compiled_encoder_is_the_table(name, largest):
@@ -77,6 +78,7 @@ def multiply_64(*args):
     simd_pairs.multiply_64(*args)
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("weight", [np.int8, np.int16])
 @pytest.mark.parametrize("lanes", [32, 64])
 def test_multiplying_pairs(lanes, weight):

@@ -9,6 +9,8 @@ from numba import njit
 from eventsim.kernels import order as o
 from eventsim.kernels import simd_spikes as simd
 
+pytestmark = pytest.mark.kernels
+
 
 @njit
 def write_sorted(rests, i, n, tick, neuron, at, base, bits):

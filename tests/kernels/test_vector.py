@@ -11,6 +11,8 @@ from numba import njit
 
 from eventsim.kernels import vector, vector_twin
 
+pytestmark = pytest.mark.kernels
+
 INTEGERS = (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint32, np.uint64)
 LANES = (8, 16, 64)
 
@@ -178,30 +180,31 @@ def test_sums_of_pairs():
         np.testing.assert_array_equal(vector_twin.pair_sums(x, y), expected)
 
 
+@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.int64])
 @pytest.mark.parametrize("words", [1, 4])
-def test_sums_of_digits(words):
+def test_adding_digits(words, dtype):
     @njit
-    def run(x, word, out):
+    def run(x, out, factor, missing):
         digits = vector.load(x, 0, 4), vector.load(x, 4, 4), vector.load(x, 8, 4)
-        vector.store(out, 0, vector.digit_sums(digits, word, 0, 2))
-        vector.store(out, 64, vector.digit_sums(digits, word, 1, 3))
+        vector.add_digits(out, 3, digits, 2, factor, missing)
 
     @njit
-    def run_words(x, word, out):
-        digits = vector.peek(x, 0), vector.peek(x, 4), vector.peek(x, 8)
-        vector.store(out, 0, vector.digit_sums(digits, word, 0, 2))
-        vector.store(out, 64, vector.digit_sums(digits, word, 1, 3))
+    def run_words(x, out, factor, missing):
+        vector.add_digits(out, 3, (vector.peek(x, 0), vector.peek(x, 4), vector.peek(x, 8)), 3, factor, missing)
 
-    rng = np.random.default_rng(9)
-    for word in range(words):
-        x, out = rng.integers(0, 2**64, 12, np.uint64), np.zeros(128, np.uint8)
-        (run if words > 1 else run_words)(x, word, out)
-        bits = [[int(x[4 * k + word]) >> lane & 1 for lane in range(64)] for k in range(3)]
-        expected = [a + 2 * b for a, b in zip(*bits[:2], strict=True)] + [2 * b + 4 * c for b, c in zip(*bits[1:], strict=True)]
-        assert out.tolist() == expected
-        digits = [x[4 * k : 4 * k + 4] if words > 1 else x[4 * k] for k in range(3)]
-        twin = [vector_twin.digit_sums(digits, word, *places) for places in ((0, 2), (1, 3))]
-        assert np.concatenate(twin).tolist() == expected
+    rng, number = np.random.default_rng(9), 2 if words > 1 else 3
+    for _ in range(10):
+        x, out = rng.integers(0, 2**64, 12, np.uint64), rng.integers(-500, 500, 64 * words + 9).astype(dtype)
+        factor, missing = (int(value) for value in rng.integers(-9, 10, 2))
+        expected, twin = out.copy(), out.copy()
+        for lane in range(64 * words):
+            sums = sum((int(x[4 * k + lane // 64]) >> lane % 64 & 1) << k for k in range(number))
+            expected[3 + lane] += factor * sums - missing
+        (run if words > 1 else run_words)(x, out, factor, missing)
+        assert out.tolist() == expected.tolist()
+        digits = tuple(x[4 * k : 4 * k + words] if words > 1 else x[4 * k] for k in range(3))
+        vector_twin.add_digits(twin, 3, digits, number, factor, missing)
+        assert twin.tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint32, np.uint64])

@@ -20,6 +20,7 @@ def emit(*args):
     return simd.emit(*args)
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("of_tick", [np.int32, np.int64])
 def test_emitting_spikes(of_tick):
     rng = np.random.default_rng(1)
@@ -48,6 +49,7 @@ def test_emitting_spikes(of_tick):
         assert more == int((after[i : i + simd.GROUP] <= until).any())
 
 
+@pytest.mark.kernels
 def test_expected_spikes():
     rng = np.random.default_rng(8)
     threshold, current = rng.integers(50, 200, 5), rng.integers(-100, 1000, (12, 5)).astype(np.int32)

@@ -9,6 +9,8 @@ from numba import njit
 from eventsim.engines.layered.ways import parts
 from eventsim.kernels import simd
 
+pytestmark = pytest.mark.kernels
+
 DISTANCES, WEIGHTS = (np.int16, np.int32, np.int64), (np.int8, np.int16, np.int32)
 
 

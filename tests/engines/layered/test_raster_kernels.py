@@ -37,6 +37,7 @@ def summer(taps: int, lanes: int):
     return run
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("negative", [False, True])
 @pytest.mark.parametrize("lanes", [32, 64])
 @pytest.mark.parametrize("taps", [1, 4, 9])
@@ -69,6 +70,7 @@ def charge(lanes, *args):
         vectors.charge_64(*args)
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("lanes", [32, 64])
 def test_driven_neurons(lanes):
     """Against V = v0 + I*t - threshold * spikes."""
@@ -106,6 +108,7 @@ def fire_signed(lanes, *args):
         vectors.fire_signed_64(*args)
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("kind", ["subtract", "zero", "signed"])
 @pytest.mark.parametrize("lanes", [32, 64])
 def test_firing_neurons(lanes, kind):
@@ -161,6 +164,7 @@ def add_counts(counts, masks, m):
     vectors.add_counts(counts, masks, m)
 
 
+@pytest.mark.kernels
 def test_counting_masks():
     rng = np.random.default_rng(8)
     masks, counts = rng.integers(0, 2**32, 50, dtype=np.uint32), rng.integers(0, 9, 32).astype(np.int32)
@@ -177,6 +181,7 @@ def add_listed(negative, d, i, w, base, step, places, count):
         vectors.add_listed(d, i, w, base, step, places, count)
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("negative", [False, True])
 @pytest.mark.parametrize("distance", [np.int32, np.int64])
 def test_adding_listed_rows(distance, negative):

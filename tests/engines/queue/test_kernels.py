@@ -19,6 +19,7 @@ from eventsim.kernels.sort import sort_candidates
 from eventsim.model.limits import POTENTIAL_MIN
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("most", [3, 1000, 2**62])
 def test_heap_against_heapq(most):
     """Pushes, pops and replacements in random order; equal keys are common for small ``most``."""
@@ -44,6 +45,7 @@ def test_heap_against_heapq(most):
             assert np.array_equal(np.sort(heap[:size]), np.sort(expected))
 
 
+@pytest.mark.kernels
 def test_is_heap_finds_a_broken_heap():
     # Node i has the children 4 i + 1 .. 4 i + 4.
     heap = np.array([1, 2, 2, 3, 1, 2, 9, 4, 5, 2], np.int64)
@@ -55,6 +57,7 @@ def test_is_heap_finds_a_broken_heap():
         assert heaps.is_heap(broken, place)
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("state", [np.int32, np.int64])
 @pytest.mark.parametrize("weight", [np.int8, np.int32])
 def test_add_run(state, weight):
@@ -82,6 +85,7 @@ def runs(rng, state):
     return d, int(rng.integers(0, n - length + 1)), length
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("state", [np.int32, np.int64])
 def test_scan_run(state):
     rng = np.random.default_rng(2)
@@ -97,6 +101,7 @@ def test_scan_run(state):
     assert 50 < found_any < 200
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("state", [np.int32, np.int64])
 def test_scan_run_signed(state):
     rng = np.random.default_rng(3)
@@ -113,6 +118,7 @@ def test_scan_run_signed(state):
     assert below > 100
 
 
+@pytest.mark.kernels
 def test_out_of_range():
     rng = np.random.default_rng(4)
     found = []
@@ -131,6 +137,7 @@ def test_out_of_range():
     assert 20 < sum(found) < 280
 
 
+@pytest.mark.kernels
 def test_sort_candidates():
     rng = np.random.default_rng(5)
     for n in [*range(12), 64, 100, 257]:
@@ -167,26 +174,21 @@ def test_the_same_without_the_compiler():
         "engines/queue/test_kernels.py",
         "engines/layered/test_driven.py",
         "job/test_encoding.py::test_compiled_encoder_is_the_table",
+        "job/test_encoding.py::test_multiplying_pairs",
         "engines/test_random_networks.py::test_a_few_networks",
         "engines/test_range.py::test_large_weights_may_cancel_within_a_tick",
         "engines/test_recording.py::test_ring_grows_after_its_head_moved",
         "engines/layered/test_gathering.py::test_many_spikes_of_a_location_when_all_neurons_wait_to_fire_again",
         "kernels/test_order.py",
+        "kernels/test_vector.py",
+        "engines/layered/test_layer_kernels.py",
         "engines/layered/test_raster.py::test_a_network_equals_the_reference",
-        "engines/layered/test_raster_kernels.py::test_driven_neurons_with_the_currents_of_others",
+        "engines/layered/test_raster_kernels.py",
+        "engines/test_readouts.py::test_rows_are_added_as_long_as_one_leads",
+        "engines/test_readouts.py::test_who_is_as_large",
         "engines/test_readouts.py::test_decisions[zeros-10]",
         "engines/layered/test_sites.py::test_little_room_for_entries",
         "engines/layered/test_sites.py::test_potentials_that_need_more_bits",
         NUMBA_DISABLE_JIT="1",
     )
-    assert "2 skipped" in said  # this test and the next one: the switch arrived
-
-
-@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="needs the compiler")
-def test_the_same_on_a_processor_without_long_vectors():
-    """What is compiled otherwise where there is no AVX-512."""
-    generic = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
-    ask = "from numba.core.registry import cpu_target; print(cpu_target.target_context.codegen().magic_tuple()[1:])"
-    said = subprocess.run([sys.executable, "-c", ask], env=os.environ | generic, capture_output=True, text=True, timeout=600, check=True)
-    assert said.stdout.strip() == "('generic', '')"
-    run_again("engines/layered/test_driven.py::test_emitting_spikes", "job/test_encoding.py::test_multiplying_pairs", **generic)
+    assert " skipped" in said  # this test, among others: the switch arrived

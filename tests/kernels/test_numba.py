@@ -1,0 +1,80 @@
+"""What kernels/compiled.py takes of numba beside its public interface. Where a new version fails here, that file has to follow."""
+
+from __future__ import annotations
+
+import inspect
+
+import numba
+import numpy as np
+import pytest
+from numba import njit
+from numba.core.caching import NullCache
+from numba.core.compiler import CompileResult
+from numba.core.dispatcher import Dispatcher
+from numba.core.registry import cpu_target
+
+pytestmark = [pytest.mark.kernels, pytest.mark.skipif(numba.config.DISABLE_JIT, reason="needs the compiler")]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"_nrt": False},
+        {"forceinline": True},
+        {"no_cpython_wrapper": True, "no_cfunc_wrapper": True},
+        {"inline": "always"},
+    ],
+)
+def test_options_of_the_compiler(options):
+    """An option that is not known is refused when a function is compiled."""
+    inner = njit(**options)(lambda x: x + 1)
+    assert njit(lambda x: 2 * inner(x))(3) == 8
+
+
+def test_without_reference_counts_nothing_is_allocated():
+    """This is what ``_nrt=False`` buys: a kernel has no counting of references, and cannot make an array."""
+    with pytest.raises(Exception, match="NRT required but not enabled"):
+        njit(_nrt=False)(lambda n: np.zeros(n))(3)
+
+
+def test_a_dispatcher_asks_its_cache_and_hands_out_what_runs():
+    asked = []
+
+    class Cache(NullCache):
+        def load_overload(self, sig, target_context):
+            asked.append("load")
+
+        def save_overload(self, sig, data):
+            asked.append("save")
+            assert isinstance(data, CompileResult)
+            rebuilt = CompileResult._rebuild(data.target_context, *data._reduce())
+            assert rebuilt.signature == data.signature
+            assert not data.library.has_dynamic_globals
+            assert not data.lifted
+
+    function = njit(lambda x: x + 1)
+    assert isinstance(function, Dispatcher)
+    function._cache = Cache()
+    assert function.compile((numba.typeof(3),))(3) == 4
+    assert asked == ["load", "save"]
+    assert list(function.overloads) == [(numba.int64,)]
+
+
+def test_hooks_of_a_dispatcher():
+    """Calls from Python without machine code for them go through one method, results of the compiler through another."""
+    assert list(inspect.signature(Dispatcher.add_overload).parameters) == ["self", "cres"]
+    function = njit(lambda x: x + 1)
+    function._compile_for_args = lambda *args, **keywords: lambda x: "asked"
+    assert function(1) == "asked"
+
+
+def test_what_code_is_made_for():
+    triple, processor, features = cpu_target.target_context.codegen().magic_tuple()
+    assert triple.count("-") >= 2
+    assert processor
+    assert all(feature[0] in "+-" for feature in features.split(",") if feature)
+
+
+def test_the_processor_that_was_asked_for(processor):
+    """With ``--processor``: numba has been told in time."""
+    assert processor is None or cpu_target.target_context.codegen().magic_tuple()[1] == processor
