@@ -49,7 +49,7 @@ class Settings(NamedTuple):
 class Periodic(NamedTuple):
     """All neurons of a population, and padding to a multiple of GROUP.
 
-    What the fields mean says :func:`eventsim.kernels.simd_spikes._emit`. Ticks are int32 where a run is short enough: less to read. The
+    What the fields mean says :func:`eventsim.kernels.simd_spikes.emit`. Ticks are int32 where a run is short enough: less to read. The
     next one is :func:`never` for neurons that do not spike or are held, and for padding.
     """
 
