@@ -24,6 +24,7 @@ MET = [
     "files with hand-written LLVM",
     "control flow in them",
     "files with private parts of numba",
+    "questions for the kind of a population or table",
     "longest file of tests",
     "private names used by tests and benchmarks",
 ]
