@@ -6,6 +6,7 @@ Engines are imported when they are first needed: compiled code takes a while to 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from typing import Any, Literal, cast
 
@@ -31,6 +32,7 @@ def check_name(engine: str) -> None:
         raise RunError(f"unknown engine {engine!r}; there are: {', '.join(['auto', *reversed(_MODULES)])}")
 
 
+@cache
 def load(name: str) -> Engine:
     """An engine's module."""
     return cast(Engine, import_module(_MODULES[name]))

@@ -50,15 +50,19 @@ class Recording:
         self._deriving: PotentialRecorder | None = None
 
     def __enter__(self) -> Recording:
+        self._memory = MemoryRecorder(self._spikes_of)
+        self.recorder: Recorder = self._memory
+        self._sink: Recorder = self._memory
+        self._open = ExitStack()
+        if not self._deferred and not self._potentials_of:
+            return self  # as small runs do, which take as long as what follows
         with ExitStack() as stack:
             # Outermost, so that it does not strike while the others are closed.
             interrupt = stack.enter_context(DeferredInterrupt()) if self._deferred else None
-            self._memory = MemoryRecorder(self._spikes_of)
-            self._sink: Recorder = self._memory
             if self._trace is not None:
                 self._sink = self._writer = stack.enter_context(TraceWriter(self._trace, self._job.network, self._job, self._spikes_of))
                 self._reader = partial(reopen, Path(self._trace).absolute(), self._writer.run_id)
-            self.recorder: Recorder = self._sink
+            self.recorder = self._sink
             if self._potentials_of:
                 self.recorder = self._deriving = stack.enter_context(PotentialRecorder(self._job, self._potentials_of, self._sink))
             if interrupt is not None:

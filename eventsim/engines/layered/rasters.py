@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 
@@ -38,6 +39,7 @@ class Raster:
         return self._train
 
 
+@cache
 def chunks(ticks: int) -> tuple[int, int]:
     """Into how many chunks a window is divided, and the ticks of each but the last."""
     number = -(-ticks // CHUNK)
@@ -49,6 +51,7 @@ def blocks(channels: int) -> int:
     return -(-channels // 32)
 
 
+@cache
 def room(ticks: int, locations: int, channels: int) -> int:
     """Places for the masks of a window."""
     number, length = chunks(ticks)

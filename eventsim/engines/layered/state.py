@@ -42,6 +42,10 @@ class Run:
         Of all populations that fire.
     clocked : bool
         Whether some populations may run from rasters.
+    lanes : int
+        Of all populations.
+    limited : list of Population
+        Those that cannot run windows of any length.
     """
 
     def __init__(self, job: Job, compiled: Mapping[str, Any], order: list[str]):
@@ -62,6 +66,9 @@ class Run:
         self._most = max([CROWD, *(4 * size for size in sizes)])
         self._ways = [way for population in self.populations.values() for way in population.ways]
         self.clocked = any(way.clocked for way in self._ways)
+        self.lanes = sum(population.lanes for population in self.populations.values())
+        # Those that have no room for windows of any length.
+        self.limited = [p for p in self.populations.values() if type(p).longest is not Population.longest]
         self._scratch: list[Workspace] = []
         self._repeats = 0
 

@@ -84,11 +84,10 @@ def ends(run: Run, threads: int) -> list[int]:
 
 def longest(run: Run) -> int:
     """Ticks for which there is room: for the keys of driven neurons, and for the rasters of all populations (a bit a neuron and tick)."""
-    most = min([run.job.end, *(population.longest() for population in run.populations.values())])
+    most = min([run.job.end, *(population.longest() for population in run.limited)])
     if not run.clocked:
         return most
-    lanes = sum(population.lanes for population in run.populations.values())
-    return min(most, max(CHUNK, 8 * RASTERS // lanes))
+    return min(most, max(CHUNK, 8 * RASTERS // run.lanes))
 
 
 def expected_spikes(run: Run) -> float:

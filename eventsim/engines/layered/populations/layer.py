@@ -124,7 +124,9 @@ class Layer(Population):
         """Run the next window."""
         if not window.since:
             self._start()
-        way = next(way for way in self.ways if way.takes(window))
+        for way in self.ways:
+            if way.takes(window):
+                break
         self._use(way, window.since)
         spikes: Spikes = way.run(window, scratch)
         return spikes

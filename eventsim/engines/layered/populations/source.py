@@ -20,6 +20,8 @@ class Source(Population):
 
     def run(self, window: Window, scratch: Workspace) -> Train:
         """The events of a window."""
+        if not window.since and (not len(self._ticks) or self._ticks[-1] <= window.until):
+            return Train(self._ticks, self._neurons, NO_SIGNS, NO_PROJECTIONS)
         inside = slice(*np.searchsorted(self._ticks, (window.since, window.until), side="right"))
         tick, neuron = np.ascontiguousarray(self._ticks[inside], np.int64), np.ascontiguousarray(self._neurons[inside], np.int32)
         return Train(tick, neuron, NO_SIGNS, NO_PROJECTIONS)

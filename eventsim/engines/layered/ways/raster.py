@@ -109,12 +109,14 @@ class Rasters(Way):
         state = self.population.state
         if state.d.dtype != np.int32:
             return False
-        s, rise = state.progress[()], ticks * self._summing.rise
-        if s["bound"] + rise > s["limit"]:
-            # A reset may leave |d| at the threshold.
-            most = largest(state.d, False, 0, state.ring_lane, 0, 0)
-            s["bound"] = max(self.population.constants.highest, most)
-        return bool(s["bound"] + rise <= s["limit"])
+        progress, rise = state.progress, ticks * self._summing.rise
+        room = int(progress["limit"]) - rise
+        if int(progress["bound"]) <= room:
+            return True
+        # A reset may leave |d| at the threshold.
+        most = max(self.population.constants.highest, int(largest(state.d, False, 0, state.ring_lane, 0, 0)))
+        progress["bound"] = most
+        return most <= room
 
     def run(self, window: Window, scratch: Workspace) -> Raster:
         """Run a window; its spikes are a raster, which is empty for a readout."""

@@ -57,7 +57,8 @@ class Ticks(TrainWay):
     def begin(self, job: Job) -> None:
         """Who is due at the first tick enters the ring."""
         state, due = self.population.state, self.population.start.due
-        state.ring_tick[: len(due)], state.ring_lane[: len(due)] = 1, due
+        if len(due):
+            state.ring_tick[: len(due)], state.ring_lane[: len(due)] = 1, due
 
     def enter(self, since: int) -> None:
         """Who is still due enters the ring."""

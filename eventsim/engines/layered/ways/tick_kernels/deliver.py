@@ -14,7 +14,7 @@ from eventsim.model.limits import POTENTIAL_MAX, POTENTIAL_MIN
 EVERYWHERE = 2**60
 
 
-@inner
+@part
 def deliver(layer, d, scratch, train, operations, step, at, stop):
     """Deliver the spikes at..stop-1, those of a tick; returns about how many lanes they reach, or EVERYWHERE.
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from eventsim.engines.layered.ways.parts import append
 from eventsim.kernels import simd
-from eventsim.kernels.compiled import inner, part
+from eventsim.kernels.compiled import part
 from eventsim.kernels.simd import LANES
 from eventsim.kernels.sort import sort_candidates
 from eventsim.kernels.stencils import FIRST_LANE, ROWS, RUN
@@ -50,7 +50,7 @@ def keep_due(d, low, candidates, n):
     return kept
 
 
-@inner
+@part
 def find_reached(layer, d, low, train, at, stop, candidates, n):
     """Append the due lanes among those that the spikes at..stop-1 of a tick reach to the ``n`` candidates; returns their new number.
 

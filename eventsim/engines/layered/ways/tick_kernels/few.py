@@ -37,6 +37,8 @@ def run_few(layer, state, scratch, train, out, tally, last, release):
         return False
     quota = first + (s["limit"] - s["bound"]) // max(1, of["largest"])
     few, effective = min(FEW, of["gather_from"] - 1), of["nonzero"]
+    source_channels, source_shift, channel_step, weights = of["source_channels"], of["source_shift"], of["channel_step"], of["weights"]
+    row_step, tap_step, base = of["row_step"], of["tap_step"], 8 * of["records"]
     synapses = additions = toolbox = nonzero = np.int64(0)
     at, arrivals, room = first, len(train.tick), len(out.tick) - layer.constants.size
     while at < arrivals:
@@ -51,8 +53,8 @@ def run_few(layer, state, scratch, train, out, tally, last, release):
         n, everywhere = 0, False
         for f in range(at, stop):
             neuron = np.int64(simd.peek(train.neuron, f))
-            location = divided(neuron, of["source_channels"], of["source_shift"])
-            record = 8 * (of["records"] + location)
+            location = divided(neuron, source_channels, source_shift)
+            record = base + 8 * location
             rows, run = simd.peek(layer.records, record + ROWS), simd.peek(layer.records, record + RUN)
             exact = simd.peek(layer.records, record + SYNAPSES)
             synapses += exact
@@ -61,10 +63,10 @@ def run_few(layer, state, scratch, train, out, tally, last, release):
             nonzero += layer.effective[effective + neuron] if effective >= 0 else exact
             if n + rows * run > len(scratch.candidates):
                 n, everywhere = 0, True
-            w = of["weights"] + (neuron - location * of["source_channels"]) * of["channel_step"] + simd.peek(layer.records, record + TAP)
+            w = weights + (neuron - location * source_channels) * channel_step + simd.peek(layer.records, record + TAP)
             positive = len(train.sign) == 0 or simd.peek(train.sign, f) > 0
             lane = simd.peek(layer.records, record + FIRST_LANE)
-            n = add(state.d, state.low, layer.w8, lane, w, rows, run, of, positive, scratch.candidates, n)
+            n = add(state.d, state.low, layer.w8, lane, w, rows, run, row_step, tap_step, positive, scratch.candidates, n)
         if everywhere:
             n = scan(state.d, state.low, 0, layer.constants.size, scratch.candidates, 0)
         elif stop > at + 1 and n > 1:
@@ -90,7 +92,7 @@ def all_are(values, first, last, wanted):
 
 
 @part
-def add(d, low, w8, lane, w, rows, run, of, positive, candidates, n):
+def add(d, low, w8, lane, w, rows, run, row_step, tap_step, positive, candidates, n):
     """Add the weights of a spike, or take them off, and append who is due then to the candidates; returns their new number.
 
     A neuron that is due after the tick was so after the last addition to it.
@@ -117,8 +119,8 @@ def add(d, low, w8, lane, w, rows, run, of, positive, candidates, n):
                 candidates[n] = lane + k + simd.lowest(due)
                 due &= due - np.uint32(1)
                 n += 1
-        lane += of["row_step"]
-        w -= of["tap_step"]
+        lane += row_step
+        w -= tap_step
     return n
 
 
