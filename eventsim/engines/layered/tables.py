@@ -69,8 +69,10 @@ class Layout:
             wide[:, : self.v.shape[1]] = self.v - self.layer.threshold
             d: IntArray = wide.ravel()
             bound = max(int(np.abs(d).max()), highest)
-            # Readouts are few; they start where they will not have to be widened soon.
-            dtype = next(t for t in TYPES[0 if role == k.NEURONS and not summed else 1 :] if bound <= _limits(t, parks, highest)[0])
+            # Readouts are few; they start where they will not have to be widened soon. So do neurons with a refractory period: parking
+            # takes half of 16 bits, and as their potentials come near the other half, the bound is found anew again and again.
+            narrow = role == k.NEURONS and not summed and not parks
+            dtype = next(t for t in TYPES[0 if narrow else 1 :] if bound <= _limits(t, parks, highest)[0])
             due = np.flatnonzero(d >= 0) if role == k.NEURONS else np.zeros(0, np.int64)
             progress = np.zeros((), k.PROGRESS)
             progress["bound"], progress["waiting"] = bound, len(due)
