@@ -159,7 +159,7 @@ def convert(  # noqa: PLR0913 - public: every setting by its name
     settings = Settings(initial, signed, refractory, fraction_bits, weight_bits, phase)
     check_settings(settings)
     ranges: dict[str, Array] = {}
-    if stepcode.applies(source):
+    if stepcode.applies(source, settings):
         network, report, neurons = stepcode.build(source, (factor, shift), settings)
     else:
         ranges = activation_ranges(source, images, factor, shift, percentile, per_channel)

@@ -14,6 +14,7 @@ step, and so short that it is no tick at all in a clocked run.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -45,8 +46,28 @@ def thresholds(activation: Activation) -> list[tuple[float, bool]]:
     return {1.0: [(0.0, False)], -1.0: [(0.0, True)], 0.0: [(0.0, False), (0.0, True)]}[activation.zero]
 
 
-def applies(source: SourceNetwork) -> bool:
-    """Whether a network is converted this way: all its activations are steps, few enough; and some of them signs, or it can be exact."""
+def applies(source: SourceNetwork, settings: Settings) -> bool:
+    """Whether a network is converted this way: all its activations are steps, few enough; and some of them signs, or it can be exact.
+
+    Without signs, it is not if settings ask for neurons that count levels.
+
+    Raises
+    ------
+    ConversionError
+        Signs that cannot be converted, or settings that have no effect on them; a phase for other networks.
+    """
+    chosen = [name for name in ("initial", "signed", "refractory", "fraction_bits") if getattr(settings, name) != getattr(Settings(), name)]
+    found = _all_steps(source)
+    if found == "signs" and chosen:
+        raise ConversionError(f"sign activations become one spike each; {', '.join(chosen)} would have no effect, leave them out")
+    applied = found == "signs" or (found == "steps" and not chosen)
+    if settings.phase is not None and not applied:
+        raise ConversionError("a phase is for networks whose activations have one to three thresholds each, with nothing else chosen")
+    return applied
+
+
+def _all_steps(source: SourceNetwork) -> Literal["signs", "steps"] | None:
+    """Whether all activations have few thresholds, with signs among them, or else with weights that can be exact."""
     hidden = [layer for layer in source.layers if layer.activation is not None and layer.activation.kind != "extreme"]
     activations = [layer.activation for layer in hidden if layer.activation is not None]
     if not activations or any(a.kind not in ("sign", "steps") or len(thresholds(a)) > MOST_THRESHOLDS for a in activations):
@@ -56,11 +77,11 @@ def applies(source: SourceNetwork) -> bool:
                 f"sign activations beside others ({kinds}): a sign is decided once, with all its inputs in, and rates are never all in; "
                 "expected one to three thresholds in every activation, or no signs"
             )
-        return False
+        return None
     if any(a.kind == "sign" for a in activations):
-        return True
+        return "signs"
     inside = [layer for layer in hidden if all(term.source != IMAGE for term in layer.terms)]
-    return all(_quantum([(term, 1.0) for term in layer.terms], True)[1] for layer in inside)
+    return "steps" if all(_quantum([(term, 1.0) for term in layer.terms], True)[1] for layer in inside) else None
 
 
 @dataclass(frozen=True)

@@ -244,3 +244,15 @@ def test_faithfulness_reads_spikes_as_activations():
     for mode in ("clocked", "asynchronous"):
         assert compared.agreement[mode] == 1.0
         assert [layer.error for layer in compared.layers[mode]] == pytest.approx([0.0] * 3, abs=1e-6)
+
+
+def test_what_is_chosen_for_rates_is_not_dropped_silently():
+    signs, few = random_network(0, sign(1.0)), random_network(0, levels(-1.0, 1.0))
+    for name, value in {"signed": True, "refractory": 1.0, "initial": "zero", "fraction_bits": 3}.items():
+        with pytest.raises(es.ConversionError, match=f"one spike each; {name} would have no effect"):
+            es.convert(signs, **{name: value})
+        assert not es.convert(few, **{name: value}).steps  # neurons that count levels
+    assert es.convert(few).steps
+    for graph, settings in ((few, {"signed": True}), (random_network(0, levels(0.0, 7.0)), {})):
+        with pytest.raises(es.ConversionError, match="a phase is for networks"):
+            es.convert(graph, phase=0.5, **settings)
