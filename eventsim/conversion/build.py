@@ -141,7 +141,7 @@ class ConversionReport:
 
 
 @dataclass(frozen=True, eq=False)
-class _Weights:
+class ScaledWeights:
     """One term's weights with everything that scales them, per output channel in the last axis.
 
     Attributes
@@ -210,6 +210,7 @@ def build(
 
 
 def check_settings(settings: Settings) -> None:
+    """Raise ConversionError where a setting is out of range."""
     if settings.initial not in ("half", "zero"):
         raise ConversionError(f"the initial potential is 'half' a threshold or 'zero', found {settings.initial!r}")
     if not 2 <= settings.weight_bits <= 16:
@@ -254,28 +255,29 @@ def _zero(layer: Layer, full: Array) -> Array:
     return np.full(len(full), layer.activation.low)
 
 
-def _weights(term: Term, gain: Array) -> _Weights:
+def _weights(term: Term, gain: Array) -> ScaledWeights:
     """The term's weights, scaled by what a spike of its source stands for."""
     if term.operator is None:
         factor = term.scale * gain
-        return _Weights(term, factor, np.abs(factor) if np.all(factor) else None)
+        return ScaledWeights(term, factor, np.abs(factor) if np.all(factor) else None)
     if not np.all(gain == gain[0]):
         # Inputs are numbered channel last, in kernels and matrices alike.
-        return _Weights(term, gain[:, None] * term.scale, None)
+        return ScaledWeights(term, gain[:, None] * term.scale, None)
     factor = term.scale * gain[0]
     magnitude = _magnitude(term)
-    return _Weights(term, factor, None if magnitude is None else magnitude * np.abs(factor))
+    return ScaledWeights(term, factor, None if magnitude is None else magnitude * np.abs(factor))
 
 
 def _magnitude(term: Term) -> Array | None:
     """What a binary operator's weights are worth per output; None if they are not binary."""
-    alone = _Weights(term, np.ones(len(term.scale)), None)
+    alone = ScaledWeights(term, np.ones(len(term.scale)), None)
     magnitude = np.sum([np.abs(real).sum(0) for _, real in alone.parts()], axis=0) / np.prod(alone.shape[:-1])
     same = all(np.all(np.abs(np.abs(real) - magnitude) <= _SAME_MAGNITUDE * magnitude) for _, real in alone.parts())
     return magnitude if same and np.all(magnitude > 0) else None
 
 
 def source_is_binary(term: Term) -> bool:
+    """Whether a term's weights in the source are +-alpha, one alpha a filter."""
     return term.operator is not None and _magnitude(term) is not None
 
 
@@ -325,7 +327,7 @@ def _add(
     report.layers += [_report(layer, weights, table, scaled) for weights, table in zip(terms, scaled.tables, strict=True)]
 
 
-def _scale(layer: Layer, terms: list[_Weights], shapes: Sequence[tuple[int, ...]], full: Array | None, settings: Settings) -> _Scaled:
+def _scale(layer: Layer, terms: list[ScaledWeights], shapes: Sequence[tuple[int, ...]], full: Array | None, settings: Settings) -> _Scaled:
     """Round a layer's weights, threshold and bias; ``shapes`` are those of what the terms take."""
     quantum, bits, exact = _quantum(terms, full, settings)
     bias = np.asarray(layer.bias, np.float64)
@@ -371,7 +373,7 @@ def _connect(net: Network, layer: Layer, scaled: _Scaled, from_image: bool, sett
             net.bias(layer.name, scaled.bias)
 
 
-def _report(layer: Layer, weights: _Weights, table: Table, scaled: _Scaled) -> LayerReport:
+def _report(layer: Layer, weights: ScaledWeights, table: Table, scaled: _Scaled) -> LayerReport:
     """What became of one of a layer's tables."""
     changed, flipped = signs_of(weights, table)
     full, threshold = scaled.full, scaled.threshold
@@ -391,7 +393,7 @@ def _report(layer: Layer, weights: _Weights, table: Table, scaled: _Scaled) -> L
     )
 
 
-def _quantum(terms: list[_Weights], full: Array | None, settings: Settings) -> tuple[Array, int, int | None]:
+def _quantum(terms: list[ScaledWeights], full: Array | None, settings: Settings) -> tuple[Array, int, int | None]:
     """Quantum per output channel, bits of the largest weights, and which term is represented exactly (None: none is)."""
     outputs = terms[0].shape[-1]
     for i, weights in enumerate(terms):
@@ -419,7 +421,7 @@ def _quantum(terms: list[_Weights], full: Array | None, settings: Settings) -> t
     return np.maximum(largest, 1e-30) / top, settings.weight_bits - 1, None
 
 
-def _integers(weights: _Weights, quantum: Array, bits: int, exact: int | None) -> npt.NDArray[np.integer]:
+def _integers(weights: ScaledWeights, quantum: Array, bits: int, exact: int | None) -> npt.NDArray[np.integer]:
     binary = exact is not None and weights.magnitude is not None and np.allclose(weights.magnitude, quantum * 2.0**bits, rtol=1e-4)
     largest = 2.0**bits if binary else float(np.max(weights.largest() / quantum, initial=0))
     if largest > 2**30:
@@ -431,7 +433,8 @@ def _integers(weights: _Weights, quantum: Array, bits: int, exact: int | None) -
     return integers.reshape(weights.shape)
 
 
-def table_of(weights: _Weights, integers: npt.NDArray[np.integer], shape: tuple[int, ...], source_shape: tuple[int, ...]) -> Table:
+def table_of(weights: ScaledWeights, integers: npt.NDArray[np.integer], shape: tuple[int, ...], source_shape: tuple[int, ...]) -> Table:
+    """A term as a table of integers, (..., inputs, outputs) as its operator has them, from ``source_shape`` to ``shape``."""
     term = weights.term
     if isinstance(term.operator, Kernel):
         return Conv2d(integers, term.operator.stride, term.operator.padding, term.before, term.after)
@@ -446,13 +449,13 @@ def table_of(weights: _Weights, integers: npt.NDArray[np.integer], shape: tuple[
     return Sparse(indptr, ((y * cols + x) * channels + c)[inside], integers[0][c[inside]], int(np.prod(shape)))
 
 
-def signs_of(weights: _Weights, table: Table) -> tuple[int, int]:
+def signs_of(weights: ScaledWeights, table: Table) -> tuple[int, int]:
     """(weights whose sign is wrong, output channels that the source scales by a negative number)."""
     flipped = int(np.count_nonzero(weights.term.scale < 0))
     if weights.term.operator is None:
         return 0, flipped
     made = table.weights.reshape(-1, weights.shape[-1])
-    source = _Weights(weights.term, np.where(weights.term.scale < 0, -1.0, 1.0), None)
+    source = ScaledWeights(weights.term, np.where(weights.term.scale < 0, -1.0, 1.0), None)
     count = 0
     for part, expected in source.parts():
         wrong = (np.sign(made[part]) != np.sign(expected)) & (np.abs(weights.term.scale) > 0)
@@ -462,7 +465,7 @@ def signs_of(weights: _Weights, table: Table) -> tuple[int, int]:
     return count, flipped
 
 
-def _weight_error(weights: _Weights, table: Table, quantum: Array) -> float:
+def _weight_error(weights: ScaledWeights, table: Table, quantum: Array) -> float:
     if weights.term.operator is None:
         return 0.0
     made = table.weights.reshape(-1, weights.shape[-1])

@@ -19,7 +19,16 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from eventsim.conversion.build import ConversionReport, LayerReport, Settings, _Weights, image_scale, signs_of, source_is_binary, table_of
+from eventsim.conversion.build import (
+    ConversionReport,
+    LayerReport,
+    ScaledWeights,
+    Settings,
+    image_scale,
+    signs_of,
+    source_is_binary,
+    table_of,
+)
 from eventsim.conversion.lowering import IMAGE, Activation, Array, Extreme, Layer, SourceNetwork, Term
 from eventsim.errors import ConversionError
 from eventsim.model.limits import MAX_PERIOD
@@ -233,7 +242,9 @@ class _Builder:
             parts += [(term, neurons.name, neurons.share * highest) for neurons in self.neurons[term.source]]
         return parts
 
-    def _drive(self, layer: Layer, name: str, weights: _Weights, integers: npt.NDArray[np.integer], lowest: npt.NDArray[np.int64]) -> None:
+    def _drive(
+        self, layer: Layer, name: str, weights: ScaledWeights, integers: npt.NDArray[np.integer], lowest: npt.NDArray[np.int64]
+    ) -> None:
         """Neurons that spike in the first tick if their current, the bias among it, is not negative, and never otherwise."""
         if lowest.ndim > 1:
             raise ConversionError("a bias that differs between positions in the first layer")
@@ -245,7 +256,7 @@ class _Builder:
         layer: Layer,
         name: str,
         parts: list[tuple[Term, str, float]],
-        weights: list[_Weights],
+        weights: list[ScaledWeights],
         integers: list[npt.NDArray[np.integer]],
     ) -> None:
         for (term, source, _), scaled, numbers in zip(parts, weights, integers, strict=True):
@@ -284,7 +295,7 @@ class _Builder:
         self,
         layer: Layer,
         parts: list[tuple[Term, str, float]],
-        weights: list[_Weights],
+        weights: list[ScaledWeights],
         integers: list[npt.NDArray[np.integer]],
         quantum: Array,
         least: list[npt.NDArray[np.int64]] | None,
@@ -341,13 +352,13 @@ def _windows(source: tuple[int, ...], target: tuple[int, ...], operator: Extreme
     return Sparse(indptr, targets[order], np.ones(len(order), np.int8), made.size)
 
 
-def _scaled(term: Term, share: float, unit: Array) -> _Weights:
+def _scaled(term: Term, share: float, unit: Array) -> ScaledWeights:
     """The term's weights times what a spike (or a unit of the image) is worth."""
     if term.source != IMAGE:
-        return _Weights(term, term.scale * share, None)
+        return ScaledWeights(term, term.scale * share, None)
     if term.operator is None:
-        return _Weights(term, term.scale * unit, None)
-    return _Weights(term, term.scale * unit[0] if np.all(unit == unit[0]) else unit[:, None] * term.scale, None)
+        return ScaledWeights(term, term.scale * unit, None)
+    return ScaledWeights(term, term.scale * unit[0] if np.all(unit == unit[0]) else unit[:, None] * term.scale, None)
 
 
 def _quantum(parts: list[tuple[Term, float]], by_channel: bool, unit: Array | None = None) -> tuple[Array, bool]:
@@ -368,7 +379,7 @@ def _quantum(parts: list[tuple[Term, float]], by_channel: bool, unit: Array | No
     return np.broadcast_to(quantum, (outputs,)).copy(), bool(found.all())
 
 
-def _whole(weights: _Weights, quantum: Array) -> npt.NDArray[np.integer]:
+def _whole(weights: ScaledWeights, quantum: Array) -> npt.NDArray[np.integer]:
     """Weights in quanta, in the narrowest type that holds them."""
     numbers = np.concatenate([np.round(real / quantum) for _, real in weights.parts()])
     largest = float(np.abs(numbers).max(initial=0))
