@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Concatenate, Literal, ParamSpec
 
 import numpy.typing as npt
@@ -26,6 +26,7 @@ from eventsim.record.result import Describer, Result, RunInfo, check_settings
 
 P = ParamSpec("P")
 MAX_THREADS = 256
+_NOT_COMPILING: AbstractContextManager[Callable[[], float]] = nullcontext(float)
 
 
 class Simulator:
@@ -185,12 +186,14 @@ class Simulator:
         """
         self._engines.warm_up(engine, job)
 
-    @contextmanager
-    def _compiling(self, engine: str, resolution: int) -> Iterator[Callable[[], float]]:
+    def _compiling(self, engine: str, resolution: int) -> AbstractContextManager[Callable[[], float]]:
         """Tells how long the ``with`` block has been compiling code, or loading it: that is not the run's time."""
         if engine == "reference" or (engine, resolution) in self._run_before:
-            yield float
-            return
+            return _NOT_COMPILING
+        return self._first_run(engine, resolution)
+
+    @contextmanager
+    def _first_run(self, engine: str, resolution: int) -> Iterator[Callable[[], float]]:
         with compilation_time() as seconds:
             yield seconds
         self._run_before.add((engine, resolution))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from eventsim.engines.layered.populations.layer import Layer
 from eventsim.engines.layered.state import Run
 from eventsim.job.job import OPERATIONS, Counts
 
@@ -14,7 +13,6 @@ def counts_of(run: Run, end: int, stopped: bool) -> Counts:
     steps = -(-end // run.job.resolution)
     spikes, negative = run.spikes[:, :, :steps].copy().transpose(1, 2, 0)
     operations = run.operations[:, :steps].copy().transpose(2, 1, 0)
-    readouts = {name: p for name, p in run.populations.items() if isinstance(p, Layer) and not p.spiking}
     decision, decision_tick = (None, None) if run.output is None else run.output.decision
     return Counts(
         end,
@@ -23,7 +21,7 @@ def counts_of(run: Run, end: int, stopped: bool) -> Counts:
         negative,
         np.array([population.first_tick for population in run.populations.values()], np.int64),
         **dict(zip(OPERATIONS, operations, strict=True)),
-        readout={name: population.readout(steps) for name, population in readouts.items()},
+        readout={name: population.readout(steps) for name, population in run.readouts.items()},
         decision=decision,
         decision_tick=decision_tick,
         stopped="max_spikes" if stopped else None,

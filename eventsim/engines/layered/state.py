@@ -35,6 +35,7 @@ class Run:
         In the network's order.
     output : Layer or None
         The readout that decides.
+    readouts : dict of str to Layer
     spikes : int64 array, shape (populations, 2, steps)
         Of either sign, and those of sign -1.
     operations : int64 array, shape (projections, steps, 5)
@@ -60,6 +61,7 @@ class Run:
         output = None if network.output is None else self.populations[network.output]
         assert output is None or isinstance(output, Layer)
         self.output = output
+        self.readouts = {name: p for name, p in self.populations.items() if isinstance(p, Layer) and not p.spiking}
         sizes = [math.prod(network.populations[name].shape) for name, population in self.populations.items() if population.fires]
         self.neurons = sum(sizes)
         # Spikes of a population in a window: more than all of its neurons make in a tick.
@@ -103,8 +105,9 @@ class Run:
         Overflow, Crowded
         """
         spikes: dict[str, Spikes] = {}
+        window = Window(since, until, spikes, self._delayed)
         for name in self.order:
-            spikes[name] = self.population(name, since, until, spikes, scratch)
+            spikes[name] = self.populations[name].run(window, scratch)
         return spikes
 
     def population(self, name: str, since: int, until: int, spikes: Mapping[str, Spikes], scratch: Workspace) -> Spikes:

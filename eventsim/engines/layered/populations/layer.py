@@ -19,6 +19,7 @@ from eventsim.engines.layered.ways.way import TrainWay, Way
 from eventsim.engines.layered.windows import Window
 from eventsim.engines.layered.workspace import Workspace
 from eventsim.job.job import Job
+from eventsim.kernels.records import copy_record
 from eventsim.kernels.stencils import aligned
 from eventsim.model.network import Network
 from eventsim.model.tables import IntArray
@@ -75,6 +76,7 @@ class Layer(Population):
         self.out = trains.empty(size + 1024 if self.spiking else 0, self.signed)
         self._spare: list[Train] = []
         self.ways = [kind(self, job, layout) for kind in kinds]
+        self._beginning = [way for way in self.ways if type(way).begin is not Way.begin]
         self._along_trains: list[TrainWay] = [way for way in self.ways if isinstance(way, TrainWay)]
         self._way: Way | None = None
 
@@ -113,11 +115,12 @@ class Layer(Population):
         if state.d.dtype != start.d.dtype:
             low = None if start.low is None else aligned(start.low, start.low.dtype)
             self.state = state = state._replace(d=aligned(start.d, start.d.dtype), low=low, theta=start.theta)
-        state.progress[...], state.d[:] = start.progress, start.d
+        copy_record(state.progress, start.progress)
+        state.d[:] = start.d
         if self.signed:
             state.low[:], state.net[:] = start.low, 0
         self._way = None
-        for way in self.ways:
+        for way in self._beginning:
             way.begin(self._job)
 
     def run(self, window: Window, scratch: Workspace) -> Spikes:
@@ -156,7 +159,9 @@ class Layer(Population):
     def advance(self, train: Train, window: Window, since: int, until: int, scratch: Workspace) -> None:
         """Run on to the end of a tick, by the first way that can; where it cannot go on, another one takes over."""
         while True:
-            way = next(way for way in self._along_trains if way.takes(window))
+            for way in self._along_trains:
+                if way.takes(window):
+                    break
             self._use(way, since)
             since = way.advance(train, until, scratch)
             if since >= until:
@@ -176,8 +181,8 @@ class Layer(Population):
         self.out = self._spare.pop(0)
 
     def _fired(self) -> Train:
-        n = int(self.state.progress["fired"])
-        return Train(self.out.tick[:n], self.out.neuron[:n], self.out.sign[:n], NO_PROJECTIONS)
+        n, out = int(self.state.progress["fired"]), self.out
+        return Train(out.tick[:n], out.neuron[:n], out.sign[:n], NO_PROJECTIONS)
 
     def more_out(self, most: int) -> None:
         """Twice as much room for the spikes of a window."""

@@ -66,7 +66,8 @@ class DrivenClosedForm(Way):
             self._call(k.hold, "", self._neurons, job.resolution, self._periodic, self._held)
         spikes, per_tick = max(STRETCH, layout.size // STRETCH_OF), population.per_tick()
         stretch = int(min(spikes / per_tick, FOREVER)) + 1 if per_tick else FOREVER
-        self._settings = self._settings._replace(stretch=stretch)
+        if stretch != self._settings.stretch:
+            self._settings = self._settings._replace(stretch=stretch)
 
     def alternate(self) -> None:
         """From now on leave the spikes of a window alone while the next ones run."""
@@ -100,7 +101,7 @@ class DrivenClosedForm(Way):
         fired = int(progress["fired"])
         if fired:
             population.spikes_at(int(train.tick[0]))
-        return train._replace(tick=train.tick[:fired], neuron=train.neuron[:fired])
+        return Train(train.tick[:fired], train.neuron[:fired], train.sign, train.projection)
 
     def snapshot(self) -> Any:
         """Everything that :meth:`restore` needs to run on from here again."""

@@ -55,8 +55,10 @@ class Rasters(Way):
         self._source, self._shape = made.source.source, layout.shape
         source = layout.network.populations[self._source]
         self._source_shape, self._source_signed = source.shape, bool(source.signed)
+        self._always = self._stays_for(population.start.progress, job.end)
         self._costs = self._costs_of_spikes()
         self._buffers: list[tuple[IntArray, IntArray | None]] = [self._no_masks()]
+        self._silent = Raster(masks_in(0, 1, self._shape, NO_MASKS, None))
 
     @classmethod
     def why_not(cls, layout: Layout, job: Job, name: str) -> str | None:
@@ -109,30 +111,27 @@ class Rasters(Way):
         state = self.population.state
         if state.d.dtype != np.int32:
             return False
-        progress, rise = state.progress, ticks * self._summing.rise
-        room = int(progress["limit"]) - rise
-        if int(progress["bound"]) <= room:
+        if self._always or self._stays_for(state.progress, ticks):
             return True
         # A reset may leave |d| at the threshold.
-        most = max(self.population.constants.highest, int(largest(state.d, False, 0, state.ring_lane, 0, 0)))
-        progress["bound"] = most
-        return most <= room
+        state.progress["bound"] = max(self.population.constants.highest, int(largest(state.d, False, 0, state.ring_lane, 0, 0)))
+        return self._stays_for(state.progress, ticks)
+
+    def _stays_for(self, progress: IntArray, ticks: int) -> bool:
+        """Whether the bound leaves room for what so many ticks may add."""
+        return int(progress["bound"]) + ticks * self._summing.tables.rise <= int(progress["limit"])
 
     def run(self, window: Window, scratch: Workspace) -> Raster:
         """Run a window; its spikes are a raster, which is empty for a readout."""
-        since, ticks = window.since, window.ticks
         spikes = window.spikes[self._source]
         if not isinstance(spikes, Raster):
-            spikes = of_train(spikes, since, ticks, self._source_shape, self._source_signed)
+            spikes = of_train(spikes, window.since, window.ticks, self._source_shape, self._source_signed)
         population, tables, working = self.population, self._summing.tables, scratch.rooms[Rasters]
         state = population.state
-        state.progress["bound"] += ticks * self._summing.rise
         if not population.spiking:
-            self._call(
-                read_out, "", self._layer, self._costs, state, population.tally, self._from.row, tables.constant, spikes.masks, working
-            )
-            return Raster(masks_in(since, ticks, self._shape, NO_MASKS, None))
-        target = self._target(since, ticks)
+            self._call(read_out, "", self._layer, self._costs, state, population.tally, self._from.row, tables, spikes.masks, working)
+            return self._silent
+        target = self._target(window.since, window.ticks)
         self._call(advance, "", tables, self._layer.records, self._costs, state, population.tally, spikes.masks, target, working)
         return Raster(target)
 

@@ -23,10 +23,9 @@ _INT8_MAX, _INT16_MAX, _INT32_MAX = 2**7 - 1, 2**15 - 1, 2**31 - 1
 
 @dataclass
 class Summing:
-    """How the spikes that reach a population are summed, and the most that a potential can change in a tick."""
+    """How the spikes that reach a population are summed, and the room that this takes."""
 
     tables: Tables
-    rise: int
     current: int  # places for currents
     words: int  # places for the masks of a group
 
@@ -136,8 +135,8 @@ def in_units(
     each = np.zeros(lanes, np.int32) if constant is None else constant
     if all_to_all:
         threshold = np.tile(threshold, int(np.prod(spatial(target)[:2])))
-    tables = Tables(geometry, aligned(weights, np.int8), aligned(each, np.int32), aligned(threshold, np.int32))
-    return Summing(tables, most + added, currents, 2 * pairs)
+    tables = Tables(geometry, aligned(weights, np.int8), aligned(each, np.int32), aligned(threshold, np.int32), most + added)
+    return Summing(tables, currents, 2 * pairs)
 
 
 def reading(conv: Conv2d, constant: IntArray | None) -> Summing | None:
@@ -149,7 +148,8 @@ def reading(conv: Conv2d, constant: IntArray | None) -> Summing | None:
         return None
     nothing = np.zeros(0, np.int32)
     each = nothing if constant is None else aligned(constant, np.int32)
-    return Summing(Tables(Geometry(*[0] * len(Geometry._fields)), np.zeros(0, np.int8), each, nothing), most + added, 0, 0)
+    tables = Tables(Geometry(*[0] * len(Geometry._fields)), np.zeros(0, np.int8), each, nothing, most + added)
+    return Summing(tables, 0, 0)
 
 
 def _rows(table: Conv2d, fused: IntArray, source: Shape, target: Shape, padded: int) -> tuple[IntArray, dict[str, int]]:

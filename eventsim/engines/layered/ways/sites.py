@@ -17,6 +17,7 @@ from eventsim.engines.layered.ways.way import SPARSE, TrainWay
 from eventsim.engines.layered.windows import Window
 from eventsim.engines.layered.workspace import Workspace
 from eventsim.job.job import Job
+from eventsim.kernels.records import copy_record
 from eventsim.kernels.simd_spikes import SORTED
 
 if TYPE_CHECKING:
@@ -33,7 +34,10 @@ class Sites(TrainWay):
         layer, of = made
         self.layer = layer._replace(constants=population.constants)
         copies = {field: np.empty_like(getattr(of, field)) for field in ("progress", "again", "begins", "loads", "found")}
-        self.sites = of._replace(**copies)
+        self.sites, self._start = of._replace(**copies), np.zeros((), records.PROGRESS)
+        start, due = self._start, population.start.due
+        start["site"], start["spikes"], start["pending"] = -1, of.sizes.stretch, 1 if len(due) else FOREVER
+        self._due_blocks = due // of.sizes.block
 
     @classmethod
     def why_not(cls, layout: Layout, job: Job, name: str) -> str | None:
@@ -58,11 +62,10 @@ class Sites(TrainWay):
 
     def begin(self, job: Job) -> None:
         """Note the blocks with neurons that are due at the first tick."""
-        of, due = self.sites, self.population.start.due
-        of.progress[()] = np.zeros((), records.PROGRESS)
-        of.progress["site"], of.progress["spikes"], of.progress["pending"] = -1, of.sizes.stretch, 1 if len(due) else FOREVER
-        of.again[:] = FOREVER
-        of.again[due // of.sizes.block] = 1
+        copy_record(self.sites.progress, self._start)
+        self.sites.again[:] = FOREVER
+        if len(self._due_blocks):
+            self.sites.again[self._due_blocks] = 1
 
     def run(self, window: Window, scratch: Workspace) -> Train:
         """Run a window."""

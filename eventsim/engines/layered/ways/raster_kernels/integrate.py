@@ -7,7 +7,7 @@ import numpy as np
 from eventsim.engines.layered.ways.raster_kernels.counting import count_arrivals, count_steps
 from eventsim.engines.layered.ways.raster_kernels.records import BEHIND
 from eventsim.kernels import simd_raster as vectors
-from eventsim.kernels.compiled import compiled, inner, part
+from eventsim.kernels.compiled import compiled, part
 
 
 @compiled
@@ -29,6 +29,7 @@ def advance(tables, records, costs, state, tally, source, target, scratch):
     scratch : Scratch
     """
     s = state.progress[()]
+    s["bound"] += source.ticks * tables.rise
     count_arrivals(records, costs, tally.operations, source, source.negative, scratch.counts)
     integrate(tables, state.d, state.net, source, source.negative, target, target.negative, scratch)
     # Who is due is no longer in the ring.
@@ -88,7 +89,7 @@ def integrate(tables, d, net, source, negative, target, out_negative, scratch):
         out_begin += g.out_height * g.out_width * (g.padded >> 5) * length
 
 
-@inner
+@part
 def deliver_row(tables, row, block, scratch, masks, negative, begin, length, ticks):
     """Add the spikes of a row of groups to the currents of the target locations that they reach.
 
@@ -207,7 +208,7 @@ def subtract(g, scratch, masks, pairs, ticks, weights, q):
         vectors.subtract_1_32(current, targets, masks, words, pairs, ticks, weights, q, limit)
 
 
-@inner
+@part
 def fire_row(tables, row, block, current, d, net, masks, negative, begin, length, ticks):
     """Let the neurons of a row of target locations integrate their currents and fire.
 

@@ -7,7 +7,7 @@ import numpy as np
 from eventsim.engines.layered.ways.parts import append
 from eventsim.engines.layered.ways.raster_kernels.counting import count_arrivals
 from eventsim.engines.layered.ways.records import OUTPUT
-from eventsim.engines.layered.ways.tick_kernels.readout import decide, note_readout
+from eventsim.engines.layered.ways.tick_kernels.readout import decide_here, note_readout
 from eventsim.kernels import simd
 from eventsim.kernels import simd_raster as vectors
 from eventsim.kernels.compiled import compiled, part
@@ -15,7 +15,7 @@ from eventsim.kernels.stencils import ROWS, RUN, TAP
 
 
 @compiled
-def read_out(layer, costs, state, tally, projection, constant, source, scratch):
+def read_out(layer, costs, state, tally, projection, tables, source, scratch):
     """A window of a readout, or up to an exit in it: adds up the int8 weights of its spikes, and the constant at every tick.
 
     Parameters
@@ -27,12 +27,13 @@ def read_out(layer, costs, state, tally, projection, constant, source, scratch):
     tally : Tally
     projection : int64
         The row of ``layer.projections`` through which the spikes arrive.
-    constant : int32 array (lanes,), or of length 0
-        What bias clocks bring at every tick.
+    tables : Tables
     source : Masks
     scratch : Scratch
     """
     c, s, d, of = layer.constants, state.progress[()], state.d, layer.projections[projection]
+    constant = tables.constant
+    s["bound"] += source.ticks * tables.rise
     count_arrivals(layer.records, costs, tally.operations, source, source.negative, scratch.counts)
     # A window tick by tick leaves its last step to the next one.
     note_readout(d, c.channels, c.padded, tally.readout, s["step"], source.since)
@@ -44,7 +45,7 @@ def read_out(layer, costs, state, tally, projection, constant, source, scratch):
         if c.role == OUTPUT:
             if (n > 0 or len(costs.clocks) > 0) and s["decided_at"] == 0:
                 s["decided_at"] = now + 1
-            decide(s, d, c.channels, c.padded, now + 1, c.exit_kind, c.exit_limit)
+            decide_here(s, d, c.channels, c.padded, now + 1, c.exit_kind, c.exit_limit)
         note_readout(d, c.channels, c.padded, tally.readout, now, now + 1)
         tally.operations[costs.number, now, 4] += nonzero
         if s["exited"]:

@@ -61,6 +61,7 @@ class Tables(NamedTuple):
     weights: Any  # int8: (block of target lanes, pass, neuron of a group, tap, lane); in units of ``geometry.unit``
     constant: Any  # int32 (lanes of the target,), added at every tick; or ``geometry.lanes`` zeros; of a readout maybe none
     threshold: Any  # int32, of the lanes of a location, or of all
+    rise: int  # the most that a potential can change in a tick
 
 
 class Costs(NamedTuple):

@@ -93,7 +93,7 @@ def read_few(layer, state, train, tally, until):
         if tick > until or (at + few < arrivals and simd.peek(train.tick, at + few) == tick):
             break
         if tick > step_end:
-            note_read(layer, of, train, tally.operations, s["step"], counted, at)
+            note_read(layer.records, layer.effective, of, train.neuron, tally.operations, s["step"], counted, at)
             counted = at
             go_on_to(layer, state, tally, (tick - 1) // c.resolution)
             step_end = (s["step"] + 1) * c.resolution
@@ -110,7 +110,7 @@ def read_few(layer, state, train, tally, until):
                 break
     s["at"] = at
     s["bound"] += (at - first) * of["largest"]
-    note_read(layer, of, train, tally.operations, s["step"], counted, at)
+    note_read(layer.records, layer.effective, of, train.neuron, tally.operations, s["step"], counted, at)
     return at > first
 
 
@@ -156,16 +156,16 @@ def lead(layer, d, of, train, at, end, last, best):
 
 
 @inner
-def note_read(layer, of, train, operations, step, first, last):
+def note_read(records, effective, of, neurons, operations, step, first, last):
     """Count the operations of the spikes first..last-1 of a train, all of a step, through the stencil ``of`` (PROJECTION)."""
     synapses = additions = toolbox = nonzero = np.int64(0)
     if of["locations"] == 1:
-        record, n = layer.records[of["records"]], last - first
+        record, n = records[of["records"]], last - first
         synapses, additions, toolbox = n * record[SYNAPSES], n * record[ADDITIONS], n * record[TOOLBOX]
     else:
         for f in range(first, last):
-            location = divided(np.int64(simd.peek(train.neuron, f)), of["source_channels"], of["source_shift"])
-            record = layer.records[of["records"] + location]
+            location = divided(np.int64(simd.peek(neurons, f)), of["source_channels"], of["source_shift"])
+            record = records[of["records"] + location]
             synapses += record[SYNAPSES]
             additions += record[ADDITIONS]
             toolbox += record[TOOLBOX]
@@ -173,7 +173,7 @@ def note_read(layer, of, train, operations, step, first, last):
         nonzero = synapses
     else:
         for f in range(first, last):
-            nonzero += simd.peek(layer.effective, of["nonzero"] + np.int64(simd.peek(train.neuron, f)))
+            nonzero += simd.peek(effective, of["nonzero"] + np.int64(simd.peek(neurons, f)))
     note_operations(operations[of["number"], step], last - first, synapses, additions, toolbox, nonzero)
 
 
@@ -184,8 +184,8 @@ def still_leads(d, channels, best):
     return simd.reaching(d, d[best]) & inside == np.uint32(1) << np.uint32(best)
 
 
-@inner
-def decide(progress, d, channels, padded, tick, exit_kind, limit):
+@part
+def decide_here(progress, d, channels, padded, tick, exit_kind, limit):
     """Note the decision at the end of a tick and apply the exit rule.
 
     Parameters
@@ -222,8 +222,14 @@ def decide(progress, d, channels, padded, tick, exit_kind, limit):
 
 
 @inner
+def decide(progress, d, channels, padded, tick, exit_kind, limit):
+    """:func:`decide_here`, called: within a loop that has its potentials in registers it would be in the way."""
+    decide_here(progress, d, channels, padded, tick, exit_kind, limit)
+
+
+@part
 def note_readout(d, channels, padded, rows, first, last):
-    """Copy the potentials ``d`` into the rows first..last-1, of a step each: int64 (steps, neurons); else as :func:`decide`."""
+    """Copy the potentials ``d`` into the rows first..last-1, of a step each: int64 (steps, neurons); else as :func:`decide_here`."""
     for step in range(first, last):
         number = 0
         for start in range(0, len(d), padded):
