@@ -1,198 +1,85 @@
-"""A trained network as every importer describes it: a graph of a few operators on arrays, channel first, without a batch.
+"""A trained network as every importer describes it: a graph of operators on arrays, channel first, without a batch.
 
-Importers (PyTorch, ONNX, NIR) reduce what they read to these operators; :mod:`eventsim.conversion.lowering` turns the graph into
-layers of neurons. Activations are not an operator of their own: ReLU is ``Clip(0, inf)``, and a quantised activation is the
-sequence of scaling, rounding down and clipping that computes it, however a framework writes it.
+Importers (PyTorch, ONNX, NIR) reduce what they read to the operators of :mod:`eventsim.conversion.operators`;
+:mod:`eventsim.conversion.lowering` turns the graph into layers of neurons. Activations are not an operator of their own: ReLU is
+``Clip(0, inf)``, and a quantised activation is the sequence of scaling, rounding and clipping that computes it, however a framework
+writes it.
 """
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from eventsim.conversion.operators import (
+    AdaptiveAveragePool,
+    AdaptiveMaxPool,
+    Add,
+    Array,
+    AveragePool,
+    Clip,
+    Concatenate,
+    Convolution,
+    Flatten,
+    Floor,
+    Input,
+    Linear,
+    MaxPool,
+    Operator,
+    Pad,
+    Permute,
+    Resample,
+    Reshape,
+    Round,
+    Scale,
+    Select,
+    Shape,
+    Sign,
+    TransposedConvolution,
+    Truncate,
+    Values,
+    Weights,
+)
 from eventsim.errors import ConversionError
 from eventsim.model.limits import MAX_NEURONS
 
+__all__ = [
+    "AdaptiveAveragePool",
+    "AdaptiveMaxPool",
+    "Add",
+    "Array",
+    "AveragePool",
+    "Clip",
+    "Concatenate",
+    "Convolution",
+    "Flatten",
+    "Floor",
+    "Graph",
+    "Input",
+    "Linear",
+    "MaxPool",
+    "Node",
+    "Operator",
+    "Pad",
+    "Permute",
+    "Resample",
+    "Reshape",
+    "Round",
+    "Scale",
+    "Select",
+    "Shape",
+    "Sign",
+    "TransposedConvolution",
+    "Truncate",
+    "Values",
+    "Weights",
+]
+
 _MAX_NODES = 2**14
-Array = npt.NDArray[np.float64]
-Weights = npt.NDArray[np.floating]
-Shape = tuple[int, ...]
-
-
-class Operator(ABC):
-    """Something done to values."""
-
-    @abstractmethod
-    def output_shape(self, *inputs: Shape) -> Shape:
-        """Shape of its value; raises ConversionError for what does not fit."""
-
-
-class _Elementwise(Operator):
-    """Done to each number by itself, or to each channel."""
-
-    def output_shape(self, *inputs: Shape) -> Shape:
-        """That of the input."""
-        return inputs[0]
-
-
-@dataclass(frozen=True, eq=False)
-class Input(Operator):
-    """The image, (channels, height, width), or a vector (features,)."""
-
-    shape: Shape
-
-    def output_shape(self, *inputs: Shape) -> Shape:
-        """That of the image."""
-        if len(self.shape) not in (1, 3) or any(n < 1 for n in self.shape):
-            raise ConversionError(f"the input must be (channels, height, width) or (features,), found {self.shape}")
-        return self.shape
-
-
-@dataclass(frozen=True, eq=False)
-class Convolution(Operator):
-    """``y[o] = bias[o] + sum over i, u, v of weight[o, i, u, v] * x[i, ...]``, zero-padded (top, left, bottom, right)."""
-
-    weight: Weights
-    bias: Array | None = None
-    stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
-
-    def output_shape(self, *inputs: Shape) -> Shape:
-        """(outputs, rows, columns)."""
-        shape = inputs[0]
-        _check_weights(self.weight, self.bias)
-        if self.weight.ndim != 4 or len(shape) != 3 or self.weight.shape[1] != shape[0]:
-            raise ConversionError(
-                f"a convolution with weights {self.weight.shape} on {shape}; expected (outputs, {shape[0]}, rows, columns)"
-            )
-        if min(self.stride) < 1 or min(self.padding) < 0 or len(self.stride) != 2 or len(self.padding) != 4:
-            raise ConversionError(f"a stride {self.stride} and padding {self.padding}; expected two numbers from 1 and four from 0")
-        top, left, bottom, right = self.padding
-        rows = (shape[1] + top + bottom - self.weight.shape[2]) // self.stride[0] + 1
-        cols = (shape[2] + left + right - self.weight.shape[3]) // self.stride[1] + 1
-        if rows < 1 or cols < 1:
-            raise ConversionError(f"a kernel {self.weight.shape[2:]} that is larger than its input {shape}")
-        return self.weight.shape[0], rows, cols
-
-
-@dataclass(frozen=True, eq=False)
-class Linear(Operator):
-    """``y = weight @ x + bias``; weight is (outputs, inputs), inputs numbered channel first."""
-
-    weight: Weights
-    bias: Array | None = None
-
-    def output_shape(self, *inputs: Shape) -> Shape:
-        """(outputs,)."""
-        shape = inputs[0]
-        _check_weights(self.weight, self.bias)
-        if self.weight.ndim != 2 or len(shape) != 1 or self.weight.shape[1] != shape[0]:
-            raise ConversionError(f"a linear layer with weights {self.weight.shape} on {shape}; flatten its input first")
-        return (self.weight.shape[0],)
-
-
-@dataclass(frozen=True, eq=False)
-class Scale(_Elementwise):
-    """``y = factor * x + shift``; each a number or one per channel. Batch norm, normalisation, multiplication by constants."""
-
-    factor: Array
-    shift: Array
-
-
-@dataclass(frozen=True, eq=False)
-class Clip(_Elementwise):
-    """``y = min(max(x, low), high)``; ReLU is ``Clip(0, inf)``.
-
-    ``rate`` marks the firing rate of a spiking neuron: the layer made of it is that neuron, neither signed nor refractory by default.
-    """
-
-    low: float
-    high: float
-    rate: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class Floor(_Elementwise):
-    """``y = floor(x)``. Rounding to nearest is the same after adding 1/2 (it differs on ties alone)."""
-
-
-@dataclass(frozen=True, eq=False)
-class Sign(_Elementwise):
-    """``y = 1`` where x > 0, ``-1`` where x < 0, and ``zero`` where x = 0.
-
-    Frameworks differ there: ``torch.sign`` and ONNX's ``Sign`` say 0, ``BipolarQuant`` and most hand-written ones 1.
-    """
-
-    zero: float = 1.0
-
-
-@dataclass(frozen=True, eq=False)
-class AveragePool(Operator):
-    """Mean over windows that do not overlap; an incomplete window at the end is dropped."""
-
-    window: tuple[int, int]
-
-    def output_shape(self, *inputs: Shape) -> Shape:
-        """(channels, rows, columns)."""
-        shape = inputs[0]
-        if len(shape) != 3:
-            raise ConversionError(f"pooling of a value of shape {shape}; expected (channels, height, width)")
-        rows, cols = shape[1] // max(1, self.window[0]), shape[2] // max(1, self.window[1])
-        if min(self.window) < 1 or rows < 1 or cols < 1:
-            raise ConversionError(f"a pooling window {self.window} that does not fit {shape}")
-        return shape[0], rows, cols
-
-
-@dataclass(frozen=True, eq=False)
-class MaxPool(Operator):
-    """Largest value of each window; cells of the padding (top, left, bottom, right) are left out, so is an incomplete window at the end."""
-
-    window: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
-
-    def output_shape(self, *inputs: Shape) -> Shape:
-        """(channels, rows, columns)."""
-        shape = inputs[0]
-        if len(shape) != 3:
-            raise ConversionError(f"pooling of a value of shape {shape}; expected (channels, height, width)")
-        (top, left, bottom, right), window = self.padding, self.window
-        if min(*window, *self.stride) < 1 or min(self.padding) < 0:
-            raise ConversionError(f"a pooling window {window} with stride {self.stride} and padding {self.padding}")
-        if max(top, bottom) >= window[0] or max(left, right) >= window[1]:
-            raise ConversionError(f"a pooling window {window} that may lie in the padding {self.padding} altogether")
-        rows = (shape[1] + top + bottom - window[0]) // self.stride[0] + 1
-        cols = (shape[2] + left + right - window[1]) // self.stride[1] + 1
-        if rows < 1 or cols < 1:
-            raise ConversionError(f"a pooling window {window} that does not fit {shape}")
-        return shape[0], rows, cols
-
-
-@dataclass(frozen=True, eq=False)
-class Flatten(Operator):
-    """(channels, height, width) -> (features,), channel first."""
-
-    def output_shape(self, *inputs: Shape) -> Shape:
-        """(features,)."""
-        shape = inputs[0]
-        return (int(np.prod(shape)),)
-
-
-@dataclass(frozen=True, eq=False)
-class Add(Operator):
-    """``y = x1 + x2`` of the same shape."""
-
-    def output_shape(self, *inputs: Shape) -> Shape:
-        """That of either."""
-        first, second = inputs[0], inputs[1]
-        if first != second:
-            raise ConversionError(f"an addition of values of shapes {first} and {second}; they must be equal")
-        return first
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,17 +139,49 @@ class Graph:
         return self.output
 
     def scale(self, source: int, factor: npt.ArrayLike, shift: npt.ArrayLike, name: str = "") -> int:
-        """Append a :class:`Scale`; factor and shift may have any shape that holds one value or one per channel."""
-        channels = self.nodes[source].shape[0]
-        return self.add(Scale(_per_channel(factor, channels, name), _per_channel(shift, channels, name)), (source,), name)
+        """Append a :class:`Scale`; factor and shift may have any shape that holds one value or one per channel, or fit the value's axes.
+
+        For parameters that are known to belong to channels, a batch norm's; constants that a network adds or multiplies by itself lie
+        along other axes if their shapes say so: :meth:`affine`.
+        """
+        shape = self.nodes[source].shape
+        return self.add(Scale(_per_channel(factor, shape, name), _per_channel(shift, shape, name)), (source,), name)
+
+    def affine(self, source: int, factor: npt.ArrayLike, shift: npt.ArrayLike, name: str = "") -> int:
+        """Append a :class:`Scale` by constants that are broadcast as NumPy, PyTorch and ONNX do it, against the value with its batch axis.
+
+        So a constant of shape (channels, 1, 1) lies along the channels of an image, and one of shape (width,) along its width.
+        """
+        shape = self.nodes[source].shape
+        return self.add(Scale(_broadcast(factor, shape, name), _broadcast(shift, shape, name)), (source,), name)
+
+    def in_one_row(self, operator: Operator, source: int, name: str = "") -> int:
+        """Append an operator on images for a value (channels, length), as on an image of one row; its value is (channels, new length)."""
+        channels, length = self.nodes[source].shape
+        image = self.add(Reshape((channels, 1, length)), (source,), name)
+        made = self.add(operator, (image,), name)
+        shape = self.nodes[made].shape
+        if shape[1] != 1:
+            raise ConversionError(f"{name}: makes {shape[1]} rows of one")
+        return self.add(Reshape((shape[0], shape[2])), (made,), name)
+
+    def evaluate(self, values: Values) -> list[Values]:
+        """Every node's value for a batch of inputs, (batch, *shape of the node), node by node as the operators say."""
+        known: list[Values] = []
+        for node in self.nodes:
+            inputs = (values,) if isinstance(node.operator, Input) else tuple(known[i] for i in node.inputs)
+            known.append(node.operator.evaluate(*inputs))
+        return known
 
     def shape(self, number: int) -> Shape:
         """Shape of a node's value."""
         return self.nodes[number].shape
 
 
-def _per_channel(values: npt.ArrayLike, channels: int, name: str) -> Array:
-    array = np.asarray(values, np.float64)
+def _per_channel(values: npt.ArrayLike, shape: Shape, name: str) -> Array:
+    array, channels = np.asarray(values, np.float64), shape[0]
+    if array.ndim == len(shape) > 1:
+        return _broadcast(array, shape, name)
     if not np.all(np.isfinite(array)):
         raise ConversionError(f"{name}: a constant that is not finite")
     if array.size not in (1, channels) or (array.size > 1 and max(array.shape) != array.size):
@@ -270,10 +189,13 @@ def _per_channel(values: npt.ArrayLike, channels: int, name: str) -> Array:
     return array.reshape(()) if array.size == 1 else array.reshape(channels)
 
 
-def _check_weights(weight: Weights, bias: Array | None) -> None:
-    for what, values in (("weights", weight), ("a bias", bias)):
-        if values is not None and not np.all(np.isfinite(values)):
-            raise ConversionError(f"{what} that are not finite")
-    outputs = weight.shape[0]
-    if bias is not None and bias.shape != (outputs,):
-        raise ConversionError(f"a bias of shape {bias.shape} for {outputs} outputs")
+def _broadcast(values: npt.ArrayLike, shape: Shape, name: str) -> Array:
+    """A constant as :class:`Scale` has it: a number, one per channel, or with as many axes as the value."""
+    array = np.asarray(values, np.float64)
+    if array.size == 1:
+        return array.reshape(())
+    axes = (*[1] * (len(shape) + 1 - array.ndim), *array.shape)
+    if len(axes) != len(shape) + 1 or axes[0] != 1 or any(n not in (1, m) for n, m in zip(axes[1:], shape, strict=True)):
+        raise ConversionError(f"{name}: a constant of shape {array.shape} does not fit a value of shape {('batch', *shape)}")
+    array = array.reshape(axes[1:])
+    return array.reshape(-1) if array.size == shape[0] and array.shape[0] == shape[0] else array

@@ -333,17 +333,22 @@ class _Lowering:
             return self._elementwise(signal, op, number)
         if isinstance(op, g.Flatten):
             return replace(signal, flat=True)
-        if isinstance(op, g.MaxPool):
+        if isinstance(op, g.MaxPool) and op.dilation == (1, 1):
             signal = self._materialise(signal) if signal.pool is not None else signal
             channels, rows, cols = node.shape
             return replace(signal, shape=(rows, cols, channels), pool=_Pool(op, signal.shape, np.ones(channels)))
         signal = self._materialise(signal)
+        if isinstance(op, g.Convolution) and (op.groups != 1 or op.dilation != (1, 1)):
+            raise ConversionError("groups and dilation are not converted yet")
         if isinstance(op, g.Add):
             other = self._materialise(signals[node.inputs[1]])
             return replace(signal, terms=signal.terms + other.terms, bias=signal.bias + other.bias)
         if isinstance(op, g.AveragePool):
+            if not op.plain((signal.shape[0], signal.shape[1])):
+                raise ConversionError("average pooling over windows that overlap, padding, ceil_mode or a divisor are not converted yet")
             return self._average(signal, op.window)
-        assert isinstance(op, (g.Convolution, g.Linear))
+        if not isinstance(op, (g.Convolution, g.Linear)):
+            raise ConversionError(f"{type(op).__name__} is not converted yet")
         return self._weights(signal, op, node.name)
 
     def _scale(self, signal: _Signal, factor: Array, shift: Array) -> _Signal:
