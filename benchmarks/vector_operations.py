@@ -257,11 +257,11 @@ for lanes in (32, 64):
     case(f"charge_{lanes} (32 ticks)")(charging)
 
     def firing(rng: Any, lanes: int = lanes) -> Any:
-        fire = getattr(simd_raster, f"fire_{lanes}")
+        fire, places = getattr(simd_raster, f"fire_{lanes}"), simd_raster.Firing(0, 0, 0, 0, 0)
 
         def many(times, d, current, constant, threshold, masks):
             for _ in range(times):
-                fire(d, 0, current, 0, 1, constant, 0, threshold, 0, -1, masks, 0, TICKS, TICKS)
+                fire(places, d, current, constant, threshold, masks, 1, -1, TICKS, TICKS)
 
         arrays = (rng.integers(-100, 0, lanes), np.zeros(TICKS * lanes), rng.integers(1, 9, lanes), rng.integers(50, 100, lanes))
         types = (np.int32, np.int16, np.int32, np.int32)
@@ -270,11 +270,11 @@ for lanes in (32, 64):
     case(f"fire_{lanes} (32 ticks)")(firing)
 
     def firing_signed(rng: Any, lanes: int = lanes, firing: Any = firing) -> Any:
-        fire = getattr(simd_raster, f"fire_signed_{lanes}")
+        fire, places = getattr(simd_raster, f"fire_signed_{lanes}"), simd_raster.Firing(0, 0, 0, 0, 0)
 
         def many(times, d, current, constant, threshold, masks, net, negative):
             for _ in range(times):
-                fire(d, 0, current, 0, 1, constant, 0, threshold, 0, -1, masks, 0, TICKS, TICKS, net, negative)
+                fire(places, d, current, constant, threshold, masks, 1, -1, TICKS, TICKS, net, negative)
 
         return many, (*firing(rng)[1], np.zeros(lanes, np.int32), np.zeros(4 * TICKS, np.uint32))
 

@@ -7,7 +7,7 @@ callers work on arrays that :mod:`eventsim.engines.layered.engine` has laid out 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -203,20 +203,30 @@ def _bit_summer(block: int) -> Any:
 add_bits_64, add_bits_128, add_bits_256, add_bits_512 = (_bit_summer(block) for block in (64, 128, 256, 512))
 
 
+class Running(NamedTuple):
+    """Where a list of entries, and the keys of the spikes that it makes, have got to; and where the neurons lie that it runs."""
+
+    lane: Any  # in the distances to threshold
+    threshold: Any
+    weight: Any  # entries count from here
+    entry: Any
+    key: Any
+
+
 def _runner(lanes: int) -> Any:
     @part
-    def run(d, i, threshold, channel, w, j, entries, at, limit, keys, n, most, neuron, bits_of_neuron, told, masks):
+    def run(places, d, threshold, w, entries, limit, keys, most, neuron, bits_of_neuron, told, masks):
         """Add weights to ``d`` on so many lanes, one entry of a list after the other; those that are due at the end of a tick fire.
 
-        For unsigned neurons, reset by subtraction. Arguments: ``d`` and the place ``i`` in it, ``threshold`` (as d) and ``channel``,
-        ``w`` (int8) and a place ``j`` in it, ``entries`` and the first place ``at``, ``limit``, ``keys`` (int64), the place ``n`` for the
-        next one, ``most``, ``neuron``, ``bits_of_neuron``, ``told`` (int64), ``masks`` (0, -1). An entry is ``tick << 32 | WIDE | place``
-        (relative to ``j``), a spike of lane k the key ``(tick << bits_of_neuron) + neuron + k``. It stops before an entry of tick
-        ``limit`` or later or one that is WIDE, where a neuron is still due after it fired, and at ``most`` keys or more; the last entry
-        has a tick beyond all limits. Returns the place in ``entries`` that was reached; ``told`` gets the new ``n`` and whether a neuron
-        is still due. Up to SLACK keys behind the last one are overwritten.
+        For unsigned neurons, reset by subtraction. Arguments: ``places`` (:class:`Running`), ``d``, ``threshold`` (as d), ``w`` (int8),
+        ``entries``, ``limit``, ``keys`` (int64), ``most``, ``neuron``, ``bits_of_neuron``, ``told`` (int64), ``masks`` (0, -1). An entry
+        is ``tick << 32 | WIDE | place``, a spike of lane k the key ``(tick << bits_of_neuron) + neuron + k``. It stops before an entry of
+        tick ``limit`` or later or one that is WIDE, where a neuron is still due after it fired, and at ``most`` keys or more; the last
+        entry has a tick beyond all limits. Returns the place in ``entries`` that was reached; ``told`` gets the place for the next key
+        and whether a neuron is still due. Up to SLACK keys behind the last one are overwritten.
         """
-        v, theta = load(d, i, lanes), load(threshold, channel, lanes)
+        i, j, at, n = places.lane, places.weight, places.entry, places.key
+        v, theta = load(d, i, lanes), load(threshold, places.threshold, lanes)
         zero, again, entry = full(v, 0), False, peek(entries, at)
         while (entry >> 32 < limit) & (entry & WIDE == 0):
             v = v + converted(load(w, j + (entry & (NEGATIVE - 1)), lanes), v)

@@ -6,7 +6,7 @@ side (:mod:`eventsim.engines.layered.ways.raster`). As in :mod:`eventsim.kernels
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -97,19 +97,29 @@ def _charger(lanes: int) -> Any:
     return charge
 
 
+class Firing(NamedTuple):
+    """Where in its arrays a location lies that fires."""
+
+    lane: Any  # in the distances to threshold, and the counts of spikes
+    current: Any  # of the first tick; a tick is as many lanes further as there are
+    constant: Any
+    threshold: Any
+    mask: Any  # of the first tick, of the lowest 32 neurons
+
+
 def _firer(lanes: int) -> Any:
     store_masks = _STORE_MASKS[lanes]
 
     @part
-    def fire(d, i, current, j, unit, constant, k, threshold, channel, keep, masks, m, length, ticks):
+    def fire(places, d, current, constant, threshold, masks, unit, keep, length, ticks):
         """So many ticks of integrate-and-fire neurons, from the currents that reach them; sets the currents to 0.
 
-        Arguments: ``d`` (int32, distances to threshold) and the place ``i`` in it, ``current`` (int16) and ``j`` (a tick is ``lanes``
-        further), ``unit`` (by which currents are multiplied), ``constant`` (int32, added at every tick) and ``k``, ``threshold`` (int32)
-        and ``channel``, ``keep`` (0: reset to zero, -1: by subtraction), ``masks``, ``m``, ``length`` (the masks of the next 32 neurons
-        are so much further), ``ticks``.
+        Arguments: ``places`` (:class:`Firing`), ``d`` (int32, distances to threshold), ``current`` (int16), ``constant`` (int32, added at
+        every tick), ``threshold`` (int32), ``masks``, ``unit`` (by which currents are multiplied), ``keep`` (0: reset to zero, -1: by
+        subtraction), ``length`` (the masks of the next 32 neurons are so much further), ``ticks``.
         """
-        v, each, theta = load(d, i, lanes), load(constant, k, lanes), load(threshold, channel, lanes)
+        i, j, m = places.lane, places.current, places.mask
+        v, each, theta = load(d, i, lanes), load(constant, places.constant, lanes), load(threshold, places.threshold, lanes)
         change = load(current, j, lanes)
         zero, kept, none, factor = full(v, 0), full(v, keep), full(change, 0), full(change, unit)
         for tick in range(ticks):
@@ -128,12 +138,13 @@ def _signed_firer(lanes: int) -> Any:
     store_masks = _STORE_MASKS[lanes]
 
     @part
-    def fire_signed(d, i, current, j, unit, constant, k, threshold, channel, keep, masks, m, length, ticks, net, negative):
+    def fire_signed(places, d, current, constant, threshold, masks, unit, keep, length, ticks, net, negative):
         """As fire_32 and fire_64, for signed neurons.
 
         ``net`` (int32, as d) counts their spikes, ``negative`` (as masks) gets those that take one back.
         """
-        v, each, theta = load(d, i, lanes), load(constant, k, lanes), load(threshold, channel, lanes)
+        i, j, m = places.lane, places.current, places.mask
+        v, each, theta = load(d, i, lanes), load(constant, places.constant, lanes), load(threshold, places.threshold, lanes)
         counted, change = load(net, i, lanes), load(current, j, lanes)
         zero, kept, none, factor = full(v, 0), full(v, keep), full(change, 0), full(change, unit)
         low = zero - theta

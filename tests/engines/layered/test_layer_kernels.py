@@ -230,8 +230,8 @@ def test_running_through_a_list(distance, lanes):
                         expected.append((int(ticks[at - 1]) << bits) + neuron + k)
                         n += 1
                         again |= v[i + k] >= 0
-        args = (i, theta, channel, weights, j, entries, 0, limit)
-        assert run_list(lanes, d, *args, keys, 3, most, neuron, bits, told, masks) == at
+        args = (simd.Running(i, channel, j, 0, 3), d, theta, weights, entries, limit)
+        assert run_list(lanes, *args, keys, most, neuron, bits, told, masks) == at
         assert told.tolist() == [n, again]
         assert keys[3:n].tolist() == expected
         np.testing.assert_array_equal(d, v)

@@ -144,7 +144,8 @@ def test_firing_neurons(lanes, kind):
             left[j + t * lanes : j + (t + 1) * lanes] = 0
         keep = 0 if kind == "zero" else -1
         before = d.copy()
-        args = (lanes, d, i, current, j, unit, constant, 64, theta, 3, keep, masks, 2, 9, TICKS)
+        places = vectors.Firing(i, j, 64, 3, 2)
+        args = (lanes, places, d, current, constant, theta, masks, unit, keep, 9, TICKS)
         if kind == "signed":
             fire_signed(*args, net, negative)
             assert net[i : i + lanes].tolist() == counted

@@ -237,17 +237,16 @@ def fire_row(tables, row, block, current, d, net, masks, negative, begin, length
         i = (row * g.out_width + x) * g.padded + block * lanes
         channel = i if len(threshold) > g.padded else block * lanes
         j = ((row % g.rows) * g.across + x + g.first) * length * lanes
-        m = begin + (i >> 5) * length
-        each = 0 if everywhere else i
+        places = vectors.Firing(i, j, 0 if everywhere else i, channel, begin + (i >> 5) * length)
         if negative is None:
             if lanes == 64:
-                vectors.fire_64(d, i, current, j, unit, constant, each, threshold, channel, keep, masks, m, length, ticks)
+                vectors.fire_64(places, d, current, constant, threshold, masks, unit, keep, length, ticks)
             else:
-                vectors.fire_32(d, i, current, j, unit, constant, each, threshold, channel, keep, masks, m, length, ticks)
+                vectors.fire_32(places, d, current, constant, threshold, masks, unit, keep, length, ticks)
         elif lanes == 64:
-            vectors.fire_signed_64(d, i, current, j, unit, constant, each, threshold, channel, keep, masks, m, length, ticks, net, negative)
+            vectors.fire_signed_64(places, d, current, constant, threshold, masks, unit, keep, length, ticks, net, negative)
         else:
-            vectors.fire_signed_32(d, i, current, j, unit, constant, each, threshold, channel, keep, masks, m, length, ticks, net, negative)
+            vectors.fire_signed_32(places, d, current, constant, threshold, masks, unit, keep, length, ticks, net, negative)
 
 
 @part

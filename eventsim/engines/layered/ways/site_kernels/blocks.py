@@ -58,13 +58,13 @@ def run_block(layer, state, sites, room, keys, n, block, at, base, last):
             break
         if again > tick and entries[at] & simd.WIDE == 0:
             # Through all ticks until a neuron has to fire once more.
-            limit = min(again, last + 1) - base
+            limit, places = min(again, last + 1) - base, simd.Running(lane, channel, j, at, n)
             if size == 128:
-                at = simd.run_128(d, lane, theta, channel, w8, j, entries, at, limit, keys, n, most, neuron, bits, told, masks)
+                at = simd.run_128(places, d, theta, w8, entries, limit, keys, most, neuron, bits, told, masks)
             elif size == 64:
-                at = simd.run_64(d, lane, theta, channel, w8, j, entries, at, limit, keys, n, most, neuron, bits, told, masks)
+                at = simd.run_64(places, d, theta, w8, entries, limit, keys, most, neuron, bits, told, masks)
             else:
-                at = simd.run_32(d, lane, theta, channel, w8, j, entries, at, limit, keys, n, most, neuron, bits, told, masks)
+                at = simd.run_32(places, d, theta, w8, entries, limit, keys, most, neuron, bits, told, masks)
             n = told[0]
             tick = (entries[at - 1] >> 32) + base
             if told[1]:
