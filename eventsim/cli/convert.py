@@ -33,8 +33,8 @@ _of_neurons = options(
     click.option(
         "--initial", type=click.Choice(["half", "zero"]), default="half", show_default=True, help="Initial potential, in thresholds."
     ),
-    click.option("--signed/--unsigned", default=None, help="Neurons can take back spikes. Default: in quantised layers."),
-    click.option("--refractory", type=float, help="Refractory period in steps. Default: 1 in quantised layers, else 0."),
+    click.option("--signed/--unsigned", default=None, help="Neurons can take back spikes. Default: in quantised layers and with biases."),
+    click.option("--refractory", type=float, help="Refractory period in steps. Default: 1 in quantised layers and of signed neurons."),
     click.option("--fraction-bits", type=int, help="Of thresholds, in binary weights. Default: chosen per layer."),
     click.option("--weight-bits", type=int, default=8, show_default=True, help="Of weights that are not binary."),
     click.option("--phase", type=float, help="Sign networks: steps from layer to layer. Default: so few that one step does."),

@@ -107,9 +107,10 @@ def convert(  # noqa: PLR0913 - public: every setting by its name
     initial : {"half", "zero"}
         Initial membrane potential: half a threshold, or 0 (the paper's).
     signed : bool, optional
-        Neurons can take back a spike. Default: in quantised layers.
+        Neurons can take back a spike. Default: in quantised layers, and in ReLU networks in which a layer behind the first has a bias
+        (batch norm makes one): it comes before what balances it.
     refractory : float, optional
-        Refractory period in steps. Default: 1 in quantised layers, else 0.
+        Refractory period in steps. Default: 1 in quantised layers and where neurons are signed, else 0.
     fraction_bits : int, optional
         Binary weights become +-2**fraction_bits, so thresholds are rounded to that fraction of one weight. Default: as few
         per layer as keep every threshold within 0.2 %, 8 at most.

@@ -9,7 +9,7 @@ written for weights that stay binary). Binary weights choose the quantum, so tha
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -201,12 +201,28 @@ def build(
     report = ConversionReport(settings=asdict(settings), remarks=list(source.remarks))
     scale, offset, unit = image_scale(source, pixel)
     net.image_input(source.input_shape, scale, offset)
+    if settings.signed is None and _take_back(source):
+        settings = replace(settings, signed=True)
+        report.remarks.append("neurons are signed, since biases come before what balances them (--unsigned: they are not)")
     for layer in source.layers:
         try:
             _add(net, report, source, layer, ranges, unit, settings)
         except ConversionError as error:
             raise ConversionError(f"{layer.name}: {error}") from None
     return net, report
+
+
+def _take_back(source: SourceNetwork) -> bool:
+    """Whether neurons of ReLU layers should be able to take back a spike.
+
+    They should where a layer behind the first has a bias (batch norm makes one): it comes in every step from the first on, while what
+    balances it has yet to pass the layers before, so neurons fire that should be silent. The first layer's bias is part of a constant
+    current, the readout's moves no spike, and without biases (the paper's networks) a silent layer below leaves its successors silent.
+    Neurons that were spiking ones in the source network stay as they are.
+    """
+    hidden = [layer for layer in source.layers if layer.activation is not None and all(term.source != IMAGE for term in layer.terms)]
+    kinds = {layer.activation.kind for layer in hidden if layer.activation is not None}
+    return "relu" in kinds and "rate" not in kinds and any(np.any(layer.bias) for layer in hidden)
 
 
 def check_settings(settings: Settings) -> None:
@@ -355,7 +371,9 @@ def _connect(net: Network, layer: Layer, scaled: _Scaled, from_image: bool, sett
     """Add the layer's population, and its projections."""
     threshold = scaled.threshold
     steps = layer.activation is not None and layer.activation.kind not in ("relu", "rate")
-    refractory = settings.refractory if settings.refractory is not None else float(steps)
+    signed = settings.signed if settings.signed is not None else steps
+    # Without a period, signed neurons answer every passing surplus of an asynchronous run with a spike and its opposite.
+    refractory = settings.refractory if settings.refractory is not None else float(steps or signed)
     v0: Any = 0 if threshold is None or settings.initial != "half" else threshold // 2
     if threshold is None:
         net.readout(layer.name, layer.shape)
@@ -364,7 +382,6 @@ def _connect(net: Network, layer: Layer, scaled: _Scaled, from_image: bool, sett
             raise ConversionError("a bias that differs between positions in the first layer")
         net.driven(layer.name, layer.shape, threshold, v0=v0, refractory=refractory, encoder=scaled.tables[0], bias=scaled.bias)
     else:
-        signed = settings.signed if settings.signed is not None else steps
         net.spiking(layer.name, layer.shape, threshold, v0=v0, signed=signed, refractory=refractory)
     if not from_image:
         for term, table in zip(layer.terms, scaled.tables, strict=True):

@@ -85,8 +85,13 @@ class _Writer:
     def losses(self) -> list[str]:
         """What NIR has no words for, of what the network has."""
         lost = ["reset by subtraction of the threshold (NIR's IF neurons reset to a value)", "the initial membrane potential"]
+        populations = self.made.network.populations.values()
+        if any(p.signed for p in populations):
+            lost.append("signed neurons" if "steps" not in self.kinds else "signed neurons (those of quantised layers are made again)")
+        if any(p.refractory for p in populations):
+            lost.append("refractory periods")
         if "steps" in self.kinds:
-            lost += ["signed neurons and refractory periods (quantised layers)", "numbers of levels (kept as metadata)"]
+            lost.append("numbers of levels (kept as metadata)")
         if any(np.any(layer.bias) for layer in self.made.source.layers):
             lost.append("the moment of a bias (a clock at the end of every step; here a current)")
         return [*lost, "the rounding to integers (weights and thresholds are those before it)"]
