@@ -1,4 +1,4 @@
-"""The networks of simulators.py in Brian2's C++ standalone mode.
+"""Networks in Brian2's C++ standalone mode.
 
 Spikes reach their targets in the next step there, so layer l is l steps behind: after T steps it has fired what ours has after T - l.
 """

@@ -3,23 +3,20 @@
     pip install -e '.[train]' matplotlib
     python benchmarks/growth.py            # writes docs/growth.svg and prints the numbers; some minutes
 
-The network is the CNN of simulators.py with random binary weights, one thread, one image at a time; beside it the dense form in PyTorch.
+The CNN of random_networks.py with random binary weights, one thread, one image at a time; with the dense form in PyTorch.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import torch
-from simulators import ARCHITECTURES, SETTINGS, build, calibrate, folded, layers, smooth_images, to_torch
+from dense import Chain
+from machine import one_thread_that_keeps_memory
+from random_networks import random_network
 
 import eventsim as es
 
@@ -39,18 +36,13 @@ def timed(work: Callable[[], object], repeats: int = 5) -> float:
 
 def point(size: int, rate: float, steps: int, most_dense: int = 4 * 10**8) -> tuple[int, list[float | None]]:
     """Spikes of a clocked run, and the times by LABELS; the dense form only where its activations fit the memory."""
-    architecture = replace(ARCHITECTURES["cnn"], image=(size, size, 1))
-    rng = np.random.default_rng(1)
-    net = layers(architecture, rng)
-    images = smooth_images(architecture.image, 1, rng)
-    dense = to_torch(images)
-    thresholds = calibrate(net, dense, rate, min(steps, 30))
-    simulator = es.Simulator(build(architecture, net, thresholds))
+    network, images = random_network("cnn", rate, min(steps, 30), image=(size, size, 1))
+    simulator, chain = es.Simulator(network), Chain(network)
     times: list[float | None] = []
     for resolution in (1, es.DEFAULT_RESOLUTION):
         times.append(timed(lambda r=resolution: simulator.run(images[0], steps=steps, resolution=r, record="none")))
     fits = size * size * 32 * steps <= most_dense
-    times.append(timed(lambda: folded(net, thresholds, dense, steps), 3) if fits else None)
+    times.append(timed(lambda: chain.folded(images[:1], steps), 3) if fits else None)
     return simulator.run(images[0], steps=steps, resolution=1, record="none").total_spikes, times
 
 
@@ -58,9 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, default=Path(__file__).resolve().parents[1] / "docs" / "growth.svg")
     options = parser.parse_args()
-    if any(os.environ.get(key) != value for key, value in SETTINGS.items()):
-        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | SETTINGS)
-    torch.set_num_threads(1)
+    one_thread_that_keeps_memory()
     import matplotlib
 
     matplotlib.use("svg")

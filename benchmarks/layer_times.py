@@ -1,4 +1,4 @@
-"""Where the time of a run goes, population by population, for the networks of simulators.py and network files; prints Markdown.
+"""Where the time of a run goes, population by population, for the networks of random_networks.py and network files; prints Markdown.
 
 python benchmarks/layer_times.py cnn vgg15 [--resolution 1048576]
 python benchmarks/layer_times.py networks/lenet-mnist.h5 --input datasets/samples/digit-7.png
@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-from simulators import ARCHITECTURES, SETTINGS, build, calibrate, layers, smooth_images, to_torch
+from machine import one_thread_that_keeps_memory
+from random_networks import ARCHITECTURES, random_network
 
 import eventsim as es
 from eventsim.batch.inputs import Item, read_input
@@ -46,18 +44,6 @@ def clock(kind: type, method: str, row: str | None, seconds: dict[str, float]) -
 
     setattr(kind, method, run)
     return original
-
-
-def random_network(name: str, rate: float, steps: int) -> tuple[es.Network, Any]:
-    """A network of simulators.py, and an image."""
-    architecture = ARCHITECTURES[name]
-    rng = np.random.default_rng(1)
-    net = layers(architecture, rng)
-    images = smooth_images(architecture.image, max(architecture.batches), rng)
-    dense = to_torch(images[:1])
-    if net[0].weights.ndim == 2:
-        dense = dense.permute(0, 2, 3, 1).flatten(1)
-    return build(architecture, net, calibrate(net, dense, rate, steps)), images[0]
 
 
 def measure(name: str, network: es.Network, image: Any, resolution: int, steps: int, repeats: int) -> list[str]:
@@ -104,11 +90,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=20)
     options = parser.parse_args()
-    if any(os.environ.get(key) != value for key, value in SETTINGS.items()):
-        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | SETTINGS)
+    one_thread_that_keeps_memory()
     for name in options.networks:
         if name in ARCHITECTURES:
-            network, image = random_network(name, options.rate, options.steps)
+            network, images = random_network(name, options.rate, options.steps)
+            image = images[0]
         elif options.input is None:
             parser.error(f"{name}: an image is needed (--input)")
         else:
