@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -90,6 +90,11 @@ class Trajectories:
             return np.zeros(0, np.int64), np.zeros((0, len(self._start)), np.int64)
         return np.concatenate([at for at, _ in blocks]), np.concatenate([v for _, v in blocks])
 
+    @staticmethod
+    def needs_spikes(resolution: int) -> bool:
+        """Whether :meth:`exits` and :meth:`costs` read spikes: where a step is a tick, the counts of the run say everything."""
+        return resolution > 1
+
     def exits(self, run: Run, kind: ExitKind) -> Exits:
         """What an exit rule of any threshold would have given.
 
@@ -98,21 +103,29 @@ class Trajectories:
         RunError
             The spikes of a population were not recorded, or a margin is asked for with one output neuron.
         """
-        if kind not in exit_kinds(len(self._start)):
+        return self.all_exits(run, [kind])[kind]
+
+    def all_exits(self, run: Run, kinds: Sequence[ExitKind]) -> dict[ExitKind, Exits]:
+        """As :meth:`exits`, of several kinds of exit rules at once."""
+        if not set(kinds) <= set(exit_kinds(len(self._start))):
             raise RunError("a margin needs at least two output neurons")
-        reached = int(_levels(self._start, kind))
-        levels, at, decisions = [], [], []
-        for ticks_, potentials in self._blocks(run):
-            level = np.maximum.accumulate(np.maximum(_levels(potentials, kind), reached))
-            new = np.flatnonzero(np.diff(level, prepend=reached))
-            levels.append(level[new])
-            at.append(ticks_[new])
-            decisions.append(potentials[new].argmax(1))
-            reached = int(level[-1])
-        tick = np.concatenate([np.zeros(0, np.int64), *at])
-        spikes, events = self.costs(run, tick)
+        reached = {kind: int(_levels(self._start, kind)) for kind in kinds}
         empty = np.zeros(0, np.int64)
-        return Exits(np.concatenate([empty, *levels]), tick, np.concatenate([empty, *decisions]), spikes, events)
+        rows: dict[ExitKind, list[tuple[IntArray, IntArray, IntArray]]] = {kind: [(empty, empty, empty)] for kind in kinds}
+        for ticks_, potentials in self._moments(run):
+            for kind in kinds:
+                level = np.maximum.accumulate(np.maximum(_levels(potentials, kind), reached[kind]))
+                new = np.flatnonzero(np.diff(level, prepend=reached[kind]))
+                rows[kind].append((level[new], ticks_[new], potentials[new].argmax(1)))
+                reached[kind] = int(level[-1])
+        found = {kind: [np.concatenate(column) for column in zip(*parts, strict=True)] for kind, parts in rows.items()}
+        moments = np.unique(np.concatenate([empty, *(tick for _, tick, _ in found.values())]))
+        spikes, events = self.costs(run, moments)
+        made = {}
+        for kind, (level, tick, decision) in found.items():
+            at = np.searchsorted(moments, tick)
+            made[kind] = Exits(level, tick, decision, spikes[at], events[at])
+        return made
 
     def start_levels(self) -> dict[str, int]:
         """How many of :data:`EXIT_THRESHOLDS` hold before the first spike, by kind of exit rule."""
@@ -126,9 +139,16 @@ class Trajectories:
         RunError
             The spikes of a population were not recorded.
         """
+        populations = self._network.populations
+        if not self.needs_spikes(run.info.resolution):
+            firing = [i for i, (name, p) in enumerate(populations.items()) if p.sends_spikes and name not in self._clocks]
+            projections = [i for i, p in enumerate(self._network.projections) if p.source not in self._clocks]
+            per_step = run.counts.spikes[:, firing].sum(1), run.counts.synaptic_events[:, projections].sum(1)
+            so_far = [np.concatenate(([0], np.cumsum(of_step)))[at] for of_step in per_step]
+            return so_far[0], so_far[1]
         spikes, events = np.zeros(len(at), np.int64), np.zeros(len(at), np.int64)
         recorded: dict[str, Spikes] = {}
-        for name, population in self._network.populations.items():
+        for name, population in populations.items():
             if population.sends_spikes and name not in self._clocks:
                 recorded[name] = run.spikes(name)
                 spikes += np.searchsorted(recorded[name].ticks, at, "right")
@@ -137,11 +157,24 @@ class Trajectories:
                 continue
             train = recorded[p.source]
             if p.name not in self._fan_out:
-                populations = self._network.populations
                 self._fan_out[p.name] = p.table.fan_out(populations[p.source].shape, populations[p.target].shape).ravel()
-            total = np.concatenate(([0], np.cumsum(self._fan_out[p.name][train.neurons])))
-            events += total[np.searchsorted(train.ticks, at - ticks(p.delay, run.info.resolution), "right")]
+            fan_out = self._fan_out[p.name]
+            delivered = np.searchsorted(train.ticks, at - ticks(p.delay, run.info.resolution), "right")
+            if fan_out.min() == fan_out.max():
+                events += delivered * fan_out[0]
+            else:
+                events += np.concatenate(([0], np.cumsum(fan_out[train.neurons])))[delivered]
         return spikes, events
+
+    def _moments(self, run: Run) -> Iterator[tuple[IntArray, IntArray]]:
+        """(ticks, potentials after them), some at a time: at which the output received spikes, or all."""
+        if self.needs_spikes(run.info.resolution):
+            yield from self._blocks(run)
+        else:
+            assert self._network.output is not None
+            potentials = run.counts.readout[self._network.output]
+            if len(potentials):
+                yield np.arange(1, len(potentials) + 1), potentials
 
     def _blocks(self, run: Run) -> Iterator[tuple[IntArray, IntArray]]:
         """(ticks, potentials after them), some at a time."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -113,22 +113,24 @@ class Worker:
         """
         rows: list[Arrays] = []
         exits: dict[ExitKind, list[Exits]] = {kind: [] for kind in self._kinds()}
+        record: Literal["all", "none"] = "all" if exits and self._trajectories.needs_spikes(self.work.resolution) else "none"
         for number, image in enumerate(images, first):
             try:
-                result = self.simulator.run(image, record="all" if exits else "none", progress=progress, **self.settings())
+                result = self.simulator.run(image, record=record, progress=progress, **self.settings())
                 if result.stopped:
                     limit = result.info.settings["max_spikes"]
                     raise RunError(f"more than {limit:,} spikes in {result.duration:g} steps; is this network meant to fire so much?")
-                for kind, found in exits.items():
-                    found.append(self._trajectories.exits(result, kind))
+                if exits:
+                    for kind, found in self._trajectories.all_exits(result, list(exits)).items():
+                        exits[kind].append(found)
             except EventsimError as error:
                 raise type(error)(f"image {number}: {error}") from None
             rows.append(_row(result))
         kept = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-        for kind, found in exits.items():
-            kept[f"exits/{kind}/rows"] = np.array([len(e.tick) for e in found])
+        for kind, of_images in exits.items():
+            kept[f"exits/{kind}/rows"] = np.array([len(e.tick) for e in of_images])
             for column in Exits._fields:
-                kept[f"exits/{kind}/{column}"] = np.concatenate([getattr(e, column) for e in found])
+                kept[f"exits/{kind}/{column}"] = np.concatenate([getattr(e, column) for e in of_images])
         return kept
 
     def _kinds(self) -> list[ExitKind]:
@@ -143,12 +145,13 @@ def _row(result: Result) -> Arrays:
     readout = result.readout
     assert readout is not None
     missing = steps - len(readout)
-    decision = np.pad(result.decision_over_time(), (0, missing), "edge")
-    # A run that stopped early keeps its last state; nothing more happens.
-    readout = np.pad(readout, ((0, missing), (0, 0)), "edge")
+    decision = result.decision_over_time()
+    if missing:
+        # A run that stopped early keeps its last state; nothing more happens.
+        decision, readout = np.pad(decision, (0, missing), "edge"), np.pad(readout, ((0, missing), (0, 0)), "edge")
 
     def whole(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        return np.pad(values, ((0, missing), (0, 0)))
+        return np.pad(values, ((0, missing), (0, 0))) if missing else values
 
     row: Arrays = {
         "decision_tick": np.asarray(counts.decision_tick or 0, np.int64),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 
@@ -24,6 +25,7 @@ def checked_period(value: float, name: str, what: str) -> float:
     return float(value)
 
 
+@lru_cache(2**12)
 def ticks(period: float, resolution: int) -> int:
     """A delay or refractory period of so many steps in ticks: ``floor(period * R + 1/2)``, exactly.
 
