@@ -6,6 +6,7 @@ of that many levels; ``levels`` = 0 makes the paper's: no batch norm, no bias, R
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -48,7 +49,8 @@ def vgg(
     """Convolutions 3x3 by ``plan`` ("P": average pooling 2x2 between the convolution before it and its activation), then
     fully connected layers of ``hidden`` neurons, then ``classes``. ``image`` is (channels, height, width)."""
     channels, height, width = image
-    layers: list[nn.Module] = [normalise] if normalise is not None else []
+    # (A copy: a network that is moved to another type must not take the next one's along.)
+    layers: list[nn.Module] = [copy.deepcopy(normalise)] if normalise is not None else []
     for i, item in enumerate(plan):
         if item == "P":
             continue

@@ -18,6 +18,7 @@ from eventsim.conversion.build import ConversionReport, Settings, build, check_s
 from eventsim.conversion.from_nir import from_nir
 from eventsim.conversion.from_torch import from_torch
 from eventsim.conversion.graph import Graph, Input
+from eventsim.conversion.judging import check_layers, check_reading, sample
 from eventsim.conversion.lowering import Array, Layer, SourceNetwork, lower
 from eventsim.errors import ConversionError
 from eventsim.model.network import Network
@@ -88,6 +89,8 @@ def convert(  # noqa: PLR0913 - public: every setting by its name
     mean: Sequence[float] | float = 0.0,
     std: Sequence[float] | float = 1.0,
     labels: Sequence[str] = (),
+    output: int | str | None = None,
+    check: bool = True,
 ) -> Conversion:
     """Convert a trained network into a spiking one.
 
@@ -123,6 +126,11 @@ def convert(  # noqa: PLR0913 - public: every setting by its name
         The source network's input is ``(pixel / 255 - mean) / std``.
     labels : sequence of str
         Names of the outputs.
+    output : int or str, optional
+        Of a module that returns several tensors: which one is the answer, by its place or key.
+    check : bool
+        Run the source network itself on a few calibration images (or random ones), and compare what was read of it, node by node, and
+        the layers made of that.
 
     Returns
     -------
@@ -131,7 +139,8 @@ def convert(  # noqa: PLR0913 - public: every setting by its name
     Raises
     ------
     ConversionError
-        An operator that is not supported, ranges that cannot be determined, or settings out of range.
+        An operator that is not supported, a source that computes something else than was read of it, ranges that cannot be determined, or
+        settings out of range.
     """
     images = None if calibration is None else np.asarray(calibration)
     if images is not None and (images.ndim != 4 or images.dtype != np.uint8 or not len(images)):
@@ -147,8 +156,9 @@ def convert(  # noqa: PLR0913 - public: every setting by its name
             if images is None:
                 raise ConversionError("give calibration images or the shape of the input")
             input_shape = (images.shape[3], images.shape[1], images.shape[2])
-        graph = from_torch(model, input_shape)
-    channels = _channels(graph)
+        graph = from_torch(model, input_shape, output)
+    shape = _input_shape(graph)
+    channels = shape[0]
     middle, deviation = _per_channel("mean", mean, channels), _per_channel("std", std, channels)
     if deviation.min() < 1 / _LARGEST_SHIFT or max(deviation.max(), np.abs(middle).max()) > _LARGEST_SHIFT:
         raise ConversionError(
@@ -156,7 +166,12 @@ def convert(  # noqa: PLR0913 - public: every setting by its name
             f"found {std} and {mean}"
         )
     factor, shift = 1 / (255 * deviation), -middle / deviation
+    values = sample(shape, images, factor, shift) if check else None
+    if values is not None:
+        check_reading(graph, values)
     source = lower(graph, (factor, shift))
+    if values is not None:
+        check_layers(graph, source, values)
     settings = Settings(initial, signed, refractory, fraction_bits, weight_bits, phase)
     check_settings(settings)
     ranges: dict[str, Array] = {}
@@ -172,12 +187,12 @@ def convert(  # noqa: PLR0913 - public: every setting by its name
     return Conversion(network, report, source, factor, shift, ranges, neurons)
 
 
-def _channels(graph: Graph) -> int:
-    """Of the input; a vector's numbers count as channels."""
+def _input_shape(graph: Graph) -> tuple[int, ...]:
+    """Channel first; a vector's numbers count as channels."""
     shapes = [node.shape for node in graph.nodes if isinstance(node.operator, Input)]
     if not shapes:
         raise ConversionError("the network is empty")
-    return shapes[0][0]
+    return shapes[0]
 
 
 def _per_channel(name: str, values: Any, channels: int) -> Array:

@@ -1,24 +1,34 @@
-"""Read a PyTorch module with ``torch.fx``.
+"""Read a PyTorch module by running it: what it computes is recorded, operator by operator, and becomes the graph.
 
-The module is traced symbolically; only PyTorch's own layers are taken as they are, everything else is looked into. Parameters
-and buffers are real tensors during the trace, so weights may be computed in any way (binarised, normalised, parametrised): the
-trace sees their values. Functions are told apart by name, so ``torch.relu``, ``F.relu``, ``x.relu()`` and the module are one.
+So it is the module as it is called that is read: with its hooks, parametrisations, functions of its own and operations in place, and with
+weights computed in any way (binarised, normalised), of which the values count. Nothing of it may depend on the images but the numbers
+themselves: a second run, on other and more images, must compute the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eventsim.conversion import torch_operators as operators
-from eventsim.conversion.graph import Clip, Graph, Input
-from eventsim.conversion.torch_operators import FUNCTIONS, SUPPORTED, Call, Value
+from eventsim.conversion.graph import Graph
+from eventsim.conversion.judging import Run, Values
 from eventsim.errors import ConversionError
 
+if TYPE_CHECKING:
+    import torch
 
-def from_torch(model: Any, input_shape: Sequence[int]) -> Graph:
+    from eventsim.conversion.pytorch.recording import Recording
+
+# Images that a module is read on: two, so that what mixes them is seen.
+_IMAGES = 2
+# Of a graphics card's convolutions (TF32).
+_CARD_PRECISION = 2.0**-11
+
+
+def from_torch(model: Any, input_shape: Sequence[int], output: int | str | None = None) -> Graph:
     """Describe a module as a graph.
 
     Parameters
@@ -26,171 +36,139 @@ def from_torch(model: Any, input_shape: Sequence[int]) -> Graph:
     model : torch.nn.Module
         Taken in evaluation mode; it is not changed.
     input_shape : sequence of int
-        (channels, height, width) or (features,), without a batch.
+        (channels, height, width), (channels, length) or (features,), without a batch.
+    output : int or str, optional
+        Which of several outputs: its place in a tuple or its key in a dictionary.
 
     Returns
     -------
     Graph
+        With the module as its source.
 
     Raises
     ------
     ConversionError
-        PyTorch is not installed, the module cannot be traced, or a node has no counterpart; the message names it.
+        PyTorch is not installed, the module does not run on images of this shape, or an operator has no counterpart; the message names it.
     """
     try:
-        import torch
-        from torch import fx
+        import torch  # noqa: F401
     except ImportError:
         raise ConversionError("PyTorch is not installed; install it with: pip install 'eventsim[train]'") from None
+    shape = tuple(int(n) for n in input_shape)
+    if len(shape) not in (1, 2, 3) or min(shape) < 1:
+        raise ConversionError(f"the input must be (channels, height, width), (channels, length) or (features,), found {shape}")
+    reader = _Reader(model, shape, output)
+    values = np.random.default_rng(0).random((_IMAGES, *shape))
+    recording, head, _ = reader.record(values, watch=False)
+    graph = recording.graph
+    described = _described(graph)
 
-    class Tracer(fx.Tracer):
-        def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
-            return attr_val
+    def source(values: Values) -> Run:
+        again, _, answer = reader.record(values, watch=True)
+        if _described(again.graph) != described:
+            raise ConversionError("the module computes something else for other images, or for more of them at a time")
+        return Run(answer, again.seen, head, reader.precision)
 
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            tracer = Tracer()
-            traced = fx.GraphModule(model, tracer.trace(model))
-        return _Reader(traced, tuple(int(n) for n in input_shape)).run()
-    except ConversionError:
-        raise
-    except Exception as error:  # whatever user code raises while it is traced
-        raise ConversionError(f"the module cannot be traced by torch.fx: {error}") from None
-    finally:
-        model.train(training)
+    graph.source = source
+    return graph
+
+
+def _described(graph: Graph) -> list[Any]:
+    return [(node.name, type(node.operator), node.inputs, node.shape) for node in graph.nodes]
 
 
 class _Reader:
-    def __init__(self, traced: Any, input_shape: tuple[int, ...]):
-        self.traced = traced
-        self.graph = Graph()
-        self.input_shape = input_shape
-        self.modules = dict(traced.named_modules())
-        self.layers = _layers()
+    """Runs a module and records what it does."""
 
-    def run(self) -> Graph:
-        values: dict[Any, Any] = {}
-        inputs = 0
-        for node in self.traced.graph.nodes:
-            args, kwargs = _resolve(node.args, values), _resolve(node.kwargs, values)
-            if node.op == "placeholder":
-                inputs += 1
-                if inputs > 1:
-                    raise ConversionError(f"{node.name}: a second input; expected a module of one argument")
-                values[node] = Value(self.graph.add(Input(self.input_shape), name=node.name))
-            elif node.op == "get_attr":
-                value: Any = self.traced
-                for part in node.target.split("."):
-                    value = getattr(value, part)
-                values[node] = value
-            elif node.op == "output":
-                result = args[0][0] if isinstance(args[0], (tuple, list)) and len(args[0]) == 1 else args[0]
-                if not isinstance(result, Value):
-                    raise ConversionError("the module must return one tensor")
-                self.graph.output = result.number
-            elif node.op == "call_module":
-                module = self.modules[node.target]
-                values[node] = self._module(module, args, f"{node.target} ({type(module).__name__})")
-            else:
-                target = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
-                name = target.split(".")[0].strip("_")
-                text = f"{node.name} ({target})"
-                known = _constant_only(args, kwargs)
-                values[node] = _computed(node, args, kwargs, text) if known else self._function(name, args, kwargs, text)
-        return self.graph
+    def __init__(self, model: Any, shape: tuple[int, ...], output: int | str | None):
+        import torch
 
-    def _module(self, module: Any, args: tuple[Any, ...], name: str) -> Value:
-        x = args[0]
-        if not isinstance(x, Value):
-            raise ConversionError(f"{name}: its input does not come from the network's input")
-        call = Call(self.graph, name, x)
-        for kind, layer in self.layers:
-            if isinstance(module, kind):
-                return layer(call, module)
-        raise call.error(f"not supported; supported: {SUPPORTED}")
+        # (What torch.compile and DataParallel wrap is the module itself.)
+        while hasattr(model, "_orig_mod"):
+            model = model._orig_mod
+        self.model, self.shape, self.output = model, shape, output
+        tensors = [t for t in (*model.parameters(), *model.buffers()) if t.is_floating_point()]
+        self.dtype = tensors[0].dtype if tensors else torch.get_default_dtype()
+        self.device = tensors[0].device if tensors else torch.device("cpu")
+        self.precision = max(float(torch.finfo(self.dtype).eps), 0.0 if self.device.type == "cpu" else _CARD_PRECISION)
 
-    def _function(self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], name: str) -> Any:
-        values = [a for a in (*args, *kwargs.values()) if isinstance(a, Value)]
-        if function in ("size", "getattr", "dim"):
-            return self._shape(args, function, name)
-        handler = FUNCTIONS.get(function)
-        if handler is None or not values:
-            raise ConversionError(f"{name}: not supported; supported: {SUPPORTED}")
-        return handler(Call(self.graph, name, values[0], args, kwargs))
+    def record(self, values: Values, watch: bool) -> tuple[Recording, Callable[[Values], Values], Values]:
+        """A run on input values (images, ...): its recording, what it does to the graph's output, and what it answers."""
+        import torch
 
-    def _shape(self, args: tuple[Any, ...], function: str, name: str) -> Any:
-        x = args[0]
-        if function == "getattr" and args[1] in ("dtype", "device"):
-            return None  # for what is made to match it
-        if not isinstance(x, Value) or (function == "getattr" and args[1] != "shape"):
-            raise ConversionError(f"{name}: not supported; supported: {SUPPORTED}")
-        shape = (-1, *self.graph.shape(x.number))
-        if function == "dim":
-            return len(shape)
-        return shape[args[1]] if function == "size" and len(args) > 1 else shape
+        from eventsim.conversion.pytorch.operators import operate
+        from eventsim.conversion.pytorch.recording import Recorder, Recording, array, begin
 
+        recording = Recording(len(values), watch)
+        tensor = torch.from_numpy(np.ascontiguousarray(values).reshape(len(values), *self.shape)).to(self.device, self.dtype)
+        begin(recording, self.shape, tensor)
+        with _evaluating(self.model), torch.no_grad():
+            try:
+                with Recorder(recording, self.model, operate).recording_modules():
+                    returned = self.model(tensor)
+            except ConversionError:
+                raise
+            except Exception as error:  # whatever the user's code raises
+                shape = (len(values), *self.shape)
+                text = " ".join(str(error).split())[:300]
+                raise ConversionError(
+                    f"the module does not run on images {shape}, {self.dtype}: {type(error).__name__}: {text} "
+                    "(it must take one tensor, with any number of images)"
+                ) from None
+        answer = self._chosen(returned)
+        head = self._finish(recording, answer)
+        return recording, head, array(answer)
 
-def _layers() -> list[tuple[type, Callable[[Call, Any], Value]]]:
-    """What PyTorch's layers become: the first one that a module is an instance of."""
-    from torch import nn
+    def _chosen(self, returned: Any) -> torch.Tensor:
+        """The tensor that is the answer."""
+        import torch
 
-    return [
-        (nn.Conv2d, _conv2d),
-        (nn.Linear, lambda call, m: operators.linear(call, m.weight, m.bias)),
-        *((kind, _batch_norm) for kind in (nn.BatchNorm1d, nn.BatchNorm2d)),
-        (nn.ReLU6, lambda call, m: call.add(Clip(0.0, 6.0))),
-        (nn.ReLU, lambda call, m: call.add(Clip(0.0, np.inf))),
-        (nn.Hardtanh, lambda call, m: call.add(Clip(float(m.min_val), float(m.max_val)))),
-        (nn.AvgPool2d, lambda call, m: operators.average_pool(call, m.kernel_size, m.stride, m.padding, m.ceil_mode)),
-        (nn.AdaptiveAvgPool2d, lambda call, m: operators.adaptive_pool(call, m.output_size)),
-        (nn.Flatten, lambda call, m: operators.flatten(call, m.start_dim, m.end_dim)),
-        *((kind, lambda call, m: call.x) for kind in (nn.Dropout, nn.Dropout2d, nn.Identity)),
-        *((kind, lambda call, m: operators.softmax(call)) for kind in (nn.Softmax, nn.LogSoftmax)),
-        (nn.MaxPool2d, _max_pool2d),
-    ]
+        if isinstance(returned, torch.Tensor):
+            if self.output is not None:
+                raise ConversionError(f"output={self.output!r}, but the module returns one tensor")
+            return returned
+        entries = dict(returned) if isinstance(returned, dict) else dict(enumerate(returned)) if isinstance(returned, (tuple, list)) else {}
+        tensors = {key: entry for key, entry in entries.items() if isinstance(entry, torch.Tensor)}
+        wanted = next(iter(tensors)) if len(tensors) == 1 and self.output is None else self.output
+        if not tensors or wanted not in tensors:
+            found = ", ".join(f"{key!r}: {tuple(tensor.shape)}" for key, tensor in tensors.items()) or type(returned).__name__
+            raise ConversionError(f"the module returns {len(tensors)} outputs ({found}); say which one is the answer: output=...")
+        return tensors[wanted]
+
+    def _finish(self, recording: Recording, answer: torch.Tensor) -> Callable[[Values], Values]:
+        """Make what is returned the graph's output; what only the end of a network may have is left out."""
+        import torch
+
+        from eventsim.conversion.pytorch.recording import Hidden, array
+
+        value = recording.read(answer)
+        if value is None:
+            raise ConversionError("what the module returns does not depend on its input, or not through PyTorch's operators (NumPy?)")
+        heads: list[tuple[Callable[[torch.Tensor], torch.Tensor], tuple[int, ...]]] = []
+        while isinstance(owner := recording.owner(value), Hidden) and owner.inner is not None:
+            heads.insert(0, (owner.head, owner.inner.shape))
+            recording.graph.remarks.append(owner.remark)
+            value = owner.inner
+        made = recording.ordered(value, "the output")
+        recording.graph.output = made.number
+        shape = tuple(answer.shape[1:])
+
+        def head(values: Values) -> Values:
+            tensor = torch.from_numpy(values)
+            for function, inner in heads:
+                tensor = function(tensor.reshape(len(values), *inner[1:]))
+            return array(tensor).reshape(len(values), *shape)
+
+        return head
 
 
-def _conv2d(call: Call, m: Any) -> Value:
-    if m.padding_mode != "zeros":
-        raise call.error(f"padding {m.padding_mode!r}; supported: zeros")
-    return operators.convolution(call, m.weight, m.bias, m.stride, m.padding, m.dilation, m.groups)
-
-
-def _batch_norm(call: Call, m: Any) -> Value:
-    return operators.batch_norm(call, m.running_mean, m.running_var, m.weight, m.bias, m.eps)
-
-
-def _max_pool2d(call: Call, m: Any) -> Value:
-    return operators.max_pool(call, m.kernel_size, m.stride, m.padding, m.dilation, m.ceil_mode, m.return_indices)
-
-
-def _resolve(argument: Any, values: dict[Any, Any]) -> Any:
-    """A node's arguments with nodes replaced by what they stand for."""
-    from torch import fx
-
-    if isinstance(argument, fx.Node):
-        return values[argument]
-    if isinstance(argument, (tuple, list)):
-        return tuple(_resolve(a, values) for a in argument)
-    if isinstance(argument, dict):
-        return {key: _resolve(a, values) for key, a in argument.items()}
-    return argument
-
-
-def _constant_only(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether nothing of a call depends on the network's input."""
-
-    def depends(value: Any) -> bool:
-        return isinstance(value, Value) or (isinstance(value, (tuple, list)) and any(map(depends, value)))
-
-    return not any(map(depends, (*args, *kwargs.values())))
-
-
-def _computed(node: Any, args: tuple[Any, ...], kwargs: dict[str, Any], name: str) -> Any:
-    """The value of a call on constants."""
+@contextmanager
+def _evaluating(model: Any) -> Iterator[None]:
+    """The module in evaluation mode; afterwards each part is in the mode that it was in."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
     try:
-        return getattr(args[0], node.target)(*args[1:], **kwargs) if node.op == "call_method" else node.target(*args, **kwargs)
-    except Exception as error:  # whatever PyTorch raises
-        raise ConversionError(f"{name}: cannot be computed ({error})") from None
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from eventsim.conversion.judging import Source
 from eventsim.conversion.operators import (
     AdaptiveAveragePool,
     AdaptiveMaxPool,
@@ -114,11 +115,14 @@ class Graph:
         Number of the node whose value is the network's answer.
     remarks : list of str
         What an importer left out or changed without effect on the answer.
+    source : callable, optional
+        Runs the source network itself, to be compared with (:mod:`eventsim.conversion.judging`).
     """
 
     nodes: list[Node] = field(default_factory=list)
     output: int = -1
     remarks: list[str] = field(default_factory=list)
+    source: Source | None = None
 
     def add(self, operator: Operator, inputs: Sequence[int] = (), name: str = "") -> int:
         """Append a node and return its number; the output so far.

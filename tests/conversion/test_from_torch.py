@@ -158,12 +158,11 @@ def test_onnx_that_computes_its_weights(tmp_path):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (lambda: nn.Sequential(nn.MaxPool2d(2, dilation=2)), r"0 \(MaxPool2d\): dilation 2; supported: neither"),
-        (lambda: nn.Sequential(nn.AdaptiveMaxPool2d(2)), r"0 \(AdaptiveMaxPool2d\): not supported"),
-        (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.GELU()), r"1 \(GELU\): not supported"),
-        (lambda: nn.Sequential(nn.Conv2d(3, 6, 3, groups=3)), "groups"),
-        (lambda: nn.Sequential(nn.AvgPool2d(3, 1)), "do not overlap"),
-        (lambda: nn.Sequential(nn.Flatten(0), nn.Linear(192, 3)), "everything but the batch"),
+        (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.GELU()), r"1 \(GELU\): gelu: not supported: its curve .* train with ReLU"),
+        (lambda: nn.Sequential(nn.LeakyReLU()), r"0 \(LeakyReLU\): leaky_relu: not supported: what is below zero .* ReLU"),
+        (lambda: nn.Sequential(nn.GroupNorm(1, 3)), r"0 \(GroupNorm\): native_group_norm: not supported: normalises .* batch norm"),
+        (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Softmax(1), nn.ReLU()), r"2 \(ReLU\): a softmax over other axes"),
+        (lambda: nn.Sequential(nn.Flatten(0), nn.Linear(384, 3)), "mixes the images of a batch"),
     ],
 )
 def test_what_is_not_supported_is_named(model, message):
