@@ -147,16 +147,7 @@ def convert(  # noqa: PLR0913 - public: every setting by its name
         raise ConversionError(f"calibration images must be uint8 (n, height, width, channels), found {images.dtype} {images.shape}")
     if not 0 < percentile <= 100:
         raise ConversionError(f"the percentile must be above 0 and at most 100, found {percentile}")
-    if isinstance(model, Graph):
-        graph = model
-    elif type(model).__module__.partition(".")[0] == "nir":
-        graph = from_nir(model)
-    else:
-        if input_shape is None:
-            if images is None:
-                raise ConversionError("give calibration images or the shape of the input")
-            input_shape = (images.shape[3], images.shape[1], images.shape[2])
-        graph = from_torch(model, input_shape, output)
+    graph = _graph(model, images, input_shape, output)
     shape = _input_shape(graph)
     channels = shape[0]
     middle, deviation = _per_channel("mean", mean, channels), _per_channel("std", std, channels)
@@ -185,6 +176,19 @@ def convert(  # noqa: PLR0913 - public: every setting by its name
     network.labels = [str(label) for label in labels]
     network.check()
     return Conversion(network, report, source, factor, shift, ranges, neurons)
+
+
+def _graph(model: Any, images: npt.NDArray[np.uint8] | None, input_shape: Sequence[int] | None, output: int | str | None) -> Graph:
+    """What is to be converted, as an importer describes it."""
+    if isinstance(model, Graph):
+        return model
+    if type(model).__module__.partition(".")[0] == "nir":
+        return from_nir(model)
+    if input_shape is None:
+        if images is None:
+            raise ConversionError("give calibration images or the shape of the input")
+        input_shape = (images.shape[3], images.shape[1], images.shape[2])
+    return from_torch(model, input_shape, output)
 
 
 def _input_shape(graph: Graph) -> tuple[int, ...]:
