@@ -12,6 +12,7 @@ import numpy as np
 
 from eventsim.cli.calibration import sample_images
 from eventsim.cli.options import architecture, normalisation, numbers, options, output, shortened, whole_numbers
+from eventsim.cli.progress import image_progress
 from eventsim.conversion import Conversion
 from eventsim.conversion import convert as convert_model
 from eventsim.conversion.faithfulness import Faithfulness, faithfulness
@@ -41,6 +42,7 @@ _of_neurons = options(
 )
 _of_result = options(
     click.option("--steps", type=click.IntRange(1), help="Length of a run that the file recommends, and of the report's runs (else 100)."),
+    click.option("--check/--no-check", default=True, show_default=True, help="Compare with the source on a few calibration images."),
     click.option("--report", type=click.IntRange(1), help="Compare layer by layer on so many test images of the --calibrate set."),
     click.option("--nir", type=click.Path(path_type=Path), help="Write the network as NIR too, for other tools."),
 )
@@ -55,7 +57,6 @@ class Choices:
     calibrate: str | None
     images: int
     architecture: str | None
-    steps: int | None
     report: int | None
     nir: Path | None
 
@@ -98,14 +99,20 @@ def convert(input_shape: str | None, mean: str | None, std: str | None, as_json:
     choices.check_outputs()
     source = read_model(choices.model, choices.architecture, shape)
     calibration, _, labels = sample_images(choices.calibrate, "train", choices.images)
-    made = convert_model(source, calibration, input_shape=shape, mean=numbers(mean, 0.0), std=numbers(std, 1.0), **given)
+    with image_progress("converting") as progress:
+        made = convert_model(
+            source, calibration, input_shape=shape, mean=numbers(mean, 0.0), std=numbers(std, 1.0), progress=progress, **given
+        )
     _write(made, labels, choices)
     compared = _compare(made, choices)
     if as_json:
-        extra = {"network": str(choices.output)} | ({} if compared is None else {"faithfulness": compared.to_dict()})
-        click.echo(json.dumps(made.report.to_dict() | extra, indent=2))
+        extra = {"network": str(choices.output)}
+        parts = {name: part.to_dict() for name, part in (("check", made.check), ("faithfulness", compared)) if part is not None}
+        click.echo(json.dumps(made.report.to_dict() | extra | parts, indent=2))
         return
     echo(made.report)
+    if made.check is not None:
+        echo(made.check)
     if compared is not None:
         echo(compared)
     echo(f"{choices.output}: {choices.output.stat().st_size:,} bytes")
@@ -117,8 +124,6 @@ def _write(made: Conversion, labels: list[str], choices: Choices) -> None:
     if len(labels) == outputs:
         made.network.labels = labels
     made.network.provenance |= {"source": printable(choices.model), "conversion": made.report.to_dict()}
-    if choices.steps:
-        made.network.provenance["steps"] = choices.steps
     save(made.network, choices.output)
     if choices.nir is not None:
         for lost in write_nir(made, choices.nir):
@@ -131,4 +136,5 @@ def _compare(made: Conversion, choices: Choices) -> Faithfulness | None:
         return None
     test, truth, _ = sample_images(choices.calibrate, "test", choices.report)
     assert test is not None
-    return faithfulness(made, test, truth, steps=choices.steps)
+    with image_progress("comparing") as progress:
+        return faithfulness(made, test, truth, progress=progress)

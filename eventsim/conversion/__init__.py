@@ -6,71 +6,41 @@ Importers make a :class:`~eventsim.conversion.graph.Graph`; :func:`~eventsim.con
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import logging
+import os
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from eventsim.conversion import stepcode
-from eventsim.conversion.build import ConversionReport, Settings, build, check_settings, gain
+from eventsim.conversion.build import Settings, build, check_settings
 from eventsim.conversion.from_nir import from_nir
 from eventsim.conversion.from_torch import from_torch
-from eventsim.conversion.graph import Graph, Input
+from eventsim.conversion.given import (
+    checked_images,
+    checked_input,
+    checked_labels,
+    checked_percentile,
+    checked_shape,
+    checked_steps,
+    normalisation,
+)
+from eventsim.conversion.graph import Graph
 from eventsim.conversion.judging import check_layers, check_reading, sample
 from eventsim.conversion.lowering import Array, Layer, SourceNetwork, lower
-from eventsim.errors import ConversionError
-from eventsim.model.network import Network
+from eventsim.conversion.made import BATCH, Conversion
+from eventsim.conversion.quick import Check, quick_check
+from eventsim.conversion.read import read_model
+from eventsim.errors import ConversionError, EventsimError
+from eventsim.job.preparation import DEFAULT_STEPS
 
-# Images evaluated at a time: bounds memory.
-_BATCH = 32
-# Of means and standard deviations that a network's input is normalised by.
-_LARGEST_SHIFT = 1e6
+__all__ = ["Conversion", "activation_ranges", "convert"]
+
+_log = logging.getLogger("eventsim")
 # Activations kept per layer for a percentile; more are thinned out evenly.
 _MAX_SAMPLES = 50_000_000
-
-
-@dataclass
-class Conversion:
-    """A converted network and what is known of its making.
-
-    Attributes
-    ----------
-    network : Network
-    report : ConversionReport
-        Rounding and binarity, per layer.
-    source : SourceNetwork
-        The dense source network, which can be evaluated.
-    pixel_factor, pixel_shift : float64, () or (channels,)
-        ``value = factor * pixel + shift`` makes the source network's input values of pixels 0..255.
-    ranges : dict of str to float64
-        Activation range of every hidden layer.
-    steps : dict of str to list of StepNeurons
-        Where activations have one to three thresholds and became one spike each (:mod:`eventsim.conversion.stepcode`): the populations of
-        every hidden layer; else empty.
-    """
-
-    network: Network
-    report: ConversionReport
-    source: SourceNetwork
-    pixel_factor: Array
-    pixel_shift: Array
-    ranges: dict[str, Array]
-    steps: dict[str, list[stepcode.StepNeurons]]
-
-    def evaluate(self, images: npt.ArrayLike) -> npt.NDArray[np.floating]:
-        """Outputs of the dense source network for images, uint8 (n, height, width, channels): float32 (n, outputs)."""
-        pixels = np.asarray(images)
-        parts = []
-        for i in range(0, len(pixels), _BATCH):
-            values = pixels[i : i + _BATCH].astype(np.float32) * self.pixel_factor + self.pixel_shift
-            parts.append(self.source.evaluate(values, dtype=np.float32).reshape(len(values), -1))
-        return np.concatenate(parts)
-
-    def gain(self, layer: Layer) -> Array:
-        """The activation of a hidden layer that one spike per step (of all its thresholds, one spike) stands for: float64 (channels,)."""
-        return gain(layer, self.ranges)
 
 
 def convert(  # noqa: PLR0913 - public: every setting by its name
@@ -90,14 +60,16 @@ def convert(  # noqa: PLR0913 - public: every setting by its name
     std: Sequence[float] | float = 1.0,
     labels: Sequence[str] = (),
     output: int | str | None = None,
+    steps: int | None = None,
     check: bool = True,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Conversion:
     """Convert a trained network into a spiking one.
 
     Parameters
     ----------
-    model : torch.nn.Module, nir.NIRGraph or eventsim.conversion.graph.Graph
-        Takes pixels in 0..1, normalised by ``mean`` and ``std``.
+    model : torch.nn.Module, nir.NIRGraph, eventsim.conversion.graph.Graph, or path-like
+        Of a path: an ONNX or NIR file. Takes pixels in 0..1, normalised by ``mean`` and ``std``.
     calibration : array_like of uint8, shape (n, height, width, channels), optional
         Images whose activations set the ranges of ReLU layers. Networks whose activations all have bounds of their own
         (quantised ones) need none.
@@ -128,9 +100,15 @@ def convert(  # noqa: PLR0913 - public: every setting by its name
         Names of the outputs.
     output : int or str, optional
         Of a module that returns several tensors: which one is the answer, by its place or key.
+    steps : int, optional
+        Length of a run that the network recommends from now on. Default: twice as many as quantised activations have levels
+        (one or as many as layers for signs), else none.
     check : bool
         Run the source network itself on a few calibration images (or random ones), and compare what was read of it, node by node, and
-        the layers made of that.
+        the layers made of that. End with a short check of the spiking network on calibration images (:attr:`Conversion.check`), and log
+        a warning where it is poor.
+    progress : callable, optional
+        Called with (images done, all images) during that check.
 
     Returns
     -------
@@ -139,30 +117,22 @@ def convert(  # noqa: PLR0913 - public: every setting by its name
     Raises
     ------
     ConversionError
-        An operator that is not supported, a source that computes something else than was read of it, ranges that cannot be determined, or
-        settings out of range.
+        An operator that is not supported, a source that computes something else than was read of it, ranges that cannot be determined,
+        settings out of range, or images, labels and normalisation that are probably meant otherwise (a percentile of .999, images in
+        0..1, a mean of pixels in 0..255).
     """
-    images = None if calibration is None else np.asarray(calibration)
-    if images is not None and (images.ndim != 4 or images.dtype != np.uint8 or not len(images)):
-        raise ConversionError(f"calibration images must be uint8 (n, height, width, channels), found {images.dtype} {images.shape}")
-    if not 0 < percentile <= 100:
-        raise ConversionError(f"the percentile must be above 0 and at most 100, found {percentile}")
-    graph = _graph(model, images, input_shape, output)
-    shape = _input_shape(graph)
-    channels = shape[0]
-    middle, deviation = _per_channel("mean", mean, channels), _per_channel("std", std, channels)
-    if deviation.min() < 1 / _LARGEST_SHIFT or max(deviation.max(), np.abs(middle).max()) > _LARGEST_SHIFT:
-        raise ConversionError(
-            f"std must be within {1 / _LARGEST_SHIFT:g}..{_LARGEST_SHIFT:g} and the mean within +-{_LARGEST_SHIFT:g} (pixels are 0..1), "
-            f"found {std} and {mean}"
-        )
-    factor, shift = 1 / (255 * deviation), -middle / deviation
+    images = checked_images(calibration)
+    checked_percentile(percentile)
+    graph = _graph(model, checked_shape(input_shape, images), output)
+    shape = checked_input(graph, images)
+    factor, shift = normalisation(shape[0], mean, std)
     values = sample(shape, images, factor, shift) if check else None
     if values is not None:
         check_reading(graph, values)
     source = lower(graph, (factor, shift))
     if values is not None:
         check_layers(graph, source, values)
+    names = checked_labels(labels, int(np.prod(source.layers[-1].shape)))
     settings = Settings(initial, signed, refractory, fraction_bits, weight_bits, phase)
     check_settings(settings)
     ranges: dict[str, Array] = {}
@@ -173,38 +143,52 @@ def convert(  # noqa: PLR0913 - public: every setting by its name
         network, report = build(source, ranges, (factor, shift), settings)
         neurons = {}
     report.settings |= {"percentile": percentile, "per channel": per_channel}
-    network.labels = [str(label) for label in labels]
+    network.labels = names
+    recommended = _recommended(source) if steps is None and not neurons else steps
+    if recommended is not None:
+        network.provenance["steps"] = checked_steps(recommended)
     network.check()
-    return Conversion(network, report, source, factor, shift, ranges, neurons)
+    made = Conversion(network, report, source, factor, shift, ranges, neurons)
+    if check and images is not None:
+        made.check = _checked(made, images, progress)
+    return made
 
 
-def _graph(model: Any, images: npt.NDArray[np.uint8] | None, input_shape: Sequence[int] | None, output: int | str | None) -> Graph:
+def _graph(model: Any, input_shape: Sequence[int] | None, output: int | str | None) -> Graph:
     """What is to be converted, as an importer describes it."""
+    if isinstance(model, (str, os.PathLike)):
+        model = read_model(model, None, input_shape)
     if isinstance(model, Graph):
         return model
     if type(model).__module__.partition(".")[0] == "nir":
         return from_nir(model)
     if input_shape is None:
-        if images is None:
-            raise ConversionError("give calibration images or the shape of the input")
-        input_shape = (images.shape[3], images.shape[1], images.shape[2])
+        raise ConversionError("give calibration images or the shape of the input")
     return from_torch(model, input_shape, output)
 
 
-def _input_shape(graph: Graph) -> tuple[int, ...]:
-    """Channel first; a vector's numbers count as channels."""
-    shapes = [node.shape for node in graph.nodes if isinstance(node.operator, Input)]
-    if not shapes:
-        raise ConversionError("the network is empty")
-    return shapes[0]
+def _recommended(source: SourceNetwork) -> int | None:
+    """Steps of a run of a network whose activations all have few levels: twice as many as those; None for others."""
+    activations = [layer.activation for layer in source.layers if layer.activation is not None and layer.activation.kind != "extreme"]
+    if not activations or any(activation.kind != "steps" for activation in activations):
+        return None
+    return min(2 * round(max(activation.high - activation.low for activation in activations)), DEFAULT_STEPS)
 
 
-def _per_channel(name: str, values: Any, channels: int) -> Array:
-    """One number, or one per channel: float64."""
-    array = np.asarray(values, np.float64)
-    if array.shape not in ((), (1,), (channels,)) or not np.isfinite(array).all():
-        raise ConversionError(f"{name} must be a finite number, or {channels} of them, one per channel; found {values}")
-    return array
+def _checked(made: Conversion, images: npt.NDArray[np.uint8], progress: Callable[[int, int], None] | None) -> Check | None:
+    """The short check that a conversion ends with; kept in the network's provenance, with a warning where it is poor."""
+    try:
+        found = quick_check(made, images, progress)
+    except EventsimError as error:
+        made.report.remarks.append(f"not checked, since the network does not run: {error}")
+        return None
+    if found is None:
+        made.report.remarks.append("not checked: so large a network takes more than a few seconds")
+        return None
+    made.network.provenance["check"] = found.to_dict()
+    if found.advice:
+        _log.warning("the conversion is poor: %s", found.warning)
+    return found
 
 
 def activation_ranges(
@@ -222,8 +206,6 @@ def activation_ranges(
         return {}
     if images is None:
         raise ConversionError(f"{', '.join(sorted(wanted))}: activations without bounds; give images for calibration")
-    if images.shape[1:] != source.input_shape:
-        raise ConversionError(f"the network takes images of shape {source.input_shape}, the calibration images have {images.shape[1:]}")
     samples: dict[str, list[npt.NDArray[np.float32]]] = {name: [] for name in wanted}
 
     def watch(layer: Layer, z: npt.NDArray[np.floating]) -> None:
@@ -233,8 +215,8 @@ def activation_ranges(
             keep = max(1, -(-len(images) * a[0].size // _MAX_SAMPLES))
             samples[layer.name].append(a.reshape(-1, layer.shape[-1])[:: min(keep, size)].astype(np.float32))
 
-    for i in range(0, len(images), _BATCH):
-        source.evaluate(images[i : i + _BATCH].astype(np.float32) * factor + shift, watch, np.float32)
+    for i in range(0, len(images), BATCH):
+        source.evaluate(images[i : i + BATCH].astype(np.float32) * factor + shift, watch, np.float32)
     ranges = {}
     for name, parts in samples.items():
         values = np.concatenate(parts)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from eventsim.conversion import Conversion
 from eventsim.conversion.lowering import Layer
+from eventsim.conversion.made import Conversion
 from eventsim.errors import ConversionError
 from eventsim.job.job import DEFAULT_RESOLUTION
 from eventsim.job.preparation import default_steps
 from eventsim.record.result import Result
 from eventsim.simulate import Simulator
+
+# Ticks per step.
+MODES = {"clocked": 1, "asynchronous": DEFAULT_RESOLUTION}
 
 
 @dataclass
@@ -60,6 +64,8 @@ class Faithfulness:
         Of the spiking network, ``clocked`` and ``asynchronous``.
     agreement : dict of str to float
         Share of images on which the spiking network answers as the source does.
+    over_time : dict of str to dict of int to float
+        That share by mode after 1, 2, 4, ... steps, and at the end.
     layers : dict of str to list of LayerFaithfulness
         By mode, in the network's order: the first layer whose error jumps is where accuracy is lost.
     """
@@ -69,6 +75,7 @@ class Faithfulness:
     source_accuracy: float | None
     accuracy: dict[str, float]
     agreement: dict[str, float]
+    over_time: dict[str, dict[int, float]]
     layers: dict[str, list[LayerFaithfulness]]
 
     def to_dict(self) -> dict[str, Any]:
@@ -134,7 +141,15 @@ def _rate(made: Conversion, result: Result, layer: Layer) -> tuple[npt.NDArray[n
     return rate, fired, emitted
 
 
-def faithfulness(made: Conversion, images: npt.ArrayLike, labels: npt.ArrayLike | None = None, *, steps: int | None = None) -> Faithfulness:
+def faithfulness(
+    made: Conversion,
+    images: npt.ArrayLike,
+    labels: npt.ArrayLike | None = None,
+    *,
+    steps: int | None = None,
+    modes: Sequence[str] = tuple(MODES),
+    progress: Callable[[int, int], None] | None = None,
+) -> Faithfulness:
     """Compare a converted network with its source.
 
     Parameters
@@ -144,6 +159,10 @@ def faithfulness(made: Conversion, images: npt.ArrayLike, labels: npt.ArrayLike 
     labels : array_like of int, shape (n,), optional
     steps : int, optional
         Length of a run. Default: what the converted network recommends, else 100.
+    modes : sequence of str
+        Of "clocked" and "asynchronous".
+    progress : callable, optional
+        Called with (images done, all images).
 
     Raises
     ------
@@ -159,9 +178,9 @@ def faithfulness(made: Conversion, images: npt.ArrayLike, labels: npt.ArrayLike 
     steps = default_steps(made.network) if steps is None else steps
     simulator = Simulator(made.network)
     hidden = [layer for layer in made.source.layers if layer.activation is not None]
-    modes = {"clocked": 1, "asynchronous": DEFAULT_RESOLUTION}
     sums = {mode: {layer.name: _Sums(int(np.prod(layer.shape))) for layer in hidden} for mode in modes}
-    answers = {mode: np.zeros(len(pixels), np.int64) for mode in modes}
+    # No decision is no answer that the source could have given.
+    answers = {mode: np.full((len(pixels), steps), -1, np.int64) for mode in modes}
     source_answers = np.zeros(len(pixels), np.int64)
     for i, image in enumerate(pixels):
         activations: dict[str, npt.NDArray[np.floating]] = {}
@@ -172,20 +191,24 @@ def faithfulness(made: Conversion, images: npt.ArrayLike, labels: npt.ArrayLike 
 
         values = image[None].astype(np.float32) * made.pixel_factor + made.pixel_shift
         source_answers[i] = int(made.source.evaluate(values, watch, np.float32).argmax())
-        for mode, resolution in modes.items():
-            result = simulator.run(image, steps=steps, resolution=resolution)
-            # No decision is no answer that the source could have given.
-            answers[mode][i] = -1 if result.decision is None else result.decision
+        for mode in modes:
+            result = simulator.run(image, steps=steps, resolution=MODES[mode])
+            answers[mode][i] = result.decision_over_time()
             for layer in hidden:
                 rate, fired, emitted = _rate(made, result, layer)
                 entry = sums[mode][layer.name]
                 entry.fired |= fired
                 entry.add(activations[layer.name].ravel(), rate, emitted)
+        if progress is not None:
+            progress(i + 1, len(pixels))
+    lengths = sorted({2**i for i in range(steps.bit_length())} | {steps})
+    alike = {mode: (found == source_answers[:, None]).mean(0) for mode, found in answers.items()}
     return Faithfulness(
         steps=steps,
         images=len(pixels),
         source_accuracy=None if truth is None else float((source_answers == truth).mean()),
-        accuracy={} if truth is None else {mode: float((found == truth).mean()) for mode, found in answers.items()},
-        agreement={mode: float((found == source_answers).mean()) for mode, found in answers.items()},
+        accuracy={} if truth is None else {mode: float((found[:, -1] == truth).mean()) for mode, found in answers.items()},
+        agreement={mode: float(share[-1]) for mode, share in alike.items()},
+        over_time={mode: {length: float(share[length - 1]) for length in lengths} for mode, share in alike.items()},
         layers={mode: [entry.result(name, steps) for name, entry in by_layer.items()] for mode, by_layer in sums.items()},
     )

@@ -42,7 +42,9 @@ def read_model(path: str | os.PathLike[str], architecture: str | None = None, in
     if path.suffix not in (".pt", ".pth", ".ckpt", ".safetensors"):
         raise ConversionError(f"{path}: expected .onnx or .nir, or a state dict in .pt, .pth, .ckpt or .safetensors")
     if architecture is None:
-        raise ConversionError(f"{path}: a state dict holds weights alone; name what makes its module: --architecture FILE.py:FUNCTION")
+        raise ConversionError(
+            f"{path}: a state dict holds weights alone; name what makes its module (--architecture FILE.py:FUNCTION; in Python: the module)"
+        )
     model = _build(architecture)
     state = _state(path)
     try:

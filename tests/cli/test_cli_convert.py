@@ -71,7 +71,7 @@ def test_state_dict(folder):
         4,
     )
     assert result.exit_code == 0, result.output
-    report = json.loads(result.output)
+    report = json.loads(result.stdout)
     assert report["signs changed"] == 0
     assert report["faithfulness"]["images"] == 4
     assert [layer["name"] for layer in report["faithfulness"]["layers"]["clocked"]] == ["conv1"]
@@ -112,3 +112,31 @@ def test_errors_are_one_line(folder, monkeypatch, arguments, message):
     assert message in result.output
     assert result.output.count("\n") == 1
     assert not (folder / "out.h5").exists()
+
+
+def test_every_conversion_ends_with_a_check(folder):
+    path, architecture = weights(folder), ["--architecture", f"{folder / 'nets.py'}:net", "--calibrate", folder / "images"]
+    checked = convert(path, *architecture, "-o", folder / "net.h5", "--steps", 50)
+    assert "of 9 calibration images are answered as by the source, clocked, T = 50" in checked.stdout
+    assert "rate errors, in spikes a step: conv1 0.0" in checked.stdout
+    provenance = es.load(folder / "net.h5").provenance
+    assert provenance["check"]["images"] == 9
+    assert provenance["steps"] == 50
+    described = json.loads(convert(path, *architecture, "-o", folder / "net.h5", "--json").stdout)
+    assert described["check"] == es.load(folder / "net.h5").provenance["check"]
+    left_out = convert(path, *architecture, "-o", folder / "net.h5", "--no-check")
+    assert "calibration images" not in left_out.stdout
+    assert "check" not in es.load(folder / "net.h5").provenance
+    # Info says it as well, in whatever way it lists provenance.
+    convert(path, *architecture, "-o", folder / "net.h5")
+    assert "agreement" in CliRunner().invoke(main, ["info", str(folder / "net.h5")]).output
+
+
+def test_a_poor_conversion_is_said_on_standard_error(folder, caplog):
+    path = weights(folder)
+    architecture = ["--architecture", f"{folder / 'nets.py'}:net", "--calibrate", folder / "images"]
+    # No neuron fires within a step.
+    result = convert(path, *architecture, "-o", folder / "n.h5", "--initial", "zero", "--steps", 1)
+    assert result.exit_code == 0
+    assert "the conversion is poor: only 0% of 9" in caplog.text
+    assert "more steps" in caplog.text

@@ -97,7 +97,7 @@ def test_rates_follow_activations():
 def test_per_channel_ranges_and_initial_potential():
     graph = random_graph(3)
     images = np.random.default_rng(3).integers(0, 256, (10, 8, 8, 3), dtype=np.uint8)
-    made = es.convert(graph, images, per_channel=True, initial="zero", signed=True, refractory=0.5)
+    made = es.convert(graph, images, per_channel=True, initial="zero", signed=True, refractory=0.5, check=False)
     assert made.ranges["conv1"].shape == (4,)
     for population in made.network.populations.values():
         if population.kind == "spiking":
