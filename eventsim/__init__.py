@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         ConversionError,
         DatasetError,
         EventsimError,
+        HardwareError,
         InputError,
         NetworkError,
         NetworkFileError,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         RunError,
         TraceError,
     )
+    from eventsim.hardware.hardware import Hardware
     from eventsim.job.job import DEFAULT_RESOLUTION
     from eventsim.model import netfile as netfile
     from eventsim.model.netfile import load, save
@@ -53,6 +55,8 @@ _NAMES = {
     "Dense": "eventsim.model.tables",
     "Evaluation": "eventsim.analysis.evaluation",
     "EventsimError": "eventsim.errors",
+    "Hardware": "eventsim.hardware.hardware",
+    "HardwareError": "eventsim.errors",
     "InputError": "eventsim.errors",
     "Network": "eventsim.model.network",
     "NetworkError": "eventsim.errors",
@@ -95,6 +99,8 @@ __all__ = [
     "Dense",
     "Evaluation",
     "EventsimError",
+    "Hardware",
+    "HardwareError",
     "InputError",
     "Network",
     "NetworkError",

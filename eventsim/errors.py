@@ -35,3 +35,7 @@ class DatasetError(EventsimError):
 
 class ConversionError(EventsimError):
     """A source network that cannot be converted: an operator that is not supported, weights or settings that do not fit."""
+
+
+class HardwareError(EventsimError, ValueError):
+    """An architecture file that makes no sense, or a network that does not fit the chip."""

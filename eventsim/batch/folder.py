@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eventsim.batch.executors import local as processes
 from eventsim.batch.inputs import Item, read_by_population, read_input
@@ -16,6 +17,10 @@ from eventsim.model.netfile import load
 from eventsim.record.interrupt import DeferredInterrupt
 from eventsim.record.result import Result
 from eventsim.simulate import Simulator
+
+if TYPE_CHECKING:
+    from eventsim.hardware.hardware import Hardware
+    from eventsim.hardware.report import Report
 
 # An input, or files by population (none for a network that takes no input).
 Source = Item | dict[str, str]
@@ -33,6 +38,8 @@ class Settings:
         Of images in files; see :func:`eventsim.data.images.fit_image`.
     run : dict
         Keyword arguments of :meth:`Simulator.run`, but threads.
+    hardware : str or None
+        An architecture file, or the name of one: what the runs take on it is computed too.
     """
 
     network: Path
@@ -40,11 +47,12 @@ class Settings:
     invert: bool = False
     crop: bool = False
     run: dict[str, Any] = field(default_factory=dict)
+    hardware: str | None = None
 
 
 @dataclass
 class Outcome:
-    """Of one input: its result or the error, and remarks on the reading of the input."""
+    """Of one input: its result or the error, what it takes on hardware, and remarks on the reading of the input."""
 
     path: str
     trace: Path | None
@@ -52,6 +60,7 @@ class Outcome:
     summary: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
     result: Result | None = None
+    report: Report | None = None
 
 
 class Runner:
@@ -63,12 +72,19 @@ class Runner:
         The file is no network.
     InputError
         Poisson encoding of a network that takes no image.
+    HardwareError
+        No architecture, or the network does not fit it.
     """
 
     def __init__(self, settings: Settings):
         self.settings = settings
         self.network = load(settings.network)
         self.simulator = Simulator(poisson_network(self.network) if settings.encoding == "poisson" else self.network)
+        self.hardware: Hardware | None = None
+        if settings.hardware is not None:
+            # Runs that need none do without loading it.
+            self.hardware = import_module("eventsim.hardware.hardware").Hardware(settings.hardware)
+            self.hardware.place(self.simulator.network)
 
     def _read(self, source: Source) -> tuple[Any, Any, list[str]]:
         """What a run is given, how it is called, and remarks on it."""
@@ -119,6 +135,9 @@ class Runner:
         else:
             outcome.result = result
             outcome.summary = result.summary() | {"trace": None if trace is None else str(trace)}
+            if self.hardware is not None:
+                outcome.report = self.hardware.replay(self.simulator.network, result)
+                outcome.summary["hardware"] = outcome.report.summary()
         return outcome
 
 
@@ -133,7 +152,7 @@ def _start(settings: Settings) -> None:
 def _run(source: Source, trace: Path | None) -> Outcome:
     outcome = _runner.run(source, trace, processes.check)
     # The summary says it all, and is much less to send.
-    outcome.result = None
+    outcome.result = outcome.report = None
     return outcome
 
 

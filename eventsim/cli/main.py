@@ -15,7 +15,7 @@ _COMMANDS = {
     ),
     "data": ("eventsim.cli.data:data", "Data sets: get them, or list those that are known and present."),
     "evaluate": ("eventsim.cli.evaluate:evaluate", "Run NETWORK on the images of a data set: how accurate, how soon, at what cost."),
-    "info": ("eventsim.cli.info:info", "Describe a network file, a trace or an evaluation."),
+    "info": ("eventsim.cli.info:info", "Describe a network file, a trace, an evaluation or an architecture."),
     "report": ("eventsim.cli.report:report", "Make one self-contained HTML page of FILE, a trace (run.h5) or an evaluation (eval.h5)."),
     "run": ("eventsim.cli.run:run", "Run NETWORK on an input: the answer, when it came, and what it cost."),
     "study": ("eventsim.cli.study:study", "Sweep a design choice: accuracy, latency and operations in one table and one plot."),

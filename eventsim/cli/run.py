@@ -13,6 +13,7 @@ import click
 from eventsim.batch.folder import Outcome, Runner, Settings, Source, run_in_processes
 from eventsim.batch.inputs import find_inputs, needed
 from eventsim.cli.errors import remark
+from eventsim.cli.hardware import print_report
 from eventsim.cli.options import names, options, ticks_per_step
 from eventsim.cli.progress import item_progress, tick_progress
 from eventsim.engines.registry import ENGINES
@@ -73,6 +74,9 @@ _of_end = options(
         help=f"Stop a run once its neurons have made more spikes; what it did until then counts. Default: {DEFAULT_MAX_SPIKES:,}.",
     ),
 )
+_of_hardware = click.option(
+    "--hardware", help="Architecture file, or the name of one (`info loihi`): also say what the run takes there, in seconds and joules."
+)
 _of_process = options(
     click.option("--seed", type=int, default=0, show_default=True, help="Of random input (Poisson)."),
     click.option(
@@ -100,6 +104,7 @@ class Choices:
     no_trace: bool
     record: str
     potentials: str
+    hardware: str | None
     exit_margin: int | None
     exit_potential: int | None
     max_spikes: int
@@ -115,14 +120,16 @@ class Choices:
             raise click.UsageError("--record chooses what the trace holds, and --no-trace writes none; give one of them")
         if self.no_trace and self.potentials != "none":
             raise click.UsageError("--potentials go to the trace, and --no-trace writes none; give one of them")
+        if self.hardware is not None and self.record != "all":
+            raise click.UsageError("--hardware needs the spikes of all populations; leave out --record")
 
     def settings(self) -> dict[str, Any]:
         """Keyword arguments of :meth:`eventsim.Simulator.run` that all inputs have in common."""
         same = ("steps", "engine", "exit_margin", "exit_potential", "max_spikes", "seed")
         return {name: getattr(self, name) for name in same} | {
             "resolution": ticks_per_step(self.resolution, self.clocked),
-            # Without a trace nobody could read the spikes.
-            "record": names("none" if self.no_trace else self.record),
+            # Without a trace nobody could read the spikes, but what is said of hardware follows from them.
+            "record": names("none" if self.no_trace and self.hardware is None else self.record),
             "potentials": names(self.potentials),
         }
 
@@ -133,6 +140,7 @@ class Choices:
 @_of_simulation
 @_of_trace
 @_of_end
+@_of_hardware
 @_of_process
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: an object, or for several inputs one object a line.")
 def run(network: Path, sources: tuple[str, ...], as_json: bool, **given: Any) -> None:
@@ -147,7 +155,7 @@ def run(network: Path, sources: tuple[str, ...], as_json: bool, **given: Any) ->
     """
     choices = Choices(**given)
     choices.check()
-    runner = Runner(Settings(network, choices.encoding, choices.invert, choices.crop, choices.settings()))
+    runner = Runner(Settings(network, choices.encoding, choices.invert, choices.crop, choices.settings(), choices.hardware))
     inputs, several = _inputs(runner.network, sources, choices)
     folder = _folder(choices.trace) if several and not choices.no_trace else None
     jobs = _traced(inputs, folder, None if choices.no_trace or folder is not None else choices.trace or Path("run.h5"))
@@ -261,6 +269,8 @@ def _print_outcome(outcome: Outcome, several: bool, as_json: bool) -> None:
     else:
         assert outcome.result is not None
         _print_result(outcome.result, summary)
+        if outcome.report is not None:
+            print_report(outcome.report.summary())
 
 
 def _limit_reached(summary: dict[str, Any]) -> str:

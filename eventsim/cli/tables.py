@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from eventsim.cli.hardware import print_architecture
 from eventsim.files.printable import printable
 
 
@@ -20,6 +21,8 @@ def print_facts(facts: dict[str, Any]) -> None:
         _print_network(console, facts)
     elif facts["kind"] == "evaluation":
         _print_evaluation(console, facts)
+    elif facts["kind"] == "hardware":
+        print_architecture(console, facts)
     else:
         _print_trace(console, facts)
     if "verified" in facts:

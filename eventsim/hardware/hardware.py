@@ -1,0 +1,107 @@
+"""``es.Hardware``: a chip, and what runs of networks take on it."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy.typing as npt
+
+from eventsim.errors import HardwareError
+from eventsim.hardware.architecture import Architecture
+from eventsim.hardware.placement import Placement, place
+from eventsim.hardware.reading import presets, read_architecture
+from eventsim.hardware.replay import Replayer
+from eventsim.hardware.report import Report
+from eventsim.model.network import Network
+from eventsim.record.result import Result, Run
+from eventsim.simulate import Simulator
+
+
+class Hardware:
+    """A chip from an architecture file (docs/hardware.md).
+
+    Parameters
+    ----------
+    architecture : path-like or Architecture
+        A file, or the name of an architecture that comes with the package (:meth:`presets`).
+
+    Raises
+    ------
+    HardwareError
+        No architecture.
+
+    Examples
+    --------
+    >>> import eventsim as es
+    >>> net = es.Network()
+    >>> net.driven("input", 16, threshold=1)
+    >>> net.readout("output", 32)
+    >>> net.connect("input", "output", [[1] * 32] * 16, delay=1)
+    >>> result, report = es.Hardware("loihi-fitted").run(net, {"input": [1] * 16}, steps=10, resolution=1)
+    >>> report.counts["synapse"]
+    5120
+    """
+
+    def __init__(self, architecture: str | os.PathLike[str] | Architecture):
+        self.architecture = architecture if isinstance(architecture, Architecture) else read_architecture(architecture)
+        self._placed: tuple[Network, Replayer] | None = None
+        self._simulator: Simulator | None = None
+
+    def __repr__(self) -> str:
+        return f"<Hardware: {self.architecture.name}, {self.architecture.chip.cores:,} {self.architecture.core.kind} cores>"
+
+    @staticmethod
+    def presets() -> list[str]:
+        """Names of the architectures that come with the package."""
+        return presets()
+
+    def place(self, network: Network) -> Placement:
+        """Put a network on the chip.
+
+        Raises
+        ------
+        HardwareError
+            It does not fit; the message says what it would need.
+        """
+        return self._replayer(network).placement
+
+    def replay(self, network: Network, run: Run) -> Report:
+        """What a run that is over takes on the chip.
+
+        Parameters
+        ----------
+        network : Network
+        run : Result or Trace
+            Of this network, with the spikes of all populations.
+
+        Raises
+        ------
+        HardwareError
+            The network does not fit, the run is of another one, or its spikes were not recorded.
+        """
+        found = {p.name: (p.kind, p.shape) for p in run.info.populations}
+        if found != {name: (p.kind, p.shape) for name, p in network.populations.items()}:
+            raise HardwareError("the run is of another network: its populations are others")
+        return self._replayer(network).replay(run)
+
+    def run(self, network: Network, inputs: Any | npt.ArrayLike | None = None, **settings: Any) -> tuple[Result, Report]:
+        """Run a network, and say what that takes on the chip; ``settings`` are those of :meth:`eventsim.Simulator.run`.
+
+        Raises
+        ------
+        HardwareError
+            The network does not fit.
+        RunError, InputError, NetworkError, PotentialOverflow
+            As :meth:`eventsim.Simulator.run`.
+        """
+        replayer = self._replayer(network)
+        if self._simulator is None or self._simulator.network is not network:
+            self._simulator = Simulator(network)
+        result = self._simulator.run(inputs, **settings)
+        return result, replayer.replay(result)
+
+    def _replayer(self, network: Network) -> Replayer:
+        if self._placed is None or self._placed[0] is not network:
+            self._placed = network, Replayer(place(network, self.architecture))
+        return self._placed[1]

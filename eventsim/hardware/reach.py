@@ -1,0 +1,78 @@
+"""Where spikes lead, in runs of neighbouring target neurons: what placement counts with, and what messages follow from.
+
+Neurons of a source that reach the same neurons are a *site*: all channels of a location for a convolution, else a neuron by itself. What
+a spike adds with weights of pooling fused is one synapse of hardware, whether its weight is zero or not.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from eventsim.errors import HardwareError
+from eventsim.model.network import Network, Projection
+from eventsim.model.tables import IntArray, spatial
+
+
+class Reach(NamedTuple):
+    """The synapses of a projection: int64 arrays, a run of target neurons each, by site and then by neuron.
+
+    Attributes
+    ----------
+    divisor : int
+        Neurons of a site: neuron ``n`` of the source is of site ``n // divisor``.
+    sites : int
+    site, start, stop : int64 array (runs,)
+        Each neuron of the site reaches neurons ``start..stop-1`` of the target.
+    """
+
+    divisor: int
+    sites: int
+    site: IntArray
+    start: IntArray
+    stop: IntArray
+
+    def within(self, first: int, end: int) -> Reach:
+        """Of the target neurons ``first..end-1`` only."""
+        start, stop = np.maximum(self.start, first), np.minimum(self.stop, end)
+        kept = stop > start
+        return self._replace(site=self.site[kept], start=start[kept], stop=stop[kept])
+
+    def inputs(self) -> IntArray:
+        """Sites that reach anything, ascending."""
+        # They lie by site.
+        return self.site[np.flatnonzero(np.diff(self.site, prepend=-1))]
+
+    def synapses(self) -> int:
+        """Pairs of a source and a target neuron."""
+        return int((self.stop - self.start).sum()) * self.divisor
+
+
+def reach_of(network: Network, projection: Projection) -> Reach:
+    """The synapses of a projection.
+
+    Raises
+    ------
+    HardwareError
+        Its table is of a kind that compiled code does not know.
+    """
+    source, target = (network.populations[name].shape for name in (projection.source, projection.target))
+    rows = projection.table.to_rows()
+    if rows is not None:
+        site = np.repeat(np.arange(len(rows.indptr) - 1), np.diff(rows.indptr))
+        # Synapses that share both ends are one.
+        pairs = np.unique(np.stack([site, rows.targets.astype(np.int64)], 1), axis=0)
+        return Reach(1, len(rows.indptr) - 1, pairs[:, 0], pairs[:, 1], pairs[:, 1] + 1)
+    stencil = projection.table.to_stencil(source, target)
+    if stencil is None:
+        raise HardwareError(f"{projection.name}: tables of kind {projection.table.kind!r} cannot be placed on hardware")
+    height, width, channels = spatial(source)
+    _, out_width, out = stencil.target
+    y, x = (np.arange(height * width) // width, np.arange(height * width) % width)
+    lines = stencil.rows.count[y].astype(np.int64) * (stencil.columns.count[x] > 0)
+    site = np.repeat(np.arange(height * width), lines)
+    within = np.arange(len(site)) - np.repeat(np.cumsum(lines) - lines, lines)
+    row = stencil.rows.first[y[site]] + within
+    start = (row * out_width + stencil.columns.first[x[site]]) * out
+    return Reach(channels, height * width, site, start, start + stencil.columns.count[x[site]].astype(np.int64) * out)

@@ -1,0 +1,95 @@
+"""``run --hardware`` and ``info`` of architectures, as a user meets them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from repository import ROOT
+
+import eventsim as es
+from eventsim.cli.main import main
+
+LENET = ROOT / "networks" / "lenet-mnist.h5"
+DIGITS = ROOT / "datasets" / "samples"
+
+
+@pytest.fixture
+def cli(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def call(*args):
+        return CliRunner().invoke(main, [str(a) for a in args], catch_exceptions=False)
+
+    return call
+
+
+def test_a_run_says_what_it_takes(cli):
+    """With a trace, without, and from a trace: the same."""
+    run = "run", LENET, "--input", DIGITS / "digit-7.png", "--clocked", "--hardware", "loihi-fitted", "--json"
+    found = json.loads(cli(*run, "--trace", "run.h5").stdout)
+    hardware = found["hardware"]
+    assert found["label"] == "7"
+    assert hardware == json.loads(cli(*run, "--no-trace").stdout)["hardware"]
+    with es.Trace("run.h5") as trace:
+        assert json.loads(json.dumps(es.Hardware("loihi-fitted").replay(es.load(LENET), trace).summary())) == hardware
+    assert hardware["counts"]["spike"] == found["spikes"]
+    assert hardware["counts"]["synapse"] == found["additions"]
+    assert 0 < hardware["decision_seconds"] <= hardware["duration_seconds"]
+    assert hardware["energy_pj"] == pytest.approx(sum(hardware["energy_pj_by_unit"].values()))
+
+
+def test_what_is_printed(cli):
+    outcome = cli("run", LENET, "--input", DIGITS / "digit-7.png", "--hardware", "xnor-sram", "--no-trace")
+    assert outcome.exit_code == 0
+    for word in (
+        "answer           7",
+        "hardware         XNOR-SRAM",
+        "takes ",
+        "decided after",
+        "cell 100%; model xnor-sram",
+        "busiest links",
+    ):
+        assert word in outcome.stdout
+
+
+def test_a_folder(cli):
+    outcome = cli("run", LENET, "--input", DIGITS, "--steps", "1", "--no-trace", "--hardware", "loihi", "--json", "--threads", "2")
+    found = [json.loads(line)["hardware"] for line in outcome.stdout.splitlines()]
+    assert len(found) == 10
+    assert len({each["energy_pj"] for each in found}) == 10
+
+
+def test_info(cli, tmp_path):
+    assert json.loads(cli("info", "odin", "--json").stdout)["name"] == "ODIN"
+    outcome = cli("info", "loihi")
+    for line in ("loihi: architecture Loihi", "synchronisation          barrier", "1 tiles 113 ns, 32 tiles 465 ns", "3.5 ns, 23.6 pJ"):
+        assert line in outcome.stdout
+    (tmp_path / "chip.toml").write_text('name = "a"\n[chip]\ncolumns = 1\nrows = 1\nstep_us = 2.5\n[core]\nkind = "event"\nneurons = 1')
+    outcome = cli("info", "chip.toml")
+    assert "chip.toml: architecture a" in outcome.stdout
+    assert "2.5 us" in outcome.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["info", "chip.toml"], ["chip.toml: cannot be read", "loihi"]),
+        (["run", LENET, "--input", DIGITS / "digit-7.png", "--hardware", "odin"], ["needs 254 cores", "ODIN has 1"]),
+        (["run", LENET, "--input", DIGITS / "digit-7.png", "--hardware", "chip"], ["chip: cannot be read"]),
+    ],
+)
+def test_errors_are_one_line(cli, arguments, words):
+    outcome = cli(*arguments)
+    assert outcome.exit_code == 1
+    (line,) = outcome.stderr.splitlines()
+    for word in words:
+        assert word in line
+
+
+def test_options_that_contradict_each_other(cli):
+    outcome = cli("run", LENET, "--input", DIGITS / "digit-7.png", "--hardware", "loihi", "--record", "none")
+    assert outcome.exit_code == 2
+    assert "--hardware needs the spikes" in outcome.stderr
+    assert cli("info", "loihi", "--verify").exit_code == 2
