@@ -85,9 +85,9 @@ def round_(call: Call) -> Made:
 def fake_quantize(call: Call) -> list[Made | Hidden]:
     """PyTorch's quantisers for training."""
     scale, zero = call.number("scale", 1.0), call.number("zero_point", 0.0)
-    made = call.scale(call.recording.node(call.value(), call.name), 1 / scale, zero)
-    bounded = call.add(Clip(call.number("quant_min", 0.0), call.number("quant_max", 255.0)), call.add(Round(), made))
-    return [call.scale(bounded, scale, -zero * scale), Hidden("takes what a quantiser has cut off")]
+    rounded = call.add(Round(), call.scale(call.recording.node(call.value(), call.name), 1 / scale))
+    bounded = call.add(Clip(call.number("quant_min", 0.0) - zero, call.number("quant_max", 255.0) - zero), rounded)
+    return [call.scale(bounded, scale), Hidden("takes what a quantiser has cut off")]
 
 
 def cast(call: Call) -> Made | torch.Tensor:

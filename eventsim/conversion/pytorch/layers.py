@@ -55,10 +55,7 @@ def product(call: Call) -> Made:
 
 
 def products(call: Call) -> Made:
-    """A batch of one product of matrices."""
-    shape = call.ask("self").shape
-    if shape[0] != 1:
-        raise call.error(f"products of {shape[0]} matrices at a time have no spiking counterpart; expected the same weights for all")
+    """The same for a batch of them, of which all have the same weights."""
     return _product(call, "self", "mat2")
 
 
@@ -81,29 +78,31 @@ def _product(call: Call, first: str, second: str, bias: Array | None = None, fac
         raise call.error("a product of two values that depend on the input (attention) has no spiking counterpart")
     turned = isinstance(b, Value)
     weight = call.weights(first if turned else second)
-    weight = weight.reshape(weight.shape[-2:])
+    if weight.ndim == 3:
+        if np.any(weight != weight[:1]):
+            raise call.error("products with other weights for each image, which a spiking network cannot have")
+        weight = weight[0]
     value = call.value(second if turned else first)
-    tokens, real = (t.reshape(t.shape[-2:]) for t in (value.tokens, value.real))
     if turned:
-        made = _rows(call, Value(tokens.T, real.T), weight * factor, None if bias is None else bias.reshape(-1))
-        return Made(made.number, made.places.T)
-    return _rows(call, Value(tokens, real), weight.T * factor, bias)
+        made = _rows(call, Value(value.tokens.mT, value.real.mT), weight * factor, None if bias is None else bias.reshape(-1))
+        return Made(made.number, made.places.swapaxes(-1, -2))
+    return _rows(call, value, weight.T * factor, bias)
 
 
 def _rows(call: Call, value: Value, weight: Weights, bias: Array | None = None) -> Made:
-    """Weights (outputs, inputs) on every row of (batch * rows, inputs)."""
+    """Weights (outputs, inputs) on the last axis of a value."""
     recording, batch = call.recording, call.recording.batch
     outputs, inputs = weight.shape
     if bias is not None:
         if bias.size not in (1, outputs):
             raise call.error(f"a bias of shape {bias.shape} for {outputs} outputs")
         bias = np.broadcast_to(bias.reshape(-1), (outputs,)).astype(np.float64)
-    count = value.shape[0] if len(value.shape) == 2 else int(np.prod(value.shape[:-1]))
+    count = int(np.prod(value.shape[:-1]))
     if count % batch:
         raise call.error(f"mixes the images of a batch: {count} rows for {batch} images")
     if count == batch:
         made = recording.ordered(Value(value.tokens.reshape(batch, inputs), value.real.reshape(batch, inputs)), call.name)
-        return Made(call.new(Linear(weight, bias), made).number, np.arange(batch * outputs).reshape(batch, outputs))
+        return Made(call.new(Linear(weight, bias), made).number, np.arange(batch * outputs).reshape(*value.shape[:-1], outputs))
     # The same weights at every place: a convolution of one tap.
     places = np.arange(count * outputs).reshape(batch, outputs, count // batch).transpose(0, 2, 1)
     tokens, real = (t.reshape(batch, count // batch, inputs).transpose(1, 2) for t in (value.tokens, value.real))

@@ -15,13 +15,18 @@ _MOVED = {"self", "input", "tensors", "src", "values"}
 
 
 def move(call: Call) -> list[torch.Tensor]:
-    """What the operator does to numbers, done to their tokens."""
+    """What the operator does to numbers, done to their tokens.
+
+    One is added to them meanwhile: the zeros that an operator puts in are constants then, as all others.
+    """
+    if call.arguments.get("accumulate"):
+        raise call.error("adds up values where they are put; write the sum out")
 
     def moved(argument: Any) -> Any:
         if isinstance(argument, Value):
-            return argument.tokens
+            return argument.tokens + 1
         if isinstance(argument, torch.Tensor):
-            return torch.full(argument.shape, -1.0, dtype=torch.float64)
+            return torch.zeros(argument.shape, dtype=torch.float64)
         return [moved(a) for a in argument] if isinstance(argument, list) else argument
 
     def other(argument: Any) -> Any:
@@ -37,9 +42,9 @@ def move(call: Call) -> list[torch.Tensor]:
             given = call.ask(argument.name)
             arguments[argument.name] = moved(given) if argument.name in _MOVED else other(given)
     if isinstance(arguments.get("value"), (int, float)):
-        arguments["value"] = -1.0  # of a padding: a constant
+        arguments["value"] = 0.0  # of a padding
     made = call.function(**arguments)
-    return [made] if isinstance(made, torch.Tensor) else list(made)
+    return [tokens - 1 for tokens in ([made] if isinstance(made, torch.Tensor) else made)]
 
 
 def copy(call: Call) -> Made | torch.Tensor:

@@ -70,7 +70,7 @@ OPERATORS: dict[str, Callable[[Call], Any]] = {
         (
             "cat", "channel_shuffle", "clone", "constant_pad_nd", "flip", "gather", "im2col", "index", "index_select", "index_put",
             "native_channel_shuffle", "pixel_shuffle", "pixel_unshuffle", "reflection_pad1d", "reflection_pad2d", "repeat",
-            "replication_pad1d", "replication_pad2d", "roll", "select_scatter", "slice_scatter", "stack", "take", "unsafe_split",
+            "replication_pad1d", "replication_pad2d", "roll", "select_scatter", "slice_scatter", "stack",
             "unsafe_view", "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest_exact1d", "upsample_nearest_exact2d",
         ),
         moves.move,
@@ -79,22 +79,19 @@ OPERATORS: dict[str, Callable[[Call], Any]] = {
     **dict.fromkeys(("fill", "zero"), moves.constant),
     **dict.fromkeys(
         (
-            "empty_like", "full_like", "new_empty", "new_empty_strided", "new_full", "new_ones", "new_zeros", "ones_like", "zeros_like",
-            "scalar_tensor",
+            "empty_like", "full_like", "new_empty", "new_full", "new_ones", "new_zeros", "ones_like", "zeros_like",
         ),
         moves.shape_only,
     ),
 }  # fmt: skip
 
 _CURVED = "its curve has no spiking counterpart; train with ReLU"
-_RANDOM = "changes values at random, in evaluation mode too (F.dropout needs training=self.training); a spiking network would not"
 _BATCH = "normalises by statistics of each image, which has no spiking counterpart; train with batch norm"
 _READ = "decides by values of the input, in Python, what to compute; only the same operations for every image can be converted"
 _ADVICE: dict[str, str] = {
     **dict.fromkeys(("leaky_relu", "prelu_kernel", "prelu"), "what is below zero needs spikes of its own; train with ReLU"),
     **dict.fromkeys(("gelu", "silu", "elu", "hardswish", "hardsigmoid", "softplus", "mish", "celu", "tanh", "exp", "log", "erf"), _CURVED),
     **dict.fromkeys(("pow", "sqrt", "rsqrt", "reciprocal", "square", "sin", "cos"), "its curve has no spiking counterpart"),
-    **dict.fromkeys(("native_dropout", "bernoulli", "rrelu_with_noise", "rand_like", "randn_like", "randint_like", "normal"), _RANDOM),
     **dict.fromkeys(("native_layer_norm", "native_group_norm", "linalg_vector_norm", "var_mean", "std"), _BATCH),
     **dict.fromkeys(("local_scalar_dense", "nonzero", "equal", "is_nonzero"), _READ),
     **dict.fromkeys(("argmax", "topk", "sort"), "return the outputs themselves: the largest is the answer"),

@@ -310,6 +310,11 @@ class Recorder(TorchDispatchMode):
         name = self._name(schema.name)
         arguments = {key: self._value(argument, name) for key, argument in given.items()}
         outputs: list[torch.Tensor | None] | None = None
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            raise ConversionError(
+                f"{name}: draws random numbers, in evaluation mode too (F.dropout needs training=self.training), which a spiking network "
+                "does not"
+            )
         if any(_depends(argument) for argument in arguments.values()):
             self._count(schema.name)
             if not _is_view(schema):
