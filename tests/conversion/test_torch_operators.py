@@ -46,7 +46,7 @@ def filled(x):
     made = x.clone().zero_()
     made[:, :2] = x[:, :2]
     made[:, 1] = 0
-    return made.copy_(made + 1)
+    return torch.empty_like(x).copy_(made + 1)
 
 
 # On (batch, 4, 8, 8).
