@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from eventsim.model import netfile as netfile
     from eventsim.model.netfile import load, save
     from eventsim.model.network import Network
-    from eventsim.model.tables import Conv2d, Dense, Sparse, Table
+    from eventsim.model.tables import Conv2d, Dense, Sparse, Table, Windows
     from eventsim.record import result as result
     from eventsim.record.result import Result, Spikes
     from eventsim.record.trace import Trace
@@ -70,6 +70,7 @@ _NAMES = {
     "Table": "eventsim.model.tables",
     "Trace": "eventsim.record.trace",
     "TraceError": "eventsim.errors",
+    "Windows": "eventsim.model.tables",
     "convert": "eventsim.conversion",
     "evaluate": "eventsim.batch.evaluate",
     "load": "eventsim.model.netfile",
@@ -114,6 +115,7 @@ __all__ = [
     "Table",
     "Trace",
     "TraceError",
+    "Windows",
     "__version__",
     "convert",
     "evaluate",

@@ -99,6 +99,9 @@ def print_table(report: OperationReport, costs: CostModel, files: tuple[Path, ..
     console.print("Apart from these:")
     console.print(f"  input layer   {i.macs:,.0f} MACs, once per run (NeuroBench: {i.neurobench_macs:,.0f} effective MACs)")
     console.print(f"  biases        {b.spikes:,.0f} clock spikes, {b.synaptic_events:,.0f} additions")
+    c = report.comparisons
+    if any(row.role == "comparisons" for row in report.rows):
+        console.print(f"  maxima        {c.spikes:,.0f} spikes, {c.comparisons:,.0f} comparisons of counts")
     console.print(f"  neurons       {report.neurons:,.0f}, {report.neuron_updates:,.0f} updates")
     console.print(f"  NeuroBench    dense operations {s.neurobench_dense + i.neurobench_dense:,.0f}")
     console.print(f"  source network {s.macs + i.macs:,.0f} MACs a pass")

@@ -30,10 +30,10 @@ FLOORS = {room: floor for floor, rooms in enumerate(ORDER.split(", ")) for room 
 # The public interface stands above all rooms but the command line.
 FLOORS |= {"__init__": FLOORS["batch"] + 0.5, "__main__": FLOORS["cli"] + 1}
 # The kinds of today; those that come are found by where they lie.
-KINDS = {"Driven", "Spiking", "Readout", "Source", "Population", "Conv2d", "Dense", "Sparse", "Table"}
+KINDS = {"Driven", "Spiking", "Maximum", "Readout", "Source", "Population", "Conv2d", "Dense", "Sparse", "Windows", "Table"}
 # Where they come from; before there were rooms, from modules of these names.
 MODEL = {"eventsim", "eventsim.model", "eventsim.network", "eventsim.tables"}
-KIND_NAMES = {"driven", "spiking", "readout", "source", "conv2d", "dense", "sparse"}
+KIND_NAMES = {"driven", "spiking", "maximum", "readout", "source", "conv2d", "dense", "sparse", "windows"}
 # What only numba itself should know, but for the one file that keeps machine code.
 PRIVATE_NUMBA = {"_nrt", "magic_tuple", "install_timer", "_cache", "_rebuild", "_reduce", "has_dynamic_globals"}
 # Parts of numba.core that numba's own page on extensions uses.

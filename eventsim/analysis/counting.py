@@ -20,8 +20,8 @@ class OperationCount:
     Attributes
     ----------
     name : str
-    role : {"synapses", "input", "bias"}
-        Projections; encoders of driven populations; projections from bias clocks.
+    role : {"synapses", "comparisons", "input", "bias"}
+        Projections; those to maximum populations; encoders of driven populations; projections from bias clocks.
     spikes : int
         Spikes delivered.
     neurons : int
@@ -32,10 +32,12 @@ class OperationCount:
     neurobench_acs, neurobench_macs, neurobench_dense : int
     macs : int
         Multiply-accumulates of the dense source network's layer, once per run.
+    comparisons : int
+        Of net counts, by the spikes of projections to maximum populations.
     """
 
     name: str
-    role: Literal["synapses", "input", "bias"]
+    role: Literal["synapses", "comparisons", "input", "bias"]
     spikes: float
     neurons: int
     neuron_steps: float
@@ -46,6 +48,7 @@ class OperationCount:
     neurobench_macs: float
     neurobench_dense: float
     macs: float
+    comparisons: float = 0
 
     @property
     def rate(self) -> float:
@@ -77,7 +80,7 @@ class OperationReport:
         What every count is: the sum over the runs, or the mean of a run.
     rows : list of OperationCount
         Encoders, projections and bias projections, in the network's order.
-    synapses, input, bias : OperationCount
+    synapses, comparisons, input, bias : OperationCount
         Totals by role.
     neurons : float
         Neurons of all populations but sources, times runs: the units of the dense source network, once per run.
@@ -91,6 +94,7 @@ class OperationReport:
     counts: Literal["sum", "mean"]
     rows: list[OperationCount]
     synapses: OperationCount
+    comparisons: OperationCount
     input: OperationCount
     bias: OperationCount
     neurons: float
@@ -111,6 +115,7 @@ class OperationReport:
             "mean",
             [share(row) for row in self.rows],
             share(self.synapses),
+            share(self.comparisons),
             share(self.input),
             share(self.bias),
             _share(self.neurons, self.runs),
@@ -118,9 +123,13 @@ class OperationReport:
             self.network,
         )
 
+    def totals(self) -> dict[str, OperationCount]:
+        """The totals by role."""
+        return {role: getattr(self, role) for role in _ROLES}
+
     def energy_parts(self, costs: CostModel) -> Parts:
         """Energy in picojoules by kind and part, as the cost model has them, and the part ``"neurons"``."""
-        totals = [total.energy_parts(costs) for total in (self.synapses, self.input, self.bias)]
+        totals = [total.energy_parts(costs) for total in self.totals().values()]
         parts = {kind: {part: sum(total[kind][part] for total in totals) for part in totals[0][kind]} for kind in costs.kinds}
         neurons = costs.of_neurons(self)
         return {kind: parts[kind] | {"neurons": neurons[kind]} for kind in costs.kinds}
@@ -139,7 +148,7 @@ class OperationReport:
             "runs": self.runs,
             "counts": self.counts,
             "rows": [row(r) for r in self.rows],
-            "totals": {"synapses": row(self.synapses), "input": row(self.input), "bias": row(self.bias)},
+            "totals": {role: row(total) for role, total in self.totals().items()},
             "neurons": self.neurons,
             "neuron_updates": self.neuron_updates,
             "energy_pj": self.energy(costs),
@@ -148,8 +157,10 @@ class OperationReport:
         }
 
 
+_ROLES = "synapses", "comparisons", "input", "bias"
 _SUMMED = (
     "spikes", "neuron_steps", "synaptic_events", "additions", "toolbox", "neurobench_acs", "neurobench_macs", "neurobench_dense", "macs",
+    "comparisons",
 )  # fmt: skip
 
 
@@ -233,18 +244,19 @@ def report_operations(
         rows.append(
             OperationCount(
                 name=p.name,
-                role="bias" if p.bias else "synapses",
+                role="bias" if p.bias else "comparisons" if p.compares else "synapses",
                 spikes=sums["deliveries"][i],
                 neurons=sizes[p.source],
                 neuron_steps=sizes[p.source] * duration,
-                synaptic_events=sums["synaptic_events"][i],
+                synaptic_events=0 if p.compares else sums["synaptic_events"][i],
                 additions=sums["additions"][i],
                 # Neither definition counts biases as synaptic operations.
                 toolbox=0 if p.bias else sums["toolbox"][i],
                 neurobench_acs=0 if p.bias else sums["effective"][i],
                 neurobench_macs=0,
-                neurobench_dense=0 if p.bias else p.synapses * begun,
+                neurobench_dense=0 if p.apart else p.synapses * begun,
                 macs=0 if p.bias else p.macs * runs,
+                comparisons=sums["synaptic_events"][i] if p.compares else 0,
             )
         )
     neurons = sum(p.size for p in info.populations if p.fires or p.reads_out)
@@ -254,7 +266,7 @@ def report_operations(
 
 def _with_totals(runs: int, rows: list[OperationCount], neurons: float, updates: float, network: str | None) -> OperationReport:
     totals = {}
-    for role in ("synapses", "input", "bias"):
+    for role in _ROLES:
         chosen = [r for r in rows if r.role == role]
         totals[role] = _sum("total", role, sum(r.neurons for r in chosen), chosen)
     return OperationReport(runs, "sum", rows, **totals, neurons=neurons, neuron_updates=updates, network=network)

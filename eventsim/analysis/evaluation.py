@@ -511,9 +511,9 @@ class Evaluation:
     # Spikes and operations
 
     def totals(self) -> tuple[IntArray, IntArray]:
-        """Spikes and synaptic events of each image, bias clocks left out: int64 (images,) each."""
+        """Spikes and synaptic events of each image, bias clocks and comparisons left out: int64 (images,) each."""
         neurons = [i for i, p in enumerate(self.info.populations) if not p.is_clock]
-        synapses = [i for i, p in enumerate(self.info.projections) if not p.bias]
+        synapses = [i for i, p in enumerate(self.info.projections) if not p.apart]
         spikes = [block[:, :, neurons].sum((1, 2)) for block in self._blocks("spikes")]
         events = [block[:, :, synapses].sum((1, 2)) for block in self._blocks("synaptic_events")]
         return np.concatenate(spikes), np.concatenate(events)

@@ -51,6 +51,8 @@ def describe_file(path: Path, verify: bool = False) -> dict[str, Any]:
         raise
 
 
+# What is told of a projection in a run.
+_COUNTED = ("spikes", "synaptic_events", "additions", "macs", "comparisons")
 _SEALED = "all of it, against its check sums"
 
 
@@ -90,6 +92,7 @@ def network_facts(network: Network) -> dict[str, Any]:
                 "stored_bytes": table.stored_bytes,
                 "delay": delay,
                 "bias": bias,
+                "compares": not table.weighted,
             }
         )
     weights = sum(p["weights"] for p in projections if not p["bias"])
@@ -100,7 +103,7 @@ def network_facts(network: Network) -> dict[str, Any]:
         "neurons": sum(p["neurons"] for p in populations),
         "weights": weights,
         "binary_share": sum(p["weights"] for p in projections if p["binary"] and not p["bias"]) / weights if weights else 0.0,
-        "synapses": sum(p["synapses"] for p in projections if not p["bias"]),
+        "synapses": sum(p["synapses"] for p in projections if not (p["bias"] or p["compares"])),
         "macs": sum(p["macs"] for p in projections if not p["bias"]),
         "input": None if network.input is None else list(network.input.shape),
         "output": network.output,
@@ -126,9 +129,7 @@ def trace_facts(trace: Trace) -> dict[str, Any]:
         for p, n in zip(trace.info.populations, trace.counts.spikes.sum(0).tolist(), strict=True)
     ]
     projections = [
-        {"name": r.name, "spikes": r.spikes, "synaptic_events": r.synaptic_events, "additions": r.additions, "macs": r.macs}
-        for r in count_operations([trace]).rows
-        if r.role != "input"
+        {"name": r.name} | {key: getattr(r, key) for key in _COUNTED} for r in count_operations([trace]).rows if r.role != "input"
     ]
     return {"kind": "trace", "summary": trace.summary(), "populations": populations, "projections": projections}
 
@@ -141,8 +142,6 @@ def evaluation_facts(evaluation: Evaluation) -> dict[str, Any]:
         for p, n in zip(evaluation.info.populations, spikes, strict=True)
     ]
     projections = [
-        {"name": r.name, "spikes": r.spikes, "synaptic_events": r.synaptic_events, "additions": r.additions, "macs": r.macs}
-        for r in evaluation.operations().mean().rows
-        if r.role != "input"
+        {"name": r.name} | {key: getattr(r, key) for key in _COUNTED} for r in evaluation.operations().mean().rows if r.role != "input"
     ]
     return {"kind": "evaluation", "summary": evaluation.summary(), "populations": populations, "projections": projections}

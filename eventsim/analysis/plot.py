@@ -259,7 +259,7 @@ def operations(run: Run | Evaluation) -> Figure:
     below = np.zeros(len(per_step))
     shown = 0
     for i, p in enumerate(run.info.projections):
-        if p.bias:
+        if p.apart:
             continue
         axes.bar(at, per_step[:, i], bottom=below, color=_colour(shown), label=_text(p.name), width=1.0 if len(at) > 40 else 0.8)
         below = below + per_step[:, i]

@@ -318,13 +318,17 @@ def _operation_tables(report: OperationReport, costs: CostModel) -> list[Table]:
     """Means of a run: its operations, and where they cost more than arithmetic, the parts of their energy."""
     head = ["projection", "spikes", "synaptic events", "additions", "SNN Toolbox", "NeuroBench ACs", "dense MACs", "events / MAC"]
     operations = Table("Operations" + ("" if report.runs == 1 else f", mean of {report.runs:,} images"), head, _operation_rows(report))
+    tables = [operations]
+    if compared := [row for row in report.rows if row.role == "comparisons"]:
+        maxima = [(row.name, f"{row.spikes:,.0f}", f"{row.comparisons:,.0f}") for row in compared]
+        tables.append(Table("Maxima", ["projection", "spikes", "comparisons of counts"], maxima))
     if costs.apart() is None:
-        return [operations]
+        return tables
     parts, energy = costs.energy_parts(report), costs.energy(report)
     names = list(parts[costs.kinds[0]])
     rows = [(kind, *(f"{parts[kind][name] / 1e6:,.3f}" for name in names), f"{energy[kind] / 1e6:,.3f}") for kind in costs.kinds]
     title = f"Energy by the table {costs.name} (µJ" + ("" if report.runs == 1 else ", mean of an image") + ")"
-    return [operations, Table(title, ["", *names, "sum"], rows)]
+    return [*tables, Table(title, ["", *names, "sum"], rows)]
 
 
 def _render(page: Page, costs: CostModel, command: str) -> str:

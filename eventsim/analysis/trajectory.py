@@ -153,7 +153,7 @@ class Trajectories:
                 recorded[name] = run.spikes(name)
                 spikes += np.searchsorted(recorded[name].ticks, at, "right")
         for p in self._network.projections:
-            if p.source in self._clocks:
+            if p.source in self._clocks or not p.table.weighted:
                 continue
             train = recorded[p.source]
             if p.name not in self._fan_out:

@@ -38,6 +38,10 @@ def _printable(value: Any) -> Any:
     return printable(value) if isinstance(value, str) else value
 
 
+# What is shown of each projection.
+_OPERATIONS = ("spikes", "synaptic_events", "additions", "comparisons")
+
+
 def _table(title: str, headings: list[str]) -> Table:
     table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
     for i, heading in enumerate(headings):
@@ -56,7 +60,8 @@ def _print_network(console: Console, facts: dict[str, Any]) -> None:
     console.print()
     table = _table("populations", ["name", "kind", "shape", "neurons", "threshold", "v0", "options"])
     for p in facts["populations"]:
-        options = [p.get("emits", ""), "signed" if p.get("signed") else "", "reset zero" if p.get("reset") == "zero" else ""]
+        minima = f"minimum in {p['minima']:,} channels" if p.get("minima") else ""
+        options = [p.get("emits", ""), minima, "signed" if p.get("signed") else "", "reset zero" if p.get("reset") == "zero" else ""]
         if p.get("refractory"):
             options.append(f"refractory {p['refractory']:g}")
         if p["name"] == facts["output"]:
@@ -70,7 +75,7 @@ def _print_network(console: Console, facts: dict[str, Any]) -> None:
     console.print()
     table = _table("projections", ["name", "table", "weights", "bits", "synapses", "dense MACs", "stored bytes", "delay"])
     for p in facts["projections"]:
-        bits = f"binary x{p['magnitude']}" if p["binary"] else str(p["bits"])
+        bits = f"binary x{p['magnitude']}" if p["binary"] else "" if p["compares"] else str(p["bits"])
         cells = [f"{p['weights']:,}", bits, f"{p['synapses']:,}", f"{p['macs']:,}", f"{p['stored_bytes']:,}", f"{p['delay']:g}"]
         table.add_row(p["name"], p["table"], *cells)
     console.print(table)
@@ -108,9 +113,9 @@ def _print_trace(console: Console, facts: dict[str, Any]) -> None:
         table.add_row(p["name"], p["kind"], *cells)
     console.print(table)
     console.print()
-    table = _table("projections", ["name", "", "spikes delivered", "synaptic events", "additions"])
+    table = _table("projections", ["name", "", "spikes delivered", "synaptic events", "additions", "comparisons"])
     for p in facts["projections"]:
-        table.add_row(p["name"], "", f"{p['spikes']:,}", f"{p['synaptic_events']:,}", f"{p['additions']:,}")
+        table.add_row(p["name"], "", *(f"{p[key]:,}" for key in _OPERATIONS))
     console.print(table)
     console.print()
     console.print(f"{summary['spikes']:,} spikes, {summary['synaptic_events']:,} synaptic events, {summary['additions']:,} additions")
@@ -127,8 +132,10 @@ def _print_evaluation(console: Console, facts: dict[str, Any]) -> None:
         table.add_row(p["name"], p["kind"], "x".join(map(str, p["shape"])), f"{p['spikes']:,.1f}", f"{p['spikes_per_neuron']:.4f}")
     console.print(table)
     console.print()
-    table = _table("projections", ["name", "", "spikes/image", "synaptic events/image", "additions/image", "dense MACs"])
+    table = _table(
+        "projections", ["name", "", "spikes/image", "synaptic events/image", "additions/image", "comparisons/image", "dense MACs"]
+    )
     for p in facts["projections"]:
-        cells = [f"{p[key]:,.1f}" for key in ("spikes", "synaptic_events", "additions")]
+        cells = [f"{p[key]:,.1f}" for key in _OPERATIONS]
         table.add_row(p["name"], "", *cells, f"{p['macs']:,}")
     console.print(table)

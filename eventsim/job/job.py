@@ -46,7 +46,7 @@ class Job:
         Synapses of each encoder used whose weight and input value are not zero, by driven population.
     exit_rule : ExitRule or None
     max_spikes : int
-        The run stops after the first tick by which driven and spiking neurons have emitted more spikes, of either sign, than this. Those
+        The run stops after the first tick by which neurons have emitted more spikes, of either sign, than this. Those
         of sources are given and do not count.
     """
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from eventsim.errors import NetworkError
 from eventsim.model.limits import MAX_NEURONS, MAX_POPULATIONS, MAX_PROJECTIONS
 from eventsim.model.periods import checked_period
-from eventsim.model.populations import Driven, Population, Readout, Source, Spiking
+from eventsim.model.populations import Driven, Maximum, Population, Readout, Source, Spiking
 from eventsim.model.populations.checks import PerChannel, checked_per_channel, checked_shape
 from eventsim.model.populations.population import Emits, Reset
 from eventsim.model.registry import as_table, check_population, check_table
@@ -160,6 +160,10 @@ class Network:
         """Add a population of integrate-and-fire neurons (see :class:`Spiking`)."""
         self.add(name, Spiking.checked(name, shape, threshold, v0=v0, reset=reset, signed=signed, refractory=refractory))
 
+    def maximum(self, name: str, shape: int | Sequence[int], *, largest: npt.ArrayLike = True, signed: bool = False) -> None:
+        """Add a population whose net counts are the maxima of its inputs' (see :class:`Maximum`); connect it with :class:`Windows`."""
+        self.add(name, Maximum.checked(name, shape, largest=largest, signed=signed))
+
     def readout(self, name: str, shape: int | Sequence[int], *, v0: PerChannel = 0) -> None:
         """Add a population that accumulates and decides (see :class:`Readout`); the first one is the network's output."""
         self.add(name, Readout.checked(name, shape, v0=v0))
@@ -177,7 +181,7 @@ class Network:
         self.add(name, Source.checked(name, shape, emits, rate=rate, period=period))
 
     def add(self, name: str, population: Population) -> None:
-        """Add a population as its kind has made it; :meth:`driven`, :meth:`spiking`, :meth:`readout` and :meth:`source` make and add one.
+        """Add a population as its kind has made it; :meth:`driven`, :meth:`spiking` and so on make and add one.
 
         Raises
         ------
@@ -254,6 +258,7 @@ class Network:
             raise NetworkError(f"{label}: {target} is a {post.kind} population and takes no spikes")
         try:
             table.check(pre.shape, post.shape)
+            post.check_incoming([*self._incoming(target), (pre, table)])
         except NetworkError as error:
             raise NetworkError(f"{label}: {error}") from None
         self.projections.append(Projection(label, source, target, table, checked_period(delay, label, "delay")))
@@ -264,7 +269,8 @@ class Network:
         Raises
         ------
         NetworkError
-            No population at all, one of an unknown kind, too many neurons, an output that is no readout, labels that do not match it.
+            No population at all, one of an unknown kind or that its projections do not fit, too many neurons, an output that is no
+            readout, labels that do not match it.
         """
         if not self.populations:
             raise NetworkError("the network has no populations")
@@ -272,6 +278,11 @@ class Network:
             check_population(name, population)
         for projection in self.projections:
             check_table(projection.name, projection.table)
+        for name, population in self.populations.items():
+            try:
+                population.check_incoming(self._incoming(name))
+            except NetworkError as error:
+                raise NetworkError(f"{name}: {error}") from None
         total = sum(p.size for p in self.populations.values())
         if total > MAX_NEURONS:
             raise NetworkError(f"the network has {total} neurons, the limit is {MAX_NEURONS}")
@@ -281,6 +292,11 @@ class Network:
             expected = self.populations[self.output].size if self.output else 0
             if len(self.labels) != expected:
                 raise NetworkError(f"{len(self.labels)} labels for an output of {expected} neurons")
+
+    def _incoming(self, name: str) -> list[tuple[Population, Table]]:
+        """Source and table of all projections that end at a population."""
+        known = self.populations
+        return [(known[p.source], p.table) for p in self.projections if p.target == name and p.source in known]
 
     def _get(self, name: str) -> Population:
         try:
@@ -315,7 +331,7 @@ class Network:
         for q in self.projections:
             binary = " binary" if q.table.magnitude is not None else ""
             delay = f", delay {q.delay:g} steps" if q.delay else ""
-            lines.append(f"  {q.name}:{binary} {q.table.kind} {'x'.join(map(str, q.table.weights.shape))}{delay}")
+            lines.append(f"  {q.name}:{binary} {q.table.kind} {q.table.size_in_words()}{delay}")
         return "\n".join(lines)
 
 

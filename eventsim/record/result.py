@@ -18,7 +18,7 @@ from eventsim.model.limits import MAX_NEURONS
 from eventsim.model.network import Network
 from eventsim.model.populations.population import CLOCKS
 from eventsim.model.populations.source import EMITS
-from eventsim.model.registry import POPULATIONS
+from eventsim.model.registry import POPULATIONS, TABLES
 from eventsim.model.tables import IntArray, Shape
 from eventsim.record.potentials import Potentials
 
@@ -88,6 +88,16 @@ class ProjectionInfo:
     macs: int
     binary: bool
     bias: bool
+
+    @property
+    def compares(self) -> bool:
+        """Whether it has no weights: its spikes are compared (what counts as synaptic events of it), and nothing is added."""
+        return self.table in TABLES and not TABLES[self.table].weighted
+
+    @property
+    def apart(self) -> bool:
+        """Whether totals of synaptic events leave it out: a bias, or comparisons."""
+        return self.bias or self.compares
 
 
 @dataclass(frozen=True)
@@ -366,18 +376,18 @@ class Run:
         """Spikes of all populations but the bias clocks."""
         return sum(n for p, n in zip(self.info.populations, self.counts.spikes.sum(0).tolist(), strict=True) if not p.is_clock)
 
-    def _without_bias(self, counts: IntArray) -> int:
-        return sum(n for p, n in zip(self.info.projections, counts.sum(0).tolist(), strict=True) if not p.bias)
+    def _of_synapses(self, counts: IntArray) -> int:
+        return sum(n for p, n in zip(self.info.projections, counts.sum(0).tolist(), strict=True) if not p.apart)
 
     @property
     def total_synaptic_events(self) -> int:
-        """Synaptic events of all projections but the bias clocks'."""
-        return self._without_bias(self.counts.synaptic_events)
+        """Synaptic events of all projections but the bias clocks' and those that are compared."""
+        return self._of_synapses(self.counts.synaptic_events)
 
     @property
     def total_additions(self) -> int:
         """Additions performed in all projections but the bias clocks'."""
-        return self._without_bias(self.counts.additions)
+        return self._of_synapses(self.counts.additions)
 
     def population(self, name: str) -> PopulationInfo:
         """A population's description.

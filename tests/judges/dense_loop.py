@@ -89,9 +89,29 @@ def _convolution(kernel, shape, stride, padding):
     return matrix, (len(ys), len(xs), c_out)
 
 
+def _windows(table, source_shape, target_shape):
+    """Matrix (neurons, windows) of ones: which neurons each window holds, from an index image with a border of -1."""
+    height, width, channels = _three(source_shape)
+    top, left, bottom, right = table.padding
+    index = np.full((height + top + bottom, width + left + right, channels), -1)
+    index[top : top + height, left : left + width] = np.arange(height * width * channels).reshape(height, width, channels)
+    ys = range(0, index.shape[0] - table.kernel[0] + 1, table.stride[0])
+    xs = range(0, index.shape[1] - table.kernel[1] + 1, table.stride[1])
+    assert (len(ys), len(xs), channels) == _three(target_shape)
+    matrix = np.zeros((height * width * channels, len(ys) * len(xs) * channels), np.int64)
+    for place, (y, x) in enumerate((y, x) for y in ys for x in xs):
+        for c in range(channels):
+            window = index[y : y + table.kernel[0], x : x + table.kernel[1], c].ravel()
+            matrix[window[window >= 0], place * channels + c] = 1
+    return matrix
+
+
 def unroll(table, source_shape, target_shape):
     """The matrices of a table between populations of these shapes."""
     n_target = int(np.prod(target_shape))
+    if table.kind == "windows":
+        held = _windows(table, source_shape, target_shape)
+        return Unrolled(np.zeros_like(held), held, np.zeros_like(held))
     if table.kind == "sparse":
         n_source = int(np.prod(source_shape))
         weights, synapses = np.zeros((n_source, n_target), np.int64), np.zeros((n_source, n_target), np.int64)
@@ -114,6 +134,15 @@ def unroll(table, source_shape, target_shape):
         assert out_shape == _three(target_shape) or int(np.prod(out_shape)) == n_target == target_shape[0]
     assert kinds[0].shape[1] == n_target
     return Unrolled(*kinds)
+
+
+def _best(population, held, count, size):
+    """The maximum, or in some channels the minimum, of the counts in each window: int64 (windows,)."""
+    takes_largest = np.tile(population.largest, size // population.shape[-1]) == 1
+    far = 10**9
+    highest = np.where(held == 1, count[:, None], -far).max(0)
+    lowest = np.where(held == 1, count[:, None], far).min(0)
+    return np.where(takes_largest, highest, lowest)
 
 
 def _whole_steps(period):
@@ -167,6 +196,8 @@ def run(network, *, steps, currents=None, image=None, events=None, poisson=None,
                     if tick <= steps:
                         spikes[name][tick, neuron] += 1
             continue
+        if p.kind == "maximum":
+            continue
         v[name] = per_neuron(p.v0, name)
         if p.kind == "readout":
             continue
@@ -181,11 +212,14 @@ def run(network, *, steps, currents=None, image=None, events=None, poisson=None,
                 encoder = unroll(p.encoder, network.input.shape, p.shape).weights
                 current[name] = (pixels.ravel() @ encoder).astype(dtype) + per_neuron(p.bias, name)
 
+    compared = {p.name for p in network.projections if populations[p.target].kind == "maximum"}
+
+    def added(name, t):
+        return np.zeros_like(t.synapses) if name in compared else t.synapses > 0
+
     kinds = ("deliveries", "synaptic_events", "additions", "effective")
     fan_out = {
-        name: dict(
-            zip(kinds, (np.ones(len(t.weights), np.int64), t.synapses.sum(1), (t.synapses > 0).sum(1), t.nonzero.sum(1)), strict=True)
-        )
+        name: dict(zip(kinds, (np.ones(len(t.weights), np.int64), t.synapses.sum(1), added(name, t).sum(1), t.nonzero.sum(1)), strict=True))
         for name, t in tables.items()
     }
     tally = {kind: {p.name: np.zeros(steps, np.int64) for p in network.projections} for kind in kinds}
@@ -200,10 +234,20 @@ def run(network, *, steps, currents=None, image=None, events=None, poisson=None,
             for projection in network.projections:
                 if projection.target == name and t - delay[projection.name] >= 1:
                     arriving = spikes[projection.source][t - delay[projection.name]]
+                    if p.kind == "maximum":
+                        # Net counts of all inputs, as far as they have arrived, against those of a tick before.
+                        count = spikes[projection.source][: t - delay[projection.name] + 1].sum(0)
+                        spikes[name][t] = _best(p, tables[projection.name].synapses, count, size[name]) - spikes[name][:t].sum(0)
+                        assert np.abs(spikes[name][t]).max() <= 1
+                        for kind in kinds:
+                            tally[kind][projection.name][t - 1] = np.abs(arriving) @ fan_out[projection.name][kind]
+                        continue
                     v[name] = v[name] + arriving.astype(dtype) @ matrix[projection.name]
                     decides |= name == network.output and bool(arriving.any())
                     for kind in kinds:
                         tally[kind][projection.name][t - 1] = np.abs(arriving) @ fan_out[projection.name][kind]
+            if p.kind == "maximum":
+                continue
             if p.kind == "readout":
                 readout[name][t - 1] = v[name]
                 if decides and name == network.output:

@@ -29,6 +29,8 @@ def one_of_each() -> es.Network:
     net.source("rates", 4, "poisson", rate=0.5)
     net.source("given rates", 4, "poisson")
     net.source("clock", 1, "clock")
+    net.maximum("maximum", 4)
+    net.connect("spiking", "maximum", es.Windows(1))
     net.connect("events", "spiking", np.eye(4, dtype=int))
     net.connect("rates", "spiking", es.Sparse(np.arange(5), np.arange(4), np.ones(4, int), 4))
     net.connect("spiking", "readout", es.Conv2d(np.ones((1, 1, 4, 2), int)))
@@ -52,18 +54,19 @@ def test_the_answers_agree_with_one_another():
         assert not (p.needs_input and p.input_kind is None)
         assert (p.bias is not None) == (p.input_kind == "currents")
         assert not (p.takes_spikes and p.input_kind is not None)
-        assert (p.v0 is None) == (len(p.initial_potentials()) == 0) == bool(p.emits)
+        assert (p.v0 is None) == (len(p.initial_potentials()) == 0) == (bool(p.emits) or name == "maximum")
         assert p.is_clock == (name == "clock")
     kinds = {name: (p.input_kind, p.needs_input) for name, p in one_of_each().populations.items()}
     assert kinds == {
         "image": ("currents", False), "currents": ("currents", True), "spiking": (None, False), "readout": (None, False),
+        "maximum": (None, False),
         "events": ("events", True), "rates": ("rates", False), "given rates": ("rates", True), "clock": (None, False),
     }  # fmt: skip
 
 
 def test_a_table_is_of_one_form():
     shapes = (4,), (4,)
-    for q in one_of_each().projections[:2]:
+    for q in one_of_each().projections[1:3]:
         forms = {"stencil": q.table.to_stencil(*shapes), "rows": q.table.to_rows()}
         assert [name for name, form in forms.items() if form is not None] == [q.table.form]
         assert np.array_equal(q.table.matrix(*shapes), np.eye(4))
@@ -102,7 +105,7 @@ def test_what_is_of_no_kind_is_refused():
     net = one_of_each()
     net.populations["readout"] = Later((2,), np.zeros(2, np.int64))
     with pytest.raises(
-        NetworkError, match=r"readout: Later is no kind of population; there are: driven, spiking, readout, source; add pop"
+        NetworkError, match=r"readout: Later is no kind of population; there are: driven, spiking, maximum, readout, source; add pop"
     ):
         es.Simulator(net)
     net.populations["readout"] = Imitation((2,), np.zeros(2, np.int64))
@@ -113,8 +116,8 @@ def test_what_is_of_no_kind_is_refused():
     with pytest.raises(NetworkError, match="spiking: str is no kind of population"):
         net.check()
     net = one_of_each()
-    object.__setattr__(net.projections[0], "table", np.eye(4, dtype=int))
-    with pytest.raises(NetworkError, match="events->spiking: ndarray is no kind of table; there are: conv2d, dense, sparse; join"):
+    object.__setattr__(net.projections[1], "table", np.eye(4, dtype=int))
+    with pytest.raises(NetworkError, match="events->spiking: ndarray is no kind of table; there are: conv2d, dense, sparse, windows; join"):
         net.check()
 
 
@@ -215,7 +218,7 @@ def test_a_new_kind_is_saved_described_and_told_from_others(monkeypatch, tmp_pat
     assert facts["populations"][1]["patience"] == 7
     assert (facts["projections"][1]["table"], facts["projections"][1]["synapses"], facts["projections"][1]["bits"]) == ("chain", 3, 16)
     monkeypatch.delitem(POPULATIONS, "slow")
-    with pytest.raises(es.NetworkFileError, match="is 'slow', expected one of driven, spiking, readout, source; see docs"):
+    with pytest.raises(es.NetworkFileError, match="is 'slow', expected one of driven, spiking, maximum, readout, source; see docs"):
         es.load(tmp_path / "net.h5")
 
 

@@ -28,6 +28,9 @@ class Costs(CostModel):
         Bringing one spike to the targets of one projection, all hops together.
     neuron_update : float
         One neuron in one step.
+    comparison : float
+        Of two counts, in a maximum population. The usual table has no number for it; a comparison is a subtraction whose difference is
+        not kept, so that of an int8 addition is assumed.
     """
 
     name: str = "45nm"
@@ -37,6 +40,7 @@ class Costs(CostModel):
     memory_read: float = 0.0
     routing: float = 0.0
     neuron_update: float = 0.0
+    comparison: float = 0.03
 
     # The spiking network with int8 or float32 additions, and the dense source network.
     kinds: ClassVar[tuple[str, ...]] = ("int8", "float32", "dense")
@@ -58,11 +62,13 @@ class Costs(CostModel):
             return {kind: dict(once) for kind in self.kinds}
         delivered = {
             "memory": count.synaptic_events * self.memory_read,
-            "routing": count.spikes * self.routing if count.role == "synapses" else 0.0,
+            "routing": count.spikes * self.routing if count.role != "bias" else 0.0,
         }
+        # Counts are integers whatever potentials are.
+        compared = count.comparisons * self.comparison
         return {
-            "int8": {"arithmetic": count.synaptic_events * self.int8_add, **delivered},
-            "float32": {"arithmetic": count.synaptic_events * self.float32_add, **delivered},
+            "int8": {"arithmetic": count.synaptic_events * self.int8_add + compared, **delivered},
+            "float32": {"arithmetic": count.synaptic_events * self.float32_add + compared, **delivered},
             "dense": once,
         }
 

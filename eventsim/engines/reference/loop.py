@@ -97,7 +97,7 @@ class Loop:
                 touched.add(entry.neuron)
                 continue
             reach = self.synapses.reach(entry.projection, entry.neuron)
-            neurons.deliver(entry.sign, reach.synapses)
+            neurons.deliver(entry.neuron, entry.sign, reach.synapses)
             self.tally.deliver(entry.projection, reach.operations)
             touched |= reach.targets
             arrived = True

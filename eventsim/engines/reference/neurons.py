@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 
 from eventsim.job.job import Job
+from eventsim.model.populations import Maximum as MaximumModel
 from eventsim.model.populations import Population
 
 _NEVER = -(2**62)
@@ -32,8 +33,8 @@ class Neurons(ABC):
         """(tick, neuron) of the spikes that are known before the run."""
         return ()
 
-    def deliver(self, sign: int, synapses: Iterable[tuple[int, int]]) -> None:
-        """A spike arrives: ``V += sign * weight`` for each (neuron, weight) that it reaches."""
+    def deliver(self, sender: int, sign: int, synapses: Iterable[tuple[int, int]]) -> None:
+        """A spike of a neuron of another population arrives: ``V += sign * weight`` for each (neuron, weight) that it reaches."""
         for neuron, weight in synapses:
             self.v[neuron] += sign * weight
 
@@ -160,6 +161,45 @@ class Spiking(Firing):
         return max(tick + 1, self.last[neuron] + self.refractory) if self.due(neuron, tick) else None
 
 
+class Maximum(Neurons):
+    """Follows the maximum (or minimum) of the net counts of the neurons in its windows; they change by one a tick at most, and so does it.
+
+    It has no potentials.
+    """
+
+    def __init__(self, name: str, population: Population, job: Job):
+        super().__init__(name, population, job)
+        assert isinstance(population, MaximumModel)
+        self.best = [max if sense > 0 else min for sense in population.per_neuron(population.senses).tolist()]
+        (projection,) = (p for p in job.network.projections if p.target == name)
+        source = job.network.populations[projection.source]
+        self.count = [0] * source.size  # net count of each input, as far as it has arrived
+        self.net = [0] * self.size  # of each neuron's own spikes
+        self.window: list[list[int]] = [[] for _ in range(self.size)]
+        for sender in range(source.size):
+            for neuron, _ in projection.table.synapses_from(sender, source.shape, population.shape):
+                self.window[neuron].append(sender)
+
+    def deliver(self, sender: int, sign: int, synapses: Iterable[tuple[int, int]]) -> None:
+        """A spike arrives: it is counted."""
+        self.count[sender] += sign
+
+    def fire(self, neuron: int, tick: int) -> int:
+        sign = self.best[neuron](self.count[sender] for sender in self.window[neuron]) - self.net[neuron]
+        assert -1 <= sign <= 1
+        self.net[neuron] += sign
+        return sign
+
+    def next_look(self, neuron: int, tick: int) -> int | None:
+        return None
+
+
 # The potential after a spike, from what it was and the threshold times the sign.
 RESETS: dict[str, Callable[[int, int], int]] = {"subtract": lambda v, taken: v - taken, "zero": lambda v, taken: 0}
-KINDS: dict[str, type[Neurons]] = {"source": Source, "driven": Driven, "spiking": Spiking, "readout": Readout}
+KINDS: dict[str, type[Neurons]] = {
+    "source": Source,
+    "driven": Driven,
+    "spiking": Spiking,
+    "maximum": Maximum,
+    "readout": Readout,
+}

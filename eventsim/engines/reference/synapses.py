@@ -43,7 +43,8 @@ class Synapses:
             synapses = list(p.table.synapses_from(neuron, self._shape[p.source], self._shape[p.target]))
             targets = {target for target, _ in synapses}
             effective = sum(weight != 0 for _, weight in synapses)
-            # Pooling fused, synapses that share both ends are one addition.
-            operations = 1, len(synapses), len(targets), int(self._toolbox[projection][neuron]), effective
+            # Pooling fused, synapses that share both ends are one addition. Without weights, nothing is added.
+            added = (len(targets), effective) if p.table.weighted else (0, 0)
+            operations = 1, len(synapses), added[0], int(self._toolbox[projection][neuron]), added[1]
             self._known[projection, neuron] = Reach(synapses, targets, operations)
         return self._known[projection, neuron]

@@ -83,6 +83,8 @@ class Driven(Population):
         if encoder is not None:
             if image is None:
                 raise NetworkError(f"{name}: has an encoder, but the network declares no input; call image_input first")
+            if not encoder.weighted:
+                raise NetworkError(f"{name}: a {encoder.kind} table has no weights and cannot make currents")
             encoder.check(image, dims)
         return cls(
             dims,

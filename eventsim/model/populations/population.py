@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+from eventsim.errors import NetworkError
 from eventsim.model.tables import Table
 from eventsim.model.values import ByValue, IntArray, Shape
 
@@ -138,6 +139,12 @@ class Population(ByValue, ABC):
     def taking_spikes(self) -> Population:
         """What takes its place where the image comes as spikes: itself, unless an encoder makes its currents."""
         return self
+
+    def check_incoming(self, incoming: Sequence[tuple[Population, Table]]) -> None:
+        """Raise NetworkError if these projections (source, table), all that end at it, cannot."""
+        for _, table in incoming:
+            if not table.weighted:
+                raise NetworkError(f"a {table.kind} table has no weights and ends at maximum populations only, this is a {self.kind} one")
 
     @abstractmethod
     def facts(self) -> dict[str, Any]:

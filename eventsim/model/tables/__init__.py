@@ -6,6 +6,7 @@ from eventsim.model.tables.geometry import Axis, Rows, Stencil, spatial
 from eventsim.model.tables.sparse import Sparse
 from eventsim.model.tables.table import Table
 from eventsim.model.tables.weights import integer_weights
+from eventsim.model.tables.windows import Windows
 from eventsim.model.values import ByValue, IntArray, Shape
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Sparse",
     "Stencil",
     "Table",
+    "Windows",
     "integer_weights",
     "spatial",
 ]

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 
 def write_weights(group: NewGroup, table: Table) -> None:
-    """Write the weights of a table."""
+    """Write the weights of a table, if it has any."""
+    if not table.weighted:
+        return
     if table.magnitude is not None:
         group.attributes(magnitude=table.magnitude)
         group.dataset("signs", np.packbits(table.weights.ravel() > 0))

@@ -30,8 +30,11 @@ class Table(ByValue, ABC):
     ----------
     kind : str
         Its name in network files and in descriptions of runs.
-    form : {"stencil", "rows"} or None
-        What compiled code runs it as: what :meth:`to_stencil` or :meth:`to_rows` gives. Of None, only the reference engine runs it.
+    form : {"stencil", "rows", "windows"} or None
+        What compiled code runs it as: what :meth:`to_stencil` or :meth:`to_rows` gives, or windows that have no weights. Of None, only
+        the reference engine runs it.
+    weighted : bool
+        Its synapses have weights that are added; without, they say what is compared (see :class:`eventsim.Windows`).
     all_to_all : bool
         Every source neuron that reaches anything reaches all of the target, and costs as much as any other.
     weights : int8, int16 or int32 array
@@ -39,7 +42,8 @@ class Table(ByValue, ABC):
     """
 
     kind: ClassVar[str]
-    form: ClassVar[Literal["stencil", "rows"] | None]
+    form: ClassVar[Literal["stencil", "rows", "windows"] | None]
+    weighted: ClassVar[bool] = True
     all_to_all: ClassVar[bool]
     weights: IntArray
 
@@ -52,6 +56,10 @@ class Table(ByValue, ABC):
     def stored_bytes(self) -> int:
         """Bytes that the table takes: a bit a weight if it is binary."""
         return self.weights.nbytes if self.magnitude is None else -(-self.weights.size // 8)
+
+    def size_in_words(self) -> str:
+        """Its size in a description of the network in lines."""
+        return "x".join(map(str, self.weights.shape))
 
     # --- What it joins ------------------------------------------------------------------------------------------------
 
