@@ -142,7 +142,7 @@ class Trajectories:
         populations = self._network.populations
         if not self.needs_spikes(run.info.resolution):
             firing = [i for i, (name, p) in enumerate(populations.items()) if p.sends_spikes and name not in self._clocks]
-            projections = [i for i, p in enumerate(self._network.projections) if p.source not in self._clocks]
+            projections = [i for i, p in enumerate(self._network.projections) if p.source not in self._clocks and p.table.weighted]
             per_step = run.counts.spikes[:, firing].sum(1), run.counts.synaptic_events[:, projections].sum(1)
             so_far = [np.concatenate(([0], np.cumsum(of_step)))[at] for of_step in per_step]
             return so_far[0], so_far[1]

@@ -29,7 +29,7 @@ def compare_with_dense(case, job, counts, spikes):
             steps = first_exit(seen.readout[net.output], case.exit_rule) or steps
         assert counts.end_tick == steps
         for column, (name, kind) in enumerate(kinds.items()):
-            if kind in ("driven", "spiking"):
+            if kind in ("driven", "spiking", "maximum"):
                 dense = np.zeros((steps, seen.spikes[name].shape[1]), np.int64)
                 for tick, neuron, sign in spikes.of(name):
                     dense[tick - 1, neuron] += sign
@@ -95,6 +95,21 @@ def test_a_few_networks():
         assert fired > 0
 
 
+def maximum_features(net, projection):
+    """What is special about a projection to a maximum population; nothing of others."""
+    if projection.table.kind != "windows":
+        return set()
+    table, source = projection.table, net.populations[projection.source]
+    holds = {
+        "windows overlap": any(s < k for s, k in zip(table.stride, table.kernel, strict=True)),
+        "windows with padding": any(table.padding),
+        "signed maximum": source.signed,
+        "minimum": not np.all(net.populations[projection.target].largest),
+        "delayed maximum": projection.delay > 0,
+    }
+    return {name for name, is_so in holds.items() if is_so}
+
+
 def test_random_networks_cover_what_they_should():
     """The generator makes every feature often enough for the tests above to mean something."""
     seen: dict[str, int] = {}
@@ -122,6 +137,7 @@ def test_random_networks_cover_what_they_should():
         for p in net.projections:
             features.add(p.table.kind)
             features.add("binary" if p.table.magnitude is not None else "not binary")
+            features |= maximum_features(net, p)
             if not np.all(p.table.weights):
                 features.add("zero weights")
             if p.source.startswith("layer") and order[p.source] >= order[p.target]:
@@ -154,7 +170,8 @@ def test_random_networks_cover_what_they_should():
         "refractory", "v0 above threshold", "negative v0", "int8", "int16", "int32", "encoder", "negative current", "exit by potential",
         "exit by margin", "two readouts", "conv2d", "dense", "sparse", "binary", "not binary", "zero weights", "recurrent",
         "whole delay", "fractional delay", "stride", "stride beyond kernel, pooled", "asymmetric padding", "pool_before", "pool_after",
-        "dense pool_before", "same source twice",
+        "dense pool_before", "same source twice", "maximum", "windows", "windows overlap", "windows with padding",
+        "signed maximum", "minimum", "delayed maximum",
     ]
     # fmt: on
     assert {name: seen.get(name, 0) for name in expected if seen.get(name, 0) < 8} == {}

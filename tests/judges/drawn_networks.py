@@ -16,7 +16,7 @@ SMALL = st.integers(-3, 3)
 
 @st.composite
 def cases(draw):
-    """A network of one driven population, one source and up to three spiking ones, any edges, and its input."""
+    """A network of one driven population, one source, up to three spiking ones and perhaps a maximum, any edges, and its input."""
     net = es.Network()
     sizes = {"in": draw(st.integers(1, 3)), "src": draw(st.integers(1, 3))}
     net.driven("in", sizes["in"], draw(st.integers(1, 9)), v0=draw(SMALL), refractory=draw(PERIODS))
@@ -34,10 +34,24 @@ def cases(draw):
             reset="subtract" if signed else draw(st.sampled_from(["subtract", "zero"])),
             refractory=draw(PERIODS),
         )
+    targets = list(names)
+    if draw(st.booleans()):
+        # A row of neurons, and the maxima or minima of its windows.
+        sizes["row"] = draw(st.integers(1, 5))
+        signed = draw(st.booleans())
+        net.spiking("row", (1, sizes["row"], 1), draw(st.integers(1, 3)), v0=draw(SMALL), signed=signed, refractory=draw(PERIODS))
+        kernel = draw(st.integers(1, sizes["row"]))
+        windows = es.Windows((1, kernel), (1, draw(st.integers(1, 3))), (0, draw(st.integers(0, kernel - 1)), 0, 0))
+        net.maximum("max", windows.output_shape((1, sizes["row"], 1)), largest=draw(st.booleans()), signed=signed)
+        sizes["max"] = net.populations["max"].size
+        source = draw(st.sampled_from(["in", "src"]))
+        net.connect(source, "row", draw(hnp.arrays(np.int8, (sizes[source], sizes["row"]), elements=SMALL)))
+        net.connect("row", "max", windows, delay=draw(PERIODS))
+        names.append("max")
     sizes["out"] = 2
     net.readout("out", 2)
     for _ in range(draw(st.integers(1, 6))):
-        pre, post = draw(st.sampled_from(["in", "src", *names])), draw(st.sampled_from([*names, "out"]))
+        pre, post = draw(st.sampled_from(["in", "src", *names])), draw(st.sampled_from([*targets, "out"]))
         net.connect(pre, post, draw(hnp.arrays(np.int8, (sizes[pre], sizes[post]), elements=SMALL)), delay=draw(PERIODS))
     if draw(st.booleans()):
         net.bias(names[0], draw(hnp.arrays(np.int8, sizes[names[0]], elements=SMALL)))

@@ -14,7 +14,7 @@ from eventsim.model.exits import ExitRule
 from eventsim.model.network import Network
 from eventsim.model.periods import ticks
 from eventsim.model.populations import Readout
-from eventsim.model.tables import Conv2d, Dense, Sparse, spatial
+from eventsim.model.tables import Conv2d, Dense, Sparse, Windows, spatial
 
 # Potentials of a population move in multiples of its unit or near them: int8, int16 and int32 weights.
 UNITS = (1, 1, 1, 1, 300, 70_000)
@@ -118,6 +118,32 @@ def _table_to(rng: np.random.Generator, source: tuple[int, ...], target: tuple[i
         return Conv2d(random_weights(rng, (3, 3, source[2], target[2]), unit), padding=1)
     make = random_dense if rng.random() < 0.5 else random_sparse
     return make(rng, source, int(np.prod(target)), unit)
+
+
+def random_windows(rng: np.random.Generator, source: tuple[int, ...]) -> Windows:
+    """Windows that fit the source: of any size, overlapping or with gaps, with paddings that may differ, or one of all."""
+    height, width, _ = spatial(source)
+    if rng.random() < 0.15:
+        return Windows((height, width))
+    while True:
+        kernel = (int(rng.integers(1, 4)), int(rng.integers(1, 4)))
+        padding: Any = tuple(int(rng.integers(0, k)) for k in kernel * 2) if rng.random() < 0.5 else 0
+        table = Windows(kernel, pick(rng, None, 1, 2, 3, (1, 2)), padding)
+        try:
+            table.output_shape(source)
+        except NetworkError:
+            continue
+        return table
+
+
+def _maximum(rng: np.random.Generator, net: Network, name: str, source: str, delay: float) -> None:
+    """A maximum population over another one."""
+    population = net.populations[source]
+    table = random_windows(rng, population.shape)
+    shape = table.output_shape(population.shape)
+    largest = rng.integers(0, 2, shape[-1]) if rng.random() < 0.5 else bool(rng.random() < 0.6)
+    net.maximum(name, shape, largest=largest, signed=population.signed or bool(rng.random() < 0.2))
+    net.connect(source, name, table, delay=delay)
 
 
 def _per_channel(rng: np.random.Generator, shape: tuple[int, ...], low: int, high: int) -> Any:
@@ -228,6 +254,11 @@ def random_case(rng: np.random.Generator, resolution: int = 1) -> Case:  # noqa:
         if rng.random() < 0.3:
             net.bias(name, _per_channel(rng, shape, -2 * unit, 2 * unit))
         layers.append(name)
+        if rng.random() < 0.4:
+            pooled = layers[rng.integers(max(0, len(layers) - 2), len(layers))]
+            if net.populations[pooled].emits != "events":
+                _maximum(rng, net, f"pool{i}", pooled, delay(0))
+                layers.append(f"pool{i}")
     for i in range(pick(rng, 1, 1, 2)):
         name, unit = f"out{i}", pick(rng, *UNITS)
         first = layers[rng.integers(max(0, len(layers) - 2), len(layers))]

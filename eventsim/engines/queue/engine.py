@@ -128,7 +128,7 @@ def _record(job: Job, plan: Plan, state: State, recorder: Recorder) -> None:
     neurons = state.log_neuron[:n]
     for population, name in zip(plan.populations, job.order, strict=True):
         # Asked every time, and of all: the recorder may want to stop the run.
-        if recorder.wants(name) and n and population["role"] in (Role.SPIKING, Role.DRIVEN):
+        if recorder.wants(name) and n and population["role"] in (Role.SPIKING, Role.DRIVEN, Role.MAXIMUM):
             places = np.flatnonzero((neurons >= population["first"]) & (neurons < population["end"]))
             if len(places):
                 recorder.record(name, state.log_tick[places], neurons[places] - population["first"], state.log_sign[places])

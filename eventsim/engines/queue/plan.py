@@ -9,7 +9,7 @@ from eventsim.job.job import Job
 from eventsim.model.tables import IntArray
 
 # What populations of a kind do; the kinds that the engine runs.
-ROLES = {"spiking": Role.SPIKING, "driven": Role.DRIVEN, "readout": Role.READOUT, "source": Role.SOURCE}
+ROLES = {"spiking": Role.SPIKING, "driven": Role.DRIVEN, "readout": Role.READOUT, "source": Role.SOURCE, "maximum": Role.MAXIMUM}
 _EXITS = {"potential": Exit.POTENTIAL, "margin": Exit.MARGIN}
 
 
@@ -63,13 +63,18 @@ def _populations(job: Job) -> IntArray:
     sizes = np.array([network.populations[name].size for name in job.order])
     out["end"] = np.cumsum(sizes)
     out["first"] = out["end"] - sizes
-    columns = 0
+    columns = maxima = 0
     for row, name in zip(out, job.order, strict=True):
         population = network.populations[name]
         row["role"], row["refractory"] = ROLES[population.kind], job.refractory.get(name, 1)
         row["signed"], row["zero_reset"] = population.signed, population.reset == "zero"
         row["readout"] = columns
         columns += population.size if population.reads_out else 0
+    # In the order of the projections that lead to them, as the tables have them.
+    for projection in network.projections:
+        if not projection.table.weighted:
+            out["maximum"][job.order.index(projection.target)] = maxima
+            maxima += 1
     return out
 
 

@@ -32,6 +32,7 @@ class Role(IntEnum):
     DRIVEN = 1
     READOUT = 2
     SOURCE = 3
+    MAXIMUM = 4
 
 
 class Exit(IntEnum):
@@ -54,12 +55,12 @@ class Store(IntEnum):
 #
 # role: a Role                              first, end: its neurons are numbered first..end-1
 # first_stream, first_entity, end_entity: its streams are the entities first_stream..first_entity-1, its neurons those from there on
-# stream: place of its first stream in Plan.streams
+# stream: place of its first stream in Plan.streams            maximum: its place in Tables.maxima, if it is one
 # incoming, end_incoming: places in Plan.incoming; outgoing, end_outgoing: in Plan.outgoing
 # refractory: ticks                         signed, zero_reset: 0 or 1      readout: column in Tally.readout
 POPULATION = record(
     "role first end first_stream first_entity end_entity stream incoming end_incoming outgoing end_outgoing refractory signed zero_reset "
-    "readout"
+    "readout maximum"
 )
 # A projection.
 #
@@ -127,7 +128,8 @@ class State(NamedTuple):
     heap: Any  # int64: keys, ``tick << bits | entity``
     d: Any  # int32 or int64 (neurons,): V - threshold
     low: Any  # as d (neurons,): signed neurons are due below it; (0,) if there are none
-    net: Any  # int32 (neurons,): positive minus negative spikes
+    net: Any  # int32 (neurons,): positive minus negative spikes; of a maximum times its sense
+    counts: Any  # int32: of what maxima compare, times the sense (see eventsim.kernels.windows)
     last: Any  # int64 (neurons,): tick of the last spike
     look: Any  # int64 (neurons,): tick at which it is in the heap to be looked at
     log_tick: Any  # int64: spikes that have not been recorded yet

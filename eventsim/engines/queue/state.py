@@ -34,6 +34,8 @@ def start(job: Job, plan: Plan) -> State:
         output = d[populations["first"][plan.output] : populations["end"][plan.output]]
         if output.min() < output.max():
             progress["decision"], progress["decision_tick"] = np.argmax(output), 1
+    # Of all inputs of maxima.
+    compared = sum(job.network.populations[p.source].size for p in job.network.projections if not p.table.weighted)
     spikes, in_rings = neurons + LOG, int(rings["size"].sum())
     return State(
         progress=progress,
@@ -44,6 +46,7 @@ def start(job: Job, plan: Plan) -> State:
         d=d,
         low=np.full(neurons if populations["signed"].any() else 0, progress["lowest"], d.dtype),
         net=np.zeros(neurons, np.int32),
+        counts=np.zeros(compared, np.int32),
         last=np.full(neurons, _NEVER, np.int64),
         look=look,
         log_tick=np.empty(spikes, np.int64),

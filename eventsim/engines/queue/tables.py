@@ -11,12 +11,14 @@ import numpy as np
 
 from eventsim.kernels.records import record
 from eventsim.kernels.stencils import stencil
+from eventsim.kernels.windows import maxima_of, windows_of
 from eventsim.model.network import Network, Projection
-from eventsim.model.tables import IntArray, Rows, spatial
+from eventsim.model.tables import IntArray, Rows, Shape, Windows, spatial
 
 # A projection.
 #
 # sparse: 1 for rows of synapses, 0 for a stencil        largest: magnitude of a (fused) weight
+# maximum: place in ``maxima`` of the windows of a maximum population that it leads to, or -1; the rest but ``largest`` is not used then
 # wide: 1 if its weights are in weights32, else 0        weights: place of the first one
 # channels, width: of the source, to decode where a neuron lies
 # y, x: places in ``reach`` for the source's first row and first column
@@ -24,7 +26,9 @@ from eventsim.model.tables import IntArray, Rows, spatial
 # out_channels, out_width: of the target
 # row: place in ``row_start`` of the first neuron's      shift: from a place in ``targets`` to that of the weight
 # nonzero: place in ``effective`` of the first neuron's, -1 if no weight is zero
-TABLE = record("sparse largest wide weights channels width y x kernel_rows row_weights stride out_channels out_width row shift nonzero")
+TABLE = record(
+    "sparse maximum largest wide weights channels width y x kernel_rows row_weights stride out_channels out_width row shift nonzero"
+)
 # What a spike in a row, or a column, of the source reaches.
 #
 # first, count: target rows or columns
@@ -43,6 +47,7 @@ class Tables(NamedTuple):
     row_start: Any  # int64: the synapses of a neuron lie in row_start[i]..row_start[i + 1] - 1
     targets: Any  # int32: their target neurons
     effective: Any  # int32: synapses with a weight that is not zero, by source neuron
+    maxima: Any  # Maxima: in the order of the projections that lead to them
 
 
 class _Parts:
@@ -77,6 +82,14 @@ class _Parts:
             self.reach.append(part)
         return weights
 
+    def add(self, row: Any, projection: Projection, network: Network) -> None:
+        """A projection with weights."""
+        row["maximum"] = -1
+        rows = projection.table.to_rows()
+        weights = self.add_stencil(row, projection, network) if rows is None else self.add_rows(row, rows)
+        self.add_weights(row, weights)
+        self.add_effective(row, projection, network)
+
     def add_weights(self, row: Any, weights: IntArray) -> None:
         """Weights of a table, in the order in which compiled code reads them."""
         low, high = (int(weights.min()), int(weights.max())) if weights.size else (0, 0)
@@ -103,11 +116,13 @@ def compile_tables(network: Network) -> Tables:
         A table is neither a stencil nor rows of synapses.
     """
     parts, projections = _Parts(), np.zeros(len(network.projections), TABLE)
+    maxima: list[tuple[Windows, Shape, IntArray]] = []
     for row, projection in zip(projections, network.projections, strict=True):
-        rows = projection.table.to_rows()
-        weights = parts.add_stencil(row, projection, network) if rows is None else parts.add_rows(row, rows)
-        parts.add_weights(row, weights)
-        parts.add_effective(row, projection, network)
+        if projection.table.weighted:
+            parts.add(row, projection, network)
+        else:
+            row["maximum"], row["nonzero"] = len(maxima), -1
+            maxima.append(windows_of(projection, network))
     return Tables(
         projections,
         _joined(parts.weights[0], np.int8),
@@ -116,6 +131,7 @@ def compile_tables(network: Network) -> Tables:
         _joined(parts.row_start, np.int64),
         _joined(parts.targets, np.int32),
         _joined(parts.effective, np.int32),
+        maxima_of(maxima),
     )
 
 

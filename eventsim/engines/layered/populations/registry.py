@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from eventsim.engines.layered.populations.driven import Driven
 from eventsim.engines.layered.populations.layer import Layer
+from eventsim.engines.layered.populations.maximum import Maximum
 from eventsim.engines.layered.populations.population import Population
 from eventsim.engines.layered.populations.source import Source
 
-KINDS: dict[str, type[Population]] = {"driven": Driven, "spiking": Layer, "readout": Layer, "source": Source}
+KINDS: dict[str, type[Population]] = {"driven": Driven, "spiking": Layer, "maximum": Maximum, "readout": Layer, "source": Source}

@@ -7,6 +7,7 @@ import numpy as np
 from eventsim.engines.queue.kernels.pending import pending_spike
 from eventsim.kernels.compiled import brief as compiled
 from eventsim.kernels.compiled import brief_inlined as inlined
+from eventsim.kernels.windows import count_spike
 from eventsim.model.limits import POTENTIAL_MAX
 
 # Work after which compiled code returns, so that Ctrl-C works and progress shows: a unit is a spike or a heap operation, or WORK additions.
@@ -35,8 +36,8 @@ def add_run(d, start, weights, at, length, sign):
 
 
 @inlined
-def deliver(tables, p, neuron, sign, first, d, operations):
-    """Add one spike and count it.
+def deliver(tables, p, neuron, sign, first, d, counts, operations):
+    """Add one spike, or have it counted by a maximum population, and count it.
 
     Parameters
     ----------
@@ -48,17 +49,24 @@ def deliver(tables, p, neuron, sign, first, d, operations):
     first : int64
         The first neuron of the target.
     d : int32 or int64 array (neurons,)
+    counts : int32 array
+        Of what maxima compare.
     operations : int64 array (5, projections)
         Of the step, in the order of :data:`eventsim.job.job.OPERATIONS`.
 
     Returns
     -------
     int64
-        Additions.
+        Additions, or windows in which it is compared.
     """
     operations[0, p] += 1
     of = tables.projections[p]
-    if of["sparse"]:
+    added = exact = np.int64(0)
+    if of["maximum"] >= 0:
+        additions = count_spike(tables.maxima, of["maximum"], counts, neuron, sign)
+        operations[1, p] += additions
+        operations[3, p] += 1
+    elif of["sparse"]:
         begin, end = tables.row_start[of["row"] + neuron], tables.row_start[of["row"] + neuron + 1]
         shift = of["shift"]
         if of["wide"]:
@@ -70,7 +78,7 @@ def deliver(tables, p, neuron, sign, first, d, operations):
         additions = end - begin
         operations[1, p] += additions
         operations[3, p] += additions
-        exact = additions
+        added = exact = additions
     else:
         location = neuron // of["channels"]
         channel = neuron - location * of["channels"]
@@ -87,11 +95,11 @@ def deliver(tables, p, neuron, sign, first, d, operations):
                 add_run(d, target, tables.weights8, at, length, sign)
             target += out_row
             at -= of["stride"] * of["row_weights"]
-        additions = y["count"] * length
+        added = additions = y["count"] * length
         exact = np.int64(y["synapses"]) * x["synapses"] * out
         operations[1, p] += exact
         operations[3, p] += np.int64(y["toolbox"]) * x["toolbox"] * out
-    operations[2, p] += additions
+    operations[2, p] += added
     if of["nonzero"] >= 0:
         operations[4, p] += tables.effective[of["nonzero"] + neuron]
     else:
@@ -116,7 +124,7 @@ def deliver_pending(state, plan, tables, q, tally):
         first_of_source = plan.populations[plan.projections[p]["source"]]["first"]
         while e < end and work < PAUSE_AFTER:
             neuron, sign = pending_spike(state, plan, store, e, first_of_source)
-            additions = deliver(tables, p, neuron, sign, first, state.d, operations)
+            additions = deliver(tables, p, neuron, sign, first, state.d, state.counts, operations)
             total += additions
             work += 1 + additions // WORK
             e += 1

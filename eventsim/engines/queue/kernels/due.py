@@ -10,6 +10,8 @@ import numpy as np
 from eventsim.engines.queue.kernels.pending import pending_spike
 from eventsim.kernels.compiled import brief as compiled
 from eventsim.kernels.compiled import brief_inlined as inlined
+from eventsim.kernels.sort import sort_candidates
+from eventsim.kernels.windows import changed_by
 from eventsim.model.limits import POTENTIAL_MAX, POTENTIAL_MIN
 
 # Neurons that are looked at together.
@@ -116,6 +118,31 @@ def scan_reached(tables, p, neuron, first, signed, state, n):
     for _ in range(y["count"]):
         n = scan_run_signed(d, low, target, length, candidates, n) if signed else scan_run(d, target, length, candidates, n)
         target += of["out_width"] * out
+    return n
+
+
+@inlined
+def find_changed(state, plan, tables, q, compared):
+    """The windows of maximum population q that pending spikes may have changed, as candidates in ascending order; returns their number.
+
+    All windows are, where the spikes lie in as many together (``compared``).
+    """
+    s, population = state.progress[()], plan.populations[q]
+    first, n = population["first"], np.int64(0)
+    if compared >= population["end"] - first:
+        for window in range(first, population["end"]):
+            state.candidates[n] = window
+            n += 1
+        return n
+    for i in range(s["pending"]):
+        part = state.pending[i]
+        source = plan.populations[plan.projections[part["projection"]]["source"]]["first"]
+        for e in range(part["first"], part["end"]):
+            neuron, sign = pending_spike(state, plan, part["store"], e, source)
+            maximum = population["maximum"]
+            n = changed_by(tables.maxima, maximum, state.counts, state.net, neuron, sign, first, state.candidates, n)
+    if n > 1:
+        sort_candidates(state.candidates, n)
     return n
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from eventsim.kernels.compiled import brief as compiled
 from eventsim.kernels.compiled import brief_inlined as inlined
 from eventsim.kernels.heap import sift_down, sift_up
+from eventsim.kernels.windows import sense_of, step_of
 
 
 @inlined
@@ -94,6 +95,23 @@ def look_at(state, plan, q, neuron, tick):
         entity = neuron - population["first"] + population["first_entity"]
         sift_up(state.heap, s["heap"], (tick << plan.bits) | entity)
         s["heap"] += 1
+
+
+@inlined
+def fire_maximum(state, plan, tables, q, tick, n, tally):
+    """Have those of the first n candidates, which ascend, emit what the maxima of their windows have risen or fallen by at a tick."""
+    population = plan.populations[q]
+    previous = np.int64(-1)
+    for c in range(n):
+        neuron = np.int64(state.candidates[c])
+        if neuron == previous:
+            continue
+        previous = neuron
+        window = neuron - population["first"]
+        step = step_of(tables.maxima, population["maximum"], state.counts, window, state.net[neuron])
+        if step != 0:
+            state.net[neuron] += step
+            emit(state, plan, q, neuron, step * sense_of(tables.maxima, population["maximum"], window), tick, tally)
 
 
 @inlined

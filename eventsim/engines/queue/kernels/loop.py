@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from eventsim.engines.queue.kernels.delivery import PAUSE_AFTER, WORK, deliver_pending, room_for_pending
-from eventsim.engines.queue.kernels.due import out_of_range, scan_pending, scan_run, scan_run_signed
-from eventsim.engines.queue.kernels.firing import fire_driven, fire_spiking, take_looks
+from eventsim.engines.queue.kernels.due import find_changed, out_of_range, scan_pending, scan_run, scan_run_signed
+from eventsim.engines.queue.kernels.firing import fire_driven, fire_maximum, fire_spiking, take_looks
 from eventsim.engines.queue.kernels.pending import collect
 from eventsim.engines.queue.records import Exit, Role, Status
 from eventsim.kernels.compiled import brief as compiled
@@ -113,6 +113,10 @@ def visit(state, plan, tables, q, tally, wide):
         if population["role"] == Role.SPIKING:
             n = find_due(state, plan, tables, q, additions)
             fire_spiking(state, plan, q, s["tick"], n, tally)
+            s["work"] += n
+        elif population["role"] == Role.MAXIMUM:
+            n = find_changed(state, plan, tables, q, additions)
+            fire_maximum(state, plan, tables, q, s["tick"], n, tally)
             s["work"] += n
         elif q == plan.output:
             s["changed"] = 1
