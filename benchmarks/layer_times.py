@@ -19,6 +19,7 @@ import eventsim as es
 from eventsim.batch.inputs import Item, read_input
 from eventsim.engines.layered.populations.driven import Driven
 from eventsim.engines.layered.populations.layer import Layer
+from eventsim.engines.layered.populations.maximum import Maximum
 from eventsim.job.encoder import Encoder
 
 # What is clocked, and the row that it counts for (else that of the population).
@@ -27,6 +28,7 @@ METHODS = (
     (Driven, "begin", None),
     (Driven, "run", None),
     (Layer, "run", None),
+    (Maximum, "run", None),
 )
 
 

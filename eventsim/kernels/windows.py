@@ -8,7 +8,7 @@ spikes, both times the sense.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -39,10 +39,9 @@ class Maxima(NamedTuple):
 
 def windows_of(projection: Projection, network: Network) -> tuple[Windows, Shape, IntArray]:
     """What :func:`maxima_of` takes of a projection that leads to a maximum population."""
-    target = network.populations[projection.target]
-    assert isinstance(projection.table, Windows)
-    assert isinstance(target, Maximum)
-    return projection.table, network.populations[projection.source].shape, target.senses
+    # Networks are checked: windows lead to such populations alone, and nothing else does.
+    table, target = cast(Windows, projection.table), cast(Maximum, network.populations[projection.target])
+    return table, network.populations[projection.source].shape, target.senses
 
 
 def maxima_of(parts: Sequence[tuple[Windows, Shape, IntArray]]) -> Maxima:
