@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from eventsim.conversion.checkpoints import weights_in
 from eventsim.conversion.from_nir import from_nir
 from eventsim.conversion.from_onnx import from_onnx
 from eventsim.errors import ConversionError
@@ -21,7 +22,8 @@ def read_model(path: str | os.PathLike[str], architecture: str | None = None, in
     ----------
     path : path-like
         ``.onnx``: a (Q)ONNX file; ``.nir``: a NIR file.
-        ``.pt``, ``.pth``, ``.ckpt`` or ``.safetensors``: a state dict for ``architecture``.
+        ``.pt``, ``.pth``, ``.ckpt`` or ``.safetensors``: a state dict for ``architecture``, by
+        itself or in a checkpoint beside other things, also with the names that torch.compile and DataParallel give (``.pth.tar`` too).
     architecture : str, optional
         ``FILE.py:FUNCTION``: Python code of the user's that makes the module which the state dict belongs to. It is run.
     input_shape : sequence of int, optional
@@ -39,16 +41,20 @@ def read_model(path: str | os.PathLike[str], architecture: str | None = None, in
         return from_onnx(path, input_shape)
     if path.suffix == ".nir":
         return from_nir(path)
-    if path.suffix not in (".pt", ".pth", ".ckpt", ".safetensors"):
+    # (Many scripts call a checkpoint .pth.tar.)
+    suffix = Path(path.stem).suffix if path.suffix == ".tar" else path.suffix
+    if suffix not in (".pt", ".pth", ".ckpt", ".safetensors"):
         raise ConversionError(f"{path}: expected .onnx or .nir, or a state dict in .pt, .pth, .ckpt or .safetensors")
     if architecture is None:
         raise ConversionError(
             f"{path}: a state dict holds weights alone; name what makes its module (--architecture FILE.py:FUNCTION; in Python: the module)"
         )
     model = _build(architecture)
-    state = _state(path)
+    content = _state(path)
     try:
-        model.load_state_dict(state)
+        model.load_state_dict(weights_in(content, set(model.state_dict())))
+    except ConversionError as error:
+        raise ConversionError(f"{path}: {error}") from None
     except (RuntimeError, AttributeError, TypeError) as error:
         first = str(error).strip().splitlines()
         raise ConversionError(
@@ -65,16 +71,13 @@ def _state(path: Path) -> Any:
             return load_file(path)
         import torch
 
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except ImportError as error:
         raise ConversionError(f"{path}: needs the package {error.name}; install it with pip") from None
     except Exception as error:  # whatever a damaged or hostile file provokes
-        raise ConversionError(f"{path}: not a file of weights alone ({first_line(error)})") from None
-    # Training checkpoints keep the weights beside other things.
-    for key in ("state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            return state[key]
-    return state
+        raise ConversionError(
+            f"{path}: not a file of weights alone ({first_line(error)}); write one: torch.save(module.state_dict(), ...)"
+        ) from None
 
 
 def first_line(error: Exception) -> str:
