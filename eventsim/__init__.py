@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from eventsim.model import netfile as netfile
     from eventsim.model.netfile import load, save
     from eventsim.model.network import Network
-    from eventsim.model.tables import Conv2d, Dense, Sparse, Table, Windows
+    from eventsim.model.tables import Conv2d, Dense, GroupedConv2d, Sparse, Table, Windows
     from eventsim.record import result as result
     from eventsim.record.result import Result, Spikes
     from eventsim.record.trace import Trace
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "DEFAULT_RESOLUTION": "eventsim.job.job",
     "Conv2d": "eventsim.model.tables",
+    "GroupedConv2d": "eventsim.model.tables",
     "Conversion": "eventsim.conversion",
     "ConversionError": "eventsim.errors",
     "DatasetError": "eventsim.errors",
@@ -100,6 +101,7 @@ __all__ = [
     "Dense",
     "Evaluation",
     "EventsimError",
+    "GroupedConv2d",
     "Hardware",
     "HardwareError",
     "InputError",

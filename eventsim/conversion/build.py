@@ -8,17 +8,28 @@ written for weights that stay binary). Binary weights choose the quantum, so tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from eventsim.conversion.lowering import IMAGE, Array, Extreme, Kernel, Layer, Matrix, SourceNetwork, Term
+from eventsim.conversion.layers import Layer, SourceNetwork
+from eventsim.conversion.terms import IMAGE, Array
+from eventsim.conversion.weights import (
+    SAME_MAGNITUDE,
+    Integers,
+    ScaledWeights,
+    passes,
+    signs_of,
+    smallest_type,
+    source_is_binary,
+    table_of,
+    weights_of,
+)
 from eventsim.errors import ConversionError
 from eventsim.model.network import Network
-from eventsim.model.tables import Conv2d, Dense, IntArray, Sparse, Table
+from eventsim.model.tables import IntArray, Table
 
 # A channel whose scale is (nearly) zero would need a threshold beyond any potential; at this one its weights no longer count.
 _LARGEST_THRESHOLD = 2**24
@@ -27,10 +38,8 @@ _LARGEST_FRACTION_BITS = 8
 _THRESHOLD_TOLERANCE = 1 / 512
 # The steps into which a pixel value is divided where its offset is no whole number.
 _PIXEL_FRACTION = 4
-# Magnitudes of weights computed in float32 differ in the last digits.
-_SAME_MAGNITUDE = 1e-5
-# Weights looked at in one piece.
-_PART = 2**22
+# And until no other weight of a single magnitude, or passed on, is off by more than this share; others have so many quanta at least.
+_WEIGHT_TOLERANCE, _LEAST_QUANTA = 1 / 64, 32
 
 
 @dataclass(frozen=True)
@@ -140,44 +149,6 @@ class ConversionReport:
         return "\n".join(lines + [f"note: {remark}" for remark in self.remarks])
 
 
-@dataclass(frozen=True, eq=False)
-class ScaledWeights:
-    """One term's weights with everything that scales them, per output channel in the last axis.
-
-    Attributes
-    ----------
-    factor : float64, (outputs,) or (inputs, outputs)
-        What one spike adds to the pre-activation is the operator's weights times this.
-    magnitude : float64 (outputs,) or None
-        If the weights are binary: what each filter's are worth.
-    """
-
-    term: Term
-    factor: Array
-    magnitude: Array | None
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of the weights: (..., inputs, outputs)."""
-        assert not isinstance(self.term.operator, Extreme)
-        return (1, len(self.term.scale)) if self.term.operator is None else self.term.operator.weights.shape
-
-    def parts(self) -> Iterator[tuple[slice, Array]]:
-        """The weights times ``factor``, float64 (some rows, outputs), piece by piece: a whole layer of VGG would take gigabytes."""
-        outputs = self.shape[-1]
-        assert not isinstance(self.term.operator, Extreme)
-        flat = np.ones((1, outputs)) if self.term.operator is None else self.term.operator.weights.reshape(-1, outputs)
-        rows = max(1, _PART // outputs)
-        for start in range(0, len(flat), rows):
-            part = slice(start, min(start + rows, len(flat)))
-            factor = self.factor if self.factor.ndim == 1 else self.factor[np.arange(part.start, part.stop) % len(self.factor)]
-            yield part, flat[part] * factor
-
-    def largest(self) -> Array:
-        """Largest magnitude per output, float64 (outputs,)."""
-        return np.max([np.abs(real).max(0) for _, real in self.parts()], axis=0)
-
-
 def build(
     source: SourceNetwork, ranges: dict[str, Array], pixel: tuple[Array, Array], settings: Settings
 ) -> tuple[Network, ConversionReport]:
@@ -271,32 +242,6 @@ def _zero(layer: Layer, full: Array) -> Array:
     return np.full(len(full), layer.activation.low)
 
 
-def _weights(term: Term, gain: Array) -> ScaledWeights:
-    """The term's weights, scaled by what a spike of its source stands for."""
-    if term.operator is None:
-        factor = term.scale * gain
-        return ScaledWeights(term, factor, np.abs(factor) if np.all(factor) else None)
-    if not np.all(gain == gain[0]):
-        # Inputs are numbered channel last, in kernels and matrices alike.
-        return ScaledWeights(term, gain[:, None] * term.scale, None)
-    factor = term.scale * gain[0]
-    magnitude = _magnitude(term)
-    return ScaledWeights(term, factor, None if magnitude is None else magnitude * np.abs(factor))
-
-
-def _magnitude(term: Term) -> Array | None:
-    """What a binary operator's weights are worth per output; None if they are not binary."""
-    alone = ScaledWeights(term, np.ones(len(term.scale)), None)
-    magnitude = np.sum([np.abs(real).sum(0) for _, real in alone.parts()], axis=0) / np.prod(alone.shape[:-1])
-    same = all(np.all(np.abs(np.abs(real) - magnitude) <= _SAME_MAGNITUDE * magnitude) for _, real in alone.parts())
-    return magnitude if same and np.all(magnitude > 0) else None
-
-
-def source_is_binary(term: Term) -> bool:
-    """Whether a term's weights in the source are +-alpha, one alpha a filter."""
-    return term.operator is not None and _magnitude(term) is not None
-
-
 @dataclass(frozen=True)
 class _Scaled:
     """A layer's numbers as integers.
@@ -311,6 +256,8 @@ class _Scaled:
     bias : int64
     bias_error : float64
         Of the bias, relative to the range.
+    integers : list of integer arrays
+        The weights of each term.
     tables : list of Table
         One a term.
     """
@@ -321,6 +268,7 @@ class _Scaled:
     bias: IntArray
     bias_error: Array
     threshold_error: float
+    integers: list[Integers]
     tables: list[Table]
 
 
@@ -336,16 +284,15 @@ def _add(
     from_image = [term.source == IMAGE for term in layer.terms]
     if any(from_image) and (len(layer.terms) > 1 or layer.activation is None):
         raise ConversionError("the image is added to spikes, or goes straight to the output; put an activation behind its first layer")
-    terms = [_weights(term, unit if term.source == IMAGE else gain(known[term.source], ranges)) for term in layer.terms]
-    shapes = [source.input_shape if term.source == IMAGE else known[term.source].shape for term in layer.terms]
-    scaled = _scale(layer, terms, shapes, _range(layer, ranges) if layer.activation is not None else None, settings)
+    terms = [weights_of(term, unit if term.source == IMAGE else gain(known[term.source], ranges)) for term in layer.terms]
+    scaled = _scale(layer, terms, _range(layer, ranges) if layer.activation is not None else None, settings)
     _connect(net, layer, scaled, any(from_image), settings)
-    report.layers += [_report(layer, weights, table, scaled) for weights, table in zip(terms, scaled.tables, strict=True)]
+    report.layers += [_report(layer, weights, i, scaled) for i, weights in enumerate(terms)]
 
 
-def _scale(layer: Layer, terms: list[ScaledWeights], shapes: Sequence[tuple[int, ...]], full: Array | None, settings: Settings) -> _Scaled:
-    """Round a layer's weights, threshold and bias; ``shapes`` are those of what the terms take."""
-    quantum, bits, exact = _quantum(terms, full, settings)
+def _scale(layer: Layer, terms: list[ScaledWeights], full: Array | None, settings: Settings) -> _Scaled:
+    """Round a layer's weights, threshold and bias."""
+    quantum, bits, exact = _quantum(terms, layer.shape[-1], full, settings)
     bias = np.asarray(layer.bias, np.float64)
     threshold = None
     if full is not None:
@@ -357,14 +304,12 @@ def _scale(layer: Layer, terms: list[ScaledWeights], shapes: Sequence[tuple[int,
     if np.abs(integer_bias).max(initial=0) >= 2**30:
         raise ConversionError("a bias that is more than 2**30 times a weight; the layer cannot be represented")
     integer_bias = integer_bias.astype(np.int64)
-    tables = [
-        table_of(weights, _integers(weights, quantum, bits, exact), layer.shape, shape)
-        for weights, shape in zip(terms, shapes, strict=True)
-    ]
+    integers = [_integers(weights, quantum[weights.term.places()], bits, exact) for weights in terms]
+    tables = [table_of(weights.term, numbers, layer.shape) for weights, numbers in zip(terms, integers, strict=True)]
     reference = float(np.abs(quantum).max()) * 2.0**bits if threshold is None else 1.0
     bias_error = np.abs(integer_bias * bias_quantum - bias) / (reference if full is None else full)
     threshold_error = 0.0 if threshold is None or full is None else float(np.max(np.abs(threshold * bias_quantum / full - 1)))
-    return _Scaled(quantum, full, threshold, integer_bias, bias_error, threshold_error, tables)
+    return _Scaled(quantum, full, threshold, integer_bias, bias_error, threshold_error, integers, tables)
 
 
 def _connect(net: Network, layer: Layer, scaled: _Scaled, from_image: bool, settings: Settings) -> None:
@@ -390,101 +335,80 @@ def _connect(net: Network, layer: Layer, scaled: _Scaled, from_image: bool, sett
             net.bias(layer.name, scaled.bias)
 
 
-def _report(layer: Layer, weights: ScaledWeights, table: Table, scaled: _Scaled) -> LayerReport:
+def _report(layer: Layer, weights: ScaledWeights, number: int, scaled: _Scaled) -> LayerReport:
     """What became of one of a layer's tables."""
-    changed, flipped = signs_of(weights, table)
-    full, threshold = scaled.full, scaled.threshold
+    table, integers = scaled.tables[number], scaled.integers[number]
+    changed, flipped = signs_of(weights, integers)
+    full, threshold, binary = scaled.full, scaled.threshold, source_is_binary(weights.term)
     return LayerReport(
         name=layer.name,
         source=weights.term.name,
-        weights=int(table.weights.size),
-        binary=source_is_binary(weights.term),
-        binary_table=weights.term.operator is not None and table.magnitude is not None and source_is_binary(weights.term),
+        weights=int(integers.size),
+        binary=binary,
+        binary_table=binary and table.magnitude is not None,
         signs_changed=changed,
         flipped_filters=flipped,
         range=(0.0, 0.0) if full is None else (float(full.min()), float(full.max())),
         threshold=None if threshold is None else (int(threshold.min()), int(threshold.max())),
         threshold_error=scaled.threshold_error,
-        weight_error=_weight_error(weights, table, scaled.quantum),
+        weight_error=_weight_error(weights, integers, scaled.quantum[weights.term.places()]),
         bias_error=float(scaled.bias_error.max(initial=0)),
     )
 
 
-def _quantum(terms: list[ScaledWeights], full: Array | None, settings: Settings) -> tuple[Array, int, int | None]:
+def _quantum(terms: list[ScaledWeights], channels: int, full: Array | None, settings: Settings) -> tuple[Array, int, int | None]:
     """Quantum per output channel, bits of the largest weights, and which term is represented exactly (None: none is)."""
-    outputs = terms[0].shape[-1]
     for i, weights in enumerate(terms):
         magnitude = weights.magnitude
-        if magnitude is None or (full is None and np.ptp(magnitude) > _SAME_MAGNITUDE * magnitude.max()):
+        if magnitude is None or (full is None and np.ptp(magnitude) > SAME_MAGNITUDE * magnitude.max()):
             continue
-        if weights.term.operator is None and len(terms) > 1:
+        if weights.term.place is not None or (passes(weights.term) and len(terms) > 1):
             continue
-        magnitude = np.full(outputs, magnitude.mean()) if full is None else magnitude
+        magnitude = np.full(channels, magnitude.mean()) if full is None else magnitude
         # A channel that is scaled by zero still needs a quantum; its threshold is capped.
         magnitude = np.maximum(magnitude, 1e-30)
         if settings.fraction_bits is not None:
             return magnitude / 2.0**settings.fraction_bits, settings.fraction_bits, i
+        others = [other for j, other in enumerate(terms) if j != i]
         bits = 6 if full is None else 0
         while full is not None and bits < _LARGEST_FRACTION_BITS:
             exact = np.minimum(full / magnitude * 2.0**bits, _LARGEST_THRESHOLD)
-            if np.all(np.abs(np.maximum(1, np.round(exact)) / exact - 1) <= _THRESHOLD_TOLERANCE):
+            close = np.all(np.abs(np.maximum(1, np.round(exact)) / exact - 1) <= _THRESHOLD_TOLERANCE)
+            if close and all(_fine(other, magnitude[other.term.places()] / 2.0**bits) for other in others):
                 break
             bits += 1
         return magnitude / 2.0**bits, bits, i
-    largest = np.max([weights.largest() for weights in terms], axis=0)
+    largest = np.zeros(channels)
+    for weights in terms:
+        places = weights.term.places()
+        largest[places] = np.maximum(largest[places], weights.largest())
     if full is None:
-        largest = np.full(outputs, largest.max())
+        largest = np.full(channels, largest.max())
     top = 2.0 ** (settings.weight_bits - 1) - 1
     return np.maximum(largest, 1e-30) / top, settings.weight_bits - 1, None
 
 
-def _integers(weights: ScaledWeights, quantum: Array, bits: int, exact: int | None) -> npt.NDArray[np.integer]:
+def _fine(weights: ScaledWeights, quantum: Array) -> bool:
+    """Whether weights are represented well by quanta that another term chose."""
+    if weights.magnitude is None:
+        return bool(np.all((weights.largest() >= _LEAST_QUANTA * quantum) | (weights.largest() == 0)))
+    exact = weights.magnitude / quantum
+    return bool(np.all(np.abs(np.round(exact) / exact - 1) <= _WEIGHT_TOLERANCE))
+
+
+def _integers(weights: ScaledWeights, quantum: Array, bits: int, exact: int | None) -> Integers:
+    """A term's weights in quanta (per output of the term), shaped as its operator has them."""
     binary = exact is not None and weights.magnitude is not None and np.allclose(weights.magnitude, quantum * 2.0**bits, rtol=1e-4)
     largest = 2.0**bits if binary else float(np.max(weights.largest() / quantum, initial=0))
-    if largest > 2**30:
-        raise ConversionError("weights of the layer's projections differ by more than 2**30 in size")
-    dtype = next(t for t in (np.int8, np.int16, np.int32) if largest <= np.iinfo(t).max)
-    integers = np.empty((int(np.prod(weights.shape[:-1])), weights.shape[-1]), dtype)
-    for part, real in weights.parts():
-        integers[part] = np.where(real < 0, -(2**bits), 2**bits) if binary else np.round(real / quantum)
+    dtype = smallest_type(largest)
+    flat = weights.shape if len(weights.shape) == 1 else (int(np.prod(weights.shape[:-1])), weights.shape[-1])
+    integers = np.empty(flat, dtype)
+    for part, real, outputs in weights.parts():
+        integers[part] = np.where(real < 0, -(2**bits), 2**bits) if binary else np.round(real / quantum[outputs])
     return integers.reshape(weights.shape)
 
 
-def table_of(weights: ScaledWeights, integers: npt.NDArray[np.integer], shape: tuple[int, ...], source_shape: tuple[int, ...]) -> Table:
-    """A term as a table of integers, (..., inputs, outputs) as its operator has them, from ``source_shape`` to ``shape``."""
-    term = weights.term
-    if isinstance(term.operator, Kernel):
-        return Conv2d(integers, term.operator.stride, term.operator.padding, term.before, term.after)
-    if isinstance(term.operator, Matrix):
-        return Dense(integers, term.before)
-    height, width, channels = source_shape if len(source_shape) == 3 else (1, 1, source_shape[0])
-    rows, cols = height // term.before[0], width // term.before[1]
-    y, x, c = np.indices((height, width, channels)).reshape(3, -1)
-    y, x = y // term.before[0], x // term.before[1]
-    inside = (y < rows) & (x < cols)
-    indptr = np.concatenate(([0], np.cumsum(inside)))
-    return Sparse(indptr, ((y * cols + x) * channels + c)[inside], integers[0][c[inside]], int(np.prod(shape)))
-
-
-def signs_of(weights: ScaledWeights, table: Table) -> tuple[int, int]:
-    """(weights whose sign is wrong, output channels that the source scales by a negative number)."""
-    flipped = int(np.count_nonzero(weights.term.scale < 0))
-    if weights.term.operator is None:
-        return 0, flipped
-    made = table.weights.reshape(-1, weights.shape[-1])
-    source = ScaledWeights(weights.term, np.where(weights.term.scale < 0, -1.0, 1.0), None)
-    count = 0
-    for part, expected in source.parts():
-        wrong = (np.sign(made[part]) != np.sign(expected)) & (np.abs(weights.term.scale) > 0)
-        if weights.magnitude is None:
-            wrong &= made[part] != 0
-        count += int(np.count_nonzero(wrong))
-    return count, flipped
-
-
-def _weight_error(weights: ScaledWeights, table: Table, quantum: Array) -> float:
-    if weights.term.operator is None:
+def _weight_error(weights: ScaledWeights, integers: Integers, quantum: Array) -> float:
+    if passes(weights.term):
         return 0.0
-    made = table.weights.reshape(-1, weights.shape[-1])
-    difference = max(float(np.abs(made[part] * quantum - real).max()) for part, real in weights.parts())
-    return difference / max(float(weights.largest().max()), 1e-30)
+    return weights.error(integers, quantum) / max(float(weights.largest().max()), 1e-30)

@@ -14,22 +14,23 @@ step, and so short that it is no tick at all in a clocked run.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from eventsim.conversion.build import (
-    ConversionReport,
-    LayerReport,
+from eventsim.conversion.build import ConversionReport, LayerReport, Settings, image_scale
+from eventsim.conversion.layers import Activation, Layer, SourceNetwork
+from eventsim.conversion.terms import IMAGE, Array, Extreme, Term
+from eventsim.conversion.weights import (
     ScaledWeights,
-    Settings,
-    image_scale,
+    reach_of_spikes,
     signs_of,
+    smallest_type,
     source_is_binary,
     table_of,
+    weights_of,
 )
-from eventsim.conversion.lowering import IMAGE, Activation, Array, Extreme, Layer, SourceNetwork, Term
 from eventsim.errors import ConversionError
 from eventsim.model.limits import MAX_PERIOD
 from eventsim.model.network import Network
@@ -51,7 +52,9 @@ _PULSE = "start"
 def thresholds(activation: Activation) -> list[tuple[float, bool]]:
     """The pre-activations at which an activation steps up, ascending, and whether the value itself still lies below the step."""
     if activation.kind == "steps":
-        return [(float(k), False) for k in range(round(activation.low) + 1, round(activation.high) + 1)]
+        levels = range(round(activation.low) + 1, round(activation.high) + 1)
+        # Of two whole numbers that are equally near, rounding takes the even one.
+        return [(float(k), activation.even and k % 2 != 0) for k in levels]
     return {1.0: [(0.0, False)], -1.0: [(0.0, True)], 0.0: [(0.0, False), (0.0, True)]}[activation.zero]
 
 
@@ -90,7 +93,7 @@ def _all_steps(source: SourceNetwork) -> Literal["signs", "steps"] | None:
     if any(a.kind == "sign" for a in activations):
         return "signs"
     inside = [layer for layer in hidden if all(term.source != IMAGE for term in layer.terms)]
-    return "steps" if all(_quantum([(term, 1.0) for term in layer.terms], True)[1] for layer in inside) else None
+    return "steps" if all(_quantum([(term, 1.0) for term in layer.terms], layer.shape[-1], True)[1] for layer in inside) else None
 
 
 @dataclass(frozen=True)
@@ -178,24 +181,28 @@ class _Builder:
             return
         parts = self._parts(layer)
         weights = [_scaled(term, share, self.unit) for term, _, share in parts]
-        quantum, exact = _quantum([(term, share) for term, _, share in parts], layer.activation is not None, self.unit)
+        quantum, exact = _quantum([(term, share) for term, _, share in parts], layer.shape[-1], layer.activation is not None, self.unit)
         if not exact:
             self.rounded.append(layer.name)
-            largest = np.max([w.largest() for w in weights], axis=0)
+            largest = np.zeros(layer.shape[-1])
+            for w in weights:
+                np.maximum.at(largest, w.term.places(), w.largest())
             bits = self.settings.weight_bits if layer.activation is not None else max(_READOUT_BITS, self.settings.weight_bits)
             largest = largest if layer.activation is not None else np.full_like(largest, largest.max())
             quantum = np.maximum(largest, 1e-30) / (2.0 ** (bits - 1) - 1)
-        integers = [_whole(w, quantum) for w in weights]
+        integers = [_whole(w, quantum[w.term.places()]) for w in weights]
         bias = np.asarray(layer.bias, np.float64) / quantum
         if layer.activation is None:
             bits, quantum = _fraction(bias, integers), quantum
             self.net.readout(layer.name, layer.shape)
             integers = [numbers << bits for numbers in integers]
-            self._connect(layer, layer.name, parts, weights, integers)
+            self._connect(layer, layer.name, parts, integers)
             self._pulse(layer, layer.name, np.round(bias * 2**bits).astype(np.int64))
             self._note(layer, parts, weights, integers, quantum / 2**bits, None)
             return
-        reach = sum(np.abs(numbers.reshape(-1, numbers.shape[-1]).astype(np.int64)).sum(0) for numbers in integers)
+        reach = np.zeros(layer.shape[-1], np.int64)
+        for (term, _, _), numbers in zip(parts, integers, strict=True):
+            np.add.at(reach, term.places(), reach_of_spikes(term, numbers))
         reach = reach * self.largest_value if any(from_image) else reach
         least = [_least(layer.activation, k, strict, quantum, bias, reach) for k, strict in thresholds(layer.activation)]
         if layer.activation.kind == "sign" and len(least) == 2 and np.array_equal(least[0], least[1]):
@@ -209,7 +216,7 @@ class _Builder:
             per_channel = lowest if lowest.ndim == 1 else lowest.reshape(-1, lowest.shape[-1]).max(0)
             v0 = np.minimum(1 - per_channel, 0)
             self.net.spiking(neurons.name, layer.shape, 1, v0=v0, refractory=MAX_PERIOD)
-            self._connect(layer, neurons.name, parts, weights, integers)
+            self._connect(layer, neurons.name, parts, integers)
             self._pulse(layer, neurons.name, 1 - lowest - v0)
         self._note(layer, parts, weights, integers, quantum, least)
 
@@ -248,7 +255,7 @@ class _Builder:
         """Neurons that spike in the first tick if their current, the bias among it, is not negative, and never otherwise."""
         if lowest.ndim > 1:
             raise ConversionError("a bias that differs between positions in the first layer")
-        table = table_of(weights, integers, layer.shape, self.source.input_shape)
+        table = table_of(weights.term, integers, layer.shape)
         self.net.driven(name, layer.shape, 1, v0=1, refractory=MAX_PERIOD, encoder=table, bias=-lowest)
 
     def _connect(
@@ -256,11 +263,10 @@ class _Builder:
         layer: Layer,
         name: str,
         parts: list[tuple[Term, str, float]],
-        weights: list[ScaledWeights],
         integers: list[npt.NDArray[np.integer]],
     ) -> None:
-        for (term, source, _), scaled, numbers in zip(parts, weights, integers, strict=True):
-            table = table_of(scaled, numbers, layer.shape, self.shapes[term.source])
+        for (term, source, _), numbers in zip(parts, integers, strict=True):
+            table = table_of(term, numbers, layer.shape)
             late = self._relayed(source, self.level[term.source], self.level[layer.name] - 1)
             self.net.connect(late, name, table, delay=self.phase)
 
@@ -301,15 +307,15 @@ class _Builder:
         least: list[npt.NDArray[np.int64]] | None,
     ) -> None:
         for (term, _, _), scaled, numbers in zip(parts, weights, integers, strict=True):
-            table = table_of(scaled, numbers, layer.shape, self.source.input_shape if term.source == IMAGE else self.shapes[term.source])
-            changed, flipped = signs_of(scaled, table)
-            error = max(float(np.abs(numbers.reshape(-1, numbers.shape[-1])[part] * quantum - real).max()) for part, real in scaled.parts())
+            table = table_of(term, numbers, layer.shape)
+            changed, flipped = signs_of(scaled, numbers)
+            error = scaled.error(numbers, quantum[term.places()])
             binary = source_is_binary(term)
             self.report.layers.append(
                 LayerReport(
                     name=layer.name,
                     source=term.name,
-                    weights=int(table.weights.size),
+                    weights=int(numbers.size),
                     binary=binary,
                     binary_table=binary and table.magnitude is not None,
                     signs_changed=changed,
@@ -342,8 +348,8 @@ def _windows(source: tuple[int, ...], target: tuple[int, ...], operator: Extreme
     pairs = []
     for u in range(operator.window[0]):
         for v in range(operator.window[1]):
-            y = np.arange(rows) * operator.stride[0] + u - operator.padding[0]
-            x = np.arange(cols) * operator.stride[1] + v - operator.padding[1]
+            y = np.arange(rows) * operator.stride[0] + u * operator.dilation[0] - operator.padding[0]
+            x = np.arange(cols) * operator.stride[1] + v * operator.dilation[1] - operator.padding[1]
             down, across = (y >= 0) & (y < height), (x >= 0) & (x < width)
             pairs.append((neurons[np.ix_(y[down], x[across])].ravel(), made[np.ix_(down, across)].ravel()))
     sources, targets = (np.concatenate(side) for side in zip(*pairs, strict=True))
@@ -356,37 +362,47 @@ def _scaled(term: Term, share: float, unit: Array) -> ScaledWeights:
     """The term's weights times what a spike (or a unit of the image) is worth."""
     if term.source != IMAGE:
         return ScaledWeights(term, term.scale * share, None)
-    if term.operator is None:
-        return ScaledWeights(term, term.scale * unit, None)
-    return ScaledWeights(term, term.scale * unit[0] if np.all(unit == unit[0]) else unit[:, None] * term.scale, None)
+    return weights_of(term, unit)
 
 
-def _quantum(parts: list[tuple[Term, float]], by_channel: bool, unit: Array | None = None) -> tuple[Array, bool]:
+def _quantum(parts: list[tuple[Term, float]], channels: int, by_channel: bool, unit: Array | None = None) -> tuple[Array, bool]:
     """The largest number per output channel (or one for all) of which all weights are whole multiples; and whether there is one."""
-    values = [np.abs(real) for term, share in parts for _, real in _scaled(term, share, np.ones(1) if unit is None else unit).parts()]
-    together = np.concatenate(values)
-    outputs = together.shape[1]
+    weights = [_scaled(term, share, np.ones(1) if unit is None else unit) for term, share in parts]
+    least = np.full(channels, np.inf)
+    for w in weights:
+        smallest = w.over_outputs(lambda real, outputs: np.where(real != 0, np.abs(real), np.inf), np.minimum, np.inf)
+        np.minimum.at(least, w.term.places(), smallest)
     if not by_channel:
-        together = together.reshape(-1, 1)
-    least = np.where(together > 0, together, np.inf).min(0)
+        least[:] = least.min()
     least[np.isinf(least)] = 1.0  # no weights at all: any quantum does
-    quantum, found = least.copy(), np.zeros(len(least), bool)
+    quantum, found = least.copy(), np.zeros(channels, bool)
     for divisor in (1, 2, 3, 4):
-        ratio = together / (least / divisor)
-        error = (np.abs(ratio - np.round(ratio)) / np.maximum(ratio, 1)).max(0)
-        fits = (error <= _GRID) & (ratio.max(0) <= _LARGEST_RATIO) & ~found
+        error, most = np.zeros(channels), np.zeros(channels)
+        for w in weights:
+            places = w.term.places()
+            np.maximum.at(error, places, _off(w, least[places] / divisor))
+            np.maximum.at(most, places, w.largest() / (least[places] / divisor))
+        fits = (error <= _GRID) & (most <= _LARGEST_RATIO) & ~found
+        if not by_channel:
+            fits[:] = fits.all()
         quantum[fits], found = least[fits] / divisor, found | fits
-    return np.broadcast_to(quantum, (outputs,)).copy(), bool(found.all())
+    return quantum, bool(found.all())
+
+
+def _off(weights: ScaledWeights, quantum: Array) -> Array:
+    """How far weights are from whole multiples of a quantum per output, as a share of those: the most per output."""
+
+    def error(real: Array, outputs: Any) -> npt.NDArray[np.floating]:
+        ratio = np.abs(real) / quantum[outputs]
+        return np.abs(ratio - np.round(ratio)) / np.maximum(ratio, 1)
+
+    return weights.over_outputs(error, np.maximum)
 
 
 def _whole(weights: ScaledWeights, quantum: Array) -> npt.NDArray[np.integer]:
-    """Weights in quanta, in the narrowest type that holds them."""
-    numbers = np.concatenate([np.round(real / quantum) for _, real in weights.parts()])
-    largest = float(np.abs(numbers).max(initial=0))
-    if largest >= 2**30:
-        raise ConversionError("weights of the layer's projections differ by more than 2**30 in size")
-    dtype: type[np.integer] = next(t for t in (np.int8, np.int16, np.int32) if largest <= np.iinfo(t).max)
-    return numbers.astype(dtype).reshape(weights.shape)
+    """Weights in quanta per output of the term, in the narrowest type that holds them."""
+    numbers = weights.rounded(quantum)
+    return numbers.astype(smallest_type(float(np.abs(numbers).max(initial=0)))).reshape(weights.shape)
 
 
 def _fraction(bias: Array, integers: list[npt.NDArray[np.integer]]) -> int:

@@ -13,7 +13,9 @@ import numpy as np
 
 from eventsim.conversion import Conversion
 from eventsim.conversion.from_nir import LEVELS
-from eventsim.conversion.lowering import IMAGE, Array, Kernel, Layer, Matrix, Term
+from eventsim.conversion.layers import Layer
+from eventsim.conversion.terms import IMAGE, Array, Kernel, Map, Matrix, Term
+from eventsim.conversion.weights import weights_of
 from eventsim.errors import ConversionError
 from eventsim.files.atomic import write_bytes
 
@@ -169,6 +171,8 @@ class _Writer:
         gain = np.broadcast_to(self.gain[term.source], shape[-1])
         scale = np.broadcast_to(term.scale, outputs).astype(np.float64)
         name = term.name or f"{term.source or 'input'}-{layer.name}"
+        if isinstance(term.operator, Map) or not term.whole:
+            raise ConversionError(f"{name}: NIR has no words for synapses of some channels, or listed one by one")
         if term.before != (1, 1):
             end, shape = self._pool(name, end, shape, term.before)
         if isinstance(term.operator, Matrix):
@@ -179,12 +183,12 @@ class _Writer:
             top, left, bottom, right = term.operator.padding
             if (top, left) != (bottom, right):
                 raise ConversionError(f"{name}: padding that differs between opposite edges has no counterpart in NIR")
-            weight = (term.operator.weights * gain[:, None] * scale).transpose(3, 2, 0, 1)
+            weight = (term.operator.weights * weights_of(term, gain).factor).transpose(3, 2, 0, 1)
             size, stride = (shape[0], shape[1]), term.operator.stride
-            end = self._add(name, self._conv(np.ascontiguousarray(weight), shift, size, stride, (top, left)), end)
-            rows = (shape[0] + 2 * top - weight.shape[2]) // stride[0] + 1
-            cols = (shape[1] + 2 * left - weight.shape[3]) // stride[1] + 1
-            shape = (rows, cols, outputs)
+            dilation, groups = term.operator.dilation, term.operator.groups
+            node = self.nir.Conv2d(size, np.ascontiguousarray(weight), stride, (top, left), dilation, groups, shift)
+            end = self._add(name, node, end)
+            shape = (*term.operator.output_size(size), outputs)
         elif len(shape) == 3:
             end = self._add(name, self._diagonal(gain * scale, shift, (shape[0], shape[1])), end)
         elif bias is None:

@@ -58,7 +58,7 @@ def reach_of(network: Network, projection: Projection) -> Reach:
         Its table is of a kind that compiled code does not know.
     """
     source, target = (network.populations[name].shape for name in (projection.source, projection.target))
-    rows = projection.table.to_rows()
+    rows = projection.table.to_rows(source, target)
     if rows is not None:
         site = np.repeat(np.arange(len(rows.indptr) - 1), np.diff(rows.indptr))
         # Synapses that share both ends are one.

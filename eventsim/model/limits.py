@@ -10,5 +10,7 @@ MAX_POPULATIONS = 2**12
 MAX_PROJECTIONS = 2**14
 # Pooling after a convolution enlarges its stencil; more than this is surely a mistake.
 MAX_FUSED_WEIGHTS = 2**26
+# Synapses that compiled code lists one by one for a table that is stored compactly: five bytes or more each.
+MAX_LISTED_SYNAPSES = 2**27
 # Delays and refractory periods, in steps.
 MAX_PERIOD = 1e6

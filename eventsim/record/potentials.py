@@ -269,7 +269,7 @@ class _Delivery:
         weights = projection.table.weights
         # A bound of what the table makes of values of 1 (see its apply).
         self._gain = int(np.abs(weights.astype(np.int64)).max(initial=0)) * math.prod(weights.shape[:3])
-        self._rows, self._stencil = self._table.to_rows(), self._table.to_stencil(source, target)
+        self._rows, self._stencil = self._table.to_rows(source, target), self._table.to_stencil(source, target)
 
     def add(self, v: IntArray, spikes: IntArray) -> None:
         """Add sign x weight of all synapses of these spikes to the target's potentials, int64 (neurons,)."""

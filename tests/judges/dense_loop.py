@@ -106,6 +106,25 @@ def _windows(table, source_shape, target_shape):
     return matrix
 
 
+def _grouped(kernel, shape, table):
+    """Matrix (neurons, outputs) of a convolution in groups, weight by weight."""
+    height, width, channels = shape
+    kh, kw, each, c_out = kernel.shape
+    per = c_out // table.groups
+    top, left, bottom, right = table.padding
+    rows = (height + top + bottom - (kh - 1) * table.dilation[0] - 1) // table.stride[0] + 1
+    cols = (width + left + right - (kw - 1) * table.dilation[1] - 1) // table.stride[1] + 1
+    matrix = np.zeros((height, width, channels, rows, cols, table.channels), np.int64)
+    for (u, v, i, o), weight in np.ndenumerate(kernel):
+        source, target = table.sources[o // per * each + i], table.targets[o]
+        for y in range(rows):
+            for x in range(cols):
+                at = y * table.stride[0] + u * table.dilation[0] - top, x * table.stride[1] + v * table.dilation[1] - left
+                if 0 <= at[0] < height and 0 <= at[1] < width:
+                    matrix[*at, source, y, x, target] += weight
+    return matrix.reshape(height * width * channels, -1), (rows, cols, table.channels)
+
+
 def unroll(table, source_shape, target_shape):
     """The matrices of a table between populations of these shapes."""
     n_target = int(np.prod(target_shape))
@@ -127,6 +146,11 @@ def unroll(table, source_shape, target_shape):
         if table.kind == "dense":
             assert before.shape[1] == kernel.shape[0]
             kinds.append(before @ kernel)
+            continue
+        if table.kind == "grouped_conv2d":
+            matrix, out_shape = _grouped(kernel, pooled_shape, table)
+            kinds.append(before @ matrix)
+            assert out_shape == _three(target_shape)
             continue
         matrix, conv_shape = _convolution(kernel, pooled_shape, table.stride, table.padding)
         after, out_shape = _pooling(*conv_shape, table.pool_after)

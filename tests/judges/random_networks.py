@@ -14,7 +14,7 @@ from eventsim.model.exits import ExitRule
 from eventsim.model.network import Network
 from eventsim.model.periods import ticks
 from eventsim.model.populations import Readout
-from eventsim.model.tables import Conv2d, Dense, Sparse, Windows, spatial
+from eventsim.model.tables import Conv2d, Dense, GroupedConv2d, Sparse, Windows, spatial
 
 # Potentials of a population move in multiples of its unit or near them: int8, int16 and int32 weights.
 UNITS = (1, 1, 1, 1, 300, 70_000)
@@ -101,11 +101,38 @@ def random_sparse(rng: np.random.Generator, source: tuple[int, ...], targets: in
     return Sparse(np.concatenate(([0], np.cumsum(counts))), np.nonzero(mask)[1], random_weights(rng, (int(counts.sum()),), unit), targets)
 
 
+def random_grouped(rng: np.random.Generator, source: tuple[int, ...], unit: int = 1) -> GroupedConv2d:
+    """A convolution in groups that fits the source, dilated or between some channels of it and of its target."""
+    channels = spatial(source)[2]
+    while True:
+        inputs = int(rng.integers(1, channels + 1))
+        groups = pick(rng, *[n for n in (1, 2, 3, inputs) if inputs % n == 0])
+        kernel, dilation = (int(rng.integers(1, 4)), int(rng.integers(1, 3))), (int(rng.integers(1, 3)), int(rng.integers(1, 4)))
+        outputs = groups * int(rng.integers(1, 3))
+        target = outputs + int(rng.integers(0, 2))
+        table = GroupedConv2d(
+            random_weights(rng, (*kernel, inputs // groups, outputs), unit),
+            groups,
+            stride=pick(rng, 1, 1, 2, (1, 3)),
+            padding=tuple(int(rng.integers(0, (kernel[i % 2] - 1) * dilation[i % 2] + 1)) for i in range(4)),
+            dilation=dilation,
+            pool_before=pick(rng, 1, 1, 2, (2, 1)),
+            sources=rng.permutation(channels)[:inputs],
+            targets=rng.permutation(target)[:outputs],
+            channels=target,
+        )
+        try:
+            table.output_shape(source)
+        except NetworkError:  # too small for all this; draw again
+            continue
+        return table
+
+
 def random_table(rng: np.random.Generator, source: tuple[int, ...], unit: int = 1) -> tuple[Any, tuple[int, ...]]:
     """A table of any kind from the source and the shape of the target it makes."""
-    way = rng.integers(5)
-    if way < 3:
-        table = random_conv(rng, source, unit)
+    way = rng.integers(6)
+    if way not in (3, 4):
+        table = random_grouped(rng, source, unit) if way == 5 else random_conv(rng, source, unit)
         return table, table.output_shape(source)
     target = random_shape(rng)
     make = random_dense if way == 3 else random_sparse

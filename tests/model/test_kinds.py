@@ -34,6 +34,7 @@ def one_of_each() -> es.Network:
     net.connect("events", "spiking", np.eye(4, dtype=int))
     net.connect("rates", "spiking", es.Sparse(np.arange(5), np.arange(4), np.ones(4, int), 4))
     net.connect("spiking", "readout", es.Conv2d(np.ones((1, 1, 4, 2), int)))
+    net.connect("spiking", "readout", es.GroupedConv2d(np.ones((1, 1, 2, 2), int), 2))
     return net
 
 
@@ -67,7 +68,7 @@ def test_the_answers_agree_with_one_another():
 def test_a_table_is_of_one_form():
     shapes = (4,), (4,)
     for q in one_of_each().projections[1:3]:
-        forms = {"stencil": q.table.to_stencil(*shapes), "rows": q.table.to_rows()}
+        forms = {"stencil": q.table.to_stencil(*shapes), "rows": q.table.to_rows(*shapes)}
         assert [name for name, form in forms.items() if form is not None] == [q.table.form]
         assert np.array_equal(q.table.matrix(*shapes), np.eye(4))
 
@@ -117,7 +118,8 @@ def test_what_is_of_no_kind_is_refused():
         net.check()
     net = one_of_each()
     object.__setattr__(net.projections[1], "table", np.eye(4, dtype=int))
-    with pytest.raises(NetworkError, match="events->spiking: ndarray is no kind of table; there are: conv2d, dense, sparse, windows; join"):
+    kinds = "conv2d, dense, sparse, grouped_conv2d, windows"
+    with pytest.raises(NetworkError, match=f"events->spiking: ndarray is no kind of table; there are: {kinds}; join"):
         net.check()
 
 

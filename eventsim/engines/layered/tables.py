@@ -111,7 +111,7 @@ class _Incoming:
 
     def add(self, row: IntArray, table: Table, source: Shape) -> None:
         """Note a table, and in its row where it stands."""
-        listed = table.to_rows()
+        listed = table.to_rows(source, self.target)
         values, first, work = self._stencil(row, table, source) if listed is None else self._listed(row, listed)
         self.work = max(self.work, work)
         low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)

@@ -85,7 +85,8 @@ class _Parts:
     def add(self, row: Any, projection: Projection, network: Network) -> None:
         """A projection with weights."""
         row["maximum"] = -1
-        rows = projection.table.to_rows()
+        source, target = (network.populations[name].shape for name in (projection.source, projection.target))
+        rows = projection.table.to_rows(source, target)
         weights = self.add_stencil(row, projection, network) if rows is None else self.add_rows(row, rows)
         self.add_weights(row, weights)
         self.add_effective(row, projection, network)

@@ -3,6 +3,7 @@
 from eventsim.model.tables.conv2d import Conv2d
 from eventsim.model.tables.dense import Dense
 from eventsim.model.tables.geometry import Axis, Rows, Stencil, spatial
+from eventsim.model.tables.grouped import GroupedConv2d
 from eventsim.model.tables.sparse import Sparse
 from eventsim.model.tables.table import Table
 from eventsim.model.tables.weights import integer_weights
@@ -14,6 +15,7 @@ __all__ = [
     "ByValue",
     "Conv2d",
     "Dense",
+    "GroupedConv2d",
     "IntArray",
     "Rows",
     "Shape",

@@ -91,7 +91,7 @@ class Sparse(Table):
         """Bytes that the table takes: those of its weights, and of the places that they have."""
         return super().stored_bytes + self.indptr.nbytes + self.indices.nbytes
 
-    def to_rows(self) -> Rows:
+    def to_rows(self, source_shape: Shape, target_shape: Shape) -> Rows:
         """For compiled code, as compressed sparse rows."""
         return Rows(self.indptr, self.indices, self.weights)
 

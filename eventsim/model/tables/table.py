@@ -126,7 +126,7 @@ class Table(ByValue, ABC):
         """For compiled code, as a stencil with its pooling fused in; None if it is none."""
         return None
 
-    def to_rows(self) -> Rows | None:
+    def to_rows(self, source_shape: Shape, target_shape: Shape) -> Rows | None:
         """For compiled code, as compressed sparse rows; None if it is none.
 
         Entries are what is counted, as synapses, as additions, and by the toolbox.
