@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from eventsim.conversion import stepcode
 from eventsim.conversion.build import Settings, build, check_settings
+from eventsim.conversion.decision import by_sign
 from eventsim.conversion.from_nir import from_nir
 from eventsim.conversion.from_torch import from_torch
 from eventsim.conversion.given import (
@@ -129,6 +130,7 @@ def convert(  # noqa: PLR0913 - public: every setting by its name
     values = sample(shape, images, factor, shift) if check else None
     if values is not None:
         check_reading(graph, values)
+    graph = by_sign(graph)
     source = lower(graph, (factor, shift))
     if values is not None:
         check_layers(graph, source, values)

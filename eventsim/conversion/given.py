@@ -53,7 +53,9 @@ def checked_images(given: npt.ArrayLike | None) -> npt.NDArray[np.uint8] | None:
 
 
 def checked_shape(given: Sequence[int] | None, images: npt.NDArray[np.uint8] | None) -> Sequence[int] | None:
-    """The shape of a module's input, (channels, height, width) or (features,), given or that of the images; None where neither is there.
+    """The shape of a module's input, as it is given or that of the images; None where neither is there.
+
+    (channels, height, width), (channels, length) or (features,).
 
     Raises
     ------
@@ -63,8 +65,11 @@ def checked_shape(given: Sequence[int] | None, images: npt.NDArray[np.uint8] | N
     if images is None:
         return given
     height, width, channels = images.shape[1:]
-    if given is None or tuple(given) in ((channels, height, width), (channels,) if height == width == 1 else ()):
-        return (channels, height, width) if given is None else given
+    if given is None:
+        return channels, height, width
+    fewer = {(channels,) if height == width == 1 else (), (channels, width) if height == 1 else ()}
+    if tuple(given) == (channels, height, width) or tuple(given) in fewer:
+        return given
     raise ConversionError(
         f"the input's shape is {tuple(given)}, that of the calibration images (channels, height, width) = {(channels, height, width)}"
     )
