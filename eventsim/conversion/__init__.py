@@ -230,4 +230,8 @@ def activation_ranges(
         found = np.percentile(values, percentile, axis=0).astype(np.float64) if per_channel else np.asarray(whole)
         # A channel that is silent on the calibration images fires as the layer does.
         ranges[name] = np.where(found > 0, found, whole)
+    for layer in source.layers:
+        # Maxima of what a layer says are told in its spikes.
+        if layer.activation is not None and layer.activation.kind == "extreme" and layer.terms[0].source in ranges:
+            ranges[layer.name] = ranges[layer.terms[0].source]
     return ranges

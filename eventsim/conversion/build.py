@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eventsim.conversion.layers import Layer, SourceNetwork
-from eventsim.conversion.terms import IMAGE, Array
+from eventsim.conversion.terms import IMAGE, Array, Extreme
 from eventsim.conversion.weights import (
     SAME_MAGNITUDE,
     Integers,
@@ -29,7 +29,7 @@ from eventsim.conversion.weights import (
 )
 from eventsim.errors import ConversionError
 from eventsim.model.network import Network
-from eventsim.model.tables import IntArray, Table
+from eventsim.model.tables import IntArray, Table, Windows
 
 # A channel whose scale is (nearly) zero would need a threshold beyond any potential; at this one its weights no longer count.
 _LARGEST_THRESHOLD = 2**24
@@ -222,7 +222,7 @@ def image_scale(source: SourceNetwork, pixel: tuple[Array, Array]) -> tuple[npt.
 def _range(layer: Layer, ranges: dict[str, Array]) -> Array:
     """Pre-activation per channel at which a neuron fires once per step."""
     assert layer.activation is not None
-    if layer.activation.kind != "relu":
+    if np.isfinite(layer.activation.high):
         return np.full(layer.shape[-1], layer.activation.high - layer.activation.low)
     return np.broadcast_to(np.asarray(ranges[layer.name], np.float64), (layer.shape[-1],))
 
@@ -277,10 +277,8 @@ def _add(
 ) -> None:
     known = {other.name: other for other in source.layers}
     if layer.activation is not None and layer.activation.kind == "extreme":
-        raise ConversionError(
-            "max pooling is exact where every activation has one to three thresholds (signs, 2 bits); other networks need average pooling "
-            "(nn.AvgPool2d)"
-        )
+        _pool(net, layer)
+        return
     from_image = [term.source == IMAGE for term in layer.terms]
     if any(from_image) and (len(layer.terms) > 1 or layer.activation is None):
         raise ConversionError("the image is added to spikes, or goes straight to the output; put an activation behind its first layer")
@@ -288,6 +286,17 @@ def _add(
     scaled = _scale(layer, terms, _range(layer, ranges) if layer.activation is not None else None, settings)
     _connect(net, layer, scaled, any(from_image), settings)
     report.layers += [_report(layer, weights, i, scaled) for i, weights in enumerate(terms)]
+
+
+def _pool(net: Network, layer: Layer) -> None:
+    """Max pooling of rates: net counts are those of what is pooled, so a spike stands for what it does there."""
+    (term,) = layer.terms
+    assert isinstance(term.operator, Extreme)
+    if term.operator.dilation != (1, 1):
+        raise ConversionError("max pooling over windows with a dilation; expected windows without gaps")
+    below = net.populations[term.source]
+    net.maximum(layer.name, layer.shape, largest=term.operator.largest, signed=below.signed)
+    net.connect(term.source, layer.name, Windows(term.operator.window, term.operator.stride, term.operator.padding))
 
 
 def _scale(layer: Layer, terms: list[ScaledWeights], full: Array | None, settings: Settings) -> _Scaled:

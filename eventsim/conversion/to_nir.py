@@ -139,6 +139,8 @@ class _Writer:
         if activation is not None:
             if activation.kind == "sign":
                 raise ConversionError(f"{layer.name}: NIR has no neuron for a sign activation")
+            if activation.kind == "extreme":
+                raise ConversionError(f"{layer.name}: NIR has no max pooling of spikes; write a network with average pooling")
             self.kinds.add(activation.kind)
             offset = offset - activation.low
             threshold = np.asarray(self.made.gain(layer), np.float64)

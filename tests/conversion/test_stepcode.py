@@ -216,15 +216,6 @@ def test_signs_beside_rates_are_refused():
         es.convert(graph)
 
 
-def test_max_pooling_of_rates_is_refused():
-    graph = g.Graph()
-    at = graph.add(g.Clip(0.0, 1.0), (graph.add(g.Convolution(np.ones((2, 1, 3, 3))), (graph.add(g.Input((1, 6, 6))),)),))
-    at = graph.add(g.MaxPool((2, 2), (2, 2)), (at,))
-    graph.add(g.Linear(np.ones((2, 8))), (graph.add(g.Flatten(), (at,)),))
-    with pytest.raises(es.ConversionError, match="max pooling is exact where"):
-        es.convert(graph)
-
-
 def test_weights_that_are_on_no_grid_are_rounded_and_it_is_said():
     rng = np.random.default_rng(0)
     graph = g.Graph()
