@@ -143,6 +143,31 @@ def test_residuals_and_a_pool_in_one_branch():
         assert max(layer.error for layer in layers) < 0.02
 
 
+class Branches(nn.Module):
+    """Two branches side by side, pooled together."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.other, self.out = nn.Conv2d(2, 3, 3, padding=1), nn.Conv2d(2, 4, 1), nn.Linear(7 * 16, 3)
+        self.pool = nn.MaxPool2d(2)
+
+    def forward(self, x):
+        x = self.pool(torch.cat([torch.relu(self.one(x)), torch.relu(self.other(x))], 1))
+        return self.out(x.flatten(1))
+
+
+@pytest.mark.parametrize("of_image", [False, True])
+def test_branches_and_the_image_itself(of_image):
+    torch.manual_seed(0)
+    image = nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2))
+    made = es.convert((image if of_image else Branches()).eval(), pictures(8), percentile=100, check=False)
+    pools = [p for p in made.network.populations.values() if p.kind == "maximum"]
+    assert [p.shape for p in pools] == [(4, 4, 2)] if of_image else [(4, 4, 3), (4, 4, 4)]
+    compared = faithfulness(made, pictures(4), steps=256)
+    for layers in compared.layers.values():
+        assert max(layer.error for layer in layers) < 0.02
+
+
 def test_of_quantised_activations_with_signed_neurons():
     """More levels than signs have: rates, and the maxima of levels."""
     rng = np.random.default_rng(0)
@@ -179,9 +204,9 @@ def test_a_file_of_it_and_its_counts(tmp_path):
 
 
 def test_what_has_no_counterpart_is_refused(tmp_path):
-    image = nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2)).eval()
-    with pytest.raises(es.ConversionError, match="max pooling of the image itself; give images that are pooled already"):
-        es.convert(image, pictures(4))
+    dilated = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.MaxPool2d(2, 1, dilation=2), nn.Flatten(), nn.Linear(60, 2)).eval()
+    with pytest.raises(es.ConversionError, match="max pooling over windows with a dilation"):
+        es.convert(dilated, pictures(4))
     linear = nn.Sequential(nn.Conv2d(2, 3, 3), nn.MaxPool2d(2), nn.Conv2d(3, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(3, 2)).eval()
     with pytest.raises(es.ConversionError, match="max pooling of values that are no activations"):
         es.convert(linear, pictures(4))
