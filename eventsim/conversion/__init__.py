@@ -30,16 +30,20 @@ from eventsim.conversion.given import (
 )
 from eventsim.conversion.graph import Graph
 from eventsim.conversion.judging import check_layers, check_reading, sample
-from eventsim.conversion.lowering import Array, Layer, SourceNetwork, lower
+from eventsim.conversion.layers import Layer, SourceNetwork
+from eventsim.conversion.lowering import IMAGE_RATES, lower
 from eventsim.conversion.made import BATCH, Conversion
 from eventsim.conversion.quick import Check, quick_check
 from eventsim.conversion.read import read_model
+from eventsim.conversion.terms import Array
 from eventsim.errors import ConversionError, EventsimError
 from eventsim.job.preparation import DEFAULT_STEPS
 
 __all__ = ["Conversion", "activation_ranges", "convert"]
 
 _log = logging.getLogger("eventsim")
+# A bound of a clip that is so many times the percentile of the activations is not their range.
+_FAR = 2
 # Activations kept per layer for a percentile; more are thinned out evenly.
 _MAX_SAMPLES = 50_000_000
 
@@ -196,18 +200,20 @@ def _checked(made: Conversion, images: npt.NDArray[np.uint8], progress: Callable
 def activation_ranges(
     source: SourceNetwork, images: npt.NDArray[np.uint8] | None, factor: Array, shift: Array, percentile: float, per_channel: bool
 ) -> dict[str, Array]:
-    """The activation that one spike per step stands for, per hidden layer without bounds of its own.
+    """The activation that one spike per step stands for, per hidden layer without bounds of its own, or whose bounds are never come near.
 
     Raises
     ------
     ConversionError
         Such a layer exists, and there are no images, or it is silent on all of them.
     """
-    wanted = {layer.name for layer in source.layers if layer.activation is not None and layer.activation.kind == "relu"}
-    if not wanted:
+    kinds = {layer.name: layer.activation for layer in source.layers if layer.activation is not None}
+    wanted = {name for name, activation in kinds.items() if activation.kind in ("relu", "clip") and name != IMAGE_RATES}
+    unbounded = sorted(name for name in wanted if kinds[name].kind == "relu")
+    if not wanted or (images is None and not unbounded):
         return {}
     if images is None:
-        raise ConversionError(f"{', '.join(sorted(wanted))}: activations without bounds; give images for calibration")
+        raise ConversionError(f"{', '.join(unbounded)}: activations without bounds; give images for calibration")
     samples: dict[str, list[npt.NDArray[np.float32]]] = {name: [] for name in wanted}
 
     def watch(layer: Layer, z: npt.NDArray[np.floating]) -> None:
@@ -222,14 +228,16 @@ def activation_ranges(
     ranges = {}
     for name, parts in samples.items():
         values = np.concatenate(parts)
-        whole = float(np.percentile(values, percentile))
+        whole, bound = float(np.percentile(values, percentile)), kinds[name].high - kinds[name].low
+        if np.isfinite(bound) and not 0 < whole < bound / _FAR:
+            continue
         if whole <= 0:
             whole = float(values.max())
         if whole <= 0:
             raise ConversionError(f"{name}: silent on all calibration images; give others, or check the network")
         found = np.percentile(values, percentile, axis=0).astype(np.float64) if per_channel else np.asarray(whole)
         # A channel that is silent on the calibration images fires as the layer does.
-        ranges[name] = np.where(found > 0, found, whole)
+        ranges[name] = np.minimum(np.where(found > 0, found, whole), bound)
     for layer in source.layers:
         # Maxima of what a layer says are told in its spikes.
         if layer.activation is not None and layer.activation.kind == "extreme" and layer.terms[0].source in ranges:

@@ -20,6 +20,7 @@ from eventsim.conversion.weights import (
     SAME_MAGNITUDE,
     Integers,
     ScaledWeights,
+    common_quantum,
     passes,
     signs_of,
     smallest_type,
@@ -222,7 +223,7 @@ def image_scale(source: SourceNetwork, pixel: tuple[Array, Array]) -> tuple[npt.
 def _range(layer: Layer, ranges: dict[str, Array]) -> Array:
     """Pre-activation per channel at which a neuron fires once per step."""
     assert layer.activation is not None
-    if np.isfinite(layer.activation.high):
+    if layer.name not in ranges:
         return np.full(layer.shape[-1], layer.activation.high - layer.activation.low)
     return np.broadcast_to(np.asarray(ranges[layer.name], np.float64), (layer.shape[-1],))
 
@@ -285,6 +286,11 @@ def _add(
     terms = [weights_of(term, unit if term.source == IMAGE else gain(known[term.source], ranges)) for term in layer.terms]
     scaled = _scale(layer, terms, _range(layer, ranges) if layer.activation is not None else None, settings)
     _connect(net, layer, scaled, any(from_image), settings)
+    if layer.activation is not None and layer.activation.even and _ties(layer, known, unit):
+        report.remarks.append(
+            f"{layer.name}: sums can lie exactly between two levels, where the source takes the even one and a neuron the upper one; "
+            "at most one level, and only there"
+        )
     report.layers += [_report(layer, weights, i, scaled) for i, weights in enumerate(terms)]
 
 
@@ -297,6 +303,17 @@ def _pool(net: Network, layer: Layer) -> None:
     below = net.populations[term.source]
     net.maximum(layer.name, layer.shape, largest=term.operator.largest, signed=below.signed)
     net.connect(term.source, layer.name, Windows(term.operator.window, term.operator.stride, term.operator.padding))
+
+
+def _ties(layer: Layer, known: dict[str, Layer], unit: Array) -> bool:
+    """Whether a layer that rounds half to even can have sums exactly between two levels: they are on a grid, and so are those places."""
+    below = [known[term.source].activation for term in layer.terms if term.source != IMAGE]
+    if not all(activation is not None and activation.kind in ("steps", "sign", "extreme") for activation in below):
+        return False
+    quantum, found = common_quantum([(term, 1.0) for term in layer.terms], layer.shape[-1], True, unit)
+    finest = np.minimum(quantum, 1.0)
+    places, levels = layer.bias / finest, np.maximum(quantum, 1.0) / finest
+    return found and bool(np.any(np.abs(places - np.round(places)) + np.abs(levels - np.round(levels)) < 1e-6))
 
 
 def _scale(layer: Layer, terms: list[ScaledWeights], full: Array | None, settings: Settings) -> _Scaled:

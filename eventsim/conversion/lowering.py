@@ -36,8 +36,10 @@ from eventsim.conversion.signals import (
 from eventsim.conversion.terms import IMAGE, Array, Extreme, Grid, Kernel, Map, Matrix, Numbers, Term, apply, listed, spatial
 from eventsim.errors import ConversionError
 
-__all__ = ["IMAGE", "Activation", "Array", "Extreme", "Kernel", "Layer", "Map", "Matrix", "SourceNetwork", "Term", "lower"]
+__all__ = ["IMAGE_RATES", "Array", "Layer", "SourceNetwork", "lower"]
 
+# The population that says the image as rates, where it stands beside spikes.
+IMAGE_RATES = "image"
 # The network's input before it is fixed how its values are scaled; terms of layers have IMAGE instead.
 _RAW = "\n"
 
@@ -298,7 +300,10 @@ class _Lowering:
         if not signal.terms:
             raise ConversionError("an activation or output that does not depend on the image")
         images = [term.source == IMAGE for term in signal.terms]
-        if any(images) and (activation is None or not all(images)):
+        alone = activation is not None and all(images)
+        # (A current has one bias a channel.)
+        differs = signal.bias.ndim == 3 and self.pixel is not None and activation is not None and activation.kind != "sign"
+        if any(images) and (not alone or differs):
             signal = self._as_rates(signal)
         parts = components(signal.terms, signal.grid[2]) if activation is not None else []
         if len(parts) < 2:
@@ -361,7 +366,7 @@ class _Lowering:
         gain, offset = self.input_affine[0] * factor * 255, self.input_affine[0] * shift + self.input_affine[1]
         if self.image is None:
             term = Term(IMAGE, self.input_grid, (1, 1), None, (1, 1), 1 / gain)
-            self.image = Layer("image", self.input_grid, (term,), -offset / gain, Activation("clip", 0.0, 1.0))
+            self.image = Layer(IMAGE_RATES, self.input_grid, (term,), -offset / gain, Activation("clip", 0.0, 1.0))
             self.layers.append(self.image)
         terms, bias = [], signal.bias
         for term in signal.terms:

@@ -14,7 +14,7 @@ step, and so short that it is no tick at all in a clocked run.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -24,12 +24,13 @@ from eventsim.conversion.layers import Activation, Layer, SourceNetwork
 from eventsim.conversion.terms import IMAGE, Array, Extreme, Term
 from eventsim.conversion.weights import (
     ScaledWeights,
+    common_quantum,
     reach_of_spikes,
+    shared,
     signs_of,
     smallest_type,
     source_is_binary,
     table_of,
-    weights_of,
 )
 from eventsim.errors import ConversionError
 from eventsim.model.limits import MAX_PERIOD
@@ -39,9 +40,6 @@ from eventsim.model.tables import Sparse
 
 # Thresholds of an activation; with more of them, spikes that count levels are cheaper.
 MOST_THRESHOLDS = 3
-# Weights that are whole numbers of quanta to so many digits are meant to be: they were computed in float32.
-_GRID = 1e-5
-_LARGEST_RATIO = 2**20
 # Of a quantum: a sum that comes so near to the threshold is meant to be equal to it.
 _TIE = 1e-6
 # Where there is no common quantum.
@@ -93,7 +91,7 @@ def _all_steps(source: SourceNetwork) -> Literal["signs", "steps"] | None:
     if any(a.kind == "sign" for a in activations):
         return "signs"
     inside = [layer for layer in hidden if all(term.source != IMAGE for term in layer.terms)]
-    return "steps" if all(_quantum([(term, 1.0) for term in layer.terms], layer.shape[-1], True)[1] for layer in inside) else None
+    return "steps" if all(common_quantum([(term, 1.0) for term in layer.terms], layer.shape[-1], True)[1] for layer in inside) else None
 
 
 @dataclass(frozen=True)
@@ -180,8 +178,10 @@ class _Builder:
             self._pool(layer, layer.terms[0].source, layer.terms[0].operator)
             return
         parts = self._parts(layer)
-        weights = [_scaled(term, share, self.unit) for term, _, share in parts]
-        quantum, exact = _quantum([(term, share) for term, _, share in parts], layer.shape[-1], layer.activation is not None, self.unit)
+        weights = [shared(term, share, self.unit) for term, _, share in parts]
+        quantum, exact = common_quantum(
+            [(term, share) for term, _, share in parts], layer.shape[-1], layer.activation is not None, self.unit
+        )
         if not exact:
             self.rounded.append(layer.name)
             largest = np.zeros(layer.shape[-1])
@@ -356,47 +356,6 @@ def _windows(source: tuple[int, ...], target: tuple[int, ...], operator: Extreme
     order = np.lexsort((targets, sources))
     indptr = np.concatenate(([0], np.cumsum(np.bincount(sources, minlength=neurons.size))))
     return Sparse(indptr, targets[order], np.ones(len(order), np.int8), made.size)
-
-
-def _scaled(term: Term, share: float, unit: Array) -> ScaledWeights:
-    """The term's weights times what a spike (or a unit of the image) is worth."""
-    if term.source != IMAGE:
-        return ScaledWeights(term, term.scale * share, None)
-    return weights_of(term, unit)
-
-
-def _quantum(parts: list[tuple[Term, float]], channels: int, by_channel: bool, unit: Array | None = None) -> tuple[Array, bool]:
-    """The largest number per output channel (or one for all) of which all weights are whole multiples; and whether there is one."""
-    weights = [_scaled(term, share, np.ones(1) if unit is None else unit) for term, share in parts]
-    least = np.full(channels, np.inf)
-    for w in weights:
-        smallest = w.over_outputs(lambda real, outputs: np.where(real != 0, np.abs(real), np.inf), np.minimum, np.inf)
-        np.minimum.at(least, w.term.places(), smallest)
-    if not by_channel:
-        least[:] = least.min()
-    least[np.isinf(least)] = 1.0  # no weights at all: any quantum does
-    quantum, found = least.copy(), np.zeros(channels, bool)
-    for divisor in (1, 2, 3, 4):
-        error, most = np.zeros(channels), np.zeros(channels)
-        for w in weights:
-            places = w.term.places()
-            np.maximum.at(error, places, _off(w, least[places] / divisor))
-            np.maximum.at(most, places, w.largest() / (least[places] / divisor))
-        fits = (error <= _GRID) & (most <= _LARGEST_RATIO) & ~found
-        if not by_channel:
-            fits[:] = fits.all()
-        quantum[fits], found = least[fits] / divisor, found | fits
-    return quantum, bool(found.all())
-
-
-def _off(weights: ScaledWeights, quantum: Array) -> Array:
-    """How far weights are from whole multiples of a quantum per output, as a share of those: the most per output."""
-
-    def error(real: Array, outputs: Any) -> npt.NDArray[np.floating]:
-        ratio = np.abs(real) / quantum[outputs]
-        return np.abs(ratio - np.round(ratio)) / np.maximum(ratio, 1)
-
-    return weights.over_outputs(error, np.maximum)
 
 
 def _whole(weights: ScaledWeights, quantum: Array) -> npt.NDArray[np.integer]:

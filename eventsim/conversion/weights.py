@@ -9,12 +9,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
-from eventsim.conversion.terms import Array, Kernel, Map, Matrix, Numbers, Term, as_map, spatial
+from eventsim.conversion.terms import IMAGE, Array, Kernel, Map, Matrix, Numbers, Term, as_map, spatial
 from eventsim.errors import ConversionError
 from eventsim.model.tables import Conv2d, Dense, GroupedConv2d, Sparse, Table
 
 # Magnitudes of weights computed in float32 differ in the last digits.
 SAME_MAGNITUDE = 1e-5
+# Weights that are whole numbers of quanta to so many digits are meant to be: they were computed in float32.
+_GRID = 1e-5
+_LARGEST_RATIO = 2**20
 # Weights looked at in one piece.
 _PART = 2**22
 Integers = npt.NDArray[np.integer]
@@ -188,6 +191,50 @@ def reach_of_spikes(term: Term, integers: Integers) -> Numbers:
     pooled = term.before[0] * term.before[1] * term.after[0] * term.after[1]
     reach: Numbers = sizes.reshape(-1, len(term.scale)).sum(0) * pooled
     return reach
+
+
+# --- Grids --------------------------------------------------------------------------------------------------------------
+
+
+def shared(term: Term, share: float, unit: Array) -> ScaledWeights:
+    """The term's weights times what a spike (or a unit of the image) is worth."""
+    if term.source != IMAGE:
+        return ScaledWeights(term, term.scale * share, None)
+    return weights_of(term, unit)
+
+
+def common_quantum(parts: list[tuple[Term, float]], channels: int, by_channel: bool, unit: Array | None = None) -> tuple[Array, bool]:
+    """The largest number per output channel (or one for all) of which all weights are whole multiples; and whether there is one."""
+    weights = [shared(term, share, np.ones(1) if unit is None else unit) for term, share in parts]
+    least = np.full(channels, np.inf)
+    for w in weights:
+        smallest = w.over_outputs(lambda real, outputs: np.where(real != 0, np.abs(real), np.inf), np.minimum, np.inf)
+        np.minimum.at(least, w.term.places(), smallest)
+    if not by_channel:
+        least[:] = least.min()
+    least[np.isinf(least)] = 1.0  # no weights at all: any quantum does
+    quantum, found = least.copy(), np.zeros(channels, bool)
+    for divisor in (1, 2, 3, 4):
+        error, most = np.zeros(channels), np.zeros(channels)
+        for w in weights:
+            places = w.term.places()
+            np.maximum.at(error, places, _off(w, least[places] / divisor))
+            np.maximum.at(most, places, w.largest() / (least[places] / divisor))
+        fits = (error <= _GRID) & (most <= _LARGEST_RATIO) & ~found
+        if not by_channel:
+            fits[:] = fits.all()
+        quantum[fits], found = least[fits] / divisor, found | fits
+    return quantum, bool(found.all())
+
+
+def _off(weights: ScaledWeights, quantum: Array) -> Array:
+    """How far weights are from whole multiples of a quantum per output, as a share of those: the most per output."""
+
+    def error(real: Array, outputs: slice | Numbers) -> npt.NDArray[np.floating]:
+        ratio = np.abs(real) / quantum[outputs]
+        return np.abs(ratio - np.round(ratio)) / np.maximum(ratio, 1)
+
+    return weights.over_outputs(error, np.maximum)
 
 
 # --- Tables -------------------------------------------------------------------------------------------------------------
