@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from eventsim.hardware.hardware import Hardware
     from eventsim.hardware.report import Report
 
+# Settings of a run that a closed one has too.
+CLOSED = "steps", "seed", "max_spikes", "exit_margin", "exit_potential", "record"
 # An input, or files by population (none for a network that takes no input).
 Source = Item | dict[str, str]
 
@@ -40,6 +42,8 @@ class Settings:
         Keyword arguments of :meth:`Simulator.run`, but threads.
     hardware : str or None
         An architecture file, or the name of one: what the runs take on it is computed too.
+    closed : bool
+        What the runs take on it changes when spikes happen; see :meth:`eventsim.Hardware.run`.
     """
 
     network: Path
@@ -48,6 +52,7 @@ class Settings:
     crop: bool = False
     run: dict[str, Any] = field(default_factory=dict)
     hardware: str | None = None
+    closed: bool = False
 
 
 @dataclass
@@ -122,23 +127,32 @@ class Runner:
         # Options that are off are not worth a word.
         kept = {name: True for name in ("invert", "crop") if getattr(self.settings, name)}
         try:
-            result = self.simulator.run(
-                self._encoded(values),
-                trace=trace,
-                progress=progress,
-                threads=threads,
-                about={"network": str(self.settings.network), "input": about, "encoding": self.settings.encoding, **kept},
-                **self.settings.run,
-            )
+            noted = {"network": str(self.settings.network), "input": about, "encoding": self.settings.encoding, **kept}
+            given: dict[str, Any] = {"trace": trace, "progress": progress, "about": noted}
+            if self.settings.closed:
+                outcome.report, result = self._run_closed(self._encoded(values), outcome, given)
+            else:
+                result = self.simulator.run(self._encoded(values), threads=threads, **given, **self.settings.run)
         except (InputError, PotentialOverflow) as error:
             outcome.error = f"{source}: {error}" if isinstance(source, Item) else str(error)
         else:
             outcome.result = result
-            outcome.summary = result.summary() | {"trace": None if trace is None else str(trace)}
-            if self.hardware is not None:
+            if self.hardware is not None and outcome.report is None:
                 outcome.report = self.hardware.replay(self.simulator.network, result)
+            outcome.summary |= result.summary() | {"trace": None if trace is None else str(trace)}
+            if outcome.report is not None:
                 outcome.summary["hardware"] = outcome.report.summary()
         return outcome
+
+    def _run_closed(self, inputs: Any, outcome: Outcome, given: dict[str, Any]) -> tuple[Report, Result]:
+        """A closed run, compared with the ordinary one."""
+        assert self.hardware is not None
+        network, resolution = self.simulator.network, self.hardware.architecture.chip.step
+        settings = {key: value for key, value in self.settings.run.items() if key in CLOSED}
+        result, report = self.hardware.run(network, inputs, closed=True, **given, **settings)
+        ordinary = self.simulator.run(inputs, resolution=resolution, **{key: value for key, value in settings.items() if key != "record"})
+        outcome.summary["moved"] = import_module("eventsim.hardware.moved").moved(ordinary, result)
+        return report, result
 
 
 _runner: Runner

@@ -23,8 +23,8 @@ def quantity(value: float, unit: str) -> str:
     return f"{value:g} {unit}" if value == 0 else f"{value / 1e-15:.4g} f{unit}"
 
 
-def print_report(report: dict[str, Any]) -> None:
-    """What a run takes on hardware, in a few lines."""
+def print_report(report: dict[str, Any], moved: dict[str, Any] | None) -> None:
+    """What a run takes on hardware, in a few lines; of a closed run also how it differs from an ordinary one."""
     used = report["utilisation"]
     rows = [
         ("hardware", f"{report['name']}: {used['cores']:,} of {used['of_cores']:,} cores, {used['tiles']:,} of {used['of_tiles']:,} tiles"),
@@ -46,6 +46,11 @@ def print_report(report: dict[str, Any]) -> None:
     links = ", ".join(f"tile {c['tile']} {c['direction']} ({c['messages']:,} messages)" for c in report["busiest_links"][:_MOST])
     if links:
         rows.append(("busiest links", links))
+    if moved is not None:
+        words = f"{moved['spikes']:,}, {moved['ordinary_spikes']:,} without hardware; {moved['changed']:,} have no counterpart"
+        if moved["p50_shift_steps"] is not None:
+            words += f", the others come {moved['p50_shift_steps']:.4g} steps later (half), {moved['p95_shift_steps']:.4g} (95 %)"
+        rows.append(("spikes", words))
     for name, value in rows:
         click.echo(f"{name:16} {printable(value)}")
 

@@ -74,8 +74,11 @@ _of_end = options(
         help=f"Stop a run once its neurons have made more spikes; what it did until then counts. Default: {DEFAULT_MAX_SPIKES:,}.",
     ),
 )
-_of_hardware = click.option(
-    "--hardware", help="Architecture file, or the name of one (`info loihi`): also say what the run takes there, in seconds and joules."
+_of_hardware = options(
+    click.option(
+        "--hardware", help="Architecture file, or a name (as in `info loihi`): also say what the run takes there, in time and energy."
+    ),
+    click.option("--closed", is_flag=True, help="What --hardware takes changes when spikes happen: queues and routes delay them."),
 )
 _of_process = options(
     click.option("--seed", type=int, default=0, show_default=True, help="Of random input (Poisson)."),
@@ -105,6 +108,7 @@ class Choices:
     record: str
     potentials: str
     hardware: str | None
+    closed: bool
     exit_margin: int | None
     exit_potential: int | None
     max_spikes: int
@@ -122,6 +126,10 @@ class Choices:
             raise click.UsageError("--potentials go to the trace, and --no-trace writes none; give one of them")
         if self.hardware is not None and self.record != "all":
             raise click.UsageError("--hardware needs the spikes of all populations; leave out --record")
+        if self.closed and self.hardware is None:
+            raise click.UsageError("--closed is for runs on --hardware; name an architecture")
+        if self.closed and (self.resolution is not None or self.clocked or self.engine != "auto" or self.potentials != "none"):
+            raise click.UsageError("--closed has ticks and an engine of its own; give no --resolution, --clocked, --engine or --potentials")
 
     def settings(self) -> dict[str, Any]:
         """Keyword arguments of :meth:`eventsim.Simulator.run` that all inputs have in common."""
@@ -155,7 +163,7 @@ def run(network: Path, sources: tuple[str, ...], as_json: bool, **given: Any) ->
     """
     choices = Choices(**given)
     choices.check()
-    runner = Runner(Settings(network, choices.encoding, choices.invert, choices.crop, choices.settings(), choices.hardware))
+    runner = Runner(Settings(network, choices.encoding, choices.invert, choices.crop, choices.settings(), choices.hardware, choices.closed))
     inputs, several = _inputs(runner.network, sources, choices)
     folder = _folder(choices.trace) if several and not choices.no_trace else None
     jobs = _traced(inputs, folder, None if choices.no_trace or folder is not None else choices.trace or Path("run.h5"))
@@ -254,7 +262,10 @@ def _one_by_one(runner: Runner, jobs: Sequence[Job], choices: Choices, several: 
         return
     steps = default_steps(runner.network) if choices.steps is None else choices.steps
     ((item, target),) = jobs
-    with tick_progress(steps * ticks_per_step(choices.resolution, choices.clocked)) as progress:
+    ticks = ticks_per_step(choices.resolution, choices.clocked)
+    if choices.closed and runner.hardware is not None:
+        ticks = runner.hardware.architecture.chip.step
+    with tick_progress(steps * ticks) as progress:
         yield runner.run(item, target, progress, choices.threads)
 
 
@@ -270,7 +281,7 @@ def _print_outcome(outcome: Outcome, several: bool, as_json: bool) -> None:
         assert outcome.result is not None
         _print_result(outcome.result, summary)
         if outcome.report is not None:
-            print_report(outcome.report.summary())
+            print_report(outcome.report.summary(), summary.get("moved"))
 
 
 def _limit_reached(summary: dict[str, Any]) -> str:

@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 import numpy.typing as npt
 
 from eventsim.errors import HardwareError
 from eventsim.hardware.architecture import Architecture
-from eventsim.hardware.placement import Placement, place
+from eventsim.hardware.machine import Machine
+from eventsim.hardware.placement import Placement, columns_of, messages_of, place
 from eventsim.hardware.reading import presets, read_architecture
 from eventsim.hardware.replay import Replayer
 from eventsim.hardware.report import Report
+from eventsim.job.job import DEFAULT_MAX_SPIKES
+from eventsim.model.exits import ExitRule
 from eventsim.model.network import Network
+from eventsim.record.recording import Recording
 from eventsim.record.result import Result, Run
 from eventsim.simulate import Simulator
+
+# Settings of a closed run, and what they are if they are not given; see :meth:`eventsim.Simulator.run`.
+_CLOSED: dict[str, Any] = {
+    "steps": None,
+    "seed": 0,
+    "max_spikes": DEFAULT_MAX_SPIKES,
+    "exit_margin": None,
+    "exit_potential": None,
+    "record": "all",
+    "trace": None,
+    "about": None,
+    "progress": None,
+}
 
 
 class Hardware:
@@ -46,6 +64,7 @@ class Hardware:
     def __init__(self, architecture: str | os.PathLike[str] | Architecture):
         self.architecture = architecture if isinstance(architecture, Architecture) else read_architecture(architecture)
         self._placed: tuple[Network, Replayer] | None = None
+        self._closed: tuple[Network, Machine] | None = None
         self._simulator: Simulator | None = None
 
     def __repr__(self) -> str:
@@ -64,7 +83,7 @@ class Hardware:
         HardwareError
             It does not fit; the message says what it would need.
         """
-        return self._replayer(network).placement
+        return place(network, self.architecture)
 
     def replay(self, network: Network, run: Run) -> Report:
         """What a run that is over takes on the chip.
@@ -85,21 +104,62 @@ class Hardware:
             raise HardwareError("the run is of another network: its populations are others")
         return self._replayer(network).replay(run)
 
-    def run(self, network: Network, inputs: Any | npt.ArrayLike | None = None, **settings: Any) -> tuple[Result, Report]:
-        """Run a network, and say what that takes on the chip; ``settings`` are those of :meth:`eventsim.Simulator.run`.
+    def run(
+        self, network: Network, inputs: Any | npt.ArrayLike | None = None, *, closed: bool = False, **settings: Any
+    ) -> tuple[Result, Report]:
+        """Run a network, and say what that takes on the chip.
+
+        Parameters
+        ----------
+        network : Network
+        inputs
+            As for :meth:`eventsim.Simulator.run`.
+        closed : bool
+            What the chip takes changes when spikes happen: a weight is added when its core has served it, and a spike leaves when its
+            neuron has been updated. The resolution is the chip's step in picoseconds.
+        **settings
+            Of :meth:`eventsim.Simulator.run`; of a closed run steps, seed, max_spikes, exit_margin, exit_potential, record ("all" or
+            "none"), trace, about and progress.
 
         Raises
         ------
         HardwareError
-            The network does not fit.
-        RunError, InputError, NetworkError, PotentialOverflow
+            The network does not fit, or the chip is none for closed runs.
+        RunError, InputError, NetworkError, PotentialOverflow, TraceError
             As :meth:`eventsim.Simulator.run`.
         """
-        replayer = self._replayer(network)
         if self._simulator is None or self._simulator.network is not network:
             self._simulator = Simulator(network)
+        if closed:
+            return self._run_closed(network, inputs, settings)
+        replayer = self._replayer(network)
         result = self._simulator.run(inputs, **settings)
         return result, replayer.replay(result)
+
+    def _run_closed(self, network: Network, inputs: Any, settings: dict[str, Any]) -> tuple[Result, Report]:
+        unknown = set(settings) - set(_CLOSED)
+        if unknown:
+            raise HardwareError(f"a closed run has no setting {min(unknown)!r}; there are: {', '.join(_CLOSED)}")
+        steps, seed, max_spikes, margin, potential, record, trace, about, progress = (_CLOSED | settings).values()
+        if record not in ("all", "none"):
+            raise HardwareError(f"a closed run records 'all' or 'none', found {record!r}")
+        assert self._simulator is not None
+        if self._closed is None or self._closed[0] is not network:
+            placement = place(network, self.architecture)
+            self._closed = network, Machine(placement, messages_of(placement), columns_of(placement))
+        rule = ExitRule.from_settings(margin, potential)
+        resolution = self.architecture.chip.step
+        job = self._simulator.prepare(inputs, steps=steps, resolution=resolution, exit_rule=rule, seed=seed, max_spikes=max_spikes)
+        recorded = frozenset(name for name, p in network.populations.items() if p.sends_spikes and record == "all")
+        noted = {"engine": "hardware", "seed": seed, "max_spikes": max_spikes, "recorded": sorted(recorded), **(about or {})}
+        with Recording(job, recorded, [], trace, False) as recording:
+            start = time.perf_counter()
+            counts, report = self._closed[1].run(job, recording.recorder, progress)
+            recording.add_sources(counts)
+            noted["wall_seconds"] = time.perf_counter() - start
+            if trace is not None:
+                noted["network_sha256"] = self._simulator.digest()
+            return recording.result(self._simulator.describe(job, noted), counts, inputs), report
 
     def _replayer(self, network: Network) -> Replayer:
         if self._placed is None or self._placed[0] is not network:

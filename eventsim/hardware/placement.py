@@ -328,3 +328,13 @@ def _spread(
         row = first_row + np.searchsorted(sites, site) * reach.divisor + channel
         core[these] = np.array(each.cores)[row // per_core]
     return core
+
+
+def columns_of(placement: Placement) -> np.ndarray:
+    """Columns in use of every crossbar: int64 (cores,); 0 of event cores."""
+    core, columns = placement.architecture.core, np.zeros(placement.architecture.chip.cores, np.int64)
+    if isinstance(core, CrossbarCore):
+        for blocks in placement.blocks.values():
+            for block in blocks:
+                columns[list(block.cores)] += (block.end - block.first) * core.cells_per_weight
+    return columns

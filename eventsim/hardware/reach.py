@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eventsim.errors import HardwareError
 from eventsim.model.network import Network, Projection
 from eventsim.model.tables import IntArray, spatial
 
@@ -50,23 +49,18 @@ class Reach(NamedTuple):
 
 
 def reach_of(network: Network, projection: Projection) -> Reach:
-    """The synapses of a projection.
-
-    Raises
-    ------
-    HardwareError
-        Its table is of a kind that compiled code does not know.
-    """
+    """The synapses of a projection."""
     source, target = (network.populations[name].shape for name in (projection.source, projection.target))
     rows = projection.table.to_rows(source, target)
     if rows is not None:
         site = np.repeat(np.arange(len(rows.indptr) - 1), np.diff(rows.indptr))
         # Synapses that share both ends are one.
-        pairs = np.unique(np.stack([site, rows.targets.astype(np.int64)], 1), axis=0)
-        return Reach(1, len(rows.indptr) - 1, pairs[:, 0], pairs[:, 1], pairs[:, 1] + 1)
+        return _from_pairs(np.unique(np.stack([site, rows.targets.astype(np.int64)], 1), axis=0), len(rows.indptr) - 1)
     stencil = projection.table.to_stencil(source, target)
     if stencil is None:
-        raise HardwareError(f"{projection.name}: tables of kind {projection.table.kind!r} cannot be placed on hardware")
+        size = network.populations[projection.source].size
+        found = {(n, m) for n in range(size) for m, _ in projection.table.synapses_from(n, source, target)}
+        return _from_pairs(np.array(sorted(found), np.int64).reshape(-1, 2), size)
     height, width, channels = spatial(source)
     _, out_width, out = stencil.target
     y, x = (np.arange(height * width) // width, np.arange(height * width) % width)
@@ -76,3 +70,8 @@ def reach_of(network: Network, projection: Projection) -> Reach:
     row = stencil.rows.first[y[site]] + within
     start = (row * out_width + stencil.columns.first[x[site]]) * out
     return Reach(channels, height * width, site, start, start + stencil.columns.count[x[site]].astype(np.int64) * out)
+
+
+def _from_pairs(pairs: IntArray, size: int) -> Reach:
+    """Of a source of so many neurons: (source neuron, target neuron), ascending."""
+    return Reach(1, size, pairs[:, 0].copy(), pairs[:, 1].copy(), pairs[:, 1] + 1)

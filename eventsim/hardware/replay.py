@@ -14,10 +14,12 @@ import numpy as np
 from eventsim.errors import HardwareError
 from eventsim.hardware.architecture import CrossbarCore, EventCore
 from eventsim.hardware.energy import UNITS
+from eventsim.hardware.kernels.replay import COSTS, SENDER, count_messages, gather, go_round, send, serve, sort_groups, stamp, travel
+from eventsim.hardware.machine import Machine
 from eventsim.hardware.pipeline import stages
-from eventsim.hardware.placement import Messages, Placement, messages_of
-from eventsim.hardware.replay_kernels import COSTS, SENDER, count_messages, gather, go_round, send, serve, sort_groups, stamp, travel
+from eventsim.hardware.placement import Messages, Placement, columns_of, messages_of
 from eventsim.hardware.report import Report
+from eventsim.hardware.times import scaled
 from eventsim.model.periods import ticks
 from eventsim.model.tables import IntArray
 from eventsim.record.result import Run
@@ -35,7 +37,6 @@ class _Spikes:
     step: IntArray
     core: IntArray
     ready: IntArray
-    tick: IntArray
 
     @property
     def size(self) -> int:
@@ -51,9 +52,10 @@ class Replayer:
     """
 
     def __init__(self, placement: Placement):
-        if placement.architecture.contended:
+        if placement.architecture.contended and placement.architecture.chip.synchronisation == "barrier":
             raise HardwareError(
-                f"{placement.architecture.source}: links that hold messages (hold_ns) and room that ends (buffer, queue) are not replayed"
+                f"{placement.architecture.source}: behind barriers, links that hold messages (hold_ns) and room that ends "
+                "(buffer, queue) are not replayed"
             )
         self.placement = placement
         self._messages: Messages = messages_of(placement)
@@ -61,7 +63,7 @@ class Replayer:
         self._names = list(placement.blocks)
         self._number = {name: i for i, name in enumerate(self._names)}
         self._owner = {name: _owners(placement, name) for name in self._names}
-        self._columns = _columns(placement)
+        self._columns = columns_of(placement)
         sending = [
             [self._messages.projection[p.name] for p in network.projections if p.source == name and p.name in placement.reach]
             for name in self._names
@@ -72,6 +74,7 @@ class Replayer:
         self._senders["first"] = self._senders["end"] - [len(numbers) for numbers in sending]
         self._senders["costly"] = [not network.populations[name].emits for name in self._names]
         self._costs = _costs(placement)
+        self._machine: Machine | None = None
         self._barrier = placement.architecture.chip.synchronisation == "barrier"
         self._sites = {name: _site_begins(reach) for name, reach in placement.reach.items()} if self._barrier else {}
 
@@ -83,9 +86,14 @@ class Replayer:
         HardwareError
             Its spikes were not recorded, or it is too long.
         """
+        for name in self._names:
+            if self.placement.network.populations[name].sends_spikes and name not in run.recorded:
+                raise HardwareError(f"the spikes of {name!r} were not recorded, and a replay needs them; run with record='all'")
+        if self.placement.architecture.contended:
+            if self._machine is None:
+                self._machine = Machine(self.placement, self._messages, self._columns)
+            return self._machine.replay(run)
         return _Replay(self, run).report()
-
-    # What one replay asks.
 
     def owner(self, name: str) -> IntArray:
         """The core of each neuron of a population: int64 (neurons,)."""
@@ -151,8 +159,6 @@ class _Replay:
                 if self.r._barrier:
                     self._rounds(name, np.zeros(0, np.int64), np.zeros(0, np.int64))
                 continue
-            if name not in self.run.recorded:
-                raise HardwareError(f"the spikes of {name!r} were not recorded, and a replay needs them; run with record='all'")
             spikes = self.run.spikes(name)
             tick, neuron = spikes.ticks.astype(np.int64, copy=False), spikes.neurons.astype(np.int64, copy=False)
             number, core = self.r._number[name], self.r.owner(name)
@@ -166,10 +172,10 @@ class _Replay:
             else:
                 step = np.zeros(len(tick), np.int64)
                 # Exact: T * step and ticks may reach 2**50 each.
-                ready = _scaled(tick, self.chip.step, self.run.info.resolution)
-            parts.append((np.full(len(tick), number), neuron, step, core[neuron], ready, tick))
+                ready = scaled(tick, self.chip.step, self.run.info.resolution)
+            parts.append((np.full(len(tick), number), neuron, step, core[neuron], ready))
         if not parts:
-            return _Spikes(*(np.zeros(0, np.int64) for _ in range(6)))
+            return _Spikes(*(np.zeros(0, np.int64) for _ in range(5)))
         found = _Spikes(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
         # By group; within it as they are ready, then as listed: by population, and by tick or neuron.
         order = _in_order(found.step * self.chip.cores + found.core, self.steps * self.chip.cores, found.ready)
@@ -272,8 +278,9 @@ class _Replay:
         cores = np.zeros(self.chip.cores, bool)
         cores[[core for block in self.placement.blocks[output] for core in block.cores]] = True
         # What had a part in the decision has been served.
-        part = cores[target] & (spikes.tick[of_spike] <= tick)
-        return max(tick * self.chip.step // self.run.info.resolution, int(finished[part].max(initial=0)))
+        decided = tick * self.chip.step // self.run.info.resolution
+        part = cores[target] & (spikes.ready[of_spike] <= decided)
+        return max(decided, int(finished[part].max(initial=0)))
 
 
 def _costs(placement: Placement) -> IntArray:
@@ -297,26 +304,8 @@ def _owners(placement: Placement, name: str) -> IntArray:
     return np.repeat(np.array([b.cores[0] for b in blocks], np.int64), [b.end - b.first for b in blocks])
 
 
-def _columns(placement: Placement) -> IntArray:
-    """Columns in use of every core."""
-    core, columns = placement.architecture.core, np.zeros(placement.architecture.chip.cores, np.int64)
-    if isinstance(core, CrossbarCore):
-        for blocks in placement.blocks.values():
-            for block in blocks:
-                columns[list(block.cores)] += (block.end - block.first) * core.cells_per_weight
-    return columns
-
-
 def _site_begins(reach: Any) -> IntArray:
     return np.searchsorted(reach.site, np.arange(reach.sites + 1))
-
-
-def _scaled(tick: IntArray, step: int, resolution: int) -> IntArray:
-    """``tick * step // resolution``, where the product may exceed 64 bits."""
-    whole, rest = np.divmod(tick, resolution)
-    if step * resolution < 2**62:
-        return whole * step + rest * step // resolution
-    return whole * step + np.array([r * step // resolution for r in rest.tolist()], np.int64)
 
 
 def _in_order(group: IntArray, groups: int, key: IntArray) -> IntArray:

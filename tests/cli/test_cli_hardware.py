@@ -93,3 +93,21 @@ def test_options_that_contradict_each_other(cli):
     assert outcome.exit_code == 2
     assert "--hardware needs the spikes" in outcome.stderr
     assert cli("info", "loihi", "--verify").exit_code == 2
+
+
+def test_closed(cli, tmp_path):
+    (tmp_path / "chip.toml").write_text(
+        'name = "a"\n[chip]\ncolumns = 9\nrows = 9\nstep_us = 1000\n[core]\nkind = "event"\nneurons = 1024\nsynapse_ns = 3.5'
+    )
+    run = "run", LENET, "--input", DIGITS / "digit-7.png", "--hardware", "chip.toml", "--closed", "--steps", "2"
+    found = json.loads(cli(*run, "--json").stdout)
+    assert (found["hardware"]["mode"], found["resolution"], found["engine"]) == ("closed", 10**9, "hardware")
+    assert found["moved"]["spikes"] == found["spikes"] == found["hardware"]["counts"]["spike"]
+    with es.Trace("run.h5") as trace:
+        assert trace.total_spikes == found["spikes"]
+    outcome = cli(*run, "--no-trace")
+    for word in ("(closed)", "without hardware", "have no counterpart", "steps later (half)"):
+        assert word in outcome.stdout
+    assert cli(*run, "--clocked").exit_code == 2
+    assert cli("run", LENET, "--input", DIGITS / "digit-7.png", "--closed").exit_code == 2
+    assert "does not change spikes" in cli(*run[:5], "loihi", "--closed").stderr

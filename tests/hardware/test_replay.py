@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from judges.architectures import architecture, preset, random_architecture
@@ -104,7 +106,7 @@ def test_sixteen_neurons_to_thirty_two():
 @pytest.mark.parametrize("resolution", [1, 7])
 def test_against_a_chip_in_plain_python(resolution):
     rng = np.random.default_rng(22 + resolution)
-    replayed = 0
+    replayed = by_event = 0
     for i in range(60):
         case = random_case(np.random.default_rng([22, resolution, i]), resolution)
         hardware = es.Hardware(random_architecture(rng))
@@ -126,7 +128,17 @@ def test_against_a_chip_in_plain_python(resolution):
         assert times is None or report.steps.tolist() == times
         assert report.links.sum() == counts["east-west hop"] + counts["north-south hop"]
         replayed += 1
+        if placement.architecture.chip.synchronisation == "none":
+            # The same, event by event: with room that never ends.
+            for when_full in ("block", "drop"):
+                chip = placement.architecture
+                roomy = replace(chip, core=replace(chip.core, queue=10**6), links=replace(chip.links, when_full=when_full))
+                found = es.Hardware(roomy).replay(case.network, result)
+                assert found.summary() | {"mode": ""} == report.summary() | {"mode": ""}, i
+                assert np.array_equal(np.sort(found.waits), np.sort(report.waits))
+                by_event += 1
     assert replayed > 20
+    assert by_event > 10
 
 
 def test_random_arrivals_wait_as_queueing_theory_says():

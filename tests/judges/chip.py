@@ -112,7 +112,7 @@ class Chip:
 
     def _free(self, result, spikes, counts, waits):
         core, chip, resolution = self.arch.core, self.arch.chip, result.info.resolution
-        sent, ticks = [], []
+        sent, made = [], []
         for each in range(chip.cores):
             free = 0
             mine = [s for s in spikes if self.owner[s[2]][s[3]].cores[0] == each]
@@ -124,14 +124,15 @@ class Chip:
                 for target, synapses in self.messages(name, neuron):
                     free += core.message_out.time
                     sent.append((free, each, target, synapses))
-                    ticks.append(tick)
+                    made.append(tick * chip.step // resolution)
         finished, _ = self.serve(self.transfer(sent, counts), counts, waits)
         end = result.counts.end_tick * chip.step // resolution
         decision = result.counts.decision_tick
         if decision is not None:
             output = {c for block in self.blocks[self.net.output] for c in block.cores}
-            parts = [finished[i] for i, (_, _, target, _) in enumerate(sent) if target in output and ticks[i] <= decision]
-            decision = max([decision * chip.step // resolution, *parts])
+            decision = decision * chip.step // resolution
+            parts = [finished[i] for i, (_, _, target, _) in enumerate(sent) if target in output and made[i] <= decision]
+            decision = max([decision, *parts])
         return max([end, *finished.values()]), decision, counts, sorted(waits), None
 
     def stages(self, resolution):

@@ -1,0 +1,414 @@
+"""A closed run: what a chip takes changes when spikes happen. Compiled; docs/hardware.md says what it means.
+
+A step is as many ticks as it has picoseconds: a tick is a picosecond.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from eventsim.engines.protocol import overflow
+from eventsim.engines.queue.tables import Tables, compile_tables
+from eventsim.errors import HardwareError
+from eventsim.hardware.architecture import CrossbarCore
+from eventsim.hardware.energy import UNITS
+from eventsim.hardware.kernels.loop import advance, begin
+from eventsim.hardware.placement import Messages, Placement
+from eventsim.hardware.records import CHIP, ITEM, POPULATION, PROGRESS, PROJECTION, SERVER, Plan, Role, State, Status, Tally
+from eventsim.hardware.report import Report
+from eventsim.hardware.times import scaled
+from eventsim.job.job import OPERATIONS, Counts, Job, Recorder, check_room
+from eventsim.model.limits import POTENTIAL_MAX
+from eventsim.model.network import Network
+from eventsim.model.tables import IntArray
+from eventsim.record.result import Run
+
+_ROLES = {"spiking": Role.SPIKING, "driven": Role.DRIVEN, "readout": Role.READOUT, "source": Role.GIVEN}
+_EXITS = {"potential": 1, "margin": 2}
+# Ranks and cores have their places in the order of a queue's entries.
+_MAX_RANKS, _MAX_CORES = 2**16, 2**18
+_FIRST_ROOM = 2**14
+
+
+def why_not(network: Network, placement: Placement) -> str | None:
+    """Why a network cannot run on a chip with what the chip takes, or None if it can."""
+    architecture = placement.architecture
+    if architecture.chip.synchronisation == "barrier":
+        return f"behind barriers {architecture.name} does not change spikes, only how long steps take: leave out 'closed'"
+    for name, population in network.populations.items():
+        if population.kind not in _ROLES or population.reset not in (None, "subtract", "zero"):
+            return f"{name}: {population.kind} populations are not simulated event by event; replay them on a chip whose links hold nothing"
+    if len(network.populations) >= _MAX_RANKS or architecture.chip.cores > _MAX_CORES:
+        return f"{architecture.name} has more than {_MAX_CORES:,} cores"
+    return None
+
+
+class Machine:
+    """A placed network, for many runs, and for replays where messages hold each other up on links.
+
+    Parameters
+    ----------
+    placement : Placement
+    messages : Messages
+        Of it.
+    columns : int64 array (cores,)
+        Columns in use of each crossbar.
+
+    Raises
+    ------
+    HardwareError
+        The chip, or the network, is none for closed runs.
+    """
+
+    def __init__(self, placement: Placement, messages: Messages, columns: IntArray):
+        refusal = why_not(placement.network, placement)
+        if refusal is not None:
+            raise HardwareError(refusal)
+        self.placement, self._messages, self._columns = placement, messages, columns
+        self._tables: Tables = compile_tables(placement.network)
+        self._operations, self._first_operation = _operations(placement.network)
+
+    def run(self, job: Job, recorder: Recorder, progress: Callable[[int], None] | None = None) -> tuple[Counts, Report]:
+        """Run a job whose resolution is the chip's step in picoseconds.
+
+        Raises
+        ------
+        PotentialOverflow
+            A membrane potential would leave the range of int32.
+        RunError
+            More steps than the counts have room for.
+        """
+        check_room(job)
+        plan = self._plan(job)
+        state, tally = _start(job, plan), _tally(job)
+        begin(plan, state)
+        while True:
+            status = advance(plan, self._tables, state, tally)
+            if status == Status.OVERFLOW:
+                raise overflow(job, job.order[int(state.progress["where"])], int(state.progress["time"]))
+            if status == Status.GROW:
+                state = _grown(plan, state)
+                continue
+            _record(job, plan, state, recorder)
+            if progress is not None:
+                progress(min(int(state.progress["time"]), job.end))
+            if status == Status.DONE:
+                return _counts(job, plan, state, tally), self._report(job, plan, state, "closed")
+
+    def _plan(self, job: Job, decided: int | None = None) -> Plan:
+        """``decided`` is given for a script: all spikes are given, and nothing is computed."""
+        network, m = job.network, self._messages
+        rank = {name: q for q, name in enumerate(job.order)}
+        populations = _populations(job)
+        if decided is not None:
+            populations["role"] = Role.GIVEN
+        projections = np.zeros(len(network.projections), PROJECTION)
+        out: list[int] = []
+        for row, name in zip(populations, job.order, strict=True):
+            row["out"] = len(out)
+            out += [i for i, p in enumerate(network.projections) if p.source == name]
+            row["end_out"] = len(out)
+        for row, p in zip(projections, network.projections, strict=True):
+            row["target"], row["first"], row["delay"] = rank[p.target], populations["first"][rank[p.target]], job.delay[p.name]
+            number = m.projection.get(p.name, -1)
+            row["divisor"], row["offset"] = (1, 0) if number < 0 else (m.divisor[number], m.offset[number])
+        neurons = int(populations["end"][-1])
+        owner, threshold, current, v0 = (np.zeros(neurons, np.int64) for _ in range(4))
+        for row, name in zip(populations, job.order, strict=True):
+            these, population = slice(row["first"], row["end"]), network.populations[name]
+            owner[these] = -1
+            for block in self.placement.blocks.get(name, []):
+                owner[row["first"] + block.first : row["first"] + block.end] = block.cores[0]
+            if population.reads_out:
+                threshold[these] = POTENTIAL_MAX + 1
+            if population.threshold is not None:
+                threshold[these] = population.per_neuron(population.threshold)
+            if population.v0 is not None:
+                v0[these] = population.initial_potentials()
+            if name in job.currents:
+                current[these] = job.currents[name]
+        rule = job.exit_rule
+        return Plan(
+            chip=_chip(self.placement, decided is not None),
+            resolution=job.resolution,
+            output=-1 if network.output is None else rank[network.output],
+            exit_kind=0 if rule is None else _EXITS[rule.kind],
+            exit_threshold=0 if rule is None else int(rule.threshold),
+            decided=-1 if decided is None else decided,
+            max_spikes=job.max_spikes,
+            margin=self._margin(populations),
+            populations=populations,
+            projections=projections,
+            out=np.array(out, np.int64),
+            begin=m.begin,
+            core=m.core,
+            synapses=m.synapses,
+            low=m.first,
+            high=m.end,
+            columns=self._columns,
+            rank=np.repeat(np.arange(len(populations)), populations["end"] - populations["first"]),
+            owner=owner,
+            threshold=threshold,
+            current=current,
+            v0=v0,
+            **_given(job, populations, rank),
+            operations=self._operations,
+            first_operation=self._first_operation,
+        )
+
+    def _margin(self, populations: IntArray) -> int:
+        """Places that an entry may need at most: looks at all of a population, the messages of a spike, all who wait for room."""
+        lines = np.diff(self._messages.begin)
+        most = int(lines.max(initial=0)) + 1
+        out = int((populations["end_out"] - populations["out"]).max())
+        chip = self.placement.architecture.chip
+        return int((populations["end"] - populations["first"]).max()) + most * out + 2 * (4 * chip.tiles + chip.cores) + 64
+
+    def replay(self, run: Run) -> Report:
+        """What a run that is over takes where links hold messages, or room ends.
+
+        Raises
+        ------
+        RunError
+            More steps than the counts have room for.
+        """
+        job, decided = self._script(run)
+        plan = self._plan(job, decided)
+        state, tally = _start(job, plan), _tally(job)
+        begin(plan, state)
+        while advance(plan, self._tables, state, tally) != Status.DONE:
+            state = _grown(plan, state)
+        s, end = state.progress, int(_picoseconds(run, self.placement, np.array([run.counts.end_tick]))[0])
+        s["fired"] = sum(len(ticks) for name, (ticks, _) in job.events.items() if job.network.populations[name].fires)
+        s["end"] = max(end, int(s["served"]))
+        s["decision_tick"] = max(decided, int(s["decision_tick"]))
+        return self._report(job, plan, state, "replay")
+
+    def _script(self, run: Run) -> tuple[Job, int]:
+        """A job whose spikes are all given, at the picoseconds at which a run has them; and when that decided, -1 if it did not."""
+        network, resolution = self.placement.network, self.placement.architecture.chip.step
+        events = {}
+        for name in self.placement.blocks:
+            if network.populations[name].sends_spikes:
+                spikes = run.spikes(name)
+                events[name] = _picoseconds(run, self.placement, spikes.ticks.astype(np.int64)), spikes.neurons.astype(np.int64)
+        delay = dict.fromkeys((p.name for p in network.projections), 0)
+        steps, order = len(run.counts.spikes), list(network.populations)
+        job = Job(network, steps, resolution, order, delay, {}, {}, {}, events, {}, None, run.info.settings.get("max_spikes", 0))
+        tick = run.counts.decision_tick
+        return job, -1 if tick is None else int(_picoseconds(run, self.placement, np.array([tick]))[0])
+
+    def _report(self, job: Job, plan: Plan, state: State, mode: str) -> Report:
+        s, chip = state.progress, self.placement.architecture.chip
+        links, servers = state.servers[: 4 * chip.tiles], state.servers[4 * chip.tiles :].reshape(3, chip.cores)
+        serving, sending = servers[0], servers[2]
+        counts = dict.fromkeys((*UNITS, "message", "read", "dropped"), 0)
+        counts["neuron update"], counts["spike"] = int(s["updates"]), int(s["fired"])
+        counts["message"] = counts["message out"] = int(s["sent"])
+        counts["east-west hop"], counts["north-south hop"], counts["within a tile"] = (int(s[key]) for key in ("across", "down", "within"))
+        counts["dropped"] = int(links["dropped"].sum() + serving["dropped"].sum())
+        core, served = self.placement.architecture.core, int(serving["messages"].sum())
+        if isinstance(core, CrossbarCore):
+            counts["row"], counts["read"] = served, int(serving["reads"].sum())
+            counts["cell"] = int(serving["messages"] @ self._columns)
+            counts["conversion"] = int(serving["reads"] @ self._columns)
+        else:
+            counts["message in"], counts["synapse"] = served, int(serving["synapses"].sum())
+        used = self.placement.cores
+        decided = int(s["decision_tick"])
+        end = int(s["end"])
+        return Report(
+            self.placement.architecture,
+            mode,
+            self.placement.utilisation(),
+            end,
+            decided if decided > 0 else None,
+            counts,
+            used,
+            np.stack([serving["work"], sending["work"]], 1)[used],
+            serving["messages"][used],
+            state.links,
+            state.waits[: int(s["waits"])].copy(),
+            np.full(-(-end // job.resolution), chip.step, np.int64),
+        )
+
+
+def _chip(placement: Placement, scripted: bool) -> IntArray:
+    architecture = placement.architecture
+    chip, links, core = architecture.chip, architecture.links, architecture.core
+    out = np.zeros((), CHIP)
+    out["mesh"], out["per_tile"], out["cores"], out["tiles"] = chip.columns, chip.cores_per_tile, chip.cores, chip.tiles
+    out["east_west"], out["north_south"], out["within"] = links.east_west.time, links.north_south.time, links.within_tile.time
+    out["hold"], out["buffer"], out["queue"], out["drop"] = links.hold, links.buffer, core.queue, links.when_full == "drop"
+    for name in ("update", "spike", "message_out"):
+        out[name] = getattr(core, name).time
+    out["together"], out["scripted"] = core.served_together, scripted
+    if isinstance(core, CrossbarCore):
+        out["reading"] = core.reading
+    else:
+        out["message_in"], out["synapse"] = core.message_in.time, core.synapse.time  # type: ignore[attr-defined]
+    return out
+
+
+def _picoseconds(run: Run, placement: Placement, tick: Any) -> Any:
+    """When a tick of a run is, or each of an array of them."""
+    return scaled(tick, placement.architecture.chip.step, run.info.resolution)
+
+
+def _populations(job: Job) -> IntArray:
+    network = job.network
+    out = np.zeros(len(job.order), POPULATION)
+    sizes = np.array([network.populations[name].size for name in job.order])
+    out["end"] = np.cumsum(sizes)
+    out["first"] = out["end"] - sizes
+    columns = 0
+    for row, name in zip(out, job.order, strict=True):
+        population = network.populations[name]
+        row["role"], row["refractory"] = _ROLES[population.kind], job.refractory.get(name, 1)
+        row["signed"], row["zero_reset"], row["costly"] = population.signed, population.reset == "zero", population.fires
+        row["readout"] = columns
+        columns += population.size if population.reads_out else 0
+    return out
+
+
+def _given(job: Job, populations: IntArray, rank: dict[str, int]) -> dict[str, IntArray]:
+    """All given spikes, by time and then by population."""
+    times, neurons, ranks = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for name, (ticks, numbers) in job.events.items():
+        times.append(ticks.astype(np.int64))
+        neurons.append(numbers + populations["first"][rank[name]])
+        ranks.append(np.full(len(ticks), rank[name]))
+    time, neuron, of = (np.concatenate(parts) for parts in (times, neurons, ranks))
+    order = np.lexsort((neuron, of, time))
+    return {"given_time": time[order], "given_neuron": neuron[order]}
+
+
+def _operations(network: Network) -> tuple[IntArray, IntArray]:
+    """What a spike of each neuron counts as, by projection (:data:`eventsim.job.job.OPERATIONS`), and where each projection begins."""
+    parts, firsts, total = [np.zeros((5, 0), np.int64)], [], 0
+    for p in network.projections:
+        source, target, table = network.populations[p.source].shape, network.populations[p.target].shape, p.table
+        ways = (table.fan_out, table.additions, table.toolbox_fan_out, table.effective_fan_out)
+        exact = [way(source, target).astype(np.int64) for way in ways]
+        parts.append(np.stack([np.ones_like(exact[0]), *exact]))
+        firsts.append(total)
+        total += len(exact[0])
+    return np.concatenate(parts, 1), np.array(firsts, np.int64)
+
+
+def _start(job: Job, plan: Plan) -> State:
+    neurons, servers = len(plan.rank), int(4 * plan.chip["tiles"] + 3 * plan.chip["cores"])
+    items = _FIRST_ROOM + 2 * plan.margin
+    state = State(
+        progress=np.zeros((), PROGRESS),
+        **{name: np.zeros(neurons + items, np.int64) for name in ("heap_time", "heap_order", "heap_item")},
+        items=np.zeros(items, ITEM),
+        free=np.arange(items)[::-1].copy(),
+        servers=np.zeros(servers, SERVER),
+        v=plan.v0.copy(),
+        net=np.zeros(neurons, np.int64),
+        last=np.full(neurons, -(2**61)),
+        look=np.full(neurons, -1),
+        pending=np.zeros(neurons, np.int64),
+        first_tick=np.zeros(len(plan.populations), np.int64),
+        **{name: np.zeros(items, np.int64) for name in ("log_time", "log_neuron", "log_sign")},
+        waits=np.zeros(2 * items, np.int64),
+        links=np.zeros((int(plan.chip["tiles"]), 4), np.int64),
+    )
+    state.servers["waiters"] = -1
+    state.progress["free"], state.progress["end"], state.progress["where"] = items, job.end, -1
+    state.progress["decision"], state.progress["deciding"] = -1, -1
+    if plan.output >= 0:
+        of = plan.populations[plan.output]
+        initial = plan.v0[of["first"] : of["end"]]
+        if initial.min() < initial.max():
+            state.progress["decision"], state.progress["decision_tick"] = int(initial.argmax()), 1
+    return state
+
+
+def _grown(plan: Plan, state: State) -> State:
+    """The same with more room where there is little."""
+    s, more = state.progress, {}
+
+    def double(*names: str) -> None:
+        for name in names:
+            old = getattr(state, name)
+            more[name] = np.concatenate([old, np.zeros_like(old)])
+
+    if len(state.heap_time) - s["heap"] < plan.margin:
+        double("heap_time", "heap_order", "heap_item")
+    if len(state.log_time) - s["logged"] < plan.margin:
+        double("log_time", "log_neuron", "log_sign")
+    if s["free"] < plan.margin:
+        n, free = len(state.items), int(s["free"])
+        double("items")
+        more["free"] = np.concatenate([state.free[:free], np.arange(n, 2 * n), np.zeros(n - free, np.int64)])
+        s["free"] = free + n
+    items = more.get("items", state.items)
+    while len(more.get("waits", state.waits)) - s["waits"] - (len(items) - s["free"]) < plan.margin:
+        old = more.get("waits", state.waits)
+        more["waits"] = np.concatenate([old, np.zeros_like(old)])
+    return state._replace(**more)
+
+
+def _tally(job: Job) -> Tally:
+    populations, projections = len(job.order), len(job.network.projections)
+    columns = sum(p.size for p in job.network.populations.values() if p.reads_out)
+    return Tally(
+        np.zeros((job.steps, populations), np.int64),
+        np.zeros((job.steps, populations), np.int64),
+        np.zeros((len(OPERATIONS), job.steps, projections), np.int64),
+        np.zeros((job.steps, columns), np.int64),
+    )
+
+
+def _record(job: Job, plan: Plan, state: State, recorder: Recorder) -> None:
+    """Give the recorder what has fired but in the last picosecond, which may not be over."""
+    s = state.progress
+    n, size = int(s["logged"]), 0
+    over = s["heap"] == 0 or state.heap_time[0] > s["time"]
+    if n:
+        size = n if over else int(np.searchsorted(state.log_time[:n], s["time"], "left"))
+    time, neuron, sign = (getattr(state, name)[:size].copy() for name in ("log_time", "log_neuron", "log_sign"))
+    for name, of in zip(job.order, plan.populations, strict=True):
+        if not recorder.wants(name) or of["role"] not in (Role.DRIVEN, Role.SPIKING):
+            continue
+        these = np.flatnonzero((neuron >= of["first"]) & (neuron < of["end"]))
+        if len(these):
+            # Cores update side by side, so that neurons of a picosecond may come in any order.
+            these = these[np.lexsort((neuron[these], time[these]))]
+            recorder.record(name, time[these], neuron[these] - of["first"], sign[these])
+    for name in ("log_time", "log_neuron", "log_sign"):
+        log = getattr(state, name)
+        log[: n - size] = log[size:n].copy()
+    s["logged"] = n - size
+
+
+def _counts(job: Job, plan: Plan, state: State, tally: Tally) -> Counts:
+    progress, network = state.progress, job.network
+    end = int(progress["end"])
+    steps = -(-end // job.resolution)
+    columns = [job.order.index(name) for name in network.populations]
+    readout = {}
+    for name, of in zip(network.populations, plan.populations[columns], strict=True):
+        if network.populations[name].reads_out:
+            rows = tally.readout[:steps, of["readout"] : of["readout"] + network.populations[name].size].copy()
+            rows[int(progress["step"]) :] = state.v[of["first"] : of["end"]]
+            readout[name] = rows
+    decided = progress["decision"] >= 0
+    return Counts(
+        end,
+        bool(progress["exited"]),
+        tally.spikes[:steps][:, columns],
+        tally.negative[:steps][:, columns],
+        state.first_tick[columns],
+        **{name: tally.operations[i, :steps].copy() for i, name in enumerate(OPERATIONS)},
+        readout=readout,
+        decision=int(progress["decision"]) if decided else None,
+        decision_tick=int(progress["decision_tick"]) if decided else None,
+        stopped="max_spikes" if progress["stopped"] else None,
+        engine="hardware",
+    )
