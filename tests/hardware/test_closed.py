@@ -30,7 +30,7 @@ EVENT, CROSSBAR = 'kind = "event"\nneurons = {n}\n', 'kind = "crossbar"\nrows = 
 @pytest.mark.parametrize("core", [EVENT, CROSSBAR], ids=["event", "crossbar"])
 def test_on_a_chip_that_takes_no_time_it_is_the_ordinary_run(core):
     rng, done = np.random.default_rng(5), 0
-    for i in range(60):
+    for i in range(150):
         step = int(rng.integers(1, 60))
         case = random_case(np.random.default_rng([23, i]), step)
         chip = architecture(TIMELESS.format(columns=40, step=step) + core.format(n=int(rng.integers(4, 50))))
@@ -38,6 +38,8 @@ def test_on_a_chip_that_takes_no_time_it_is_the_ordinary_run(core):
         settings = {"steps": case.steps, "seed": case.seed, "max_spikes": 3000}
         if rule is not None:
             settings[f"exit_{rule.kind}"] = rule.threshold
+        if any(p.kind == "maximum" for p in case.network.populations.values()):
+            continue
         try:
             expected = es.run(case.network, case.inputs, resolution=chip.chip.step, **settings)
         except PotentialOverflow:
