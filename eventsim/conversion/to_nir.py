@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from eventsim.conversion import Conversion
-from eventsim.conversion.from_nir import LEVELS
 from eventsim.conversion.layers import Layer
+from eventsim.conversion.nir.nodes import LEVELS
 from eventsim.conversion.terms import IMAGE, Array, Kernel, Map, Matrix, Term
 from eventsim.conversion.weights import weights_of
 from eventsim.errors import ConversionError

@@ -127,12 +127,14 @@ def test_a_foreign_graph_means_what_its_nodes_say(rng):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"lif": nir.LIF(*(np.ones((4, 3, 3)) for _ in range(4)))}, r"lif \(LIF\): not supported; supported: Affine"),
-        ({"lif": nir.IF(np.ones((4, 3, 3)), -np.ones((4, 3, 3)))}, "thresholds must be positive"),
+        ({"lif": nir.LIF(*(np.ones((4, 3, 3)) for _ in range(4)))}, r"lif \(LIF\): not supported: its potential leaks"),
+        ({"lif": nir.IF(np.ones((4, 3, 3)), -np.ones((4, 3, 3)))}, "thresholds and resistances must be positive"),
         ({"lif": nir.IF(np.ones((4, 2, 2)), np.ones((4, 2, 2)))}, r"shape \(4, 2, 2\) for neurons of shape \(4, 3, 3\)"),
         ({"lif": nir.IF(np.ones((4, 3, 3)), 1 + np.arange(36.0).reshape(4, 3, 3))}, "differ between the neurons of a channel"),
-        ({"conv": nir.Conv2d((6, 6), np.ones((4, 1, 3, 3)), 2, 1, 1, 2, np.zeros(4))}, r"conv \(Conv2d\): only two-dimensional"),
-        ({"pool": nir.AvgPool2d(np.array([3, 3]), np.array([1, 1]), np.array([0, 0]))}, "windows that do not overlap"),
+        ({"conv": nir.Conv2d((6, 6), np.ones((4, 1, 3, 3)), 2, 1, 1, 3, np.zeros(4))}, r"conv \(Conv2d\): .*3 groups"),
+        ({"conv": nir.Conv2d((6, 6), np.ones((4, 2, 3, 3)), 2, "same", 1, 1, np.zeros(4))}, "padding 'same' with strides"),
+        ({"lif": nir.Delay(np.ones((4, 3, 3)))}, r"lif \(Delay\): not supported: a delay changes no rate"),
+        ({"lif": nir.IF(-np.ones((4, 3, 3)), np.ones((4, 3, 3)))}, "resistances must be positive"),
         ({"fc": nir.Linear(np.full((3, 4), np.nan))}, "not finite"),
         ({"fc": nir.Linear(np.ones((3, 5)))}, r"fc \(Linear\): a linear layer with weights"),
     ],
