@@ -27,6 +27,8 @@ _of_source = options(
     click.option("--images", type=click.IntRange(1), default=1000, show_default=True, help="How many of them."),
     architecture,
     click.option("--input-shape", help="Channels,height,width where the model leaves it open."),
+    click.option("--answer", metavar="NAME", help="Which output is the answer, where the model has several: its name or place."),
+    click.option("--nir-dt", type=float, help="Length of a NIR file's steps in its unit of time. Default: as the file says, else 1."),
 )
 _of_neurons = options(
     click.option("--percentile", type=float, default=99.9, show_default=True, help="Of a layer's activations: one spike per step."),
@@ -57,6 +59,8 @@ class Choices:
     calibrate: str | None
     images: int
     architecture: str | None
+    answer: str | None
+    nir_dt: float | None
     report: int | None
     nir: Path | None
 
@@ -66,6 +70,11 @@ class Choices:
             raise click.UsageError("--report takes its images from the --calibrate set; name one")
         if self.nir is not None and not self.nir.name:
             raise click.UsageError("--nir: expected the name of a file")
+
+    @property
+    def answers(self) -> int | str | None:
+        """Which output is the answer: a place if it is a number, else a name."""
+        return int(self.answer) if self.answer is not None and self.answer.isdecimal() else self.answer
 
     def check_outputs(self) -> None:
         """Refuse outputs that are inputs."""
@@ -97,11 +106,18 @@ def convert(input_shape: str | None, mean: str | None, std: str | None, as_json:
     if input_shape is not None:
         shape = whole_numbers(input_shape, f"{shortened(input_shape)}: expected whole numbers with commas")
     choices.check_outputs()
-    source = read_model(choices.model, choices.architecture, shape)
+    source = read_model(choices.model, choices.architecture, shape, output=choices.answers, dt=choices.nir_dt)
     calibration, _, labels = sample_images(choices.calibrate, "train", choices.images)
     with image_progress("converting") as progress:
         made = convert_model(
-            source, calibration, input_shape=shape, mean=numbers(mean, 0.0), std=numbers(std, 1.0), progress=progress, **given
+            source,
+            calibration,
+            input_shape=shape,
+            mean=numbers(mean, 0.0),
+            std=numbers(std, 1.0),
+            output=choices.answers,
+            progress=progress,
+            **given,
         )
     _write(made, labels, choices)
     compared = _compare(made, choices)

@@ -104,7 +104,7 @@ def convert(  # noqa: PLR0913 - public: every setting by its name
     labels : sequence of str
         Names of the outputs.
     output : int or str, optional
-        Of a module that returns several tensors: which one is the answer, by its place or key.
+        Of a module that returns several tensors, or an ONNX file with several outputs: which one is the answer, by its place, key or name.
     steps : int, optional
         Length of a run that the network recommends from now on. Default: twice as many as quantised activations have levels
         (one or as many as layers for signs), else none.
@@ -163,7 +163,7 @@ def convert(  # noqa: PLR0913 - public: every setting by its name
 def _graph(model: Any, input_shape: Sequence[int] | None, output: int | str | None) -> Graph:
     """What is to be converted, as an importer describes it."""
     if isinstance(model, (str, os.PathLike)):
-        model = read_model(model, None, input_shape)
+        model = read_model(model, None, input_shape, output=output)
     if isinstance(model, Graph):
         return model
     if type(model).__module__.partition(".")[0] == "nir":

@@ -16,7 +16,7 @@ from eventsim.conversion.onnx.source import FileSource
 from eventsim.errors import ConversionError
 
 
-def from_onnx(path: str | os.PathLike[str], input_shape: Sequence[int] | None = None, *, output: str | None = None) -> Graph:
+def from_onnx(path: str | os.PathLike[str], input_shape: Sequence[int] | None = None, *, output: int | str | None = None) -> Graph:
     """Describe an ONNX file as a graph.
 
     Parameters
@@ -25,8 +25,8 @@ def from_onnx(path: str | os.PathLike[str], input_shape: Sequence[int] | None = 
         Weights may lie in other files beside it.
     input_shape : sequence of int, optional
         (channels, height, width) or (features,), where the file leaves it open.
-    output : str, optional
-        Name of the output that is the network's answer, where the file has several.
+    output : int or str, optional
+        Which output is the network's answer, where the file has several: its place or its name.
 
     Raises
     ------

@@ -15,7 +15,14 @@ from eventsim.conversion.from_onnx import from_onnx
 from eventsim.errors import ConversionError
 
 
-def read_model(path: str | os.PathLike[str], architecture: str | None = None, input_shape: Sequence[int] | None = None) -> Any:
+def read_model(
+    path: str | os.PathLike[str],
+    architecture: str | None = None,
+    input_shape: Sequence[int] | None = None,
+    *,
+    output: int | str | None = None,
+    dt: float | None = None,
+) -> Any:
     """What :func:`eventsim.convert` takes, from a file.
 
     Parameters
@@ -28,6 +35,10 @@ def read_model(path: str | os.PathLike[str], architecture: str | None = None, in
         ``FILE.py:FUNCTION``: Python code of the user's that makes the module which the state dict belongs to. It is run.
     input_shape : sequence of int, optional
         Where an ONNX file leaves it open.
+    output : int or str, optional
+        Of an ONNX file with several outputs: which one is the answer, by its place or name.
+    dt : float, optional
+        Length of a step of a NIR file's neurons, as :func:`~eventsim.conversion.from_nir.from_nir` takes it.
 
     Raises
     ------
@@ -38,9 +49,9 @@ def read_model(path: str | os.PathLike[str], architecture: str | None = None, in
     if not path.is_file():
         raise ConversionError(f"{path}: no such file")
     if path.suffix == ".onnx":
-        return from_onnx(path, input_shape)
+        return from_onnx(path, input_shape, output=output)
     if path.suffix == ".nir":
-        return from_nir(path)
+        return from_nir(path, dt=dt)
     # (Many scripts call a checkpoint .pth.tar.)
     suffix = Path(path.stem).suffix if path.suffix == ".tar" else path.suffix
     if suffix not in (".pt", ".pth", ".ckpt", ".safetensors"):

@@ -33,8 +33,8 @@ class Reader:
     file : ModelFile
     input_shape : tuple of int or None
         (channels, height, width) or (features,), where the file leaves it open.
-    output : str or None
-        Which output is the network's answer, where the file has several.
+    output : int, str or None
+        Which output, by its place or name, is the network's answer, where the file has several.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Reader:
         Names of the tensors that are the image and the graph's output.
     """
 
-    def __init__(self, file: ModelFile, input_shape: tuple[int, ...] | None, output: str | None):
+    def __init__(self, file: ModelFile, input_shape: tuple[int, ...] | None, output: int | str | None):
         self.file, self.proto = file, file.proto.graph
         self.opsets = {"" if opset.domain == "ai.onnx" else opset.domain: opset.version for opset in file.proto.opset_import}
         self.graph = Graph()
@@ -98,13 +98,15 @@ class Reader:
 
     def _answer(self) -> str:
         names = [output.name for output in self.proto.output]
-        if self.output is not None and self.output not in names:
-            raise ConversionError(f"has no output {self.output!r}; it has {', '.join(names):.300}")
+        listed = ", ".join(names)
+        if str(self.output) not in names and isinstance(self.output, int) and 0 <= self.output < len(names):
+            return names[self.output]
+        # (A name may be a number: files by PyTorch number their tensors.)
+        if self.output is not None and str(self.output) not in names:
+            raise ConversionError(f"has no output {self.output!r}; it has {listed:.300}")
         if self.output is None and len(names) != 1:
-            raise ConversionError(
-                f"has {len(names)} outputs ({', '.join(names):.300}); say which is the answer: from_onnx(path, output=NAME), --answer NAME"
-            )
-        return self.output or names[0]
+            raise ConversionError(f"has {len(names)} outputs ({listed:.300}); say which is the answer: output=NAME (--answer NAME)")
+        return names[0] if self.output is None else str(self.output)
 
     def _needed(self, answer: str) -> list[Any]:
         """The nodes that the answer depends on."""

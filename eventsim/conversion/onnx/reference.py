@@ -14,7 +14,6 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
 from eventsim.conversion.onnx.domains import CHANNELS_FIRST_OPSET, CHANNELS_LAST, GENERAL
-from eventsim.conversion.onnx.mended import MENDED
 from eventsim.conversion.onnx.rounding import ROUNDING, bounds
 
 
@@ -65,6 +64,8 @@ class _ChannelsLast(OpRun):
 
 @cache
 def _added() -> list[type[OpRun]]:
+    from eventsim.conversion.onnx.mended import MENDED
+
     kinds = {"IntQuant": _IntQuant, "Quant": _IntQuant, "BipolarQuant": _BipolarQuant, "Trunc": _Trunc, "MultiThreshold": _MultiThreshold}
     classes = [type(name, (base,), {"op_domain": domain}) for domain in GENERAL for name, base in kinds.items()]
     last = ("Conv", "MaxPool", "AveragePool", "BatchNormalization")
