@@ -118,6 +118,7 @@ def test_constants_that_double_and_double(here):
     for i in range(3000):
         model.graph.node.insert(i, helper.make_node("Concat", [last, last], [f"d{i}"], axis=0))
         last = f"d{i}"
+    model.graph.node[3000].input[0] = last
     Path("model.onnx").write_bytes(model.SerializeToString())
     outcome = CliRunner().invoke(main, ["convert", "model.onnx"])
     assert "would take more than" in outcome.stderr
