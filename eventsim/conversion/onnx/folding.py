@@ -57,7 +57,8 @@ class Folder:
             raise ConversionError(f"{name}: a constant made by an operator that is not supported; simplify the file first")
         made = 8 * numbers_made(node.op_type, args, attributes)
         if not made <= self.room:
-            raise ConversionError(f"{name}: computed from the file's constants, it would take more than {_FOLDED_BYTES >> 20} MB beyond them")
+            limit = f"{_FOLDED_BYTES >> 20} MB"
+            raise ConversionError(f"{name}: computed from the file's constants, it would take more than {limit} beyond them")
         if counted:
             self.room -= made
         schema = schema_of(node, self.opsets.get(node.domain, 1))
