@@ -14,6 +14,7 @@ import numpy as np
 
 from eventsim.kernels.compiled import part
 from eventsim.kernels.records import record
+from eventsim.kernels.simd import LANES
 from eventsim.model.network import Network, Projection
 from eventsim.model.populations import Maximum
 from eventsim.model.tables import IntArray, Shape, Windows, spatial
@@ -34,7 +35,7 @@ class Maxima(NamedTuple):
 
     windows: Any  # WINDOWS (populations,)
     spans: Any  # SPAN
-    senses: Any  # int32, per channel
+    senses: Any  # int32, per channel; LANES more
 
 
 def windows_of(projection: Projection, network: Network) -> tuple[Windows, Shape, IntArray]:
@@ -66,7 +67,7 @@ def maxima_of(parts: Sequence[tuple[Windows, Shape, IntArray]]) -> Maxima:
                 both = np.empty(len(first), SPAN)
                 both["first"], both["end"] = first, end
                 spans.append(both)
-    return Maxima(windows, np.concatenate([np.zeros(0, SPAN), *spans]), np.concatenate(senses))
+    return Maxima(windows, np.concatenate([np.zeros(0, SPAN), *spans]), np.concatenate([*senses, np.ones(LANES, np.int32)]))
 
 
 @part

@@ -54,7 +54,9 @@ def test_clocked_and_spike_by_spike(monkeypatch, windows_of, channels, signed):
         monkeypatch.setattr(kind, "run", lambda self, *args, run=run: used.append(type(self)) or run(self, *args))
     monkeypatch.setattr(windows, "RASTERS", 1)  # windows of one chunk
     fell = 0
-    for resolution, clocked in ((1, True), (1, False), (3, True)):
+    for resolution, clocked, dense in ((1, True, 0), (1, False, 0), (1, False, 2**40), (3, True, 2**40)):
+        # No list, or each of them, is worth to be made a raster.
+        monkeypatch.setattr(maximum, "DENSE", dense)
         net = network(WINDOWS[windows_of], channels, signed=signed, clocked=clocked)
         used.clear()
         job = prepare(net, {"in": currents()}, steps=40 if resolution == 1 else 9, resolution=resolution)
@@ -62,8 +64,9 @@ def test_clocked_and_spike_by_spike(monkeypatch, windows_of, channels, signed):
         assert_same(counts, Engines(net).run("layered", job, found := Spikes()))
         assert found.all() == expected.all()
         assert len(found.of("max")) >= 3
-        assert set(used) == {maximum.MaximumClocked if (resolution, clocked) == (1, True) else maximum.MaximumTrains}
-        assert len(used) > 1 or not clocked or resolution > 1
+        raster = resolution == 1 and (clocked or dense > 0)
+        assert set(used) == {maximum.MaximumClocked if raster else maximum.MaximumTrains}
+        assert len(used) > 1 or resolution > 1
         fell += counts.negative_spikes[:, 2].sum()
     # (Of one channel, the maximum of all neurons need not fall.)
     assert (fell > 0) == signed or channels == 1

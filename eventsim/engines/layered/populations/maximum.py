@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,11 @@ from eventsim.engines.layered.ways.registry import MAXIMUM_WAYS
 from eventsim.engines.layered.windows import Window
 from eventsim.engines.layered.workspace import Workspace
 from eventsim.job.job import Job
+from eventsim.kernels.simd import LANES
 from eventsim.kernels.windows import maxima_of, windows_of
 from eventsim.model.network import Network
 from eventsim.model.populations import Maximum as Model
+from eventsim.model.tables import spatial
 
 
 class Maximum(Population):
@@ -34,8 +35,9 @@ class Maximum(Population):
     def __init__(self, job: Job, name: str, layout: MaximumLayout, tallies: Tallies):
         super().__init__(job, name, layout, tallies)
         size = self.lanes = layout.population.size
+        counts, net = np.zeros(layout.source_size + LANES, np.int32), np.zeros(size + LANES, np.int32)
         self.state = State(
-            np.zeros(layout.source_size, np.int32), np.zeros(size, np.int32), np.empty(size, np.int32), np.empty(32, np.int32)
+            counts, net, np.empty(size, np.int32), np.empty(layout.cells * LANES, np.int32), np.empty(layout.cells, np.int64)
         )
         self.counted = Counted(tallies.spikes[0], tallies.spikes[1], tallies.operations[layout.number])
         self.ways = [kind(self, job, layout) for kind in MAXIMUM_WAYS if kind.why_not(layout, job, name) is None]
@@ -50,8 +52,10 @@ class Maximum(Population):
         maxima = maxima_of([windows_of(projection, network)])
         source = network.populations[projection.source]
         fan_out = int(projection.table.fan_out(source.shape, population.shape).max())
-        work = 1 + fan_out * min(source.size, math.prod(windows_of(projection, network)[0].kernel))
-        return MaximumLayout(population, projection, number, maxima, source.size, work)
+        height, width, _ = spatial(source.shape)
+        rows, columns = windows_of(projection, network)[0].kernel
+        cells = min(height, rows) * min(width, columns)
+        return MaximumLayout(population, projection, number, maxima, source.size, cells, 1 + fan_out * cells)
 
     @property
     def first_tick(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 from eventsim.engines.layered import trains
 from eventsim.engines.layered.calls import Calls
 from eventsim.engines.layered.limits import check_crowd
-from eventsim.engines.layered.rasters import Raster, masks_in, room
+from eventsim.engines.layered.rasters import Raster, masks_in, of_train, room
 from eventsim.engines.layered.trains import NO_PROJECTIONS, Train
 from eventsim.engines.layered.ways.maximum_kernels import follow, follow_raster
 from eventsim.engines.layered.ways.way import Way
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 # Cells of windows that are looked at before compiled code comes back, so that Ctrl-C works.
 WORK = 2**28
+# A list of spikes is made a raster if one of so many neurons spikes at a tick, or more do.
+DENSE = 64
 
 
 class MaximumLayout(NamedTuple):
@@ -42,6 +45,8 @@ class MaximumLayout(NamedTuple):
     maxima : Maxima
         Its windows.
     source_size : int
+    cells : int
+        Of a window, at most.
     work : int
         Cells that a spike has others compared with, at most about.
     """
@@ -51,17 +56,20 @@ class MaximumLayout(NamedTuple):
     number: int
     maxima: Maxima
     source_size: int
+    cells: int
     work: int
 
 
 class MaximumClocked(Way):
-    """Tick by tick from the raster of the source."""
+    """Tick by tick from the raster of the source; where there are many spikes, a list is made one."""
 
     clocked = True
 
     def __init__(self, population: Maximum, job: Job, layout: MaximumLayout):
         self.population, self._call, self._maxima = population, Calls(), layout.maxima
         self._source, self._shape, self._signed = layout.projection.source, layout.population.shape, layout.population.signed
+        source = job.network.populations[self._source]
+        self._source_shape, self._source_signed = source.shape, source.signed
         self._upward = _bits(layout.population.largest)
 
     @classmethod
@@ -76,22 +84,25 @@ class MaximumClocked(Way):
         """What it takes is the population's own."""
 
     def takes(self, window: Window) -> bool:
-        """Whether there is a raster."""
-        return isinstance(window.spikes[self._source], Raster)
+        """Whether there is a raster, or it is worth to make one."""
+        spikes = window.spikes[self._source]
+        return isinstance(spikes, Raster) or DENSE * len(spikes.tick) >= window.ticks * math.prod(self._source_shape)
 
     def run(self, window: Window, scratch: Workspace) -> Raster:
         """Run a window."""
         spikes = window.spikes[self._source]
-        assert isinstance(spikes, Raster)
+        if not isinstance(spikes, Raster):
+            spikes = of_train(spikes, window.since, window.ticks, self._source_shape, self._source_signed)
         height, width, channels = spatial(self._shape)
         size = room(window.ticks, height * width, channels)
         negative = np.zeros(size, np.uint32) if self._signed else None
         target = masks_in(window.since, window.ticks, self._shape, np.zeros(size, np.uint32), negative)
         population, masks = self.population, spikes.masks
         arguments = (self._maxima, population.state, self._upward, masks, masks.negative, target, negative, population.counted)
-        first = self._call(follow_raster, "", *arguments)
-        if first < window.ticks:
-            population.spikes_at(window.since + first + 1)
+        self._call(follow_raster, "", *arguments)
+        if not population.first_tick:
+            ticks = np.flatnonzero(population.counted.spikes[window.since : window.until])
+            population.spikes_at(window.since + int(ticks[0]) + 1 if len(ticks) else 0)
         return Raster(target)
 
 

@@ -8,7 +8,9 @@ import numpy as np
 
 from eventsim.engines.layered.ways.parts import end_of_tick
 from eventsim.kernels import simd
+from eventsim.kernels import vector as vectors
 from eventsim.kernels.compiled import compiled, part
+from eventsim.kernels.simd import LANES
 from eventsim.kernels.sort import sort_candidates
 from eventsim.kernels.windows import changed_by, count_spike, sense_of, step_of
 
@@ -16,10 +18,11 @@ from eventsim.kernels.windows import changed_by, count_spike, sense_of, step_of
 class State(NamedTuple):
     """What changes during a run, and room to work in. Both counts are times the sense (see :mod:`eventsim.kernels.windows`)."""
 
-    counts: Any  # int32 (source neurons,)
-    net: Any  # int32 (windows,)
+    counts: Any  # int32 (source neurons + LANES,)
+    net: Any  # int32 (windows + LANES,)
     candidates: Any  # int32 (windows,)
-    best: Any  # int32 (32,)
+    cells: Any  # int32 (cells of a window x LANES,)
+    places: Any  # int64 (cells of a window,)
 
 
 class Counted(NamedTuple):
@@ -53,7 +56,7 @@ def follow(maxima, state, train, begin, end, out, n, counted, resolution):
     int64, int64
         How far it has got in the train, and its spikes now.
     """
-    size = len(state.net)
+    size = len(state.candidates)
     at = begin
     while at < end and n + size <= len(out.tick):
         tick, before = train.tick[at], n
@@ -88,7 +91,7 @@ def follow(maxima, state, train, begin, end, out, n, counted, resolution):
 @part
 def candidates_of(maxima, state, train, begin, end, compared):
     """The windows that the spikes of a tick may have changed, ascending, in ``candidates``; returns their number."""
-    size, found = len(state.net), np.int64(0)
+    size, found = len(state.candidates), np.int64(0)
     if compared >= size and end > begin + 1:
         for window in range(size):
             state.candidates[window] = window
@@ -103,7 +106,7 @@ def candidates_of(maxima, state, train, begin, end, compared):
 
 @compiled
 def follow_raster(maxima, state, upward, source, negative, target, taken_back, counted):
-    """Follow a window's raster, where a step is a tick: count the spikes of a tick, then compare.
+    """Follow a raster, where a step is a tick, some ticks at a time: first the windows fire, then what arrived is counted for good.
 
     Parameters
     ----------
@@ -120,30 +123,88 @@ def follow_raster(maxima, state, upward, source, negative, target, taken_back, c
     taken_back : uint32 array or None
         ``target.negative``.
     counted : Counted
-
-    Returns
-    -------
-    int64
-        The first tick with spikes, counted from 0, or ``source.ticks``.
     """
-    first, length, each = source.ticks, source.length, len(upward) * source.length
-    for t in range(source.ticks):
-        chunk = t // length
-        within = t - chunk * length
-        count_tick(
-            maxima, state, source.positive, negative, chunk * source.locations * each + within, length, counted.operations[source.since + t]
+    length = source.length
+    for since in range(0, source.ticks, length):
+        ticks = min(length, source.ticks - since)
+        begin = since // length * len(upward) * length
+        for location in range(target.locations):
+            for b in range(len(upward)):
+                fire_window(maxima, state, upward[b], source, negative, target, taken_back, counted, begin, location, b, (since, ticks))
+        count_chunk(
+            maxima, state, source.positive, negative, begin * source.locations, (length, ticks), counted.operations, source.since + since
         )
-        fired, back = compare_tick(maxima, state, upward, source, negative, target, taken_back, chunk, within)
-        counted.spikes[source.since + t] += fired
-        counted.negative[source.since + t] += back
-        if fired and first == source.ticks:
-            first = t
-    return first
 
 
 @part
-def count_tick(maxima, state, positive, negative, place, length, operations):
-    """Count the spikes of a tick of a raster, whose masks lie from ``place`` on, ``length`` apart.
+def fire_window(maxima, state, upward, source, negative, target, taken_back, counted, begin, location, b, during):
+    """The windows of a location and block b of channels through the ticks of a chunk.
+
+    Parameters
+    ----------
+    maxima, state, source, negative, target, taken_back, counted
+        As of :func:`follow_raster`.
+    upward : uint32
+        Of the block.
+    begin : int64
+        Masks of a location before the chunk.
+    location, b : int64
+    during : (int64, int64)
+        Ticks of the raster before the chunk, and ticks of it.
+    """
+    of, length, (since, ticks) = maxima.windows[0], source.length, during
+    blocks, channels = (of["channels"] + 31) >> 5, of["channels"]
+    y = location // of["out_width"]
+    rows = maxima.spans[of["window_rows"] + y]
+    columns = maxima.spans[of["window_columns"] + location - y * of["out_width"]]
+    cells, seen = np.int64(0), np.uint32(0)
+    for row in range(rows["first"], rows["end"]):
+        for cell in range(row * of["width"] + columns["first"], row * of["width"] + columns["end"]):
+            place = begin * source.locations + (cell * blocks + b) * length
+            state.places[cells] = place
+            vectors.store(state.cells, LANES * cells, vectors.load(state.counts, cell * channels + LANES * b, LANES))
+            cells += 1
+            for t in range(place, place + ticks):
+                seen |= source.positive[t]
+                if negative is not None:
+                    seen |= negative[t]
+    if not seen:
+        return
+    valid = np.uint32((2**32 - 1) >> max(0, LANES * (b + 1) - channels))
+    sense, at = vectors.load(maxima.senses, LANES * b, LANES), location * channels + LANES * b
+    own, sent = vectors.load(state.net, at, LANES), begin * target.locations + (location * blocks + b) * length
+    for t in range(ticks):
+        best = vectors.full(own, -(2**31))
+        for n in range(cells):
+            best = count_cell(state.cells, LANES * n, source.positive, negative, state.places[n] + t, sense, best)
+        rises, falls = vectors.bits(best > own) & valid, vectors.bits(best < own) & valid
+        own = vectors.select(vectors.flags(valid), best, own)
+        up = (rises & upward) | (falls & ~upward)
+        target.positive[sent + t] = up
+        fired = simd.count(up)
+        if taken_back is not None:
+            down = (falls & upward) | (rises & ~upward)
+            taken_back[sent + t] = down
+            fired += simd.count(down)
+            counted.negative[source.since + since + t] += simd.count(down)
+        counted.spikes[source.since + since + t] += fired
+    vectors.store(state.net, at, own)
+
+
+@part
+def count_cell(cells, i, positive, negative, m, sense, best):
+    """Count the spikes of a mask at place m to LANES counts from place i on; returns the larger ones of these and ``best``."""
+    count = vectors.load(cells, i, LANES)
+    count = count + vectors.converted(vectors.flags(vectors.peek(positive, m)), count) * sense
+    if negative is not None:
+        count = count - vectors.converted(vectors.flags(vectors.peek(negative, m)), count) * sense
+    vectors.store(cells, i, count)
+    return vectors.select(count > best, count, best)
+
+
+@part
+def count_chunk(maxima, state, positive, negative, begin, chunk, operations, step):
+    """Count the spikes of a chunk of a raster.
 
     Parameters
     ----------
@@ -151,96 +212,32 @@ def count_tick(maxima, state, positive, negative, place, length, operations):
     state : State
     positive : uint32 array
     negative : uint32 array or None
-    place, length : int64
-    operations : int64 array (5,)
-        Of the step.
+    begin : int64
+        The chunk's first mask.
+    chunk : (int64, int64)
+        Masks from one block to the next, and ticks.
+    operations : int64 array (steps, 5)
+    step : int64
+        Of the first tick.
     """
-    of, m = maxima.windows[0], place
-    channels, at = of["channels"], np.int64(0)
-    spikes = compared = np.int64(0)
+    of, m, (length, ticks) = maxima.windows[0], begin, chunk
     for y in range(of["height"]):
         rows = maxima.spans[of["rows"] + y]
         for x in range(of["width"]):
             columns = maxima.spans[of["columns"] + x]
             lie_in = max(0, rows["end"] - rows["first"]) * max(0, columns["end"] - columns["first"])
-            for lane in range(0, channels, 32):
-                up, down = positive[m], np.uint32(0)
-                if negative is not None:
-                    down = negative[m]
-                m += length
-                if up | down:
-                    lanes = min(32, channels - lane)
-                    add_bits(state.counts, at + lane, up, down, maxima.senses, lane, lanes)
-                    number = simd.count(up) + simd.count(down)
-                    spikes += number
-                    compared += number * lie_in
-            at += channels
-    operations[0] += spikes
-    operations[1] += compared
-    operations[3] += spikes
-
-
-@part
-def add_bits(counts, at, up, down, senses, lane, lanes):
-    """``counts[at + k] += senses[lane + k]`` times bit k of ``up`` less that of ``down``; unsigned indices vectorise."""
-    i, j = np.uint64(at), np.uint64(lane)
-    for k in range(np.uint64(lanes)):
-        bit = np.uint32(k)
-        one = np.uint32(1)
-        counts[i + k] += (np.int32((up >> bit) & one) - np.int32((down >> bit) & one)) * senses[j + k]
-
-
-@part
-def compare_tick(maxima, state, upward, source, negative, target, taken_back, chunk, within):
-    """Have the windows that got spikes in a tick fire; returns the spikes, and those of sign -1 among them."""
-    of, blocks, length = maxima.windows[0], len(upward), source.length
-    channels, width = of["channels"], of["width"]
-    arrived, sent = chunk * source.locations * blocks * length + within, chunk * target.locations * blocks * length + within
-    fired = back = np.int64(0)
-    for location in range(target.locations):
-        y = location // of["out_width"]
-        rows = maxima.spans[of["window_rows"] + y]
-        columns = maxima.spans[of["window_columns"] + location - y * of["out_width"]]
-        for b in range(blocks):
-            m, seen = arrived + b * length, np.uint32(0)
-            for row in range(rows["first"], rows["end"]):
-                for cell in range(row * width + columns["first"], row * width + columns["end"]):
-                    seen |= source.positive[m + cell * blocks * length]
+            for lane in range(0, of["channels"], LANES):
+                at = (y * of["width"] + x) * of["channels"] + lane
+                count, sense = vectors.load(state.counts, at, LANES), vectors.load(maxima.senses, lane, LANES)
+                for t in range(ticks):
+                    up, down = vectors.peek(positive, m + t), np.uint32(0)
+                    count = count + vectors.converted(vectors.flags(up), count) * sense
                     if negative is not None:
-                        seen |= negative[m + cell * blocks * length]
-            if not seen:
-                continue
-            lanes, place = min(32, channels - 32 * b), sent + (location * blocks + b) * length
-            state.best[:] = -(2**31)
-            for row in range(rows["first"], rows["end"]):
-                for cell in range(row * width + columns["first"], row * width + columns["end"]):
-                    raise_to(state.best, state.counts, cell * channels + 32 * b, lanes)
-            rises, falls = differences(state.net, location * channels + 32 * b, state.best, lanes)
-            positive = (rises & upward[b]) | (falls & ~upward[b])
-            target.positive[place] = positive
-            fired += simd.count(positive)
-            if taken_back is not None:
-                taken_back[place] = (falls & upward[b]) | (rises & ~upward[b])
-                fired += simd.count(taken_back[place])
-                back += simd.count(taken_back[place])
-    return fired, back
-
-
-@part
-def raise_to(best, counts, at, lanes):
-    """``best[k] = max(best[k], counts[at + k])``."""
-    i = np.uint64(at)
-    for k in range(np.uint64(lanes)):
-        best[k] = max(best[k], counts[i + k])
-
-
-@part
-def differences(net, at, best, lanes):
-    """Bits of the lanes in which ``best`` is above ``net[at + lane]``, and of those in which it is below; net becomes best."""
-    i, rises, falls = np.uint64(at), np.uint32(0), np.uint32(0)
-    for k in range(np.uint64(lanes)):
-        own, now, bit = net[i + k], best[k], np.uint32(k)
-        rises |= np.uint32(now > own) << bit
-        falls |= np.uint32(now < own) << bit
-        net[i + k] = now
-    return rises, falls
+                        down = vectors.peek(negative, m + t)
+                        count = count - vectors.converted(vectors.flags(down), count) * sense
+                    number = simd.count(up) + simd.count(down)
+                    operations[step + t, 0] += number
+                    operations[step + t, 1] += number * lie_in
+                    operations[step + t, 3] += number
+                vectors.store(state.counts, at, count)
+                m += length
