@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eventsim.analysis.evaluation import Evaluation
+from eventsim.batch import fault_study
 from eventsim.batch import study as studies
 from eventsim.batch.study import Point, Study
 from eventsim.cli.calibration import sample_images
@@ -96,6 +97,31 @@ def percentile(
         return studies.percentile_points(source, calibration, values, **settings)
 
     _sweep("percentile", points, studies.PERCENTILES, None, common)
+
+
+@study.command()
+@click.argument("network", type=click.Path(path_type=Path))
+@click.option("--kind", type=click.Choice(list(fault_study.KINDS)), default="flips", show_default=True, help="What is wrong.")
+@click.option("--seeds", type=click.IntRange(1, 1000), default=fault_study.SEEDS, show_default=True, help="Networks for each value.")
+@_swept
+def faults(network: Path, kind: str, seeds: int, **common: Any) -> None:
+    """Faults of hardware: weights flipped, cells stuck, conductances and thresholds that vary (--values: probabilities, or spreads)."""
+    points = fault_study.fault_points(load(network), kind, numbers_or(common["values"], fault_study.VALUES), seeds)
+    data = open_dataset(common["dataset"], common["split"])
+    folder = common["output"] or Path(f"study-faults-{kind}")
+    settings = {key: common[key] for key in ("images", "steps", "workers", "scheduler")}
+    with point_progress() as each:
+        found = studies.run_study("faults", points, data, folder, each=each, **settings)
+    means = Study("faults", fault_study.over_seeds(found.rows, kind), found.evaluations)
+    studies.make_folder(folder / "means")
+    means.write(folder / "means")
+
+    def draw() -> Figure:
+        from eventsim.analysis import plot
+
+        return plot.curves(means.rows, kind, ("accuracy", "spikes"))
+
+    _finish(means, folder, {"plot": draw})
 
 
 @study.command("exit")

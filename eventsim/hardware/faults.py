@@ -1,0 +1,115 @@
+"""Faults and variation, seeded: a network made from a network, as cells that err, stick or vary would have it.
+
+Cells hold binary weights: a cell at 1 is the positive one of a table's two weights, a cell at 0 the negative one. Tables with other weights
+(first and last layers, biases) are taken to lie in memory that does not err. A convolution's kernel has one cell a weight.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from eventsim.errors import HardwareError
+from eventsim.model.network import Network, Projection
+from eventsim.model.tables import IntArray
+
+# Weights that vary are whole numbers of parts of what they were; so are the thresholds, potentials and other weights beside them.
+PARTS = 256
+
+
+@dataclass(frozen=True)
+class Faults:
+    """What is wrong with cells and neurons.
+
+    Attributes
+    ----------
+    flips : float
+        Probability that a weight has the wrong sign.
+    stuck_at_0, stuck_at_1 : float
+        Shares of cells that hold 0, or 1, whatever is written.
+    spread : float
+        Standard deviation of a cell's conductance, relative to it (normally distributed): the weight is rounded to 1/256 of its size.
+    threshold_spread : float
+        Standard deviation of thresholds, relative to them, channel by channel; rounded, and at least 1.
+
+    Raises
+    ------
+    HardwareError
+        Out of range.
+    """
+
+    flips: float = 0.0
+    stuck_at_0: float = 0.0
+    stuck_at_1: float = 0.0
+    spread: float = 0.0
+    threshold_spread: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, most in (("flips", 1), ("stuck_at_0", 1), ("stuck_at_1", 1), ("spread", 10), ("threshold_spread", 10)):
+            if not 0 <= getattr(self, name) <= most:
+                raise HardwareError(f"{name} must be a number in 0..{most}, found {getattr(self, name)!r}")
+        if self.stuck_at_0 + self.stuck_at_1 > 1:
+            raise HardwareError(
+                f"stuck_at_0 and stuck_at_1 are shares of all cells, and more than 1 together: {self.stuck_at_0 + self.stuck_at_1}"
+            )
+
+    @property
+    def of_cells(self) -> bool:
+        """Whether it changes weights."""
+        return max(self.flips, self.stuck_at_0, self.stuck_at_1, self.spread) > 0
+
+
+def with_faults(network: Network, faults: Faults, seed: int) -> Network:
+    """The network as faulty hardware has it; the same for the same seed.
+
+    Raises
+    ------
+    HardwareError
+        Cells err, and the network has no binary weights.
+    NetworkError
+        Weights that vary would be too large.
+    """
+    binary = [i for i, p in enumerate(network.projections) if p.table.magnitude is not None and not network.populations[p.source].is_clock]
+    if faults.of_cells and not binary:
+        raise HardwareError("the network has no binary weights, and cells hold nothing else; only threshold_spread changes it")
+    projections = list(network.projections)
+    if faults.of_cells:
+        for i in binary:
+            projections[i] = _with_cells(projections[i], faults, np.random.default_rng([seed, 0, i]))
+    finer = {network.projections[i].target for i in binary} if faults.spread else set()
+    for i, projection in enumerate(projections):
+        if projection.target in finer and i not in binary:
+            projections[i] = _weights(projection, projection.table.weights.astype(np.int64) * PARTS)
+    populations: dict[str, Any] = dict(network.populations)
+    for number, (name, population) in enumerate(network.populations.items()):
+        parts = PARTS if name in finer else 1
+        changed: dict[str, IntArray] = {}
+        if population.threshold is not None:
+            spread = 1 + faults.threshold_spread * np.random.default_rng([seed, 1, number]).standard_normal(len(population.threshold))
+            threshold = np.maximum(1, np.rint(population.threshold * parts * spread)).astype(np.int64)
+            changed["threshold"] = threshold if faults.threshold_spread else population.threshold * parts
+        if population.v0 is not None:
+            changed["v0"] = population.v0 * parts
+        if changed and (parts > 1 or faults.threshold_spread):
+            populations[name] = replace(population, **changed)  # type: ignore[type-var]
+    return replace(network, populations=populations, projections=projections)
+
+
+def _with_cells(projection: Projection, faults: Faults, rng: np.random.Generator) -> Projection:
+    weights, magnitude = projection.table.weights, projection.table.magnitude
+    assert magnitude is not None
+    positive = (weights > 0) ^ (rng.random(weights.shape) < faults.flips)
+    stuck = rng.random(weights.shape)
+    positive &= stuck >= faults.stuck_at_0
+    positive |= stuck >= 1 - faults.stuck_at_1
+    signs = np.where(positive, 1, -1)
+    if not faults.spread:
+        return _weights(projection, signs * magnitude)
+    size = PARTS * magnitude * (1 + faults.spread * rng.standard_normal(weights.shape))
+    return _weights(projection, signs * np.rint(size).astype(np.int64))
+
+
+def _weights(projection: Projection, weights: IntArray) -> Projection:
+    return replace(projection, table=replace(projection.table, weights=weights))  # type: ignore[type-var]
