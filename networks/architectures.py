@@ -46,20 +46,23 @@ def vgg(
     normalise: nn.Module | None = None,
     dropout: float = 0.0,
 ) -> nn.Sequential:
-    """Convolutions 3x3 by ``plan`` ("P": average pooling 2x2 between the convolution before it and its activation), then
-    fully connected layers of ``hidden`` neurons, then ``classes``. ``image`` is (channels, height, width)."""
+    """Convolutions 3x3 by ``plan`` ("P": average pooling 2x2 between the convolution before it and its activation, "M": max pooling
+    2x2 behind the activation), then fully connected layers of ``hidden`` neurons, then ``classes``. ``image`` is (channels, height,
+    width)."""
     channels, height, width = image
     # (A copy: a network that is moved to another type must not take the next one's along.)
     layers: list[nn.Module] = [copy.deepcopy(normalise)] if normalise is not None else []
     for i, item in enumerate(plan):
-        if item == "P":
+        if item in ("P", "M"):
             continue
         outputs = int(item)
         layers.append((nn.Conv2d if i == 0 else BinaryConv2d)(channels, outputs, 3, padding=1, bias=False))
-        if plan[i + 1 : i + 2] == type(plan)(["P"]):
-            layers.append(nn.AvgPool2d(2))
+        pooling = plan[i + 1] if i + 1 < len(plan) and plan[i + 1] in ("P", "M") else None
+        if pooling is not None:
             height, width = height // 2, width // 2
+        layers += [nn.AvgPool2d(2)] if pooling == "P" else []
         layers += ([nn.BatchNorm2d(outputs)] if levels else []) + _activation(levels, dropout)
+        layers += [nn.MaxPool2d(2)] if pooling == "M" else []
         channels = outputs
     layers.append(nn.Flatten())
     features = channels * height * width

@@ -204,6 +204,7 @@ def main() -> None:
     parser.add_argument("file", type=Path, help="as published")
     parser.add_argument("--steps", type=int, nargs="+", help="lengths of runs (default: one that suits the network)")
     parser.add_argument("--modes", choices=list(MODES), nargs="+", default=list(MODES))
+    parser.add_argument("--balance", type=int, metavar="T", help="correct biases by what the spikes say after T steps")
     parser.add_argument("--images", type=int, help="so many of the test images (default: all)")
     parser.add_argument("--data", type=Path, help="folder that holds the data sets (default: EVENTSIM_DATA, then the cache of `data get`)")
     parser.add_argument("--work", type=Path, default=HERE / "work", help="partial results go here")
@@ -215,8 +216,9 @@ def main() -> None:
     output = options.output or options.work / f"{options.name}.h5"
     try:
         images, _ = datasets.load(published.dataset, "train" if options.name == "plain-20-4" else "test", options.data)
-        made = es.convert(published.read(options.file), images[:500], input_shape=published.shape)
-        print(made.report, flush=True)
+        model, steps = published.read(options.file), options.balance or lengths[-1]
+        made = es.convert(model, images[:500], input_shape=published.shape, steps=steps, balance=options.balance is not None)
+        print(made.report, made.check, sep="\n", flush=True)
         made.network.labels = datasets.open_dataset(published.dataset, "test", options.data).classes
         made.network.provenance |= {"source": options.file.name, "data set": published.dataset, "steps": lengths[-1]}
         options.work.mkdir(parents=True, exist_ok=True)

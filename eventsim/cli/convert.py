@@ -40,6 +40,7 @@ _of_neurons = options(
     click.option("--refractory", type=float, help="Refractory period in steps. Default: 1 in quantised layers and of signed neurons."),
     click.option("--fraction-bits", type=int, help="Of thresholds, in binary weights. Default: chosen per layer."),
     click.option("--weight-bits", type=int, default=8, show_default=True, help="Of weights that are not binary."),
+    click.option("--balance", is_flag=True, help="Correct biases by what the spikes say after --steps steps (slow; for few steps)."),
     click.option("--phase", type=float, help="Sign networks: steps from layer to layer. Default: so few that one step does."),
 )
 _of_result = options(

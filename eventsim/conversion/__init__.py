@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eventsim.conversion import stepcode
+from eventsim.conversion.balance import balanced
 from eventsim.conversion.build import Settings, build, check_settings
 from eventsim.conversion.decision import by_sign
 from eventsim.conversion.from_nir import from_nir
@@ -37,7 +38,7 @@ from eventsim.conversion.quick import Check, quick_check
 from eventsim.conversion.read import read_model
 from eventsim.conversion.terms import Array
 from eventsim.errors import ConversionError, EventsimError
-from eventsim.job.preparation import DEFAULT_STEPS
+from eventsim.job.preparation import DEFAULT_STEPS, default_steps
 
 __all__ = ["Conversion", "activation_ranges", "convert"]
 
@@ -66,6 +67,7 @@ def convert(  # noqa: PLR0913 - public: every setting by its name
     labels: Sequence[str] = (),
     output: int | str | None = None,
     steps: int | None = None,
+    balance: bool = False,
     check: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Conversion:
@@ -108,12 +110,15 @@ def convert(  # noqa: PLR0913 - public: every setting by its name
     steps : int, optional
         Length of a run that the network recommends from now on. Default: twice as many as quantised activations have levels
         (one or as many as layers for signs), else none.
+    balance : bool
+        Correct the biases layer by layer, by the mean error that the rates of each channel have after ``steps`` clocked steps on up to 48
+        calibration images: more accurate in few steps, at the price of a run of these images for every layer.
     check : bool
         Run the source network itself on a few calibration images (or random ones), and compare what was read of it, node by node, and
         the layers made of that. End with a short check of the spiking network on calibration images (:attr:`Conversion.check`), and log
         a warning where it is poor.
     progress : callable, optional
-        Called with (images done, all images) during that check.
+        Called with (images done, all images) during that check, and with (layers done, all layers) while biases are balanced.
 
     Returns
     -------
@@ -155,6 +160,8 @@ def convert(  # noqa: PLR0913 - public: every setting by its name
         network.provenance["steps"] = checked_steps(recommended)
     network.check()
     made = Conversion(network, report, source, factor, shift, ranges, neurons)
+    if balance:
+        _balance(made, images, settings, progress)
     if check and images is not None:
         made.check = _checked(made, images, progress)
     return made
@@ -171,6 +178,22 @@ def _graph(model: Any, input_shape: Sequence[int] | None, output: int | str | No
     if input_shape is None:
         raise ConversionError("give calibration images or the shape of the input")
     return from_torch(model, input_shape, output)
+
+
+def _balance(
+    made: Conversion, images: npt.NDArray[np.uint8] | None, settings: Settings, progress: Callable[[int, int], None] | None
+) -> None:
+    """Correct biases by what the spikes say."""
+    if images is None:
+        raise ConversionError("biases are balanced on calibration images; give some")
+    if made.steps:
+        raise ConversionError("activations that became one spike each are exact: there is nothing to balance")
+    pixel = made.pixel_factor, made.pixel_shift
+    network, report = balanced(made, images, lambda source: build(source, made.ranges, pixel, settings), progress)
+    network.labels, network.provenance = made.network.labels, made.network.provenance
+    report.settings |= made.report.settings | {"balanced after steps": default_steps(network)}
+    network.check()
+    made.network, made.report = network, report
 
 
 def _recommended(source: SourceNetwork) -> int | None:

@@ -411,7 +411,9 @@ def _quantum(terms: list[ScaledWeights], channels: int, full: Array | None, sett
     if full is None:
         largest = np.full(channels, largest.max())
     top = 2.0 ** (settings.weight_bits - 1) - 1
-    return np.maximum(largest, 1e-30) / top, settings.weight_bits - 1, None
+    quantum = np.maximum(largest, 1e-30) / top
+    # Weights that are small beside the range get fewer bits, rather than a threshold beyond any potential.
+    return quantum if full is None else np.maximum(quantum, full / _LARGEST_THRESHOLD), settings.weight_bits - 1, None
 
 
 def _fine(weights: ScaledWeights, quantum: Array) -> bool:

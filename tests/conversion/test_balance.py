@@ -1,0 +1,79 @@
+"""Biases corrected by what the spikes say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from judges.graphs import RELU, Builder, random_graph
+
+import eventsim as es
+from eventsim.conversion import graph as g
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
+
+
+def errors(made: es.Conversion, images: np.ndarray, steps: int) -> dict[str, np.ndarray]:
+    """Mean of rate less activation of every channel, in spikes a step, of layers behind the first."""
+    sums = {}
+    for image in images:
+        seen = {}
+        values = image[None] * made.pixel_factor + made.pixel_shift
+        made.source.evaluate(values, lambda layer, z, seen=seen: seen.setdefault(layer.name, (layer, z[0])))
+        result = es.run(made.network, image, steps=steps, resolution=1)
+        for name, (layer, z) in list(seen.items())[1:-1]:
+            rate = result.spike_counts(name).reshape(-1, layer.shape[-1]) / steps
+            difference = rate - (layer.activation(z) / made.gain(layer)).reshape(rate.shape)
+            sums[name] = sums.get(name, 0) + difference.mean(0) / len(images)
+    return sums
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_channels_are_right_on_average(seed):
+    plain = es.convert(random_graph(seed), IMAGES, steps=6, check=False)
+    balanced = es.convert(random_graph(seed), IMAGES, steps=6, balance=True, check=False)
+    before, after = (errors(made, IMAGES, 6) for made in (plain, balanced))
+    sizes = [[np.abs(found[name]).mean() for name in before if name.startswith("conv")] for found in (before, after)]
+    assert all(new < old for old, new in zip(*sizes, strict=True))
+    assert sum(sizes[1]) < sum(sizes[0]) * 0.6
+    # What the source computes is not what has been changed.
+    np.testing.assert_array_equal(balanced.evaluate(IMAGES), plain.evaluate(IMAGES))
+    assert balanced.report.settings["balanced after steps"] == 6
+    assert balanced.network.provenance["steps"] == 6
+
+
+def test_a_deep_network_answers_better_in_few_steps_on_other_images():
+    b = Builder(3, (3, 8, 8), 0)
+    for i in range(7):
+        b.conv(8, binary=i > 0, bias=False)
+        b.batch_norm()
+        b.at = b.graph.add(RELU, (b.at,))
+    b.linear(5, binary=False, bias=True)
+    others = np.random.default_rng(9).integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)
+    distances = []
+    for balance in (False, True):
+        made = es.convert(b.graph, IMAGES, steps=6, balance=balance, check=False)
+        total = {name: np.square(error).mean() for name, error in errors(made, others, 6).items()}
+        distances.append(sum(total.values()))
+    assert distances[1] < distances[0] / 2
+
+
+def test_labels_progress_and_what_cannot_be_balanced():
+    seen = []
+    made = es.convert(
+        random_graph(1),
+        IMAGES[:4],
+        steps=3,
+        balance=True,
+        check=False,
+        labels=["a", "b", "c", "d", "e"],
+        progress=lambda *at: seen.append(at),
+    )
+    assert made.network.labels == ["a", "b", "c", "d", "e"]
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    with pytest.raises(es.ConversionError, match="balanced on calibration images"):
+        es.convert(random_graph(1, 4), balance=True)
+    signs = g.Graph()
+    at = signs.add(g.Linear(np.ones((4, 192))), (signs.add(g.Flatten(), (signs.add(g.Input((3, 8, 8))),)),))
+    signs.add(g.Linear(np.eye(4)), (signs.add(g.Sign(), (at,)),))
+    with pytest.raises(es.ConversionError, match="nothing to balance"):
+        es.convert(signs, IMAGES, balance=True)
