@@ -55,6 +55,23 @@ def print_report(report: dict[str, Any], moved: dict[str, Any] | None) -> None:
         click.echo(f"{name:16} {printable(value)}")
 
 
+def print_means(found: dict[str, Any]) -> None:
+    """What an image takes on hardware, on average, in a few lines."""
+    rows = [
+        ("hardware", f"{found['name']} (model {found['file']}), {found['images']:,} images"),
+        ("takes", f"{quantity(found['duration_seconds'], 's')} an image"),
+        ("energy", f"{quantity(found['energy_joules'], 'J')} an image"),
+        (
+            "messages",
+            f"{found['messages']:,.0f} an image, {found['dropped']:,.1f} dropped; 99 % wait {quantity(found['p99_waiting_seconds'], 's')}",
+        ),
+    ]
+    if found["decision_seconds"] is not None:
+        rows.insert(2, ("decided after", f"{quantity(found['decision_seconds'], 's')} on average"))
+    for name, value in rows:
+        click.echo(f"{name:16} {printable(value)}")
+
+
 def print_architecture(console: Console, facts: dict[str, Any]) -> None:
     """What an architecture file says, line by line."""
     console.print(f"{facts['file']}: architecture {facts['name']}")

@@ -13,6 +13,7 @@ import click
 from eventsim.analysis.evaluation import Evaluation
 from eventsim.batch import fault_study
 from eventsim.batch import study as studies
+from eventsim.batch.on_hardware import STEPS_US, throughput_study
 from eventsim.batch.study import Point, Study
 from eventsim.cli.calibration import sample_images
 from eventsim.cli.options import architecture, evaluated, normalisation, numbers, options, workers
@@ -22,6 +23,7 @@ from eventsim.data.datasets import open_dataset
 from eventsim.errors import RunError
 from eventsim.files.atomic import write_bytes
 from eventsim.files.printable import echo
+from eventsim.hardware.hardware import Hardware
 from eventsim.model.netfile import load
 
 if TYPE_CHECKING:
@@ -122,6 +124,30 @@ def faults(network: Path, kind: str, seeds: int, **common: Any) -> None:
         return plot.curves(means.rows, kind, ("accuracy", "spikes"))
 
     _finish(means, folder, {"plot": draw})
+
+
+@study.command()
+@click.argument("network", type=click.Path(path_type=Path))
+@evaluated
+@click.option("--hardware", required=True, help="Architecture file without barriers, or the name of one.")
+@click.option("--values", help="Durations of a step in microseconds, with commas.")
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path), default="study-throughput", show_default=True, help="Folder for table and plot."
+)
+def throughput(network: Path, hardware: str, values: str | None, output: Path, **common: Any) -> None:
+    """Closed runs on hardware: accuracy against the duration of a step, one image after the other."""
+    data, net = open_dataset(common["dataset"], common["split"]), load(network)
+    settings = {key: common[key] for key in ("images", "steps")}
+    chip = Hardware(hardware)
+    with point_progress() as each:
+        found = throughput_study(net, data, chip, output, numbers_or(values, STEPS_US), each=each, **settings)
+
+    def draw() -> Figure:
+        from eventsim.analysis import plot
+
+        return plot.curves(found.rows, "step (us)", ("accuracy", "decision (us)"), log=True)
+
+    _finish(found, output, {"plot": draw})
 
 
 @study.command("exit")

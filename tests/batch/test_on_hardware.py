@@ -1,0 +1,84 @@
+"""Evaluations on hardware: means of what single runs take, and what faster steps lose."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from judges.architectures import architecture
+from judges.evaluations import small_data, small_network
+from PIL import Image
+
+import eventsim as es
+from eventsim.batch.on_hardware import on_hardware, throughput_study
+from eventsim.cli.main import main
+
+CHIP = """
+name = "small"
+[chip]
+columns = 4
+rows = 4
+step_us = 10
+[core]
+kind = "event"
+neurons = 64
+synapse_ns = 20
+synapse_pj = 2
+"""
+
+
+def test_means_are_those_of_the_runs():
+    net, data, hardware = small_network(), small_data(n=7), es.Hardware(architecture(CHIP))
+    images, labels = data.arrays()
+    found = on_hardware(net, data, hardware, images=4, steps=5)
+    chosen = [0, 2, 4, 6]
+    runs = [hardware.run(net, images[i], steps=5) for i in chosen]
+    assert found["images"] == 4
+    assert found["accuracy"] == np.mean([result.decision == labels[i] for i, (result, _) in zip(chosen, runs, strict=True)])
+    assert found["energy_joules"] == pytest.approx(np.mean([report.total_energy for _, report in runs]) / 1e12)
+    assert found["duration_seconds"] == pytest.approx(np.mean([report.duration for _, report in runs]) / 1e12)
+    assert found["decision_seconds"] == pytest.approx(np.mean([r.decision for _, r in runs if r.decision is not None]) / 1e12)
+
+
+def test_faster_steps(tmp_path):
+    """A step that is long enough is an ordinary run; in one that is much too short nothing arrives."""
+    net, data, hardware = small_network(), small_data(n=6), es.Hardware(architecture(CHIP))
+    found = throughput_study(net, data, hardware, tmp_path, [1000.0, 0.01], steps=5)
+    slow, fast = found.rows
+    ordinary = [es.run(net, image, steps=5, resolution=10**9) for image in data.arrays()[0]]
+    assert slow["accuracy"] == np.mean([r.decision == label for r, label in zip(ordinary, data.labels, strict=True)])
+    assert slow["images/s"] == pytest.approx(1 / 0.005)
+    assert fast["decision (us)"] is None
+    assert fast["spikes"] < slow["spikes"]
+    with pytest.raises(es.RunError, match="at most six decimals"):
+        throughput_study(net, data, hardware, tmp_path, [1e-7])
+
+
+def test_the_commands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    images, labels = small_data(n=6).arrays()
+    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        (tmp_path / "data" / str(label)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.squeeze()).save(tmp_path / "data" / str(label) / f"{i}.png")
+    es.save(small_network(), tmp_path / "net.h5")
+    (tmp_path / "chip.toml").write_text(CHIP)
+
+    def call(*arguments):
+        return CliRunner().invoke(main, arguments, catch_exceptions=False)
+
+    common = ("net.h5", "--dataset", "data", "--steps", "3", "--hardware", "chip.toml")
+    outcome = call("evaluate", *common, "--workers", "1", "--json")
+    found = json.loads(outcome.stdout)
+    assert found["hardware"]["accuracy"] == found["accuracy"]
+    assert found["hardware"]["spikes"] == found["mean_spikes"]
+    outcome = call("evaluate", *common, "--workers", "1")
+    for word in ("hardware         small (model chip.toml), 6 images", "J an image", "dropped"):
+        assert word in outcome.stdout
+    outcome = call("study", "throughput", *common, "--values", "1000,10", "-o", "out")
+    assert outcome.exit_code == 0, outcome.stderr
+    with open("out/table.csv") as file:
+        assert [row["step (us)"] for row in csv.DictReader(file)] == ["1000.0", "10.0"]
+    assert (tmp_path / "out" / "plot.svg").exists()
