@@ -174,3 +174,17 @@ def test_what_would_break_it_is_refused():
 def test_windows_that_make_no_sense(kernel, stride, padding, message):
     with pytest.raises(NetworkError, match=message):
         es.Windows(kernel, stride, padding).output_shape((2, 2, 1))
+
+
+def test_potentials_behind_it_are_derived_from_its_spikes():
+    """V of a neuron behind maxima is its weight times their net counts, less thresholds; maxima have no potentials."""
+    net = pooled((1, 4, 1), es.Windows((1, 2)), signed=True)
+    net.spiking("behind", 1, 5)
+    net.connect("max", "behind", [[2], [1]])
+    events = at_ticks(8, up(1, 0), up(2, 0), up(3, 2), (9, 4), up(10, 1), up(17, 1), up(18, 1))
+    result = es.run(net, events, steps=3, resolution=8, potentials="all")
+    # Counts at the ends of the steps: 2 0 1 0, 1 1 1 0, 1 3 1 0; maxima 2 1, 1 1, 3 1: sums 5, 3, 7, and a spike at 5, at tick 3.
+    assert [a.tolist() for a in result.spikes("behind")] == [[3], [0], [1]]
+    assert result.potentials("behind").tolist() == [[0], [-2], [2]]
+    with pytest.raises(es.RunError, match="no membrane potentials of 'max'"):
+        es.run(net, events, steps=3, resolution=8, potentials=["max"])

@@ -13,7 +13,7 @@ import pytest
 from eventsim.errors import NetworkFileError
 from eventsim.model import netfile
 from eventsim.model.network import Network
-from eventsim.model.tables import Conv2d, Dense, Sparse
+from eventsim.model.tables import Conv2d, Dense, Sparse, Windows
 
 
 def everything() -> Network:
@@ -42,6 +42,9 @@ def everything() -> Network:
     net.readout("other", 2)
     net.connect("hid+den-2", "out", Dense(rng.integers(-9, 10, (7, 3))))
     net.bias("out", [1, 2, 3])
+    windows = Windows((2, 3), (1, 2), (0, 1, 1, 0))
+    net.maximum("pooled", windows.output_shape(hidden), largest=[1, 0, 1, 1, 0], signed=True)
+    net.connect("hidden: a.b > c", "pooled", windows, delay=0.5)
     net.labels = ["cat", "Köter", ""]
     net.provenance = {"model": "née", "accuracy": 0.935, "layers": [1, 2, {"a": None}], "big": 2**70, "ok": True, "text": "two\nlines"}
     return net
