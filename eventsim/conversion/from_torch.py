@@ -66,9 +66,7 @@ def from_torch(model: Any, input_shape: Sequence[int], output: int | str | None 
     def source(values: Values) -> Run:
         again, _, answer = reader.record(values, watch=True)
         if _described(again.graph) != described:
-            raise ConversionError(
-                "the module computes something else for other images, for more of them at a time, or each time it runs"
-            )
+            raise ConversionError("the module computes something else for other images, for more of them at a time, or each time it runs")
         return Run(answer, again.seen, head, reader.precision)
 
     graph.source = source

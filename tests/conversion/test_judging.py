@@ -15,7 +15,7 @@ IMAGES = RNG.integers(0, 256, (6, 6, 6, 2), dtype=np.uint8)
 KERNEL, MATRIX = RNG.normal(size=(3, 2, 3, 3)), RNG.normal(size=(4, 48))
 
 
-def quantising(rounding=Round, step=0.25, pad=0, bias=0.0):
+def quantising(rounding=Round, step=0.25, bias=0.0, weights=1.0, levels=3):
     """A network with a quantiser of four levels; its nodes by name."""
     graph = Graph()
     numbers = {"input": graph.add(Input((2, 6, 6)))}
@@ -23,12 +23,12 @@ def quantising(rounding=Round, step=0.25, pad=0, bias=0.0):
     def add(name, operator):
         numbers[name] = graph.add(operator, (graph.output,), name)
 
-    add("conv", Convolution(np.round(KERNEL * 4) / 4, np.full(3, bias), padding=(pad,) * 4))
+    add("conv", Convolution(np.round(KERNEL * 4) / 4, np.full(3, bias)))
     add("scale", Scale(np.array(1 / step), np.zeros(())))
     add("round", rounding())
-    add("clip", Clip(0, 3))
+    add("clip", Clip(0, levels))
     add("flatten", Flatten())
-    add("linear", Linear(MATRIX))
+    add("linear", Linear(MATRIX * weights))
     return graph, numbers
 
 
@@ -84,6 +84,14 @@ def test_ties_are_no_rounding(ours, theirs):
     graph, numbers = quantising(rounding=ours)
     with pytest.raises(es.ConversionError, match=r"^round: "):
         check_reading(judged_by(graph, numbers, quantising(rounding=theirs)[0], ALL), np.round(VALUES * 8) / 8)
+
+
+def test_what_decides_by_a_hair_does_not_hide_what_comes_behind():
+    """Every half is a billionth above: with the source's own values behind the quantiser, a matrix that is a little wrong shows."""
+    graph, numbers = quantising(bias=1e-9, levels=40)
+    other, _ = quantising(bias=1e-9, levels=40, weights=1.0005)
+    with pytest.raises(es.ConversionError, match=r"^linear: "):
+        check_reading(judged_by(graph, numbers, other, ALL, np.float64), np.round(VALUES * 8) / 8)
 
 
 class HalfUp(Round):
