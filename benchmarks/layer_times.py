@@ -63,8 +63,14 @@ def measure(name: str, network: es.Network, image: Any, resolution: int, steps: 
     for kind, method, original in originals:
         setattr(kind, method, original)
     spikes = result.spikes_per_population()
-    incoming = {p.target: p.source for p in result.info.projections}
-    additions = dict(zip((p.target for p in result.info.projections), result.counts.additions.sum(0).tolist(), strict=True))
+    # Of all projections of a population: the spikes of a bias clock are among them.
+    incoming: dict[str, int] = {}
+    additions: dict[str, int] = {}
+    for p, deliveries, performed in zip(
+        result.info.projections, result.counts.deliveries.sum(0).tolist(), result.counts.additions.sum(0).tolist(), strict=True
+    ):
+        incoming[p.target] = incoming.get(p.target, 0) + deliveries
+        additions[p.target] = additions.get(p.target, 0) + performed
     first = sum(seconds[row] for row in seconds if row not in incoming) / repeats / total
     outside = total - sum(seconds.values()) / repeats
     lines = [
@@ -76,7 +82,7 @@ def measure(name: str, network: es.Network, image: Any, resolution: int, steps: 
     ]
     for population, sum_of in seconds.items():
         of = sum_of / repeats
-        into = spikes[incoming[population]] if population in incoming else 0
+        into = incoming.get(population, 0)
         performed, out = additions.get(population, 0), spikes.get(population, 0)
         cells = (f"{of / into * 1e9:.1f}", f"{performed / of / 1e9:.1f}") if into else ("", "")
         lines.append(f"| {population} | {of * 1e3:.2f} | {into:,} | {out:,} | {performed / 1e6:.1f} M | {cells[0]} | {cells[1]} |")

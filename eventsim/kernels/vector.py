@@ -271,6 +271,22 @@ def poke(typing_context: Any, array: Any, place: Any, value: Any) -> Any:
     return types.void(array, types.intp, array.dtype), generate
 
 
+@intrinsic
+def prefetch(typing_context: Any, array: Any, place: Any) -> Any:
+    """Have an element of a contiguous array in the cache soon, with its neighbours: nothing else happens. The place need not exist."""
+    _need_array(array)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = builder.bitcast(builder.gep(_data(context, builder, signature.args[0], args[0]), [args[1]]), _BYTE.as_pointer())
+        # To be read, used again, and data.
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, _I32, _I32, _I32])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [pointer.type], kind)
+        builder.call(function, [pointer, _I32(0), _I32(3), _I32(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), generate
+
+
 # Vectors from numbers and from other vectors.
 
 
@@ -308,6 +324,17 @@ def converted(typing_context: Any, vector: Any, like: Any) -> Any:
         return _resized(builder, args[0], _llvm(target), vector.dtype is not types.boolean and vector.dtype.signed)
 
     return target(vector, like), generate
+
+
+@intrinsic
+def unsigned(typing_context: Any, vector: Any) -> Any:
+    """The same bits as unsigned integers of the same width."""
+    _need_vector(vector)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return args[0]
+
+    return Vector(types.Integer.from_bitwidth(vector.dtype.bitwidth, signed=False), vector.lanes)(vector), generate
 
 
 @intrinsic(prefer_literal=True)

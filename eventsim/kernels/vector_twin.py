@@ -38,6 +38,10 @@ def poke(array: Any, place: int, value: Any) -> None:
     array.ravel()[place] = value
 
 
+def prefetch(array: Any, place: int) -> None:
+    pass
+
+
 def full(like: Any, number: int) -> Any:
     return np.full(len(like), np.asarray(number).astype(like.dtype))
 
@@ -48,6 +52,10 @@ def lane_numbers(like: Any) -> Any:
 
 def converted(vector: Any, like: Any) -> Any:
     return vector.astype(like if isinstance(like, type) else like.dtype)
+
+
+def unsigned(vector: Any) -> Any:
+    return vector.view(f"u{vector.itemsize}")
 
 
 def some_lanes(vector: Any, first: int, lanes: int) -> Any:

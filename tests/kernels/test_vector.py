@@ -87,10 +87,12 @@ def test_from_vector_to_vector(dtype):
         vector.store(out, 72, vector.repeated(vector.some_lanes(a, 4, 2), 8))
         vector.poke(out, 80, vector.lane(a, number & 15))
         vector.poke(out, 81, vector.peek(x, 5))
+        vector.prefetch(x, number)
+        vector.store(out, 82, vector.converted(vector.unsigned(a) >> vector.full(vector.unsigned(a), 1), out))
 
     rng = np.random.default_rng(4)
     for number in (0, 3, -1, 2**40 + 5):
-        x, y, out = numbers(rng, dtype, 19), numbers(rng, dtype, 19), np.zeros(82, dtype)
+        x, y, out = numbers(rng, dtype, 19), numbers(rng, dtype, 19), np.zeros(98, dtype)
         run(x, y, number, out)
         a, b = vector_twin.load(x, 3, 16), vector_twin.load(y, 3, 16)
         parts = (
@@ -101,6 +103,7 @@ def test_from_vector_to_vector(dtype):
             vector_twin.some_lanes(a, 4, 8),
             vector_twin.repeated(vector_twin.some_lanes(a, 4, 2), 8),
             [vector_twin.lane(a, number & 15), x[5]],
+            (vector_twin.unsigned(a) >> 1).astype(dtype),
         )
         np.testing.assert_array_equal(out, np.concatenate(parts))
 

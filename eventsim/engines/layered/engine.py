@@ -3,7 +3,7 @@
 The spikes of a population depend only on those of the populations before it, so a window can be run population by population: its
 incoming spikes in time order, its potentials and its weights in the cache. The result is that of the queue engine, spike for spike.
 There are several ways to run one (:mod:`eventsim.engines.layered.ways.registry`): tick by tick, clocked from rasters, and at high
-resolution site by site.
+resolution site by site, or, with a refractory period, a period at a time.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class Layer(Population):
         Room for the spikes of a window that is run along a train; there are ``fired`` so far.
     neurons : int
     spiking, signed, parks : bool
-        Whether it is no readout; fires spikes of sign -1; has refractory periods of more than a tick.
+        Whether it is no readout; fires spikes of sign -1; has neurons parked that wait for the end of a refractory period.
     """
 
     def __init__(self, job: Job, name: str, layout: Layout, tallies: Tallies):
@@ -58,8 +58,8 @@ class Layer(Population):
         self.some = max(1, WORK // layout.work)
         self.fires = self.spiking = constants.role == NEURONS
         self.signed = layout.population.signed
-        self.parks = self.spiking and job.refractory[name] > 1
         kinds = [kind for kind in WAYS if kind.why_not(layout, job, name) is None]
+        self._starts_parked = self.parks = self.spiking and job.refractory[name] > 1 and kinds[0].parks
         self.start = layout.start(self.parks, any(kind.clocked for kind in kinds))
         lanes, signed = size if self.spiking else 0, size if self.signed else 0
         self.state = State(
@@ -119,7 +119,7 @@ class Layer(Population):
         state.d[:] = start.d
         if self.signed:
             state.low[:], state.net[:] = start.low, 0
-        self._way = None
+        self._way, self.parks = None, self._starts_parked
         for way in self._beginning:
             way.begin(self._job)
 
@@ -189,6 +189,16 @@ class Layer(Population):
         check_crowd(int(self.state.progress["fired"]), most)
         self.out = trains.grown(self.out, self.signed, 2 * len(self.out.tick))
 
+    def park(self) -> None:
+        """Take those that wait for the end of a refractory period out of the reach of all tests."""
+        self.parks = True
+        state, progress = self.state, self.state.progress
+        tables.set_limits(progress, state.d.dtype.type, True, self.constants.highest)
+        waiting = state.ring_lane[(int(progress["head"]) + np.arange(int(progress["waiting"]))) % len(state.ring_lane)]
+        state.d[waiting] -= progress["park"]
+        if state.low is not None:
+            state.low[waiting] = progress["lowest"]
+
     def widen(self) -> None:
         """Give d the next wider type."""
         old = self.state
@@ -214,9 +224,9 @@ class Layer(Population):
     def snapshot(self) -> Any:
         """Everything that :meth:`restore` needs to run on from here again."""
         state = State(*(aligned(a, a.dtype) if a is not None and a.ndim else copy(a) for a in self.state))
-        return state, self._way, super().snapshot()
+        return state, self._way, self.parks, super().snapshot()
 
     def restore(self, snapshot: Any) -> None:
         """Go back to a snapshot."""
-        self.state, self._way, ways = snapshot
+        self.state, self._way, self.parks, ways = snapshot
         super().restore(ways)

@@ -96,15 +96,28 @@ def largest(d, parked, park, lanes, waiting, head):
 def merge(a, b, out):
     """Merge two trains by tick; of one tick, those of ``a`` come first. Empty signs mean +1."""
     i = j = 0
-    for k in range(len(out.tick)):
-        if j == len(b.tick) or (i < len(a.tick) and a.tick[i] <= b.tick[j]):
-            source, at = a, i
+    while i < len(a.tick) or j < len(b.tick):
+        # Those of one train come in runs: long ones beside a bias clock.
+        first = i
+        while i < len(a.tick) and (j == len(b.tick) or a.tick[i] <= b.tick[j]):
             i += 1
-        else:
-            source, at = b, j
+        copy_run(a, first, i, out, first + j)
+        first = j
+        while j < len(b.tick) and (i == len(a.tick) or b.tick[j] < a.tick[i]):
             j += 1
-        out.tick[k] = source.tick[at]
-        out.neuron[k] = source.neuron[at]
-        out.projection[k] = source.projection[at]
-        if len(out.sign):
-            out.sign[k] = source.sign[at] if len(source.sign) else 1
+        copy_run(b, first, j, out, i + first)
+
+
+@part
+def copy_run(train, first, last, out, at):
+    """Copy the spikes first..last-1 of a train to place ``at`` of another and the places behind it."""
+    to = at - first
+    for k in range(first, last):
+        simd.poke(out.tick, to + k, simd.peek(train.tick, k))
+    for k in range(first, last):
+        simd.poke(out.neuron, to + k, simd.peek(train.neuron, k))
+    for k in range(first, last):
+        simd.poke(out.projection, to + k, simd.peek(train.projection, k))
+    if len(out.sign):
+        for k in range(first, last):
+            out.sign[to + k] = train.sign[k] if len(train.sign) else 1

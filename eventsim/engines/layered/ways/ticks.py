@@ -61,8 +61,11 @@ class Ticks(TrainWay):
             state.ring_tick[: len(due)], state.ring_lane[: len(due)] = 1, due
 
     def enter(self, since: int) -> None:
-        """Who is still due enters the ring."""
+        """Who is still due enters the ring; those with a refractory period are in it, and are parked."""
         if not self.population.spiking:
+            return
+        if self.population.constants.refractory > 1:
+            self.population.park()
             return
         state, s = self.population.state, self.population.state.progress
         due = state.d >= 0

@@ -25,6 +25,8 @@ class Way(ABC):
 
     # Whether its windows are rasters: a bit of memory for each neuron and tick, potentials in 32 bits.
     clocked: ClassVar[bool] = False
+    # Whether neurons that wait for the end of a refractory period are parked: out of the reach of all tests.
+    parks: ClassVar[bool] = True
 
     @classmethod
     @abstractmethod

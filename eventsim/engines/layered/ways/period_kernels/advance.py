@@ -1,0 +1,216 @@
+"""A population over a window of time, a stretch of at most a refractory period at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eventsim.engines.layered.ways.parts import divided, end_of_tick, largest
+from eventsim.engines.layered.ways.period_kernels.blocks import AHEAD, finish_32, finish_64, finish_128, run_32, run_64, run_128
+from eventsim.engines.layered.ways.period_kernels.lists import count_operations, list_spikes
+from eventsim.engines.layered.ways.period_kernels.moments import number_moments
+from eventsim.engines.layered.ways.period_kernels.records import BEGUN, ROOM
+from eventsim.engines.layered.ways.records import DONE, FOREVER, GROW, WIDEN
+from eventsim.engines.layered.ways.site_kernels.lists import count_entries
+from eventsim.engines.layered.ways.site_kernels.stretches import halved
+from eventsim.kernels.compiled import compiled, inner, part
+from eventsim.kernels.vector import peek, poke
+
+
+@compiled
+def advance(layer, state, periods, room, train, out, tally, until):
+    """Run a population to the end of a tick.
+
+    Parameters
+    ----------
+    layer, state : Layer, State
+    periods, room : Periods, Room
+    train : Train
+        Its incoming spikes, with the ticks of their arrival.
+    out : Train
+        Takes its own.
+    tally : Tally
+    until : int64
+
+    Returns
+    -------
+    int64
+        DONE; or, after which it is called again: GROW (of ``out``), ROOM (for entries and moments), WIDEN (of d).
+    """
+    s, p = state.progress[()], periods.progress[()]
+    while True:
+        if p["site"] < 0:
+            # Nobody fires twice in a stretch.
+            if s["fired"] + layer.constants.size > len(out.tick):
+                return GROW
+            status = begin_stretch(layer, state, periods, room, train, tally, until)
+            if status != BEGUN:
+                return status
+        if not run_stretch(layer, state, periods, room):
+            return WIDEN
+        n = finish_stretch(layer, state, periods, room)
+        if n:
+            write_spikes(layer.constants, state, room, n, p["moments"], out, tally)
+        p["reached"], p["site"] = p["last"], -1
+
+
+@inner
+def begin_stretch(layer, state, periods, room, train, tally, until):
+    """Choose the next stretch, within a step, and list its spikes: as many as surely leave potentials in their type.
+
+    Parameters as for :func:`advance`. Returns BEGUN, DONE (there is none by then), ROOM or WIDEN.
+    """
+    c, s, p, arrivals = layer.constants, state.progress[()], periods.progress[()], len(train.tick)
+    at = s["at"]
+    arrival = train.tick[at] if at < arrivals else FOREVER
+    leaves = state.ring_tick[s["head"]] if s["waiting"] else FOREVER
+    base = max(p["reached"], min(arrival, leaves) - 1)
+    if base >= until:
+        p["reached"] = until
+        return DONE
+    s["step"] = base // c.resolution
+    last = min(base + c.refractory, until, (s["step"] + 1) * c.resolution)
+    stop, last = arrived(train.tick, at, min(arrivals, at + periods.sizes.stretch), last)
+    # 16 bits are looked at on the way. V = d + threshold has to fit, too.
+    limit = 2**31 - 2 - c.highest
+    while True:
+        entries, most = count_entries(layer, periods, train, at, stop)
+        if s["bound"] + most > limit:
+            # A reset may leave |d| at the threshold.
+            s["bound"] = max(c.highest, largest(state.d, False, np.int64(0), state.ring_lane, np.int64(0), np.int64(0)))
+        if s["bound"] + most <= limit:
+            break
+        half = halved(train.tick, at, stop)
+        if half == stop:
+            return WIDEN
+        last, stop = train.tick[half] - 1, half
+    if entries + AHEAD > len(room.entries) or stop - at >= len(room.moments):
+        p["needed"] = max(entries + AHEAD, stop - at)
+        return ROOM
+    counted = stop
+    stop, last, p["moments"] = number_moments(state, periods.free, room, train, at, stop, last)
+    if stop < counted:
+        entries, most = count_entries(layer, periods, train, at, stop)
+    s["bound"] += most
+    list_spikes(layer, periods, room, train, at, stop)
+    count_operations(layer, periods, train, at, stop, s["step"], tally.operations)
+    room.places[: p["moments"] + 2] = 0
+    s["at"], p["last"], p["site"], p["part"] = stop, last, 0, 0
+    return BEGUN
+
+
+@part
+def arrived(ticks, at, most, last):
+    """The place behind the last spike by a tick, and that tick; an earlier one if more than those up to place ``most`` have arrived."""
+    if most < len(ticks) and most > at and ticks[most] <= last:
+        # Whole ticks, but at least one.
+        while most > at and ticks[most - 1] == ticks[most]:
+            most -= 1
+        if most == at:
+            most = end_of_tick(ticks, at)
+        return most, ticks[most] - 1 if most < len(ticks) and ticks[most] <= last else last
+    low = at
+    while low < most:
+        middle = (low + most) >> 1
+        if ticks[middle] <= last:
+            low = middle + 1
+        else:
+            most = middle
+    return low, last
+
+
+@inner
+def run_stretch(layer, state, periods, room):
+    """Run the sites through a stretch; returns whether they came to its end: not if potentials need more bits.
+
+    Parameters as for :func:`advance`. Who fires when is in ``room`` then. One block of all sites after the other: so the weights that
+    are worked with are fewer, and may stay in the cache.
+    """
+    p, sizes, w8, w16, size = periods.progress[()], periods.sizes, layer.w8, layer.w16, periods.sizes.block
+    most = (np.int64(1) << 15) - 2 - layer.constants.highest - sizes.margin
+    if state.d.itemsize == 2 and most < 0:
+        return False
+    site, k = p["site"], p["part"]
+    while k < sizes.lanes // size:
+        while site < len(periods.loads) - 1:
+            j, begin = k * size, periods.begins[site]
+            lane = site * sizes.lanes + j
+            if size == 128:
+                fits = run_128(state.d, state.low, periods.free, lane, w8, w16, j, room.entries, begin, most, room.first)
+            elif size == 64:
+                fits = run_64(state.d, state.low, periods.free, lane, w8, w16, j, room.entries, begin, most, room.first)
+            else:
+                fits = run_32(state.d, state.low, periods.free, lane, w8, w16, j, room.entries, begin, most, room.first)
+            if not fits:
+                p["site"], p["part"] = site, k
+                return False
+            site += 1
+        site, k = 0, k + 1
+    return True
+
+
+@inner
+def finish_stretch(layer, state, periods, room):
+    """Reset who fired in a stretch; returns the number of spikes, whose keys are in ``room``, by neuron.
+
+    Parameters as for :func:`advance`.
+    """
+    c, size, d, low, net, free = layer.constants, periods.sizes.block, state.d, state.low, state.net, periods.free
+    first, keys, places, channel, n = room.first, room.keys, room.places, np.int64(0), np.int64(0)
+    for lane in range(0, c.size, size):
+        if size == 128:
+            n = finish_128(d, low, net, free, lane, state.theta, channel, first, keys, places, n)
+        elif size == 64:
+            n = finish_64(d, low, net, free, lane, state.theta, channel, first, keys, places, n)
+        else:
+            n = finish_32(d, low, net, free, lane, state.theta, channel, first, keys, places, n)
+        channel = channel + size if channel + size < c.padded else 0
+    return n
+
+
+@inner
+def write_spikes(constants, state, room, n, moments, out, tally):
+    """Write the spikes of a stretch in order, and let the neurons wait for the end of their period.
+
+    Parameters
+    ----------
+    constants : Constants
+    state : State
+        The ring and ``progress`` are written.
+    room : Room
+        With the keys, and in ``places`` how many spikes each moment has.
+    n, moments : int64
+        How many spikes and moments there are.
+    out : Train
+    tally : Tally
+    """
+    s, places, before = state.progress[()], room.places, state.progress[()]["fired"]
+    size, shift, unused = constants.size, constants.padded_shift, constants.padded - constants.channels
+    place = before
+    for moment in range(1, moments + 1):
+        number = peek(places, moment)
+        poke(places, moment, place)
+        place += number
+    tail = s["head"] + s["waiting"] - before
+    negative = np.int64(0)
+    for i in range(n):
+        key = peek(room.keys, i)
+        lane = key & 0xFFFFFFFF
+        moment = key >> 33
+        place, tick = peek(places, moment), peek(room.ticks, moment)
+        poke(places, moment, place + 1)
+        poke(out.tick, place, tick)
+        poke(out.neuron, place, np.int32(lane - divided(lane, constants.padded, shift) * unused))
+        if state.low is not None:
+            taken_back = key >> 32 & 1
+            negative += taken_back
+            poke(out.sign, place, np.int8(1 - 2 * taken_back))
+        ring = tail + place
+        ring = ring - size if ring >= size else ring
+        poke(state.ring_tick, ring, tick + constants.refractory)
+        poke(state.ring_lane, ring, np.int32(lane))
+    s["waiting"] += n
+    s["fired"] += n
+    tally.spikes[s["step"]] += n
+    tally.negative[s["step"]] += negative
+    if s["first_tick"] == 0:
+        s["first_tick"] = out.tick[before]

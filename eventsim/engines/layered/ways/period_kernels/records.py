@@ -1,0 +1,59 @@
+"""Named records of the kernels that run populations a refractory period at a time."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from eventsim.kernels.records import record
+
+# More of what advance() returns: there is no room for the entries (``needed`` of them), or for the moments of its spikes. And, from
+# within: a stretch has begun.
+ROOM, BEGUN = 4, 5
+# Moments that a stretch has, at most: twice that and a bit for the sign fit 16 bits, and so do those that stand for what follows.
+MOMENTS = 2**15 - 2
+# Twice the moment of the end of each list; of neurons that are not free in the stretch, or did not fire.
+END, NEVER = 2**16 - 2, 2**16 - 1
+# Entries of 8-bit weights after which potentials of 16 bits are looked at: whether as many more surely fit.
+GUARD = 64
+# Where a population has got to.
+#
+# reached: all ticks up to this one are done   last: the last tick of the stretch    moments: of the stretch
+# site, part: the site and the block of it to go on with; site is -1 between stretches
+# needed: entries, or spikes, of a stretch for which there was no room
+PROGRESS = record("reached last moments site part needed")
+
+
+class Sizes(NamedTuple):
+    """Numbers of a population."""
+
+    lanes: int  # of a site
+    shift: int  # which power of two that is, or -1
+    block: int  # lanes that are run at a time: 128, 64 or 32
+    stretch: int  # the most spikes of a stretch, but for those of a single tick
+    negated: int  # where the weights for spikes of sign -1 begin
+    expected: int  # entries that a stretch makes as a rule
+    margin: int  # the most that GUARD entries of 8-bit weights and one of 16 bits can change a potential
+
+
+class Periods(NamedTuple):
+    """What a population has for this, beside :class:`eventsim.engines.layered.ways.records.State`."""
+
+    sizes: Sizes
+    progress: Any  # PROGRESS, without dimensions
+    free: Any  # uint16 (lanes + 1,): twice the moment since which a neuron is free: 0, or NEVER; the last one stands for none
+    begins: Any  # int64 (sites + 2,): where the list of each site begins; the last one stands for none
+    loads: Any  # int64 (sites + 1,): while counting, the most that its potentials can change; then where its next entry goes
+    found: Any  # int64 (source locations,): spikes of each, of all projections
+    reach: Any  # int32, a row for each source location: synapses, additions, toolbox; then each site and its weights
+    rows: Any  # int64 (projections, 2): where its rows begin, places of a row
+
+
+class Room(NamedTuple):
+    """Room to work in, which has to stay as it is from a call to the one that goes on after it."""
+
+    entries: Any  # int64
+    moments: Any  # int64: of each spike of a stretch, twice; one more than there are spikes
+    ticks: Any  # int64 (MOMENTS + 2,): of each moment
+    places: Any  # int64 (MOMENTS + 2,): how many spikes a moment has; then where the next one goes
+    first: Any  # uint16 (lanes,): twice the moment at which each neuron fired, and 1 more if negatively; NEVER if it did not
+    keys: Any  # int64 (lanes,): the spikes of a stretch, as ``first`` says it << 32 | lane

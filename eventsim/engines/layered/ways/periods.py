@@ -1,0 +1,111 @@
+"""A refractory period at a time: neurons that have one, signed or not, at high resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eventsim.engines.layered.calls import Calls
+from eventsim.engines.layered.tables import Layout
+from eventsim.engines.layered.trains import Train
+from eventsim.engines.layered.ways import period_tables
+from eventsim.engines.layered.ways.period_kernels import advance as kernels
+from eventsim.engines.layered.ways.period_kernels import records
+from eventsim.engines.layered.ways.records import DONE, NEURONS, WIDEN
+from eventsim.engines.layered.ways.way import SPARSE, TrainWay
+from eventsim.engines.layered.windows import Window
+from eventsim.engines.layered.workspace import Workspace
+from eventsim.job.job import Job
+
+if TYPE_CHECKING:
+    from eventsim.engines.layered.populations.layer import Layer
+
+
+class Periods(TrainWay):
+    """See :mod:`eventsim.engines.layered.ways.period_kernels`."""
+
+    parks = False
+
+    def __init__(self, population: Layer, job: Job, layout: Layout):
+        self.population, self._call = population, Calls()
+        made = layout.made(period_tables.by_period)
+        assert not isinstance(made, str)
+        layer, of = made
+        self.layer = layer._replace(constants=population.constants)
+        copies = {field: np.empty_like(getattr(of, field)) for field in ("progress", "free", "begins", "loads", "found")}
+        self.periods = of._replace(**copies)
+
+    @classmethod
+    def why_not(cls, layout: Layout, job: Job, name: str) -> str | None:
+        """Why a population cannot be run a period at a time in a run; None if it can be."""
+        constants = layout.layer.constants
+        if constants.role != NEURONS or constants.zero_reset:
+            return "its neurons are reset to zero, or never spike"
+        if job.refractory[name] < max(SPARSE, 2):
+            return f"few spikes arrive in a refractory period of fewer than {SPARSE} ticks"
+        made = layout.made(period_tables.by_period)
+        return made if isinstance(made, str) else None
+
+    @classmethod
+    def room(cls, ways: Sequence[Periods], repeats: int) -> records.Room:
+        """Room to work in for any of these."""
+        sizes, lanes = [way.periods.sizes for way in ways], max(way.layer.constants.size for way in ways)
+        return records.Room(
+            np.empty(max(size.expected for size in sizes), np.int64),
+            np.empty(max(size.stretch for size in sizes) + 1, np.int64),
+            np.empty(records.MOMENTS + 2, np.int64),
+            np.empty(records.MOMENTS + 2, np.int64),
+            np.empty(lanes, np.uint16),
+            np.empty(lanes, np.int64),
+        )
+
+    def takes(self, window: Window) -> bool:
+        """64 bits are checked at every tick, which this does not."""
+        return not self.population.state.progress["checked"]
+
+    def begin(self, job: Job) -> None:
+        """Those that are due wait for the first tick."""
+        periods, population = self.periods, self.population
+        periods.progress[()] = np.zeros((), records.PROGRESS)
+        periods.progress["site"] = -1
+        periods.free[:] = 0
+        due = population.start.due
+        if len(due):
+            periods.free[due] = records.NEVER
+            population.state.ring_tick[: len(due)], population.state.ring_lane[: len(due)] = 1, due
+
+    def run(self, window: Window, scratch: Workspace) -> Train:
+        """Run a window."""
+        return self.population.run_along(window, scratch)
+
+    def advance(self, train: Train, until: int, scratch: Workspace) -> int:
+        """Run up to the end of a tick, or to where potentials need 64 bits."""
+        population, progress = self.population, self.periods.progress
+        while True:
+            room = scratch.rooms[Periods]
+            status = self._call(
+                kernels.advance, population.kind, self.layer, population.state, self.periods, room, train, population.out,
+                population.tally, until,
+            )  # fmt: skip
+            if status == DONE:
+                return until
+            if status == WIDEN:
+                population.widen()
+                if population.state.progress["checked"]:
+                    return int(progress["reached"])
+            elif status == records.ROOM:
+                needed = int(progress["needed"])
+                entries, moments = np.empty(max(len(room.entries), 2 * needed), np.int64), np.empty(2 * needed + 1, np.int64)
+                scratch.rooms[Periods] = room._replace(entries=entries, moments=moments)
+            else:
+                population.more_out(scratch.most)
+
+    def snapshot(self) -> Any:
+        """Everything that :meth:`restore` needs, beside the population's state, to run on from here again."""
+        return self.periods._replace(progress=self.periods.progress.copy(), free=self.periods.free.copy())
+
+    def restore(self, snapshot: Any) -> None:
+        """Go back to a snapshot."""
+        self.periods = snapshot
