@@ -13,7 +13,7 @@ import pytest
 from eventsim.errors import NetworkFileError
 from eventsim.model import netfile
 from eventsim.model.network import Network
-from eventsim.model.tables import Conv2d, Dense, Sparse, Windows
+from eventsim.model.tables import Conv2d, Dense, GroupedConv2d, Sparse, Windows
 
 
 def everything() -> Network:
@@ -71,7 +71,22 @@ def recurrent() -> Network:
     return net
 
 
-SAMPLES: dict[str, Callable[[], Network]] = {"everything": everything, "binary": binary, "recurrent": recurrent}
+def grouped() -> Network:
+    """Convolutions in groups: depthwise with binary weights, and dilated between some channels."""
+    rng = np.random.default_rng(3)
+    net = Network()
+    net.source("events", (5, 4, 4))
+    net.spiking("depthwise", (5, 4, 4), 3)
+    net.spiking("some", (3, 2, 6), 3)
+    net.connect("events", "depthwise", GroupedConv2d(rng.choice([-2, 2], (3, 3, 1, 4)), 4, padding=1))
+    some = GroupedConv2d(
+        rng.integers(-300, 300, (2, 2, 1, 4)), 2, stride=(1, 2), dilation=(2, 1), sources=[3, 1], targets=[5, 0, 1, 3], channels=6
+    )
+    net.connect("depthwise", "some", some)
+    return net
+
+
+SAMPLES: dict[str, Callable[[], Network]] = {"everything": everything, "binary": binary, "recurrent": recurrent, "grouped": grouped}
 
 
 def same(a: Any, b: Any) -> bool:
