@@ -194,7 +194,7 @@ class _Replay:
             self.network.populations[p.source].is_clock for p in self.network.projections if p.target == name
         )
         incoming = [] if always else self._arriving(name)
-        mark = np.full(population.size, -1, np.int64)
+        mark = np.full(population.size, -1, np.int32)
         begins = np.searchsorted(step, np.arange(self.model_steps + 1)).tolist()
         for s in range(self.model_steps):
             for first, last, neurons, reach, begin, seen in incoming:

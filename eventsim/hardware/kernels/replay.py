@@ -5,7 +5,9 @@ Spikes and messages come in groups whose servers start idle: a core, or behind b
 
 from __future__ import annotations
 
-from eventsim.kernels.compiled import compiled
+import numpy as np
+
+from eventsim.kernels.compiled import brief, compiled
 from eventsim.kernels.records import record
 
 # What everything takes: see :mod:`eventsim.hardware.architecture`.
@@ -251,7 +253,7 @@ def stamp(first, last, neuron, divisor, site_begin, start, stop, seen, mark, ste
         A site reaches the neurons of runs ``site_begin[site]..site_begin[site + 1] - 1``.
     seen : int64 array (sites,)
         The last step in which a site had a spike.
-    mark : int64 array (neurons,)
+    mark : int32 array (neurons,)
         Set to the step.
     step : int64
     """
@@ -265,6 +267,15 @@ def stamp(first, last, neuron, divisor, site_begin, start, stop, seen, mark, ste
                 mark[n] = step
 
 
+@brief
+def count_marked(mark, first, end, step):
+    """How many of the neurons first..end-1 have the mark of a step."""
+    i, n = np.uint64(first), 0
+    for k in range(np.uint64(end - first)):
+        n += mark[i + k] == step
+    return n
+
+
 @compiled
 def go_round(costs, blocks, mark, step, always, spikes, neuron, ready, rounds):
     """The round of every core of a population in a step: each neuron is accessed, those with input are updated.
@@ -274,7 +285,7 @@ def go_round(costs, blocks, mark, step, always, spikes, neuron, ready, rounds):
     costs : COSTS ()
     blocks : int64 array (blocks, 3)
         First neuron, end, and core.
-    mark : int64 array (neurons,)
+    mark : int32 array (neurons,)
         See :func:`stamp`.
     step : int64
     always : bool
@@ -296,14 +307,20 @@ def go_round(costs, blocks, mark, step, always, spikes, neuron, ready, rounds):
     updated = 0
     for b in range(len(blocks)):
         core = blocks[b, 2]
-        time = rounds[core]
-        for n in range(blocks[b, 0], blocks[b, 1]):
-            time += c["access"]
-            if always or mark[n] == step or (spike < last and neuron[spike] == n):
-                time += c["update"]
-                updated += 1
-            while spike < last and neuron[spike] == n:
+        time, n = rounds[core], blocks[b, 0]
+        # From neuron to neuron that fires.
+        while n < blocks[b, 1]:
+            stop = blocks[b, 1]
+            if spike < last and neuron[spike] < stop:
+                stop = neuron[spike]
+            these = stop - n if always else count_marked(mark, n, stop, step)
+            fires = stop < blocks[b, 1]
+            these += fires
+            time += (stop - n + fires) * c["access"] + these * c["update"]
+            updated += these
+            while fires and spike < last and neuron[spike] == stop:
                 ready[spike] = time
                 spike += 1
+            n = stop + 1
         rounds[core] = time
     return updated

@@ -1,0 +1,92 @@
+"""How long replays and closed runs take, beside the runs themselves, and beside SANA-FE where that is installed.
+
+    python benchmarks/hardware.py [NETWORK.h5 IMAGE.npy ARCHITECTURE]...
+
+Processor time, the median of several; without arguments two dense layers of 512 neurons, which SANA-FE is given too.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+
+import numpy as np
+
+import eventsim as es
+
+NEURONS, STEPS, REPEATS = 512, 20, 5
+
+
+def seconds(function):
+    """Median processor time of a call, after one that compiles."""
+    function()
+    found = []
+    for _ in range(REPEATS):
+        start = time.process_time()
+        function()
+        found.append(time.process_time() - start)
+    return statistics.median(found)
+
+
+def dense():
+    """Two layers, all of the first firing in every step; a delay of a step as SANA-FE has it."""
+    net = es.Network()
+    net.driven("layer0", NEURONS, threshold=1)
+    net.readout("layer1", NEURONS)
+    net.connect("layer0", "layer1", np.ones((NEURONS, NEURONS), np.int8), delay=1)
+    return net, {"layer0": [1] * NEURONS}
+
+
+def of_sanafe():
+    """Seconds of the same by SANA-FE, on its Loihi, scheduled in detail; None if it is not installed."""
+    try:
+        import sanafe
+    except ImportError:
+        return None
+    architecture, network = sanafe.load_loihi(), sanafe.Network()
+    groups = []
+    for i, attributes in enumerate(({"threshold": 1.0, "bias": 2.0}, {"threshold": 1e9})):
+        units = {
+            "soma_hw_name": "loihi_lif",
+            "default_synapse_hw_name": "loihi_dense_synapse",
+            "default_dendrite_hw_name": "loihi_dendrites",
+        }
+        groups.append(network.create_neuron_group(f"layer{i}", NEURONS, model_attributes=attributes | {"leak_decay": 1.0}, **units))
+    groups[0].connect_neurons_dense(groups[1], {"weight": [1.0] * NEURONS**2})
+    cores = [core for tile in architecture.tiles for core in tile.cores]
+    for group, core in zip(groups, (0, 1), strict=True):
+        for neuron in group.neurons:
+            neuron.map_to_core(cores[core])
+    chip = sanafe.SpikingChip(architecture)
+    chip.load(network)
+    return seconds(lambda: chip.sim(STEPS, timing_model="detailed", processing_threads=1, scheduler_threads=0))
+
+
+def main(arguments):
+    if arguments:
+        network, image, architecture = arguments
+        net, inputs, steps = es.load(network), np.load(image), 8
+    else:
+        (net, inputs), architecture, steps = dense(), "loihi-fitted", STEPS
+    hardware, simulator = es.Hardware(architecture), es.Simulator(net)
+    result = simulator.run(inputs, steps=steps, resolution=1)
+    plain = seconds(lambda: simulator.run(inputs, steps=steps, resolution=1))
+    report = hardware.replay(net, result)
+    replay = seconds(lambda: hardware.replay(net, result))
+    synapses, messages = report.counts["synapse"], report.counts["message"]
+    print(f"plain run {plain * 1e3:.2f} ms, replay {replay * 1e3:.2f} ms: {messages:,} messages, {synapses:,} synaptic events")
+    print(f"run and replay: {synapses / (plain + replay) / 1e6:,.0f} M synaptic events a second")
+    if not arguments:
+        theirs = of_sanafe()
+        if theirs is not None:
+            ratio = theirs / (plain + replay)
+            print(f"SANA-FE: {theirs * 1e3:.0f} ms, {synapses / theirs / 1e6:,.1f} M synaptic events a second; {ratio:,.0f} times as long")
+    if hardware.architecture.chip.synchronisation == "none":
+        _, closed = hardware.run(net, inputs, steps=steps, closed=True)
+        taken = seconds(lambda: hardware.run(net, inputs, steps=steps, closed=True))
+        print(f"closed {taken * 1e3:.1f} ms: {closed.counts['message'] / taken / 1e6:.2f} M messages a second")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
