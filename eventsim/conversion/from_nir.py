@@ -16,6 +16,7 @@ from eventsim.conversion.nir.nodes import Reading
 from eventsim.conversion.nir.rates import Rates
 from eventsim.conversion.nir.structure import Step, in_order
 from eventsim.errors import ConversionError
+from eventsim.files.hdf5_heaps import heaps_end
 
 
 def from_nir(model: str | os.PathLike[str] | Any, *, dt: float | None = None) -> Graph:
@@ -42,6 +43,8 @@ def from_nir(model: str | os.PathLike[str] | Any, *, dt: float | None = None) ->
     if not Path(model).is_file():
         raise ConversionError(f"{model}: no such file")
     try:
+        if not heaps_end(model):
+            raise ValueError("no HDF5, or texts without an end")
         graph = nir.read(os.fspath(model), type_check=False)
     except Exception as error:  # whatever a damaged file makes nir and h5py raise
         raise ConversionError(f"{model}: not a readable NIR file ({type(error).__name__}: {' '.join(str(error).split())[:200]})") from None

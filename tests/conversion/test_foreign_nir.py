@@ -188,3 +188,16 @@ def test_a_graph_that_is_read_wrongly_is_found(rng):
     read.nodes[number] = g.Node("1", g.Clip(0.0, 0.5), read.nodes[number].inputs, (4,))
     with pytest.raises(es.ConversionError, match=r"^1 \(IF\): the network itself computes other values"):
         check_reading(read, x)
+
+
+def test_a_file_that_libhdf5_would_read_for_ever_is_refused(tmp_path):
+    path = tmp_path / "net.nir"
+    nir.write(path, small(1.0))
+    content = bytearray(path.read_bytes())
+    at = content.index(b"GCOL") + 16
+    while content[at]:
+        at += 16 + -(-int.from_bytes(content[at + 8 : at + 16], "little") // 8) * 8
+    content[at + 8 : at + 16] = bytes(8)
+    path.write_bytes(content)
+    with pytest.raises(es.ConversionError, match="not a readable NIR file"):
+        from_nir(path)
