@@ -132,7 +132,7 @@ class _Reader:
         wanted = next(iter(tensors)) if len(tensors) == 1 and self.output is None else self.output
         if not tensors or wanted not in tensors:
             found = ", ".join(f"{key!r}: {tuple(tensor.shape)}" for key, tensor in tensors.items()) or type(returned).__name__
-            raise ConversionError(f"the module returns {len(tensors)} outputs ({found}); say which one is the answer: output=...")
+            raise ConversionError(f"the module returns {len(tensors)} outputs ({found}); say which one is the answer: output= (--answer)")
         return tensors[wanted]
 
     def _finish(self, recording: Recording, answer: torch.Tensor) -> Callable[[Values], Values]:
