@@ -242,3 +242,37 @@ def test_how_far_spikes_have_moved():
     assert moved(ordinary, later)["p95_shift_steps"] is None
     with pytest.raises(HardwareError, match="different networks"):
         moved(ordinary, es.run(burst()[0], burst()[1], steps=1))
+
+
+def test_runs_that_outgrow_the_first_arrays():
+    """More spikes, messages and entries than there is room for at first; and more than compiled code takes at a time."""
+    rng = np.random.default_rng(4)
+    net = es.Network()
+    net.driven("in", 200, threshold=100)
+    net.spiking("a", 200, threshold=9, signed=True)
+    net.readout("output", 5)
+    net.connect("in", "a", rng.choice([-1, 1, 1], (200, 200)))
+    net.connect("a", "output", rng.choice([-1, 1], (200, 5)))
+    given = {"in": rng.integers(50, 100, 200)}
+    chip = architecture(TIMELESS.format(columns=40, step=9999) + EVENT.format(n=20))
+    expected = es.run(net, given, steps=100, resolution=9999)
+    found, report = es.Hardware(chip).run(net, given, closed=True, steps=100)
+    assert report.counts["message"] > 2**17
+    assert_same(expected.counts, found.counts)
+    for name in ("in", "a"):
+        assert all(np.array_equal(a, b) for a, b in zip(expected.spikes(name), found.spikes(name), strict=True))
+
+
+def test_a_full_core_holds_up_the_links_before_it():
+    """While the core serves the first message, the second waits in the last link, the third in the first; the others have not left."""
+    net, _ = burst()
+    hardware = chain({"source": [0], "output": [2]}, hold=8, buffer=1, queue=1, out=1, synapse=200)
+    _, report = hardware.run(net, {"source": ([0.9] * 6, range(6))}, closed=True, steps=1)
+    # Those that have gone over a link.
+    assert report.links[:2, 0].tolist() == [2, 1]
+    assert len(report.waits) == 1
+    report = hardware.replay(net, es.run(net, {"source": ([0.1] * 6, range(6))}, steps=1, resolution=1000))
+    assert report.links[:2, 0].tolist() == [6, 6]
+    # A place is free when a message has been served; the next one then comes over the last link.
+    assert report.waits.tolist() == [0] * 6
+    assert report.duration == (100 + 1 + 20 + 6 * 203 + 5 * 10) * 1000
