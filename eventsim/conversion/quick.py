@@ -66,7 +66,7 @@ def _advice(made: Conversion, layers: list[LayerFaithfulness], over_time: dict[i
     saturated = max(layers, key=lambda layer: layer.saturated, default=None)
     if saturated is not None and saturated.saturated > _MANY_SATURATED and saturated.name in made.ranges:
         advice.append(f"a higher percentile: {saturated.saturated:.1%} of {saturated.name}'s activations are above one spike a step")
-    spiking = [population for population in made.network.populations.values() if population.kind == "spiking"]
+    spiking = [population for population in made.network.populations.values() if population.reset is not None]
     if spiking and not any(population.signed for population in spiking) and not made.steps:
         advice.append("signed neurons (signed=True, --signed)")
     coarse = [layer.name for layer in made.report.layers if max(layer.threshold_error, layer.weight_error) > _COARSE]
