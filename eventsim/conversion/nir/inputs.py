@@ -61,9 +61,8 @@ def step_length(steps: list[Step], given: float | None, metadata: dict[str, Any]
     if not np.all(np.isfinite(r)):
         raise ConversionError("a resistance r that is not finite")
     if np.all(r == r[0]) and r[0] >= _LEAST_RATE:
-        return 1 / float(
-            r[0]
-        ), f"all neurons have r = {r[0]:g}: taken as 1/dt, a step's length dt = {1 / r[0]:g} (dt=..., --nir-dt say otherwise)"
+        length = 1 / float(r[0])
+        return length, f"all neurons have r = {r[0]:g}: taken as 1/dt, a step's length dt = {length:g} (dt=..., --nir-dt say otherwise)"
     if np.any(r != 1):
         return 1.0, f"neurons have r = {r.min():g} .. {r.max():g}, and a step's length is taken as dt = 1 (dt=..., --nir-dt say otherwise)"
     return 1.0, ""
