@@ -3,7 +3,8 @@
     python networks/alternatives.py                              # writes the table of docs/conversion.md
     python networks/alternatives.py --images 200 --print         # a quick look
 
-`lenet-mnist` is run as it is and with one or two of these taken away, on the first test images. Resumable. For the deeper
+`lenet-mnist` is run as it is and with one or two of these taken away, `lenet-relu-mnist` (the paper's kind, without biases) with what
+networks with biases get, on the first test images. Resumable. For the deeper
 `vgg-small-cifar10` a second table shows why the refractory period is needed: spikes at rising resolution with and without it.
 """
 
@@ -21,17 +22,25 @@ from zoo import HERE, write
 import eventsim as es
 from eventsim import datasets
 
-NETWORK, DEEP = "lenet-mnist", "vgg-small-cifar10"
+DEEP = "vgg-small-cifar10"
 STEPS = (4, 8, 16, 32)
 # Without a refractory period a neuron answers every spike that moves it across a border: finer resolutions do not end.
 RESOLUTIONS = (1, 16, 256, 4096)
 TABLE = "<!-- table by alternatives.py -->"
 VARIANTS = {
-    "as converted": {},
-    "unsigned": {"signed": False},
-    "no refractory period": {"refractory": 0.0},
-    "unsigned, no refractory period": {"signed": False, "refractory": 0.0},
-    "initial potential 0": {"v0": 0},
+    "lenet-mnist": {
+        "as converted": {},
+        "unsigned": {"signed": False},
+        "no refractory period": {"refractory": 0.0},
+        "unsigned, no refractory period": {"signed": False, "refractory": 0.0},
+        "initial potential 0": {"v0": 0},
+    },
+    "lenet-relu-mnist": {
+        "as converted": {},
+        "signed, refractory period 1": {"signed": True, "refractory": 1.0},
+        "refractory period 1": {"refractory": 1.0},
+        "initial potential 0": {"v0": 0},
+    },
 }
 
 
@@ -48,24 +57,27 @@ def variant(network: es.Network, changes: dict[str, object]) -> es.Network:
 
 
 def accuracies(options: argparse.Namespace) -> str:
-    """Accuracy of each variant of the network, clocked and asynchronous."""
+    """Accuracy of each variant of the networks, clocked and asynchronous."""
     lines = ["| network | neurons | mode | " + " | ".join(f"T = {t}" for t in STEPS) + " |", "|---|---|---|" + "--:|" * len(STEPS)]
-    network = es.load(HERE / f"{NETWORK}.h5")
-    for what, changes in VARIANTS.items():
-        path = options.work / f"{NETWORK}-{what.replace(', ', '-').replace(' ', '-')}.h5"
-        es.save(variant(es.load(HERE / f"{NETWORK}.h5"), changes), path)
-        for mode, resolution in MODES.items():
-            scores = evaluate(
-                path, network.provenance["data set"], STEPS[-1], resolution, options.work, options.workers, options.images, options.data
-            )
-            cells = " | ".join(f"{scores.at(t)['accuracy']:.2%}" for t in STEPS)
-            lines.append(f"| `{NETWORK}` | {what} | {mode} | {cells} |")
+    for name, variants in VARIANTS.items():
+        network = es.load(HERE / f"{name}.h5")
+        for what, changes in variants.items():
+            path = options.work / f"{name}-{what.replace(', ', '-').replace(' ', '-')}.h5"
+            es.save(variant(es.load(HERE / f"{name}.h5"), changes), path)
+            for mode, resolution in MODES.items():
+                scores = evaluate(
+                    path, network.provenance["data set"], STEPS[-1], resolution, options.work, options.workers, options.images, options.data
+                )
+                cells = " | ".join(f"{scores.at(t)['accuracy']:.2%}" for t in STEPS)
+                lines.append(f"| `{name}` | {what} | {mode} | {cells} |")
     return f"On the first {options.images:,} test images:\n\n" + "\n".join(lines)
 
 
 def growth(data: Path | None, count: int = 10, steps: int = 4) -> str:
     """Spikes of each layer of the deep network at rising resolution, with and without its refractory period."""
-    networks = {what: variant(es.load(HERE / f"{DEEP}.h5"), VARIANTS[what]) for what in ("as converted", "no refractory period")}
+    networks = {
+        what: variant(es.load(HERE / f"{DEEP}.h5"), VARIANTS["lenet-mnist"][what]) for what in ("as converted", "no refractory period")
+    }
     network = networks["as converted"]
     images, _ = datasets.load(network.provenance["data set"], "test", data)
     firing = [name for name, p in network.populations.items() if p.fires]
