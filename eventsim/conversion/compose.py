@@ -140,11 +140,6 @@ def _on_values(term: Term, kernel: Kernel, join: Join) -> Term | None:
     order, kernel, place = made
     take = order if term.take is None else term.take[order]
     each, outputs = kernel.weights.shape[2:]
-    if kernel.groups == 1 and len(take) == term.grid[2]:
-        # All channels in another order: the weights take it.
-        back = np.argsort(take)
-        order, take = order[back], take[back]
-        kernel = replace(kernel, weights=kernel.weights[:, :, back])
     factor, scale = term.scale[order], np.ones(outputs)
     if np.all(factor == factor[0]):
         # One scale for all inputs: binary weights stay binary.
@@ -222,9 +217,6 @@ def matrix(term: Term, weights: g.Weights, join: Join) -> Term:
     if term.operator is None and not any(term.margin):
         rows = weights.reshape(height, width, channels, outputs)[:, :, term.places()]
         take, factor, scale = term.take, term.scale, np.ones(outputs)
-        if take is not None and len(take) == term.grid[2]:
-            back = np.argsort(take)
-            rows, factor, take = rows[:, :, back], factor[back], None
         if np.all(factor == factor[0]):
             scale = scale * factor[0]
         else:
