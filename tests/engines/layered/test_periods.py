@@ -186,3 +186,12 @@ def test_a_step_is_run_again_up_to_an_exit(rule):
         found = compare(net, image, steps=6, **rule)
         exits += found.counts.exited
     assert exits > 2
+
+
+def test_potentials_are_looked_at_within_a_stretch(statuses):
+    """They begin far within 16 bits, and leave them before the period ends."""
+    rng = np.random.default_rng(0)
+    net = chain(np.where(np.arange(100) < 50, -100, 100) * np.ones((4, 1), int), 900, 1.0, signed=True)
+    found = compare(net, {"in": (np.sort(rng.random(2000)) * 0.9 + 0.05, rng.integers(0, 4, 2000))}, steps=12)
+    assert statuses[0] == WIDEN
+    assert found.spikes_per_population()["a"] > 100
