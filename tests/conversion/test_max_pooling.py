@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from judges import dense_loop
-from torch import nn
 
 import eventsim as es
 from eventsim.conversion import graph as g
 from eventsim.conversion.faithfulness import faithfulness
 from eventsim.conversion.to_nir import write_nir
+
+torch = pytest.importorskip("torch")
+nn = torch.nn
 
 SIZE = (9, 8)
 POOLS = {

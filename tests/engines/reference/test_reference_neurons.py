@@ -54,36 +54,36 @@ def spiking(**settings):
 
 def test_a_spiking_neuron_fires_at_its_threshold_and_keeps_the_rest():
     n = spiking()
-    n.deliver(1, [(0, 2), (0, 2)])
+    n.deliver(0, 1, [(0, 2), (0, 2)])
     assert (n.fire(0, 1), n.next_look(0, 1)) == (0, None)
-    n.deliver(1, [(0, 7)])
+    n.deliver(0, 1, [(0, 7)])
     # 11: two spikes, one a tick.
     assert (n.fire(0, 2), n.v, n.next_look(0, 2)) == (1, [6], 3)
     assert (n.fire(0, 3), n.v, n.next_look(0, 3)) == (1, [1], None)
-    n.deliver(-1, [(0, 9)])
+    n.deliver(0, -1, [(0, 9)])
     assert (n.fire(0, 4), n.v, n.net) == (0, [-8], [2])  # it is not signed
 
 
 def test_a_reset_to_zero_forgets_the_rest():
     n = spiking(reset="zero")
-    n.deliver(1, [(0, 11)])
+    n.deliver(0, 1, [(0, 11)])
     assert (n.fire(0, 1), n.v, n.next_look(0, 1)) == (1, [0], None)
 
 
 def test_a_signed_neuron_takes_back_no_more_than_it_has_fired():
     n = spiking(signed=True)
-    n.deliver(1, [(0, 5)])
+    n.deliver(0, 1, [(0, 5)])
     assert n.fire(0, 1) == 1
-    n.deliver(-1, [(0, 12)])
+    n.deliver(0, -1, [(0, 12)])
     assert (n.fire(0, 2), n.v, n.net, n.next_look(0, 2)) == (-1, [-7], [0], None)
     assert n.fire(0, 3) == 0
 
 
 def test_a_neuron_waits_for_the_end_of_its_refractory_period():
     n = spiking(refractory=3)
-    n.deliver(1, [(0, 10)])
+    n.deliver(0, 1, [(0, 10)])
     assert (n.fire(0, 2), n.next_look(0, 2)) == (1, 5)
-    n.deliver(1, [(0, 1)])
+    n.deliver(0, 1, [(0, 1)])
     assert (n.fire(0, 4), n.next_look(0, 4)) == (0, 5)
     assert (n.fire(0, 5), n.v) == (1, [1])
 
