@@ -78,9 +78,9 @@ class Layer(NamedTuple):
     records: Any  # int64 (source locations, 8): see eventsim.kernels.stencils.padded_stencil
     w8: Any  # weights: int8
     w16: Any  # int16
-    w32: Any  # int32
+    w32: Any  # int32; None if there are none
     effective: Any  # int32, by source neuron: synapses of weights other than 0
-    row_start: Any  # int64: rows of sparse tables begin there in ``lanes``
+    row_start: Any  # int64: rows of sparse tables begin there in ``lanes``; None if there are none
     lanes: Any  # int32: their targets
     gathers: Any  # GATHER (projections,); None at resolutions at which nothing is gathered
     bits: Any  # uint64: (block of lanes, kernel row, kernel column, source channel, lane), 1 for a positive weight; then ZEROS times 0

@@ -55,12 +55,28 @@ def deliver(layer, d, scratch, train, operations, step, at, stop):
 def scatter_group(layer, d, of, train, first, last, operations):
     """Deliver the spikes first..last-1 of a projection one by one; returns how many lanes they reach."""
     if of["sparse"]:
-        return scatter_sparse(layer, d, of, train.neuron, train.sign, first, last, operations)
+        return scatter_rows(layer.row_start, layer, d, of, train, first, last, operations)
     if of["wide"] == 0:
         return scatter_all(d, layer.w8, layer.records, of, train.neuron, train.sign, first, last, operations)
     if of["wide"] == 1:
         return scatter_wide(d, layer.w16, layer.records, of, train.neuron, train.sign, first, last, operations)
-    return scatter_wide(d, layer.w32, layer.records, of, train.neuron, train.sign, first, last, operations)
+    return scatter_w32(layer.w32, layer, d, of, train, first, last, operations)
+
+
+@part
+def scatter_rows(row_start, layer, d, of, train, first, last, operations):
+    """As :func:`scatter_group` for sparse tables (whose ``row_start`` is None where there are none: nothing is compiled for them then)."""
+    if row_start is None:
+        return 0
+    return scatter_sparse(layer, row_start, d, of, train.neuron, train.sign, first, last, operations)
+
+
+@part
+def scatter_w32(w32, layer, d, of, train, first, last, operations):
+    """As :func:`scatter_group` for weights of 32 bits (None where there are none: nothing is compiled for them then)."""
+    if w32 is None:
+        return 0
+    return scatter_wide(d, w32, layer.records, of, train.neuron, train.sign, first, last, operations)
 
 
 @part

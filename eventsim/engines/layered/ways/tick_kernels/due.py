@@ -51,6 +51,19 @@ def keep_due(d, low, candidates, n):
 
 
 @part
+def scan_row(row_start, lanes, row, d, low, candidates, n):
+    """Append the due lanes among those of a row of a sparse table (None where there are none) to the candidates."""
+    if row_start is None:
+        return n
+    for i in range(row_start[row], row_start[row + 1]):
+        lane = lanes[i]
+        if is_due(d, low, lane):
+            candidates[n] = lane
+            n += 1
+    return n
+
+
+@part
 def find_reached(layer, d, low, train, at, stop, candidates, n):
     """Append the due lanes among those that the spikes at..stop-1 of a tick reach to the ``n`` candidates; returns their new number.
 
@@ -70,11 +83,7 @@ def find_reached(layer, d, low, train, at, stop, candidates, n):
         p = np.int64(train.projection[f]) if len(train.projection) else 0
         of, neuron = layer.projections[p], np.int64(train.neuron[f])
         if of["sparse"]:
-            for i in range(layer.row_start[of["records"] + neuron], layer.row_start[of["records"] + neuron + 1]):
-                lane = layer.lanes[i]
-                if is_due(d, low, lane):
-                    candidates[n] = lane
-                    n += 1
+            n = scan_row(layer.row_start, layer.lanes, of["records"] + neuron, d, low, candidates, n)
             continue
         row = of["records"] + neuron // of["source_channels"]
         if row == looked_at:

@@ -173,13 +173,21 @@ def scatter_wide(d, weights, records, of, spikes, signs, first, last, operations
     return touched
 
 
+@part
+def weight_of_32(w32, place):
+    """A weight of 32 bits, if there are any."""
+    if w32 is None:
+        return np.int64(0)
+    return np.int64(w32[place])
+
+
 @inner
-def scatter_sparse(layer, d, of, spikes, signs, first, last, operations):
-    """As :func:`scatter_all` for a sparse table, synapse by synapse; ``layer`` is a :class:`Layer`."""
+def scatter_sparse(layer, row_start, d, of, spikes, signs, first, last, operations):
+    """As :func:`scatter_all` for a sparse table, synapse by synapse; ``layer`` is a :class:`Layer`, which has ``row_start``."""
     touched = 0
     for f in range(first, last):
         row = of["records"] + spikes[f]
-        begin, end = layer.row_start[row], layer.row_start[row + 1]
+        begin, end = row_start[row], row_start[row + 1]
         positive = len(signs) == 0 or signs[f] > 0
         for i in range(begin, end):
             w = of["weights"] + i
@@ -188,7 +196,7 @@ def scatter_sparse(layer, d, of, spikes, signs, first, last, operations):
             elif of["wide"] == 1:
                 change = np.int64(layer.w16[w])
             else:
-                change = np.int64(layer.w32[w])
+                change = weight_of_32(layer.w32, w)
             d[layer.lanes[i]] += change if positive else -change
         synapses = end - begin
         operations[0] += 1
