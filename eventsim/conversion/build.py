@@ -17,6 +17,7 @@ import numpy.typing as npt
 from eventsim.conversion.layers import Layer, SourceNetwork
 from eventsim.conversion.terms import IMAGE, Array, Extreme
 from eventsim.conversion.weights import (
+    LARGEST_WEIGHT,
     SAME_MAGNITUDE,
     Integers,
     ScaledWeights,
@@ -32,8 +33,9 @@ from eventsim.errors import ConversionError
 from eventsim.model.network import Network
 from eventsim.model.tables import IntArray, Table, Windows
 
-# A channel whose scale is (nearly) zero would need a threshold beyond any potential; at this one its weights no longer count.
+# A channel whose scale is (nearly) zero would need a threshold beyond any potential; at this one its weights hardly count.
 _LARGEST_THRESHOLD = 2**24
+_LARGEST_PIXEL = 255
 _LARGEST_FRACTION_BITS = 8
 # Fraction bits are added until no threshold is off by more than this share.
 _THRESHOLD_TOLERANCE = 1 / 512
@@ -393,9 +395,12 @@ def _quantum(terms: list[ScaledWeights], channels: int, full: Array | None, sett
         magnitude = np.full(channels, magnitude.mean()) if full is None else magnitude
         # A channel that is scaled by zero still needs a quantum; its threshold is capped.
         magnitude = np.maximum(magnitude, 1e-30)
-        if settings.fraction_bits is not None:
-            return magnitude / 2.0**settings.fraction_bits, settings.fraction_bits, i
         others = [other for j, other in enumerate(terms) if j != i]
+        most = LARGEST_WEIGHT / 2.0 ** (settings.fraction_bits or _LARGEST_FRACTION_BITS)
+        if any(np.any(other.largest() > magnitude[other.term.places()] * most) for other in others):
+            continue
+        if settings.fraction_bits is not None:
+            return _capped(weights, magnitude, full, settings.fraction_bits), settings.fraction_bits, i
         bits = 6 if full is None else 0
         while full is not None and bits < _LARGEST_FRACTION_BITS:
             exact = np.minimum(full / magnitude * 2.0**bits, _LARGEST_THRESHOLD)
@@ -403,7 +408,7 @@ def _quantum(terms: list[ScaledWeights], channels: int, full: Array | None, sett
             if close and all(_fine(other, magnitude[other.term.places()] / 2.0**bits) for other in others):
                 break
             bits += 1
-        return magnitude / 2.0**bits, bits, i
+        return _capped(weights, magnitude, full, bits), bits, i
     largest = np.zeros(channels)
     for weights in terms:
         places = weights.term.places()
@@ -414,6 +419,19 @@ def _quantum(terms: list[ScaledWeights], channels: int, full: Array | None, sett
     quantum = np.maximum(largest, 1e-30) / top
     # Weights that are small beside the range get fewer bits, rather than a threshold beyond any potential.
     return quantum if full is None else np.maximum(quantum, full / _LARGEST_THRESHOLD), settings.weight_bits - 1, None
+
+
+def _capped(weights: ScaledWeights, magnitude: Array, full: Array | None, bits: int) -> Array:
+    """The quantum of binary weights; a larger one for channels whose threshold is capped but whose weights count at that threshold."""
+    quantum: Array = magnitude / 2.0**bits
+    if full is None or not np.any(full > quantum * _LARGEST_THRESHOLD):
+        return quantum
+    worth = weights.over_outputs(lambda real, _: np.full(real.shape, 2.0**bits), np.add)
+    if weights.term.source == IMAGE:
+        worth = worth * _LARGEST_PIXEL
+    counts = np.zeros(len(quantum), bool)
+    counts[weights.term.places()] = worth > _THRESHOLD_TOLERANCE * _LARGEST_THRESHOLD
+    return np.where(counts, np.maximum(quantum, full / _LARGEST_THRESHOLD), quantum)
 
 
 def _fine(weights: ScaledWeights, quantum: Array) -> bool:

@@ -15,6 +15,7 @@ from eventsim.model.tables import Conv2d, Dense, GroupedConv2d, Sparse, Table
 
 # Magnitudes of weights computed in float32 differ in the last digits.
 SAME_MAGNITUDE = 1e-5
+LARGEST_WEIGHT = 2**30
 # Weights that are whole numbers of quanta to so many digits are meant to be: they were computed in float32.
 _GRID = 1e-5
 _LARGEST_RATIO = 2**20
@@ -176,7 +177,7 @@ def signs_of(weights: ScaledWeights, integers: Integers) -> tuple[int, int]:
 
 def smallest_type(largest: float) -> type[np.integer]:
     """The narrowest integers that hold a magnitude; raises ConversionError beyond 2**30."""
-    if largest > 2**30:
+    if largest > LARGEST_WEIGHT:
         raise ConversionError("weights of the layer's projections differ by more than 2**30 in size")
     return next(t for t in (np.int8, np.int16, np.int32) if largest <= np.iinfo(t).max)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from judges import operator_graphs
 from judges.dense_loop import unroll
@@ -69,8 +69,9 @@ def limits(network: es.Network, currents: dict[str, np.ndarray]) -> dict[str, Li
                 comes = comes + source.rates @ table.weights
                 late = late + source.late @ weights / threshold
                 halves = halves + 0.5 * (source.rates @ table.synapses) + source.rounding @ (weights + 0.5 * table.synapses)
-        # (Weights that are binary are so to five digits.)
-        found[name] = Limit(np.clip(comes / threshold, 0, 1), halves / threshold + 1e-4, late)
+        # (Weights that are binary are so to five digits, and those of a channel whose threshold is capped may be worth this much.)
+        worth = np.where(threshold == 2**24, 1 / 512, 1e-4)
+        found[name] = Limit(np.clip(comes / threshold, 0, 1), halves / threshold + worth, late)
     return found
 
 
@@ -89,6 +90,8 @@ def activations(made, image):
 @pytest.mark.parametrize("bits", [{}, {"weight_bits": 16, "fraction_bits": 12}])
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10**6))
+@example(seed=586)
+@example(seed=102219)
 def test_rates_are_the_activations_but_for_rounding(bits, seed):
     graph, images = drawn(seed)
     made = converted(graph, images, **bits)
