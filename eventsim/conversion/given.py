@@ -85,7 +85,7 @@ def checked_percentile(percentile: float) -> float:
     """
     if not 0 < percentile <= 100:
         raise ConversionError(f"the percentile must be above 0 and at most 100, found {percentile}")
-    if percentile <= 1:
+    if percentile < 1:
         raise ConversionError(f"a percentile is in percent: {percentile} would cut off nearly all activations; give {100 * percentile:g}")
     return percentile
 

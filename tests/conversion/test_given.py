@@ -41,10 +41,15 @@ def test_what_the_advice_on_images_says_works():
         assert es.convert(random_graph(1), images, check=False).ranges == expected
 
 
-@pytest.mark.parametrize(("percentile", "meant"), [(0.999, "99.9"), (1, "100"), (0.5, "50")])
+@pytest.mark.parametrize(("percentile", "meant"), [(0.999, "99.9"), (0.5, "50")])
 def test_a_percentile_that_is_a_share(percentile, meant):
     with pytest.raises(es.ConversionError, match=f"a percentile is in percent: .* give {meant}$"):
         es.convert(random_graph(1), IMAGES, percentile=percentile)
+
+
+def test_the_first_percentile_is_one():
+    least, half = (es.convert(random_graph(1), IMAGES, percentile=percentile, check=False).ranges for percentile in (1, 50))
+    assert least.keys() == half.keys() and all((least[name] < half[name]).all() for name in least)
 
 
 @pytest.mark.parametrize(
