@@ -10,7 +10,7 @@ import copy
 from collections.abc import Sequence
 from itertools import pairwise
 
-from layers import QCFS, BinaryConv2d, BinaryLinear, Normalise
+from layers import QCFS, BinaryConv2d, BinaryLinear, Normalise, binarise_constant
 from torch import nn
 
 CIFAR10 = Normalise((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
@@ -36,6 +36,20 @@ def mlp(sizes: Sequence[int], levels: int, dropout: float = 0.0) -> nn.Sequentia
     return nn.Sequential(*layers)
 
 
+def _make_constant(layers: Sequence[nn.Module]) -> None:
+    """Turn binary layers, batch norm and activations into McDonnell's."""
+    for layer in layers:
+        if isinstance(layer, (BinaryConv2d, BinaryLinear)):
+            layer.binarise = binarise_constant
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        elif isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            # Parameters that stay 1 and 0, since some converters want them.
+            layer.requires_grad_(False)
+        elif isinstance(layer, QCFS):
+            # A batch-normalised sum is about normal: of it, a threshold of 2 clips one part in forty.
+            layer.requires_grad_(False)
+
+
 def vgg(
     plan: Sequence[int | str],
     hidden: Sequence[int],
@@ -45,10 +59,12 @@ def vgg(
     levels: int,
     normalise: nn.Module | None = None,
     dropout: float = 0.0,
+    constant: bool = False,
 ) -> nn.Sequential:
     """Convolutions 3x3 by ``plan`` ("P": average pooling 2x2 between the convolution before it and its activation, "M": max pooling
     2x2 behind the activation), then fully connected layers of ``hidden`` neurons, then ``classes``. ``image`` is (channels, height,
-    width)."""
+    width). ``constant``: binary weights of one constant a layer, batch norm without learned scale and offset and QCFS activations with
+    a fixed threshold, which is how McDonnell (ICLR 2018) trains binary networks from nothing."""
     channels, height, width = image
     # (A copy: a network that is moved to another type must not take the next one's along.)
     layers: list[nn.Module] = [copy.deepcopy(normalise)] if normalise is not None else []
@@ -76,6 +92,10 @@ def vgg(
         for layer in layers:
             if isinstance(layer, (nn.Conv2d, nn.Linear)):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    if constant:
+        # Batch norm keeps the answers small too, however fast the last layer learns.
+        layers.append(nn.BatchNorm1d(classes))
+        _make_constant(layers)
     return nn.Sequential(*layers)
 
 

@@ -5,6 +5,8 @@ They are ordinary PyTorch modules; ``eventsim.convert`` recognises both from wha
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -36,22 +38,42 @@ def binarise(latent: Tensor) -> Tensor:
     return _Sign.apply(centred) * alpha
 
 
+class _ConstantSign(torch.autograd.Function):
+    """scale * sign(w) with the sign bit's sign forward; backward the gradient as it comes, whatever w and the scale are."""
+
+    @staticmethod
+    def forward(ctx, w: Tensor, scale: float) -> Tensor:
+        return torch.copysign(torch.tensor(scale, dtype=w.dtype, device=w.device), w)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        return grad, None
+
+
+def binarise_constant(latent: Tensor) -> Tensor:
+    """sqrt(2 / fan-in) * sign(W) of a latent weight (output, input, ...), as McDonnell (ICLR 2018): one constant a layer, and the
+    latent weight is neither centred nor clamped."""
+    return _ConstantSign.apply(latent, math.sqrt(2 / latent[0].numel()))
+
+
 class BinaryConv2d(nn.Conv2d):
-    """Convolution whose weights are alpha*sign(W) once ``binarised`` is set (the first phase of training may leave it off)."""
+    """Convolution whose weights are ``binarise(W)`` once ``binarised`` is set (the first phase of training may leave it off)."""
 
     binarised = True
+    binarise = staticmethod(binarise)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._conv_forward(x, binarise(self.weight) if self.binarised else self.weight, self.bias)
+        return self._conv_forward(x, self.binarise(self.weight) if self.binarised else self.weight, self.bias)
 
 
 class BinaryLinear(nn.Linear):
-    """Linear layer whose weights are alpha*sign(W) once ``binarised`` is set."""
+    """Linear layer whose weights are ``binarise(W)`` once ``binarised`` is set."""
 
     binarised = True
+    binarise = staticmethod(binarise)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, binarise(self.weight) if self.binarised else self.weight, self.bias)
+        return F.linear(x, self.binarise(self.weight) if self.binarised else self.weight, self.bias)
 
 
 class _ClipFloorShift(torch.autograd.Function):
@@ -71,12 +93,16 @@ class _ClipFloorShift(torch.autograd.Function):
     def backward(ctx, grad: Tensor):
         u, q, threshold = ctx.saved_tensors
         passed = torch.ops.aten.hardtanh_backward(grad, u, 0.0, 1.0)
+        if not ctx.needs_input_grad[1]:
+            return passed, None, None, None
         slope = (grad * q).sum() - (passed * u).sum()
         return passed, slope.reshape(threshold.shape).to(threshold.dtype), None, None
 
 
 class QCFS(nn.Module):
     """Quantised clip-floor-shift activation with a learned threshold (Bu et al., ICLR 2022, equation 14).
+
+    The threshold stays what it is if it does not require a gradient.
 
     Parameters
     ----------

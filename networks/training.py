@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from layers import QCFS, BinaryConv2d, BinaryLinear
 from rich import progress
 from rich.console import Console
 from torch import Tensor, nn
+
+# Test images on which a training is watched between the ends of its phases.
+SCORED = 2000
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,10 @@ class Phase:
         Of the QCFS activations, in levels (see :class:`layers.QCFS`).
     smoothing : float
         Label smoothing.
+    sizes : tuple of int
+        Heights and widths to which the images are shrunk, for equal shares of the epochs; empty: images as they are.
+    cutout : int
+        Side of a grey square that is laid over every training image at a random place; 0: none.
     """
 
     name: str
@@ -51,6 +59,12 @@ class Phase:
     binarised: bool = True
     noise: float = 0.0
     smoothing: float = 0.0
+    sizes: tuple[int, ...] = ()
+    cutout: int = 0
+
+    def size(self, epoch: int) -> int | None:
+        """Height and width of this epoch's images, or None for images as they are."""
+        return self.sizes[epoch * len(self.sizes) // self.epochs] if self.sizes else None
 
 
 def to_input(images: np.ndarray) -> Tensor:
@@ -77,14 +91,32 @@ def augment(x: Tensor, shift: int, flip: bool, generator: torch.Generator) -> Te
     return padded[tuple(i.to(x.device) for i in index)]
 
 
+def cut_out(x: Tensor, side: int, generator: torch.Generator) -> Tensor:
+    """Lay a grey square over every image (uint8), its centre anywhere in the image."""
+    n, _, h, w = x.shape
+    rows, cols = (torch.arange(length) - torch.randint(0, length, (n, 1), generator=generator) + side // 2 for length in (h, w))
+    inside = ((rows >= 0) & (rows < side))[:, None, :, None] & ((cols >= 0) & (cols < side))[:, None, None, :]
+    return x.masked_fill(inside.to(x.device), 127)
+
+
+def shrink(model: nn.Module, x: Tensor, size: int | None) -> Tensor:
+    """Images (float) of ``size`` x ``size`` pixels, by area; pooling of the model rounds up for them, so that its last layers see maps as
+    large as those of whole images."""
+    smaller = size is not None and size < x.shape[-1]
+    for module in model.modules():
+        if isinstance(module, (nn.AvgPool2d, nn.MaxPool2d)):
+            module.ceil_mode = smaller
+    return F.interpolate(x, (size, size), mode="area") if smaller else x
+
+
 @torch.no_grad()
-def accuracy(model: nn.Module, images: Tensor, labels: Tensor, batch: int = 250) -> float:
+def accuracy(model: nn.Module, images: Tensor, labels: Tensor, batch: int = 250, size: int | None = None) -> float:
     """Share of the images (uint8) that the model gets right, in float32."""
     model.eval()
     device = next(model.parameters()).device
     hits = 0
     for i in range(0, len(images), batch):
-        x = images[i : i + batch].to(device).float().div_(255)
+        x = shrink(model, images[i : i + batch].to(device).float().div_(255), size)
         hits += int((model(x).argmax(1).cpu() == labels[i : i + batch]).sum())
     return hits / len(images)
 
@@ -119,10 +151,12 @@ def train(  # noqa: C901 - a recipe, read from top to bottom
     shift: int,
     flip: bool,
     seed: int,
+    finished: Callable[[int, float], None] = lambda *_: None,
 ) -> float:
     """Train from the last checkpoint (if any) and return the accuracy on the test images.
 
-    The checkpoint is used only by the same phases and seed. An interrupted training loses the epoch that it is in.
+    The checkpoint is used only by the same phases and seed; more phases than it was made with go on from it. An interrupted training
+    loses the epoch that it is in. ``finished`` is called at the end of every phase, with its number (from 0) and the accuracy.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     half = device.type == "cuda" or torch.backends.cpu.get_cpu_capability() in ("AVX512", "AMX")
@@ -167,8 +201,9 @@ def train(  # noqa: C901 - a recipe, read from top to bottom
                 for group in optimiser.param_groups:
                     group["lr"] = phase.rate * _factor(phase, epoch + i / batches)
                 pick = order[i * phase.batch : (i + 1) * phase.batch]
-                x = augment(images[pick], shift, flip, generator).float().div_(255)
-                x = x.contiguous(memory_format=torch.channels_last)
+                x = augment(images[pick], shift, flip, generator)
+                x = cut_out(x, phase.cutout, generator) if phase.cutout else x
+                x = shrink(model, x.float().div_(255), phase.size(epoch)).contiguous(memory_format=torch.channels_last)
                 with torch.autocast(device.type, torch.bfloat16, enabled=half):
                     outputs = model(x)
                 loss = F.cross_entropy(outputs.float(), labels[pick], label_smoothing=phase.smoothing)
@@ -176,13 +211,15 @@ def train(  # noqa: C901 - a recipe, read from top to bottom
                 loss.backward()
                 optimiser.step()
                 total += loss.item()
-            scored = accuracy(model, test_images, test_labels)
+            last = epoch + 1 == phase.epochs
+            # The whole test set takes as long as a fifth of an epoch of training.
+            some = None if last else SCORED
+            scored = accuracy(model, test_images[:some], test_labels[:some], size=None if last else phase.size(epoch))
             print(
-                f"{phase.name} {epoch + 1}/{phase.epochs}: loss {total / batches:.4f}, test accuracy {scored:.2%}, "
-                f"{time.monotonic() - began:.0f} s",
+                f"{phase.name} {epoch + 1}/{phase.epochs}: loss {total / batches:.4f}, "
+                f"test accuracy {scored:.2%}{f' of {some} images' if some else ''}, {time.monotonic() - began:.0f} s",
                 flush=True,
             )
-            last = epoch + 1 == phase.epochs
             checkpoint.parent.mkdir(parents=True, exist_ok=True)
             partial = checkpoint.with_suffix(".part")
             torch.save(
@@ -196,6 +233,8 @@ def train(  # noqa: C901 - a recipe, read from top to bottom
                 partial,
             )
             os.replace(partial, checkpoint)
+            if last:
+                finished(number, scored)
     for module in model.modules():
         if isinstance(module, (BinaryConv2d, BinaryLinear)):
             module.binarised = True

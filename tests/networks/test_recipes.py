@@ -33,6 +33,30 @@ def test_binary_weights_are_the_papers():
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+def test_binary_weights_of_one_constant_a_layer_and_a_gradient_as_it_comes():
+    for layer, fan_in in ((layers.BinaryConv2d(3, 4, 2, bias=False), 12), (layers.BinaryLinear(5, 4, bias=False), 5)):
+        layer.binarise = layers.binarise_constant
+        with torch.no_grad():
+            layer.weight.normal_(0, 2).flatten()[0] = 0
+        x = torch.randn(7, *((3, 2, 2) if fan_in == 12 else (5,)), generator=torch.Generator().manual_seed(0))
+        layer(x).sum().backward()
+        signs = np.where(layer.weight.detach().numpy() < 0, -1, 1)
+        expected = np.sqrt(2 / fan_in) * signs.reshape(4, -1) @ x.numpy().reshape(7, -1).T
+        np.testing.assert_allclose(layer(x).detach().numpy().reshape(7, 4).T, expected, rtol=1e-4, atol=1e-5)
+        # Neither clipped where |w| > 1 nor scaled.
+        np.testing.assert_allclose(layer.weight.grad.reshape(4, -1), np.tile(x.numpy().reshape(7, -1).sum(0), (4, 1)), rtol=1e-4, atol=1e-5)
+
+
+def test_a_network_of_constants_learns_neither_thresholds_nor_scales():
+    model = architectures.vgg((8, 8, "P"), (16,), 4, image=(1, 8, 8), levels=4, constant=True)
+    learned = {name.rpartition(".")[2] for name, p in model.named_parameters() if p.requires_grad}
+    assert learned == {"weight", "bias"}
+    kinds = {type(m) for m in model if any(p.requires_grad for p in m.parameters(recurse=False))}
+    assert kinds == {torch.nn.Conv2d, torch.nn.Linear, layers.BinaryConv2d, layers.BinaryLinear}
+    signs = [m.binarise(m.weight).abs().unique() for m in model if isinstance(m, (layers.BinaryConv2d, layers.BinaryLinear))]
+    assert [len(s) for s in signs] == [1, 1]
+
+
 @pytest.mark.parametrize("grad", [False, True])
 def test_qcfs_is_clip_floor_shift(grad):
     layer = layers.QCFS(4, threshold=1.5)
@@ -65,6 +89,43 @@ def test_augmentation_moves_and_mirrors_whole_images():
     seen = {image[0].tobytes() for image in out}
     assert seen <= allowed
     assert len(seen) > 20
+
+
+def test_cutout_lays_one_grey_square_over_every_image():
+    x = torch.zeros(1000, 3, 9, 7, dtype=torch.uint8)
+    out = training.cut_out(x, 4, torch.Generator().manual_seed(0)).numpy()
+    assert not x.any()
+    areas = set()
+    for image in out:
+        assert (image == image[0]).all()
+        rows, cols = np.nonzero(image[0].any(1))[0], np.nonzero(image[0].any(0))[0]
+        block = image[0, rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
+        assert (block == 127).all()
+        assert (image[0] != 0).sum() == block.size
+        areas.add(block.shape)
+    # Its centre is anywhere in the image, so a part may be beyond the border.
+    assert areas == {(h, w) for h in (2, 3, 4) for w in (2, 3, 4)}
+
+
+def test_smaller_images_are_means_and_the_last_maps_stay_as_large():
+    model = architectures.vgg((8, "P", 8, "P", 8, "P"), (), 4, image=(1, 16, 16), levels=4)
+    x = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    small = training.shrink(model, x, 8)
+    np.testing.assert_allclose(small, x.reshape(2, 1, 8, 2, 8, 2).mean((3, 5)), rtol=1e-5)
+    sizes = {}
+    for size in (9, 12, 16, None):
+        maps = training.shrink(model, x, size)
+        for layer in model[: [isinstance(m, torch.nn.Flatten) for m in model].index(True)]:
+            maps = layer.eval()(maps)
+        sizes[size] = maps.shape[-1]
+    assert sizes == {9: 2, 12: 2, 16: 2, None: 2}
+    assert not any(m.ceil_mode for m in model.modules() if isinstance(m, torch.nn.AvgPool2d))
+
+
+def test_sizes_share_the_epochs():
+    phase = training.Phase("", 5, sizes=(8, 16))
+    assert [phase.size(epoch) for epoch in range(5)] == [8, 8, 8, 16, 16]
+    assert training.Phase("", 5).size(3) is None
 
 
 def data(rng, n=256):
@@ -130,6 +191,17 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
         train(tmp_path / "a.ckpt", (replace(PHASES[0], rate=1.0),))
 
 
+def test_cycles_with_smaller_images_go_on_where_fewer_ended(tmp_path):
+    cycles = tuple(training.Phase(f"cycle of {n}", n, 32, "sgd", 0.1, sizes=(7, 8), cutout=2) for n in (1, 2))
+    whole, score, _, _ = train(tmp_path / "whole.ckpt", cycles)
+    first, _, _, _ = train(tmp_path / "parts.ckpt", cycles[:1])
+    second, again, _, _ = train(tmp_path / "parts.ckpt", cycles)
+    assert again == score
+    pairs = [(whole.state_dict()[name], second.state_dict()[name], first.state_dict()[name]) for name in whole.state_dict()]
+    assert all(torch.equal(a, b) for a, b, _ in pairs)
+    assert not all(torch.equal(a, c) for a, _, c in pairs)
+
+
 @pytest.mark.parametrize("name", list(make.RECIPES))
 def test_every_recipe_builds_a_network_whose_hidden_layers_are_binary(name):
     recipe = make.RECIPES[name]
@@ -148,6 +220,36 @@ def test_every_recipe_builds_a_network_whose_hidden_layers_are_binary(name):
 def write_idx(path, array):
     header = struct.pack(">HBB", 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
     path.write_bytes(gzip.compress(header + array.astype(np.uint8).tobytes()))
+
+
+def test_fewer_phases_than_a_recipe_has_or_more(tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (40, 28, 28, 1), dtype=np.uint8), np.arange(40) % 10
+    monkeypatch.setattr(make.datasets, "load", lambda *_: (images, labels))
+    monkeypatch.setattr(make.datasets, "open_dataset", lambda *_: type("Set", (), {"classes": list("0123456789")}))
+    monkeypatch.setattr(make, "measure", lambda *_: None)
+    tiny = [training.Phase(name, 1, 20, rate=1e-3) for name in ("one", "two")]
+    recipe = make.Recipe("mnist", lambda: architectures.vgg((4, 4, "P"), (), 10, image=(1, 28, 28), levels=4), tuple(tiny))
+    monkeypatch.setitem(make.RECIPES, "mlp-mnist", recipe)
+    path, command = tmp_path / "net.h5", ["make.py", "mlp-mnist", "--work", str(tmp_path), "-o", str(tmp_path / "net.h5")]
+    for phases, written in (
+        ([], ["python networks/make.py mlp-mnist"]),
+        (["--phases", "1"], ["python networks/make.py mlp-mnist --phases 1"]),
+    ):
+        monkeypatch.setattr(sys, "argv", command + phases)
+        saved, kept = [], es.save
+        with monkeypatch.context() as patch:
+            patch.setattr(make.es, "save", lambda net, to, saved=saved, kept=kept: (saved.append(net.provenance["command"]), kept(net, to)))
+            make.main()
+        # Of two phases, the first one's network is written as well.
+        assert saved == ["python networks/make.py mlp-mnist --phases 1"] * (not phases) + written
+        assert es.load(path).provenance["command"] == written[0]
+        (tmp_path / "mlp-mnist.ckpt").unlink()
+    for wrong in ("0", "3", "-1"):
+        monkeypatch.setattr(sys, "argv", [*command, "--phases", wrong])
+        with pytest.raises(SystemExit):
+            make.main()
+        assert f"--phases {wrong}: mlp-mnist has 2" in capsys.readouterr().err
 
 
 def test_a_recipe_from_nothing_in_one_command(tmp_path):
