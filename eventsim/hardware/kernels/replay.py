@@ -1,326 +1,399 @@
-"""Compiled code of a replay: when messages leave, how far they go, and when cores have served them. Times are picoseconds, all int64.
+"""Compiled code of a replay: when messages leave, and when cores have served them. Times are picoseconds, all integers int64.
 
-Spikes and messages come in groups whose servers start idle: a core, or behind barriers a core in a step; ``group = step * cores + core``.
+Spikes and messages come in *groups* whose servers start idle: a core, or behind barriers a core in a step. Tables are those of
+:mod:`eventsim.hardware.tables`; cores have their places there.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any, NamedTuple
 
-from eventsim.kernels.compiled import brief, compiled
+from eventsim.hardware.kernels.waiting import serve_all
+from eventsim.kernels.compiled import compiled
+from eventsim.kernels.compiled import part as inlined
 from eventsim.kernels.records import record
 
-# What everything takes: see :mod:`eventsim.hardware.architecture`.
-#
-# mesh, per_tile, cores: tiles in a row, cores of a tile, cores    barrier, together: 0 or 1
-# reading: of a crossbar, with its conversions
-COSTS = record(
-    "mesh per_tile cores barrier east_west north_south within access update spike message_out message_in synapse together reading"
-)
-# Where the messages of a population's spikes are: its projections are out[first..end-1]; costly: 1 unless its spikes are given.
-SENDER = record("first end costly")
+# What is counted: messages, synapses, neurons updated; end: when the last message is served; deciding: when the last is that had a part in
+# the decision.
+TOTALS = record("messages synapses updates end deciding")
+
+
+class Spikes(NamedTuple):
+    """The spikes of a run.
+
+    Attributes
+    ----------
+    neuron : int64 (spikes,)
+        Of its population; in order of ``first``.
+    ready : int64 (spikes,)
+        Without barriers: when it fires.
+    first, last : int64 (steps, blocks)
+        The spikes of a block in a step of the network are ``first..last-1``; without barriers all of them are in one step.
+    stage : int64 (populations,)
+        By how many steps of the chip a population lags behind.
+    decided : int
+        When the decision was made, -1 without one.
+    """
+
+    neuron: Any
+    ready: Any
+    first: Any
+    last: Any
+    stage: Any
+    decided: int
+
+
+class Arrivals(NamedTuple):
+    """Spikes as they come to their targets: of all populations, one after the other, by tick.
+
+    Attributes
+    ----------
+    neuron : int64 (spikes,)
+    bounds : int64 (projections, steps + 1)
+        By projection (Tables.into): in a step of the network, ``bounds[step]..bounds[step + 1] - 1`` arrive.
+    seen : int64 (sites,)
+        Room, -1: the last step in which a site had a spike.
+    marked : int64
+        Room, zeros: how many units of a population before each got input in a step.
+    """
+
+    neuron: Any
+    bounds: Any
+    seen: Any
+    marked: Any
+
+
+class Room(NamedTuple):
+    """Room for the messages of a step, by core and then as they are served.
+
+    Attributes
+    ----------
+    time, load : int64 (2, messages)
+        When each arrives; its synapses * 2, and 1 if its spike had a part in the decision. Messages are sorted from row to row.
+    runs : int64 (messages + 1,)
+    filled : int64 (cores,)
+        Up to where a core's messages are.
+    """
+
+    time: Any
+    load: Any
+    runs: Any
+    filled: Any
+
+
+class Found(NamedTuple):
+    """What a replay finds.
+
+    Attributes
+    ----------
+    totals : TOTALS ()
+    waits : int64 (messages,)
+    busy : int64 (cores, 2)
+        What serving took, and what updating and sending.
+    served, reads : int64 (cores,)
+        Messages, and how many times a core served.
+    flow : int64 (pairs,)
+        Messages between two cores.
+    steps : int64 (steps,)
+        Until the last core has sent and served everything.
+    """
+
+    totals: Any
+    waits: Any
+    busy: Any
+    served: Any
+    reads: Any
+    flow: Any
+    steps: Any
 
 
 @compiled
-def gather(group, begins, order):
-    """Indices by group, those of a group in the order in which they stand (a counting sort).
+def spread(tables, bounds, neuron, tick, by_block, ready, first, last):
+    """Sort the spikes of a run without barriers by block; those of a block stay in their order.
 
     Parameters
     ----------
-    group : int64 array (n,)
-    begins : int64 array (groups + 1,)
-        Zeros; set: the indices of a group are ``order[begins[group] : begins[group + 1]]``.
-    order : int64 array (n,)
+    tables : Tables
+    bounds : int64 (populations + 1,)
+        Of a population: spikes ``bounds[p]..bounds[p + 1] - 1``.
+    neuron, tick : int64 (spikes,)
+        By population, and by time within it; ``tick`` in picoseconds.
+    by_block, ready : int64 (spikes,)
+        Set: the same, sorted.
+    first, last : int64 (1, blocks)
+        ``last`` is zero. Set: the spikes of a block.
+    """
+    for p in range(len(tables.populations)):
+        at = tables.populations[p]["first"]
+        for i in range(bounds[p], bounds[p + 1]):
+            last[0, tables.block_of[at + neuron[i]]] += 1
+    total = 0
+    for b in range(len(tables.blocks)):
+        first[0, b] = total
+        total += last[0, b]
+        last[0, b] = first[0, b]
+    for p in range(len(tables.populations)):
+        at = tables.populations[p]["first"]
+        for i in range(bounds[p], bounds[p + 1]):
+            b = tables.block_of[at + neuron[i]]
+            by_block[last[0, b]] = neuron[i]
+            ready[last[0, b]] = tick[i]
+            last[0, b] += 1
+
+
+@compiled
+def divide(tables, bounds, neuron, first, last):
+    """Find the spikes of every block in every step, where those of a population in a step are sorted by neuron.
+
+    Parameters
+    ----------
+    tables : Tables
+    bounds : int64 (2, steps, populations)
+        First and end of the spikes of a population in a step.
+    neuron : int64 (spikes,)
+    first, last : int64 (steps, blocks)
         Set.
     """
-    for i in range(len(group)):
-        begins[group[i] + 1] += 1
-    for g in range(1, len(begins)):
-        begins[g] += begins[g - 1]
-    # Each begin is moved up as its group fills, and put back afterwards.
-    for i in range(len(group)):
-        order[begins[group[i]]] = i
-        begins[group[i]] += 1
-    for g in range(len(begins) - 1, 0, -1):
-        begins[g] = begins[g - 1]
-    begins[0] = 0
+    for step in range(bounds.shape[1]):
+        for p in range(len(tables.populations)):
+            i, end = bounds[0, step, p], bounds[1, step, p]
+            for b in range(tables.populations[p]["block"], tables.populations[p]["end_block"]):
+                first[step, b] = i
+                while i < end and neuron[i] < tables.blocks[b]["end"]:
+                    i += 1
+                last[step, b] = i
 
 
 @compiled
-def sort_groups(begins, key, order, spare):
-    """Sort the indices of every group by their keys; equal ones stay in their order. Runs that are sorted already are merged.
+def count_messages(tables, spikes, counts):
+    """Count the messages that spikes make.
 
     Parameters
     ----------
-    begins : int64 array (groups + 1,)
-    key : int64 array (n,)
-        By index.
-    order, spare : int64 array (n,)
-        ``order`` is sorted; ``spare`` is room.
+    tables : Tables
+    spikes : Spikes
+    counts : int64 (steps of the chip, cores)
+        Messages by group are added.
     """
-    for g in range(len(begins) - 1):
-        first, last = begins[g], begins[g + 1]
+    for step in range(spikes.first.shape[0]):
+        for b in range(len(tables.blocks)):
+            block = tables.blocks[b]
+            into = counts[step + spikes.stage[block["population"]]]
+            for i in range(spikes.first[step, b], spikes.last[step, b]):
+                for s in range(block["send"], block["end_send"]):
+                    send = tables.sends[s]
+                    line = send["base"] + (spikes.neuron[i] * send["factor"] >> send["shift"])
+                    for e in range(tables.begin[line], tables.begin[line + 1]):
+                        into[tables.entries[e]["core"]] += 1
+
+
+@inlined
+def send_all(tables, room, found, b, neuron, time, part):
+    """Send the messages of a spike of block ``b``, one after the other from ``time`` on; returns when the last has been sent."""
+    block, message_out = tables.blocks[b], tables.costs[()]["message_out"]
+    for s in range(block["send"], block["end_send"]):
+        send = tables.sends[s]
+        line = send["base"] + (neuron * send["factor"] >> send["shift"])
+        for e in range(tables.begin[line], tables.begin[line + 1]):
+            entry = tables.entries[e]
+            time += message_out
+            core = entry["core"]
+            at = room.filled[core]
+            room.filled[core] = at + 1
+            room.time[0, at] = time + entry["travel"]
+            room.load[0, at] = entry["synapses"] * 2 + part
+            found.flow[entry["pair"]] += 1
+    return time
+
+
+@inlined
+def fill_from(room, counts):
+    """Where each core's messages go: one core after the other."""
+    at = 0
+    for core in range(len(counts)):
+        room.filled[core] = at
+        at += counts[core]
+
+
+@compiled
+def replay_freely(tables, spikes, counts, cursor, output, room, found):
+    """What a run takes on a chip without barriers: cores take spike after spike as they are ready, by population where two are at once.
+
+    Parameters
+    ----------
+    tables : Tables
+    spikes : Spikes
+    counts : int64 (1, cores)
+        See :func:`count_messages`.
+    cursor : int64 (blocks,)
+        Room: the spikes before it are sent. It begins as ``spikes.first[0]``.
+    output : uint8 (cores,)
+        Whether a core has neurons of the output.
+    room : Room
+    found : Found
+        Zeros; set.
+    """
+    costs = tables.costs[()]
+    fill_from(room, counts[0])
+    for core in range(len(tables.cores)):
+        free, work = 0, 0
         while True:
-            # A pass over the group: every second run is merged with the one before it.
-            runs, start = 0, first
-            while start < last:
-                middle = start + 1
-                while middle < last and key[order[middle - 1]] <= key[order[middle]]:
-                    middle += 1
-                end = middle
-                if middle < last:
-                    end += 1
-                    while end < last and key[order[end - 1]] <= key[order[end]]:
-                        end += 1
-                    i, j = start, middle
-                    for k in range(start, end):
-                        if j >= end or (i < middle and key[order[i]] <= key[order[j]]):
-                            spare[k] = order[i]
-                            i += 1
-                        else:
-                            spare[k] = order[j]
-                            j += 1
-                    for k in range(start, end):
-                        order[k] = spare[k]
-                start = end
-                runs += 1
-            if runs <= 1:
+            b, earliest = -1, 0
+            for i in range(tables.on_core[core], tables.on_core[core + 1]):
+                other = tables.by_core[i]
+                if cursor[other] < spikes.last[0, other] and (b < 0 or spikes.ready[cursor[other]] < earliest):
+                    b, earliest = other, spikes.ready[cursor[other]]
+            if b < 0:
                 break
+            # Its spikes until one of another block may come first.
+            alone = tables.on_core[core + 1] - tables.on_core[core] == 1
+            last = spikes.last[0, b] if alone else cursor[b] + 1
+            given = tables.populations[tables.blocks[b]["population"]]["given"]
+            making = 0 if given else costs["update"] + costs["spike"]
+            for i in range(cursor[b], last):
+                start = max(spikes.ready[i], free)
+                free = send_all(tables, room, found, b, spikes.neuron[i], start + making, spikes.ready[i] <= spikes.decided)
+                work += free - start
+                found.totals[()]["updates"] += 1 - given
+            cursor[b] = last
+        found.busy[core, 1] = work
+    serve_all(tables, room, counts[0], output, found, 0)
 
 
-@compiled
-def count_messages(sender, neuron, senders, out, divisor, offset, begin):
-    """How many messages spikes make.
+@inlined
+def mark(tables, arrivals, p, step):
+    """Find which neurons of a population get input in a step: ``marked[i]`` is how many of its units before unit ``i`` do."""
+    population = tables.populations[p]
+    marked = arrivals.marked[population["mark"] : population["mark"] + population["units"] + 1]
+    for i in range(len(marked)):
+        marked[i] = 0
+    for j in range(population["into"], population["end_into"]):
+        into = tables.into[j]
+        for i in range(arrivals.bounds[j, step], arrivals.bounds[j, step + 1]):
+            site = into["site"] + (arrivals.neuron[i] * into["factor"] >> into["shift"])
+            if arrivals.seen[site] == step:
+                continue
+            arrivals.seen[site] = step
+            for run in range(tables.site_begin[site], tables.site_begin[site + 1]):
+                for unit in range(tables.run_first[run], tables.run_end[run]):
+                    marked[unit + 1] = 1
+    for i in range(1, len(marked)):
+        marked[i] += marked[i - 1]
 
-    Parameters
-    ----------
-    sender, neuron : int32 or int64 array (spikes,)
-        Number of the population, and the neuron in it.
-    senders : SENDER array (populations,)
-    out, divisor, offset, begin : int64 array
-        Projections by source population, and :class:`eventsim.hardware.placement.Messages`.
 
-    Returns
-    -------
-    int64
+@inlined
+def marked_before(population, marked, neuron):
+    """How many neurons before one got input."""
+    unit = neuron * population["factor"] >> population["shift"]
+    before = marked[population["mark"] + unit]
+    part = neuron - unit * population["unit"]
+    # The last unit has none behind it, but then no part either.
+    return before * population["unit"] + (part * (marked[population["mark"] + unit + 1] - before) if part else 0)
+
+
+@inlined
+def go_round(tables, spikes, arrivals, room, found, b, step, begun, sending):
+    """A block in a core's round: each neuron is accessed; those with input, and those that fire, are updated; these send.
+
+    Returns when the round is through it, if it began at ``begun``, and what the core's messages have taken so far, ``sending`` before.
+    ``step`` is that of the network, -1 outside of the run.
     """
-    n = 0
-    for i in range(len(sender)):
-        of = senders[sender[i]]
-        for j in range(of["first"], of["end"]):
-            line = offset[out[j]] + neuron[i] // divisor[out[j]]
-            n += begin[line + 1] - begin[line]
-    return n
+    costs, block = tables.costs[()], tables.blocks[b]
+    population, marked = tables.populations[block["population"]], arrivals.marked
+    first, size = block["first"], block["end"] - block["first"]
+    if population["given"]:
+        if step >= 0:
+            for i in range(spikes.first[step, b], spikes.last[step, b]):
+                ready = begun + sending
+                sending += send_all(tables, room, found, b, spikes.neuron[i], ready, 0) - ready
+        return begun, sending
+    updated = 0
+    if step >= 0:
+        always, unmarked, before, ready = population["always"], 0, -1, 0
+        outside = 0 if always else marked_before(population, marked, first)
+        for i in range(spikes.first[step, b], spikes.last[step, b]):
+            neuron = spikes.neuron[i]
+            if neuron != before:
+                so_far = neuron - first
+                if not always:
+                    so_far = marked_before(population, marked, neuron) - outside
+                    unit = population["mark"] + (neuron * population["factor"] >> population["shift"])
+                ready = begun + (neuron + 1 - first) * costs["access"] + (so_far + unmarked + 1) * costs["update"]
+                if not always and marked[unit] == marked[unit + 1]:
+                    unmarked += 1
+                before = neuron
+            sent = send_all(tables, room, found, b, neuron, ready + sending + costs["spike"], 0)
+            sending = sent - ready
+        updated = size if always else marked_before(population, marked, block["end"]) - outside + unmarked
+        found.totals[()]["updates"] += updated
+    return begun + size * costs["access"] + updated * costs["update"], sending
 
 
 @compiled
-def send(costs, spikes, senders, tables, messages, busy):
-    """Have the cores send the messages of their spikes, one after the other.
-
-    Without barriers a core takes spike after spike when it is free: the neuron's update, the spike, its messages. Behind barriers the
-    updates of all neurons are in ``ready`` already, and what spikes and messages take comes on top of it.
+def replay_steps(tables, spikes, arrivals, counts, output, room, found):
+    """What a run takes on a chip whose cores wait for each other at the end of every step.
 
     Parameters
     ----------
-    costs : COSTS ()
-    spikes : tuple of arrays (spikes,)
-        sender, neuron, group (ascending), ready: picoseconds at which, or behind barriers after which part of its core's round, it fires.
-    senders : SENDER array
-    tables : tuple of int64 arrays
-        out, divisor, offset, begin, core, synapses: see :func:`count_messages`.
-    messages : tuple of int64 arrays (messages,)
-        Set: spike, source core, target core, synapses, sent.
-    busy : int64 array (groups,)
-        Set: what spikes and messages took.
+    tables : Tables
+    spikes : Spikes
+    arrivals : Arrivals
+    counts : int64 (steps of the chip, cores)
+        See :func:`count_messages`.
+    output : uint8 (cores,)
+    room : Room
+    found : Found
+        Zeros; set.
     """
-    sender, neuron, group, ready = spikes
-    out, divisor, offset, begin, core, synapses = tables
-    of_spike, source, target, weights, sent = messages
-    c = costs[()]
-    n, free, before = 0, 0, -1
-    for i in range(len(sender)):
-        of, g = senders[sender[i]], group[i]
-        if g != before:
-            free, before = 0, g
-        work = 0
-        if of["costly"]:
-            work = c["spike"] if c["barrier"] else c["update"] + c["spike"]
-        start = ready[i] + free if c["barrier"] else max(ready[i], free)
-        time = start + work
-        for j in range(of["first"], of["end"]):
-            line = offset[out[j]] + neuron[i] // divisor[out[j]]
-            for m in range(begin[line], begin[line + 1]):
-                time += c["message_out"]
-                of_spike[n], source[n], target[n], weights[n], sent[n] = i, g % c["cores"], core[m], synapses[m], time
-                n += 1
-        busy[g] += time - start
-        free = time - ready[i] if c["barrier"] else time
+    steps = spikes.first.shape[0]
+    for chip_step in range(len(found.steps)):
+        for p in range(len(tables.populations)):
+            step = chip_step - spikes.stage[p]
+            if 0 <= step < steps and tables.populations[p]["units"]:
+                mark(tables, arrivals, p, step)
+        fill_from(room, counts[chip_step])
+        longest = 0
+        for core in range(len(tables.cores)):
+            time, sending = 0, 0
+            for i in range(tables.on_core[core], tables.on_core[core + 1]):
+                b = tables.by_core[i]
+                step = chip_step - spikes.stage[tables.blocks[b]["population"]]
+                step = step if 0 <= step < steps else -1
+                time, sending = go_round(tables, spikes, arrivals, room, found, b, step, time, sending)
+            found.busy[core, 1] += time + sending
+            longest = max(longest, time + sending)
+        found.totals[()]["end"] = 0
+        serve_all(tables, room, counts[chip_step], output, found, found.totals[()]["messages"])
+        found.steps[chip_step] = max(longest, found.totals[()]["end"])
 
 
 @compiled
-def travel(costs, source, target, sent, arrived, links, hops):
-    """Messages on free links: XY routing, east or west first.
+def walk(tables, flow, links, hops):
+    """The ways that messages take: XY routing, east or west first.
 
     Parameters
     ----------
-    costs : COSTS ()
-    source, target, sent : int64 array (messages,)
-        Cores, and when each leaves.
-    arrived : int64 array (messages,)
-        Set.
-    links : int64 array (tiles, 4)
+    tables : Tables
+    flow : int64 (pairs,)
+        Messages between two cores.
+    links : int64 (tiles, 4)
         Messages by tile and direction in which they leave it (east, west, south, north) are added.
-    hops : int64 array (3,)
+    hops : int64 (3,)
         East-west hops, north-south hops, and messages within a tile are added.
     """
-    c = costs[()]
-    for m in range(len(source)):
-        first, last = source[m] // c["per_tile"], target[m] // c["per_tile"]
-        row, last_row = first // c["mesh"], last // c["mesh"]
-        column, last_column = first - row * c["mesh"], last - last_row * c["mesh"]
-        if first == last:
-            hops[2] += 1
-            arrived[m] = sent[m] + c["within"]
+    mesh, per_tile = tables.costs[()]["mesh"], tables.costs[()]["per_tile"]
+    for i in range(len(flow)):
+        n = flow[i]
+        if not n:
             continue
-        across, down = abs(last_column - column), abs(last_row - row)
-        hops[0] += across
-        hops[1] += down
-        arrived[m] = sent[m] + across * c["east_west"] + down * c["north_south"]
-        while column < last_column:
-            links[row * c["mesh"] + column, 0] += 1
-            column += 1
-        while column > last_column:
-            links[row * c["mesh"] + column, 1] += 1
-            column -= 1
-        while row < last_row:
-            links[row * c["mesh"] + column, 2] += 1
-            row += 1
-        while row > last_row:
-            links[row * c["mesh"] + column, 3] += 1
-            row -= 1
-
-
-@compiled
-def serve(costs, order, group, arrived, weights, finished, wait, busy, reads):
-    """Have every core serve its messages: one after the other as they come, or all that wait at once.
-
-    Parameters
-    ----------
-    costs : COSTS ()
-    order : int64 array (messages,)
-        The messages by group, then in the order in which they arrive.
-    group, arrived, weights : int64 array (messages,)
-        Of the core that each goes to; synapses.
-    finished, wait : int64 array (messages,)
-        Set: when it has been served, and how long it waited before.
-    busy, reads : int64 array (groups,)
-        Added: what serving took, and how many times a core served.
-    """
-    c = costs[()]
-    free, before, i, n = 0, -1, 0, len(order)
-    while i < n:
-        m = order[i]
-        g = group[m]
-        if g != before:
-            free, before = 0, g
-        start = max(arrived[m], free)
-        taken = c["reading"] if c["together"] else c["message_in"] + weights[m] * c["synapse"]
-        last = i + 1
-        if c["together"]:
-            while last < n and group[order[last]] == g and arrived[order[last]] <= start:
-                last += 1
-        free = start + taken
-        for k in range(i, last):
-            finished[order[k]] = free
-            wait[order[k]] = start - arrived[order[k]]
-        busy[g] += taken
-        reads[g] += 1
-        i = last
-
-
-@compiled
-def stamp(first, last, neuron, divisor, site_begin, start, stop, seen, mark, step):
-    """Note which neurons get input in a step.
-
-    Parameters
-    ----------
-    first, last : int64
-        The spikes ``first..last-1`` of ``neuron`` arrive in it.
-    neuron : int64 array
-    divisor : int64
-        Of the projection's reach.
-    site_begin, start, stop : int64 array
-        A site reaches the neurons of runs ``site_begin[site]..site_begin[site + 1] - 1``.
-    seen : int64 array (sites,)
-        The last step in which a site had a spike.
-    mark : int32 array (neurons,)
-        Set to the step.
-    step : int64
-    """
-    for i in range(first, last):
-        site = neuron[i] // divisor
-        if seen[site] == step:
-            continue
-        seen[site] = step
-        for run in range(site_begin[site], site_begin[site + 1]):
-            for n in range(start[run], stop[run]):
-                mark[n] = step
-
-
-@brief
-def count_marked(mark, first, end, step):
-    """How many of the neurons first..end-1 have the mark of a step."""
-    i, n = np.uint64(first), 0
-    for k in range(np.uint64(end - first)):
-        n += mark[i + k] == step
-    return n
-
-
-@compiled
-def go_round(costs, blocks, mark, step, always, spikes, neuron, ready, rounds):
-    """The round of every core of a population in a step: each neuron is accessed, those with input are updated.
-
-    Parameters
-    ----------
-    costs : COSTS ()
-    blocks : int64 array (blocks, 3)
-        First neuron, end, and core.
-    mark : int32 array (neurons,)
-        See :func:`stamp`.
-    step : int64
-    always : bool
-        Whether all are updated whatever arrives.
-    spikes : (int64, int64)
-        Spikes first..last-1 are of this step, neurons ascending.
-    neuron, ready : int64 array (spikes,)
-        ``ready`` is set: when the round has come to the spike's neuron and updated it.
-    rounds : int64 array (cores,)
-        Picoseconds of each core's round in this step so far; what this population takes is added.
-
-    Returns
-    -------
-    int64
-        Neurons updated.
-    """
-    c = costs[()]
-    spike, last = spikes
-    updated = 0
-    for b in range(len(blocks)):
-        core = blocks[b, 2]
-        time, n = rounds[core], blocks[b, 0]
-        # From neuron to neuron that fires.
-        while n < blocks[b, 1]:
-            stop = blocks[b, 1]
-            if spike < last and neuron[spike] < stop:
-                stop = neuron[spike]
-            these = stop - n if always else count_marked(mark, n, stop, step)
-            fires = stop < blocks[b, 1]
-            these += fires
-            time += (stop - n + fires) * c["access"] + these * c["update"]
-            updated += these
-            while fires and spike < last and neuron[spike] == stop:
-                ready[spike] = time
-                spike += 1
-            n = stop + 1
-        rounds[core] = time
-    return updated
+        tile, last = tables.pairs[i]["source"] // per_tile, tables.pairs[i]["target"] // per_tile
+        hops[2] += n if tile == last else 0
+        across, down = last % mesh - tile % mesh, last // mesh - tile // mesh
+        hops[0] += abs(across) * n
+        hops[1] += abs(down) * n
+        for _ in range(abs(across)):
+            links[tile, 0 if across > 0 else 1] += n
+            tile += 1 if across > 0 else -1
+        for _ in range(abs(down)):
+            links[tile, 2 if down > 0 else 3] += n
+            tile += mesh if down > 0 else -mesh

@@ -1,0 +1,119 @@
+"""Compiled code of messages that wait at cores: sorted as they arrive, and served."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eventsim.kernels.compiled import part as inlined
+
+_ONE = np.uint64(1)
+
+
+@inlined
+def merge(time, load, out_time, out_load, first, middle, end):
+    """Merge two sorted runs, first..middle-1 and middle..end-1, into other arrays; of equals those of the first run come first.
+
+    From both ends at once, as two chains that do not wait for each other; without branches, since which comes next cannot be foreseen.
+    Indices have no sign, so that none can count from the end.
+    """
+    i, j, k = np.uint64(first), np.uint64(middle), np.uint64(first)
+    p, q, last = np.uint64(middle - 1), np.uint64(end - 1), np.uint64(end - 1)
+    while i < p and j < q:
+        right, left = time[j] < time[i], time[q] < time[p]
+        n, m = j if right else i, p if left else q
+        out_time[k], out_time[last] = time[n], time[m]
+        out_load[k], out_load[last] = load[n], load[m]
+        i, j, k = i + np.uint64(not right), j + np.uint64(right), k + _ONE
+        p, q, last = p - np.uint64(left), q - np.uint64(not left), last - _ONE
+    p += _ONE
+    q += _ONE
+    while i < p and j < q:
+        right = time[j] < time[i]
+        n = j if right else i
+        out_time[k], out_load[k] = time[n], load[n]
+        i, j, k = i + np.uint64(not right), j + np.uint64(right), k + _ONE
+    while i < p:
+        out_time[k], out_load[k] = time[i], load[i]
+        i, k = i + _ONE, k + _ONE
+    while j < q:
+        out_time[k], out_load[k] = time[j], load[j]
+        j, k = j + _ONE, k + _ONE
+
+
+@inlined
+def sort_run(time, load, runs, first, end):
+    """Sort messages first..end-1 of row 0 by their times; equal ones stay in their order. Returns the row in which they are sorted.
+
+    Those from one core are sorted already: such runs are merged, two at a time.
+    """
+    n = 1
+    runs[0] = first
+    for i in range(first + 1, end):
+        if time[0, i] < time[0, i - 1]:
+            runs[n] = i
+            n += 1
+    side = 0
+    while n > 1:
+        kept = 0
+        for i in range(0, n, 2):
+            middle = runs[i + 1] if i + 1 < n else end
+            after = runs[i + 2] if i + 2 < n else end
+            merge(time[side], load[side], time[1 - side], load[1 - side], runs[i], middle, after)
+            runs[kept] = runs[i]
+            kept += 1
+        n, side = kept, 1 - side
+    return side
+
+
+@inlined
+def serve_all(tables, room, counts, output, found, done):
+    """Have every core serve its messages: one after the other as they come, or all that wait at once.
+
+    Parameters
+    ----------
+    tables : Tables
+    room : Room
+        Filled: the messages of a core end at ``room.filled[core]``.
+    counts : int64 (cores,)
+        Messages of each core.
+    output : uint8 (cores,)
+    found : Found
+    done : int64
+        Messages that were served before: their waits are there.
+    """
+    costs, totals = tables.costs[()], found.totals[()]
+    message_in, synapse, together, reading = costs["message_in"], costs["synapse"], costs["together"], costs["reading"]
+    synapses, latest, deciding = 0, totals["end"], totals["deciding"]
+    for core in range(len(counts)):
+        end = room.filled[core]
+        i = end - counts[core]
+        if i == end:
+            continue
+        side = sort_run(room.time, room.load, room.runs, i, end)
+        time, load = room.time[side], room.load[side]
+        free, work, reads, decides = 0, 0, 0, output[core]
+        while i < end:
+            start = max(time[i], free)
+            last = i + 1
+            if together:
+                while last < end and time[last] <= start:
+                    last += 1
+                free = start + reading
+            else:
+                free = start + message_in + (load[i] >> 1) * synapse
+            work += free - start
+            reads += 1
+            for k in range(i, last):
+                found.waits[done] = start - time[k]
+                done += 1
+                synapses += load[k] >> 1
+                if decides and load[k] & 1:
+                    deciding = max(deciding, free)
+            i = last
+        found.reads[core] += reads
+        found.busy[core, 0] += work
+        found.served[core] += counts[core]
+        latest = max(latest, free)
+    totals["synapses"] += synapses
+    totals["messages"] = done
+    totals["end"], totals["deciding"] = latest, deciding

@@ -1,0 +1,74 @@
+"""Replays where the file puts several populations on a core, and where many cores send to one: against a chip in plain Python."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from judges.architectures import random_architecture
+from judges.chip import Chip
+from judges.random_networks import random_case
+
+import eventsim as es
+from eventsim.errors import HardwareError, PotentialOverflow
+from eventsim.hardware.tables import divider
+from eventsim.model.limits import MAX_NEURONS
+
+
+def agree(hardware, network, result):
+    """The number of messages, if a replay and the judge agree."""
+    report = hardware.replay(network, result)
+    duration, decision, counts, waits, times = Chip(hardware.place(network)).replay(result)
+    assert (report.duration, report.decision) == (duration, decision)
+    assert {unit: n for unit, n in report.counts.items() if n} == {unit: n for unit, n in counts.items() if n}
+    assert np.sort(report.waits).tolist() == waits
+    assert times is None or report.steps.tolist() == times
+    return len(waits)
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("resolution", [1, 5])
+def test_populations_that_share_cores(resolution):
+    messages = 0
+    for i in range(30):
+        rng = np.random.default_rng([50, resolution, i])
+        case = random_case(rng, resolution)
+        chip = random_architecture(rng, "event")
+        cores = rng.permutation(chip.chip.cores)[:2].tolist()
+        placed = {name: (cores[rng.integers(2)],) for name, p in case.network.populations.items() if not p.is_clock}
+        hardware = es.Hardware(replace(chip, core=replace(chip.core, neurons=10**4), placed=placed))
+        try:
+            result = es.run(case.network, case.inputs, steps=case.steps, resolution=resolution, seed=case.seed, max_spikes=1000)
+            messages += agree(hardware, case.network, result)
+        except (HardwareError, PotentialOverflow) as error:
+            assert "part of a cycle" in str(error) or isinstance(error, PotentialOverflow)
+    assert messages > 500
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("barrier", [False, True])
+def test_many_cores_that_send_to_one(barrier):
+    """Messages of 1 to 30 cores come to each core; those that come together wait by the core that they come from."""
+    rng = np.random.default_rng(51 + barrier)
+    net = es.Network()
+    net.driven("input", 60, threshold=rng.integers(1, 4, 60))
+    net.spiking("middle", 30, threshold=3)
+    net.readout("output", 9)
+    net.connect("input", "middle", rng.integers(-1, 3, (60, 30)))
+    net.connect("middle", "output", rng.choice([-1, 1], (30, 9)))
+    net.connect("input", "output", rng.choice([-1, 1], (60, 9)))
+    result = es.run(net, {"input": rng.integers(0, 6, 60)}, steps=6, resolution=1)
+    for neurons in (2, 7, 30):
+        chip = random_architecture(rng, "event")
+        while (chip.chip.synchronisation == "barrier") != barrier:
+            chip = random_architecture(rng, "event")
+        assert agree(es.Hardware(replace(chip, core=replace(chip.core, neurons=neurons))), net, result) > 100
+
+
+def test_division_by_multiplication():
+    neurons = np.array([0, 1, 2, MAX_NEURONS - 1, MAX_NEURONS, *np.random.default_rng(0).integers(0, MAX_NEURONS, 2000)])
+    for divisor in (1, 2, 3, 5, 7, 64, 100, 641, 4095, 65537, MAX_NEURONS - 1, MAX_NEURONS):
+        factor, shift = divider(divisor)
+        near = np.concatenate([neurons, neurons // divisor * divisor, np.maximum(neurons // divisor * divisor - 1, 0)])
+        assert np.array_equal(near * factor >> shift, near // divisor)
