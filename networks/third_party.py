@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 import eventsim as es
 from eventsim import datasets
+from eventsim.conversion.choices import choose
 from eventsim.conversion.read import read_model
 
 HERE = Path(__file__).resolve().parent
@@ -205,6 +206,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, nargs="+", help="lengths of runs (default: one that suits the network)")
     parser.add_argument("--modes", choices=list(MODES), nargs="+", default=list(MODES))
     parser.add_argument("--balance", type=int, metavar="T", help="correct biases by what the spikes say after T steps")
+    parser.add_argument("--choose", type=int, metavar="N", help="compare ways of converting on N training images, and take the best")
     parser.add_argument("--images", type=int, help="so many of the test images (default: all)")
     parser.add_argument("--data", type=Path, help="folder that holds the data sets (default: EVENTSIM_DATA, then the cache of `data get`)")
     parser.add_argument("--work", type=Path, default=HERE / "work", help="partial results go here")
@@ -217,7 +219,11 @@ def main() -> None:
     try:
         images, _ = datasets.load(published.dataset, "train" if options.name == "plain-20-4" else "test", options.data)
         model, steps = published.read(options.file), options.balance or lengths[-1]
-        made = es.convert(model, images[:500], input_shape=published.shape, steps=steps, balance=options.balance is not None)
+        settings = {"input_shape": published.shape, "steps": steps, "balance": options.balance is not None}
+        if options.choose:
+            chosen = choose(model, images[:500], images[500 : 500 + options.choose], resolution=MODES[options.modes[0]], **settings)
+            print(chosen, flush=True)
+        made = chosen.conversion if options.choose else es.convert(model, images[:500], **settings)
         print(made.report, made.check, sep="\n", flush=True)
         made.network.labels = datasets.open_dataset(published.dataset, "test", options.data).classes
         made.network.provenance |= {"source": options.file.name, "data set": published.dataset, "steps": lengths[-1]}

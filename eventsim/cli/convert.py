@@ -15,13 +15,17 @@ from eventsim.cli.options import architecture, normalisation, numbers, options, 
 from eventsim.cli.progress import image_progress
 from eventsim.conversion import Conversion
 from eventsim.conversion import convert as convert_model
+from eventsim.conversion.choices import Choices as Chosen
+from eventsim.conversion.choices import choose
 from eventsim.conversion.faithfulness import Faithfulness, faithfulness
 from eventsim.conversion.read import read_model
 from eventsim.conversion.to_nir import write_nir
 from eventsim.files.atomic import check_output
 from eventsim.files.printable import echo, printable
+from eventsim.job.job import DEFAULT_RESOLUTION
 from eventsim.model.netfile import save
 
+_MODES = {"clocked": 1, "asynchronous": DEFAULT_RESOLUTION}
 _of_source = options(
     click.option("--calibrate", help="Data set (its training images) or folder of images whose activations set the ranges of ReLU layers."),
     click.option("--images", type=click.IntRange(1), default=1000, show_default=True, help="How many of them."),
@@ -46,6 +50,12 @@ _of_neurons = options(
 _of_result = options(
     click.option("--steps", type=click.IntRange(1), help="Length of a run that the file recommends, and of the report's runs (else 100)."),
     click.option("--check/--no-check", default=True, show_default=True, help="Compare with the source on a few calibration images."),
+    click.option(
+        "--choose", type=click.IntRange(1), metavar="N", help="Try neurons, ranges, initial potentials and balanced biases on N images."
+    ),
+    click.option(
+        "--choose-for", type=click.Choice(list(_MODES)), default="clocked", show_default=True, help="Runs that --choose compares."
+    ),
     click.option("--report", type=click.IntRange(1), help="Compare layer by layer on so many test images of the --calibrate set."),
     click.option("--nir", type=click.Path(path_type=Path), help="Write the network as NIR too, for other tools."),
 )
@@ -62,6 +72,8 @@ class Choices:
     architecture: str | None
     answer: str | None
     nir_dt: float | None
+    choose: int | None
+    choose_for: str
     report: int | None
     nir: Path | None
 
@@ -69,6 +81,8 @@ class Choices:
         """Refuse options that contradict each other, and outputs that are inputs."""
         if self.report is not None and self.calibrate is None:
             raise click.UsageError("--report takes its images from the --calibrate set; name one")
+        if self.choose is not None and self.calibrate is None:
+            raise click.UsageError("--choose takes its images from the --calibrate set; name one")
         if self.nir is not None and not self.nir.name:
             raise click.UsageError("--nir: expected the name of a file")
 
@@ -108,31 +122,36 @@ def convert(input_shape: str | None, mean: str | None, std: str | None, as_json:
         shape = whole_numbers(input_shape, f"{shortened(input_shape)}: expected whole numbers with commas")
     choices.check_outputs()
     source = read_model(choices.model, choices.architecture, shape, output=choices.answers, dt=choices.nir_dt)
-    calibration, _, labels = sample_images(choices.calibrate, "train", choices.images)
-    with image_progress("converting") as progress:
-        made = convert_model(
-            source,
-            calibration,
-            input_shape=shape,
-            mean=numbers(mean, 0.0),
-            std=numbers(std, 1.0),
-            output=choices.answers,
-            progress=progress,
-            **given,
-        )
+    calibration, _, labels = sample_images(choices.calibrate, "train", choices.images + (choices.choose or 0))
+    given |= {"input_shape": shape, "mean": numbers(mean, 0.0), "std": numbers(std, 1.0), "output": choices.answers}
+    made, chosen = _convert(source, calibration, choices, given)
     _write(made, labels, choices)
     compared = _compare(made, choices)
     if as_json:
         extra = {"network": str(choices.output)}
-        parts = {name: part.to_dict() for name, part in (("check", made.check), ("faithfulness", compared)) if part is not None}
+        found = (("choices", chosen), ("check", made.check), ("faithfulness", compared))
+        parts = {name: part.to_dict() for name, part in found if part is not None}
         click.echo(json.dumps(made.report.to_dict() | extra | parts, indent=2))
         return
+    if chosen is not None:
+        echo(chosen)
     echo(made.report)
     if made.check is not None:
         echo(made.check)
     if compared is not None:
         echo(compared)
     echo(f"{choices.output}: {choices.output.stat().st_size:,} bytes")
+
+
+def _convert(source: Any, images: np.ndarray | None, choices: Choices, settings: dict[str, Any]) -> tuple[Conversion, Chosen | None]:
+    """Convert as asked for, or as is best on a part of the images that is kept apart for that."""
+    with image_progress("converting") as progress:
+        if choices.choose is None or images is None:
+            return convert_model(source, images, progress=progress, **settings), None
+        apart = np.zeros(len(images), bool)
+        apart[np.linspace(0, len(images) - 1, min(choices.choose, len(images) // 2)).astype(int)] = True
+        chosen = choose(source, images[~apart], images[apart], resolution=_MODES[choices.choose_for], progress=progress, **settings)
+        return chosen.conversion, chosen
 
 
 def _write(made: Conversion, labels: list[str], choices: Choices) -> None:

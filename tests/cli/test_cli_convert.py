@@ -11,6 +11,7 @@ from PIL import Image
 
 import eventsim as es
 from eventsim.cli.main import main
+from eventsim.conversion.choices import choose
 
 ARCHITECTURE = """
 from torch import nn
@@ -140,3 +141,24 @@ def test_a_poor_conversion_is_said_on_standard_error(folder, caplog):
     assert result.exit_code == 0
     assert "the conversion is poor: only 0% of 9" in caplog.text
     assert "more steps" in caplog.text
+
+
+def test_choices_are_compared_on_images_that_are_kept_apart(folder, monkeypatch):
+    path, out = weights(folder), folder / "net.h5"
+    arguments = [path, "--architecture", f"{folder / 'nets.py'}:net", "-o", out, "--steps", 6, "--no-check"]
+    split, plain = [], choose
+    monkeypatch.setattr(
+        "eventsim.cli.convert.choose",
+        lambda model, rest, sample, **given: split.append((rest, sample)) or plain(model, rest, sample, **given),
+    )
+    result = convert(*arguments, "--calibrate", folder / "images", "--images", 5, "--choose", 4, "--choose-for", "asynchronous")
+    assert "4 images, 1,048,576 ticks a step, T = 6" in result.stdout
+    assert "\nas asked for " in result.stdout
+    assert "\npicked: " in result.stdout
+    ((rest, sample),) = split
+    assert (len(rest), len(sample)) == (5, 4)
+    assert len({image.tobytes() for image in [*rest, *sample]}) == 9
+    described = json.loads(convert(*arguments, "--calibrate", folder / "images", "--choose", 4, "--json").stdout)
+    assert described["choices"]["resolution"] == 1
+    assert described["settings"]["percentile"] == described["choices"]["picked"]["percentile"]
+    assert "name one" in convert(*arguments, "--choose", 4).output
