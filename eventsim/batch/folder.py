@@ -129,7 +129,10 @@ class Runner:
         try:
             noted = {"network": str(self.settings.network), "input": about, "encoding": self.settings.encoding, **kept}
             given: dict[str, Any] = {"trace": trace, "progress": progress, "about": noted}
-            if self.settings.closed:
+            if self.hardware is not None and self.hardware.changes_spikes and not self.settings.closed:
+                settings = {key: value for key, value in self.settings.run.items() if key in (*CLOSED, "resolution")}
+                result, outcome.report = self.hardware.run(self.simulator.network, self._encoded(values), **given, **settings)
+            elif self.settings.closed:
                 outcome.report, result = self._run_closed(self._encoded(values), outcome, given)
             else:
                 result = self.simulator.run(self._encoded(values), threads=threads, **given, **self.settings.run)
@@ -147,7 +150,7 @@ class Runner:
     def _run_closed(self, inputs: Any, outcome: Outcome, given: dict[str, Any]) -> tuple[Report, Result]:
         """A closed run, compared with the ordinary one."""
         assert self.hardware is not None
-        network, resolution = self.simulator.network, self.hardware.architecture.chip.step
+        network, resolution = self.simulator.network, self.hardware.closed_resolution
         settings = {key: value for key, value in self.settings.run.items() if key in CLOSED}
         result, report = self.hardware.run(network, inputs, closed=True, **given, **settings)
         ordinary = self.simulator.run(inputs, resolution=resolution, **{key: value for key, value in settings.items() if key != "record"})

@@ -239,8 +239,8 @@ def run_study(
     make_folder(folder)
     rows, evaluations = [], {}
     for number, point in enumerate(points, 1):
-        title = " ".join(f"{key} {value}" if key != "series" else str(value) for key, value in point.columns.items()).strip()
-        path = folder / f"{_file_name(title)}.h5"
+        title = title_of(point.columns)
+        path = folder / f"{file_name(title)}.h5"
         with evaluate(
             point.network, dataset, path, trade_off=False, progress=each(title, number, len(points)), **settings | point.settings
         ) as e:
@@ -305,7 +305,7 @@ def exit_study(
                     choice = whole.choose_exit(kind, loss)
                     expected = curve.at(choice.threshold)
                     title = f"{mode} {kind} {choice.threshold}"
-                    stopped = folder / f"{_file_name(title)}.h5"
+                    stopped = folder / f"{file_name(title)}.h5"
                     rule = ExitRule(kind, choice.threshold).settings
                     progress = each(title, next(numbers), points)
                     with evaluate(network, dataset, stopped, resolution=resolution, progress=progress, **settings, **rule) as real:
@@ -353,5 +353,11 @@ def make_folder(folder: Path) -> None:
         raise RunError(f"{folder}: cannot be made ({error.strerror})") from None
 
 
-def _file_name(title: str) -> str:
+def title_of(columns: Mapping[str, Any]) -> str:
+    """What a point is called, by what identifies it."""
+    return " ".join(f"{key} {value}" if key != "series" else str(value) for key, value in columns.items()).strip()
+
+
+def file_name(title: str) -> str:
+    """A title as a name of a file."""
     return re.sub(r"[^\w.]+", "-", title)

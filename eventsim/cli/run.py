@@ -264,7 +264,7 @@ def _one_by_one(runner: Runner, jobs: Sequence[Job], choices: Choices, several: 
     ((item, target),) = jobs
     ticks = ticks_per_step(choices.resolution, choices.clocked)
     if choices.closed and runner.hardware is not None:
-        ticks = runner.hardware.architecture.chip.step
+        ticks = runner.hardware.closed_resolution
     with tick_progress(steps * ticks) as progress:
         yield runner.run(item, target, progress, choices.threads)
 

@@ -13,6 +13,7 @@ import click
 from eventsim.analysis.evaluation import Evaluation
 from eventsim.batch import fault_study
 from eventsim.batch import study as studies
+from eventsim.batch.imperfect_study import LEVELS, converter_points, run_points
 from eventsim.batch.on_hardware import STEPS_US, throughput_study
 from eventsim.batch.study import Point, Study
 from eventsim.cli.calibration import sample_images
@@ -107,13 +108,20 @@ def percentile(
 @click.option("--seeds", type=click.IntRange(1, 1000), default=fault_study.SEEDS, show_default=True, help="Networks for each value.")
 @_swept
 def faults(network: Path, kind: str, seeds: int, **common: Any) -> None:
-    """Faults of hardware: weights flipped, cells stuck, conductances and thresholds that vary (--values: probabilities, or spreads)."""
-    points = fault_study.fault_points(load(network), kind, numbers_or(common["values"], fault_study.VALUES), seeds)
+    """Faults of hardware: weights flipped, cells stuck, conductances and thresholds that vary, spikes lost or late.
+
+    --values: probabilities, or spreads; of jitter steps. Spikes are lost and late in this process, one image after the other.
+    """
+    net, values = load(network), numbers_or(common["values"], fault_study.VALUES)
     data = open_dataset(common["dataset"], common["split"])
     folder = common["output"] or Path(f"study-faults-{kind}")
     settings = {key: common[key] for key in ("images", "steps", "workers", "scheduler")}
     with point_progress() as each:
-        found = studies.run_study("faults", points, data, folder, each=each, **settings)
+        if kind in fault_study.OF_SPIKES:
+            spike_points = fault_study.spike_fault_points(net, kind, values, seeds)
+            found = run_points("faults", spike_points, data, folder, images=common["images"], steps=common["steps"], each=each)
+        else:
+            found = studies.run_study("faults", fault_study.fault_points(net, kind, values, seeds), data, folder, each=each, **settings)
     means = Study("faults", fault_study.over_seeds(found.rows, kind), found.evaluations)
     studies.make_folder(folder / "means")
     means.write(folder / "means")
@@ -124,6 +132,39 @@ def faults(network: Path, kind: str, seeds: int, **common: Any) -> None:
         return plot.curves(means.rows, kind, ("accuracy", "spikes"))
 
     _finish(means, folder, {"plot": draw})
+
+
+@study.command()
+@click.argument("network", type=click.Path(path_type=Path))
+@evaluated
+@click.option("--hardware", required=True, help="Architecture file of crossbars, or the name of one.")
+@click.option("--values", help="Levels that converters tell apart, with commas.")
+@click.option("--rows", help="Full scales of converters in rows, with commas. Default: what the file says.")
+@click.option(
+    "--seeds", type=click.IntRange(1, 1000), default=fault_study.SEEDS, show_default=True, help="Sets of offsets, if there are any."
+)
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path), default="study-adc", show_default=True, help="Folder for table, plot and points."
+)
+def adc(network: Path, hardware: str, values: str | None, rows: str | None, seeds: int, output: Path, **common: Any) -> None:
+    """Converters of crossbars: accuracy against what they tell apart, clocked and asynchronous; one image after the other."""
+    data, net = open_dataset(common["dataset"], common["split"]), load(network)
+    levels, scales = [_whole(v) for v in numbers_or(values, LEVELS)], [_whole(v) for v in numbers_or(rows, ())]
+    points = converter_points(net, Hardware(hardware).architecture, levels, scales, seeds)
+    with point_progress() as each:
+        found = run_points("adc", points, data, output, images=common["images"], steps=common["steps"], each=each)
+    kept = ("spikes", "reads", "conversions")
+    means = Study("adc", fault_study.over_seeds(found.rows, "rows", "levels", "bits", measures=kept), found.evaluations)
+    studies.make_folder(output / "means")
+    means.write(output / "means")
+
+    def draw() -> Figure:
+        from eventsim.analysis import plot
+
+        curves = [row | {"series": f"{row['series']}, {row['rows']} rows"} for row in means.rows]
+        return plot.curves(curves, "levels", ("accuracy", "conversions"), log=True)
+
+    _finish(means, output, {"plot": draw})
 
 
 @study.command()

@@ -129,6 +129,11 @@ class Core(ABC):
     def served_together(self) -> bool:
         """Whether all messages that wait are served at once."""
 
+    @property
+    def converts(self) -> bool:
+        """Whether what is added to potentials is not exactly what the weights say."""
+        return False
+
     @abstractmethod
     def energies(self) -> dict[str, int]:
         """Attojoules by unit, as :data:`eventsim.hardware.energy.UNITS` names them, of what a core does."""
@@ -182,6 +187,12 @@ class CrossbarCore(Core):
         Columns that a weight takes.
     columns_per_converter : int
         Columns that share a converter, one after the other.
+    levels : int
+        What a converter tells apart; 0: sums are exact.
+    full_scale : int
+        The largest sum that a converter tells from larger ones, in rows: so many weights of the largest size. 0: of all rows.
+    offset, offset_seed : int
+        Standard deviation of the offsets of converters, in thousandths of such a weight, and what they are drawn with.
     read, conversion : int
         Picoseconds.
     cell_energy, row_energy, conversion_energy : int
@@ -193,6 +204,10 @@ class CrossbarCore(Core):
     columns: int = 1
     cells_per_weight: int = 1
     columns_per_converter: int = 1
+    levels: int = 0
+    full_scale: int = 0
+    offset: int = 0
+    offset_seed: int = 0
     read: int = 0
     conversion: int = 0
     cell_energy: int = 0
@@ -203,6 +218,11 @@ class CrossbarCore(Core):
     def energies(self) -> dict[str, int]:
         """Attojoules by unit."""
         return self._energies() | {"row": self.row_energy, "cell": self.cell_energy, "conversion": self.conversion_energy}
+
+    @property
+    def converts(self) -> bool:
+        """Whether sums are what converters make of them."""
+        return self.levels > 0
 
     @property
     def reading(self) -> int:

@@ -17,6 +17,8 @@ from eventsim.model.tables import IntArray
 
 # Weights that vary are whole numbers of parts of what they were; so are the thresholds, potentials and other weights beside them.
 PARTS = 256
+# Of what a fault is given as.
+_MOST = {"flips": 1, "stuck_at_0": 1, "stuck_at_1": 1, "spread": 10, "threshold_spread": 10, "lost": 1, "jitter": 1000}
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,10 @@ class Faults:
         Standard deviation of a cell's conductance, relative to it (normally distributed): the weight is rounded to 1/256 of its size.
     threshold_spread : float
         Standard deviation of thresholds, relative to them, channel by channel; rounded, and at least 1.
+    lost : float
+        Probability that a spike reaches nothing. Its neuron has fired.
+    jitter : float
+        By how many steps a spike leaves late at most; every number of ticks until then is as likely.
 
     Raises
     ------
@@ -45,15 +51,22 @@ class Faults:
     stuck_at_1: float = 0.0
     spread: float = 0.0
     threshold_spread: float = 0.0
+    lost: float = 0.0
+    jitter: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, most in (("flips", 1), ("stuck_at_0", 1), ("stuck_at_1", 1), ("spread", 10), ("threshold_spread", 10)):
+        for name, most in _MOST.items():
             if not 0 <= getattr(self, name) <= most:
                 raise HardwareError(f"{name} must be a number in 0..{most}, found {getattr(self, name)!r}")
         if self.stuck_at_0 + self.stuck_at_1 > 1:
             raise HardwareError(
                 f"stuck_at_0 and stuck_at_1 are shares of all cells, and more than 1 together: {self.stuck_at_0 + self.stuck_at_1}"
             )
+
+    @property
+    def of_spikes(self) -> bool:
+        """Whether it changes what happens to spikes: no network does that, only :class:`eventsim.hardware.imperfect.Imperfect`."""
+        return max(self.lost, self.jitter) > 0
 
     @property
     def of_cells(self) -> bool:
@@ -67,10 +80,12 @@ def with_faults(network: Network, faults: Faults, seed: int) -> Network:
     Raises
     ------
     HardwareError
-        Cells err, and the network has no binary weights.
+        Cells err, and the network has no binary weights; or spikes are lost or late, which no network does.
     NetworkError
         Weights that vary would be too large.
     """
+    if faults.of_spikes:
+        raise HardwareError("spikes that are lost or late are no other network; eventsim.hardware.imperfect.Imperfect runs one with them")
     binary = [i for i, p in enumerate(network.projections) if p.table.magnitude is not None and not network.populations[p.source].is_clock]
     if faults.of_cells and not binary:
         raise HardwareError("the network has no binary weights, and cells hold nothing else; only threshold_spread changes it")

@@ -3,37 +3,22 @@
 from __future__ import annotations
 
 import os
-import time
 from typing import Any
 
 import numpy.typing as npt
 
 from eventsim.errors import HardwareError
 from eventsim.hardware.architecture import Architecture
+from eventsim.hardware.imperfect import run_machine, timeless_machine
 from eventsim.hardware.machine import Machine
 from eventsim.hardware.placement import Placement, columns_of, messages_of, place
 from eventsim.hardware.reading import presets, read_architecture
 from eventsim.hardware.replay import Replayer
 from eventsim.hardware.report import Report
-from eventsim.job.job import DEFAULT_MAX_SPIKES
-from eventsim.model.exits import ExitRule
+from eventsim.job.job import DEFAULT_RESOLUTION
 from eventsim.model.network import Network
-from eventsim.record.recording import Recording
 from eventsim.record.result import Result, Run
 from eventsim.simulate import Simulator
-
-# Settings of a closed run, and what they are if they are not given; see :meth:`eventsim.Simulator.run`.
-_CLOSED: dict[str, Any] = {
-    "steps": None,
-    "seed": 0,
-    "max_spikes": DEFAULT_MAX_SPIKES,
-    "exit_margin": None,
-    "exit_potential": None,
-    "record": "all",
-    "trace": None,
-    "about": None,
-    "progress": None,
-}
 
 
 class Hardware:
@@ -65,6 +50,7 @@ class Hardware:
         self.architecture = architecture if isinstance(architecture, Architecture) else read_architecture(architecture)
         self._placed: tuple[Network, Replayer] | None = None
         self._closed: tuple[Network, Machine] | None = None
+        self._timeless: tuple[Network, Machine] | None = None
         self._simulator: Simulator | None = None
 
     def __repr__(self) -> str:
@@ -74,6 +60,16 @@ class Hardware:
     def presets() -> list[str]:
         """Names of the architectures that come with the package."""
         return presets()
+
+    @property
+    def changes_spikes(self) -> bool:
+        """Whether runs are others than those of engines, closed or not: where converters of crossbars do not add exactly."""
+        return self.architecture.core.converts
+
+    @property
+    def closed_resolution(self) -> int:
+        """Ticks of a step of closed runs."""
+        return 1 if self.architecture.chip.synchronisation == "barrier" else self.architecture.chip.step
 
     def place(self, network: Network) -> Placement:
         """Put a network on the chip.
@@ -116,10 +112,10 @@ class Hardware:
             As for :meth:`eventsim.Simulator.run`.
         closed : bool
             What the chip takes changes when spikes happen: a weight is added when its core has served it, and a spike leaves when its
-            neuron has been updated. The resolution is the chip's step in picoseconds.
+            neuron has been updated. The resolution is the chip's step in picoseconds; behind barriers the run is clocked.
         **settings
-            Of :meth:`eventsim.Simulator.run`; of a closed run steps, seed, max_spikes, exit_margin, exit_potential, record ("all" or
-            "none"), trace, about and progress.
+            Of :meth:`eventsim.Simulator.run`; of a closed run, and of one through converters, steps, seed, max_spikes, exit_margin,
+            exit_potential, record ("all" or "none"), trace, about and progress; and resolution, unless it is closed.
 
         Raises
         ------
@@ -131,35 +127,19 @@ class Hardware:
         if self._simulator is None or self._simulator.network is not network:
             self._simulator = Simulator(network)
         if closed:
-            return self._run_closed(network, inputs, settings)
+            if self._closed is None or self._closed[0] is not network:
+                placement = self.place(network)
+                self._closed = network, Machine(placement, messages_of(placement), columns_of(placement))
+            return run_machine(self._simulator, self._closed[1], inputs, self._closed[1].resolution, settings)
         replayer = self._replayer(network)
-        result = self._simulator.run(inputs, **settings)
+        if self.changes_spikes:
+            if self._timeless is None or self._timeless[0] is not network:
+                self._timeless = network, timeless_machine(replayer.placement)
+            resolution = settings.pop("resolution", DEFAULT_RESOLUTION)
+            result, _ = run_machine(self._simulator, self._timeless[1], inputs, resolution, settings)
+        else:
+            result = self._simulator.run(inputs, **settings)
         return result, replayer.replay(result)
-
-    def _run_closed(self, network: Network, inputs: Any, settings: dict[str, Any]) -> tuple[Result, Report]:
-        unknown = set(settings) - set(_CLOSED)
-        if unknown:
-            raise HardwareError(f"a closed run has no setting {min(unknown)!r}; there are: {', '.join(_CLOSED)}")
-        steps, seed, max_spikes, margin, potential, record, trace, about, progress = (_CLOSED | settings).values()
-        if record not in ("all", "none"):
-            raise HardwareError(f"a closed run records 'all' or 'none', found {record!r}")
-        assert self._simulator is not None
-        if self._closed is None or self._closed[0] is not network:
-            placement = place(network, self.architecture)
-            self._closed = network, Machine(placement, messages_of(placement), columns_of(placement))
-        rule = ExitRule.from_settings(margin, potential)
-        resolution = self.architecture.chip.step
-        job = self._simulator.prepare(inputs, steps=steps, resolution=resolution, exit_rule=rule, seed=seed, max_spikes=max_spikes)
-        recorded = frozenset(name for name, p in network.populations.items() if p.sends_spikes and record == "all")
-        noted = {"engine": "hardware", "seed": seed, "max_spikes": max_spikes, "recorded": sorted(recorded), **(about or {})}
-        with Recording(job, recorded, [], trace, False) as recording:
-            start = time.perf_counter()
-            counts, report = self._closed[1].run(job, recording.recorder, progress)
-            recording.add_sources(counts)
-            noted["wall_seconds"] = time.perf_counter() - start
-            if trace is not None:
-                noted["network_sha256"] = self._simulator.digest()
-            return recording.result(self._simulator.describe(job, noted), counts, inputs), report
 
     def _replayer(self, network: Network) -> Replayer:
         if self._placed is None or self._placed[0] is not network:

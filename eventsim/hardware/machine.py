@@ -1,11 +1,13 @@
 """A closed run: what a chip takes changes when spikes happen. Compiled; docs/hardware.md says what it means.
 
-A step is as many ticks as it has picoseconds: a tick is a picosecond.
+Without barriers a step is as many ticks as it has picoseconds: a tick is a picosecond. Behind barriers a step is one tick.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
+from math import floor
 from typing import Any
 
 import numpy as np
@@ -14,30 +16,34 @@ from eventsim.engines.protocol import overflow
 from eventsim.engines.queue.tables import Tables, compile_tables
 from eventsim.errors import HardwareError
 from eventsim.hardware.architecture import CrossbarCore
+from eventsim.hardware.converters import converters_of
 from eventsim.hardware.energy import UNITS
+from eventsim.hardware.faults import Faults
 from eventsim.hardware.kernels.loop import advance, begin
+from eventsim.hardware.pipeline import stages
 from eventsim.hardware.placement import Messages, Placement
-from eventsim.hardware.records import CHIP, ITEM, POPULATION, PROGRESS, PROJECTION, SERVER, Plan, Role, State, Status, Tally
+from eventsim.hardware.records import BLOCK, CHIP, ITEM, POPULATION, PROGRESS, PROJECTION, SERVER, Plan, Role, State, Status, Tally
 from eventsim.hardware.report import Report
 from eventsim.hardware.times import scaled
 from eventsim.job.job import OPERATIONS, Counts, Job, Recorder, check_room
 from eventsim.model.limits import POTENTIAL_MAX
 from eventsim.model.network import Network
+from eventsim.model.periods import ticks
 from eventsim.model.tables import IntArray
 from eventsim.record.result import Run
 
-_ROLES = {"spiking": Role.SPIKING, "driven": Role.DRIVEN, "readout": Role.READOUT, "source": Role.GIVEN}
+_ROLES = {"spiking": Role.SPIKING, "driven": Role.DRIVEN, "readout": Role.READOUT, "source": Role.GIVEN, "maximum": Role.MAXIMUM}
 _EXITS = {"potential": 1, "margin": 2}
 # Ranks and cores have their places in the order of a queue's entries.
 _MAX_RANKS, _MAX_CORES = 2**16, 2**18
 _FIRST_ROOM = 2**14
+# Potentials of neurons that are kept for steps to come.
+_MAX_KEPT = 2**27
 
 
 def why_not(network: Network, placement: Placement) -> str | None:
     """Why a network cannot run on a chip with what the chip takes, or None if it can."""
     architecture = placement.architecture
-    if architecture.chip.synchronisation == "barrier":
-        return f"behind barriers {architecture.name} does not change spikes, only how long steps take: leave out 'closed'"
     for name, population in network.populations.items():
         if population.kind not in _ROLES or population.reset not in (None, "subtract", "zero"):
             return f"{name}: {population.kind} populations are not simulated event by event; replay them on a chip whose links hold nothing"
@@ -56,6 +62,10 @@ class Machine:
         Of it.
     columns : int64 array (cores,)
         Columns in use of each crossbar.
+    faults : Faults, optional
+        Spikes that are lost or late; what else they say is of networks (:func:`eventsim.hardware.faults.with_faults`).
+    seed : int
+        Of these.
 
     Raises
     ------
@@ -63,19 +73,29 @@ class Machine:
         The chip, or the network, is none for closed runs.
     """
 
-    def __init__(self, placement: Placement, messages: Messages, columns: IntArray):
+    def __init__(self, placement: Placement, messages: Messages, columns: IntArray, faults: Faults | None = None, seed: int = 0):
         refusal = why_not(placement.network, placement)
         if refusal is not None:
             raise HardwareError(refusal)
         self.placement, self._messages, self._columns = placement, messages, columns
-        self._tables: Tables = compile_tables(placement.network)
+        self._faults, self._seed = faults or Faults(), seed
+        self._stepwise = placement.architecture.chip.synchronisation == "barrier"
+        self._tables, self._maximum = _by_block(compile_tables(placement.network), placement)
+        self._converters = converters_of(placement, messages, self._tables)
         self._operations, self._first_operation = _operations(placement.network)
 
+    @property
+    def resolution(self) -> int:
+        """Ticks of a step: picoseconds, 1 behind barriers."""
+        return 1 if self._stepwise else self.placement.architecture.chip.step
+
     def run(self, job: Job, recorder: Recorder, progress: Callable[[int], None] | None = None) -> tuple[Counts, Report]:
-        """Run a job whose resolution is the chip's step in picoseconds.
+        """Run a job whose resolution is :attr:`resolution`.
 
         Raises
         ------
+        HardwareError
+            Behind barriers, a cycle that has less delay than projections.
         PotentialOverflow
             A membrane potential would leave the range of int32.
         RunError
@@ -83,8 +103,8 @@ class Machine:
         """
         check_room(job)
         plan = self._plan(job)
-        state, tally = _start(job, plan), _tally(job)
-        begin(plan, state)
+        state, tally = _start(job, plan, self._tables), _tally(job)
+        begin(plan, self._tables, state)
         while True:
             status = advance(plan, self._tables, state, tally)
             if status == Status.OVERFLOW:
@@ -92,9 +112,10 @@ class Machine:
             if status == Status.GROW:
                 state = _grown(plan, state)
                 continue
-            _record(job, plan, state, recorder)
+            if not self._stepwise or status == Status.DONE:
+                _record(job, plan, state, recorder)
             if progress is not None:
-                progress(min(int(state.progress["time"]), job.end))
+                progress(min(int(state.progress["chip" if self._stepwise else "time"]), job.end))
             if status == Status.DONE:
                 return _counts(job, plan, state, tally), self._report(job, plan, state, "closed")
 
@@ -105,6 +126,9 @@ class Machine:
         populations = _populations(job)
         if decided is not None:
             populations["role"] = Role.GIVEN
+        chip = self._chip(job, decided is not None)
+        if self._stepwise:
+            self._add_stages(job, populations, chip)
         projections = np.zeros(len(network.projections), PROJECTION)
         out: list[int] = []
         for row, name in zip(populations, job.order, strict=True):
@@ -112,11 +136,56 @@ class Machine:
             out += [i for i, p in enumerate(network.projections) if p.source == name]
             row["end_out"] = len(out)
         for row, p in zip(projections, network.projections, strict=True):
+            row["place"] = 0 if self._stepwise or decided is not None else rank[p.target]
             row["target"], row["first"], row["delay"] = rank[p.target], populations["first"][rank[p.target]], job.delay[p.name]
             number = m.projection.get(p.name, -1)
             row["divisor"], row["offset"] = (1, 0) if number < 0 else (m.divisor[number], m.offset[number])
+        parts = self._converters.parts.copy()
+        for key in ("first", "end"):
+            parts[key] += np.array([populations["first"][rank[name]] for name in self._converters.population], np.int64)
+        rule = job.exit_rule
+        return Plan(
+            chip=chip,
+            resolution=job.resolution,
+            output=-1 if network.output is None else rank[network.output],
+            exit_kind=0 if rule is None else _EXITS[rule.kind],
+            exit_threshold=0 if rule is None else int(rule.threshold),
+            decided=-1 if decided is None else decided,
+            max_spikes=job.max_spikes,
+            margin=self._margin(populations, job),
+            populations=populations,
+            projections=projections,
+            out=np.array(out, np.int64),
+            begin=m.begin,
+            core=m.core,
+            synapses=m.synapses,
+            low=m.first,
+            high=m.end,
+            part=self._converters.part,
+            columns=self._columns,
+            blocks=self._blocks(populations, rank),
+            parts=parts,
+            offset=self._converters.offset,
+            rank=np.repeat(np.arange(len(populations)), populations["end"] - populations["first"]),
+            **self._per_neuron(job, populations),
+            **_given(job, populations, rank),
+            operations=self._operations,
+            first_operation=self._first_operation,
+        )
+
+    def _chip(self, job: Job, scripted: bool) -> IntArray:
+        out = _chip(self.placement, scripted)
+        if not scripted:
+            out["lost"] = floor(Fraction(self._faults.lost) * 2**32 + Fraction(1, 2))
+            out["jitter"], out["seed"] = ticks(self._faults.jitter, job.resolution), self._seed
+            if out["jitter"] >= 2**31:
+                raise HardwareError(f"a jitter of {self._faults.jitter:g} steps is {out['jitter']:,} ticks, the limit is {2**31 - 1:,}")
+        return out
+
+    def _per_neuron(self, job: Job, populations: IntArray) -> dict[str, IntArray]:
+        network = job.network
         neurons = int(populations["end"][-1])
-        owner, threshold, current, v0 = (np.zeros(neurons, np.int64) for _ in range(4))
+        owner, threshold, current, v0, maximum = (np.zeros(neurons, np.int64) for _ in range(5))
         for row, name in zip(populations, job.order, strict=True):
             these, population = slice(row["first"], row["end"]), network.populations[name]
             owner[these] = -1
@@ -130,41 +199,45 @@ class Machine:
                 v0[these] = population.initial_potentials()
             if name in job.currents:
                 current[these] = job.currents[name]
-        rule = job.exit_rule
-        return Plan(
-            chip=_chip(self.placement, decided is not None),
-            resolution=job.resolution,
-            output=-1 if network.output is None else rank[network.output],
-            exit_kind=0 if rule is None else _EXITS[rule.kind],
-            exit_threshold=0 if rule is None else int(rule.threshold),
-            decided=-1 if decided is None else decided,
-            max_spikes=job.max_spikes,
-            margin=self._margin(populations),
-            populations=populations,
-            projections=projections,
-            out=np.array(out, np.int64),
-            begin=m.begin,
-            core=m.core,
-            synapses=m.synapses,
-            low=m.first,
-            high=m.end,
-            columns=self._columns,
-            rank=np.repeat(np.arange(len(populations)), populations["end"] - populations["first"]),
-            owner=owner,
-            threshold=threshold,
-            current=current,
-            v0=v0,
-            **_given(job, populations, rank),
-            operations=self._operations,
-            first_operation=self._first_operation,
-        )
+            if name in self._maximum:
+                maximum[these] = self._maximum[name]
+        return {"owner": owner, "threshold": threshold, "current": current, "v0": v0, "maximum": maximum}
 
-    def _margin(self, populations: IntArray) -> int:
+    def _add_stages(self, job: Job, populations: IntArray, chip: IntArray) -> None:
+        """Behind barriers: how far populations lag behind, and for how many steps what has come must be kept."""
+        network, rank = job.network, {name: q for q, name in enumerate(job.order)}
+        stage = stages(network, job.delay, 1)
+        counts = {name: 0 for name in self._maximum}
+        for name, q in rank.items():
+            clocks = any(network.populations[p.source].is_clock for p in network.projections if p.target == name)
+            populations["stage"][q], populations["always"][q] = stage[name], clocks or name in job.currents
+            if name in counts:
+                windows = self._tables.maxima.windows[np.unique(self._maximum[name])]
+                sizes = windows["height"] * windows["width"] * windows["channels"]
+                populations["counts"][q], populations["end_counts"][q] = windows["counts"][0], windows["counts"][-1] + sizes[-1]
+        furthest = [job.delay[p.name] + stage[p.target] - stage[p.source] for p in network.projections]
+        chip["stages"], chip["slots"] = max(stage.values()), max(furthest, default=0) + int(chip["jitter"]) + 1
+        if int(chip["slots"]) * int(populations["end"][-1]) > _MAX_KEPT:
+            raise HardwareError(f"delays of {int(chip['slots']) - 1:,} steps are too long for this network behind barriers")
+
+    def _blocks(self, populations: IntArray, rank: dict[str, int]) -> IntArray:
+        rows = [
+            (populations["first"][rank[name]] + block.first, populations["first"][rank[name]] + block.end, block.cores[0])
+            for name, blocks in self.placement.blocks.items()
+            for block in blocks
+        ]
+        return np.array(rows, BLOCK)
+
+    def _margin(self, populations: IntArray, job: Job) -> int:
         """Places that an entry may need at most: looks at all of a population, the messages of a spike, all who wait for room."""
         lines = np.diff(self._messages.begin)
         most = int(lines.max(initial=0)) + 1
         out = int((populations["end_out"] - populations["out"]).max())
         chip = self.placement.architecture.chip
+        if self._stepwise:
+            # A step of the chip sends all of its messages at once.
+            given = [int(np.bincount(ticks - 1).max(initial=0)) for ticks, _ in job.events.values() if len(ticks)]
+            return (int(populations["end"][-1]) + sum(given)) * most * max(1, out) + 64
         return int((populations["end"] - populations["first"]).max()) + most * out + 2 * (4 * chip.tiles + chip.cores) + 64
 
     def replay(self, run: Run) -> Report:
@@ -177,12 +250,12 @@ class Machine:
         """
         job, decided = self._script(run)
         plan = self._plan(job, decided)
-        state, tally = _start(job, plan), _tally(job)
-        begin(plan, state)
+        state, tally = _start(job, plan, self._tables), _tally(job)
+        begin(plan, self._tables, state)
         while advance(plan, self._tables, state, tally) != Status.DONE:
             state = _grown(plan, state)
         s, end = state.progress, int(_picoseconds(run, self.placement, np.array([run.counts.end_tick]))[0])
-        s["fired"] = sum(len(ticks) for name, (ticks, _) in job.events.items() if job.network.populations[name].fires)
+        s["fired"] = sum(len(given) for name, (given, _) in job.events.items() if job.network.populations[name].fires)
         s["end"] = max(end, int(s["served"]))
         s["decision_tick"] = max(decided, int(s["decision_tick"]))
         return self._report(job, plan, state, "replay")
@@ -206,7 +279,7 @@ class Machine:
         links, servers = state.servers[: 4 * chip.tiles], state.servers[4 * chip.tiles :].reshape(3, chip.cores)
         serving, sending = servers[0], servers[2]
         counts = dict.fromkeys((*UNITS, "message", "read", "dropped"), 0)
-        counts["neuron update"], counts["spike"] = int(s["updates"]), int(s["fired"])
+        counts["neuron access"], counts["neuron update"], counts["spike"] = int(s["accesses"]), int(s["updates"]), int(s["fired"])
         counts["message"] = counts["message out"] = int(s["sent"])
         counts["east-west hop"], counts["north-south hop"], counts["within a tile"] = (int(s[key]) for key in ("across", "down", "within"))
         counts["dropped"] = int(links["dropped"].sum() + serving["dropped"].sum())
@@ -218,8 +291,13 @@ class Machine:
         else:
             counts["message in"], counts["synapse"] = served, int(serving["synapses"].sum())
         used = self.placement.cores
-        decided = int(s["decision_tick"])
-        end = int(s["end"])
+        decided, end = int(s["decision_tick"]), int(s["end"])
+        if self._stepwise:
+            steps = state.steps[: int(s["chip"])].copy()
+            end, lag = int(steps.sum()), 0 if plan.output < 0 else int(plan.populations["stage"][plan.output])
+            decided = int(steps[: decided + lag].sum()) if decided > 0 else 0
+        else:
+            steps = np.full(-(-end // job.resolution), chip.step, np.int64)
         return Report(
             self.placement.architecture,
             mode,
@@ -232,7 +310,7 @@ class Machine:
             serving["messages"][used],
             state.links,
             state.waits[: int(s["waits"])].copy(),
-            np.full(-(-end // job.resolution), chip.step, np.int64),
+            steps,
         )
 
 
@@ -245,9 +323,11 @@ def _chip(placement: Placement, scripted: bool) -> IntArray:
     out["hold"], out["buffer"], out["queue"], out["drop"] = links.hold, links.buffer, core.queue, links.when_full == "drop"
     for name in ("update", "spike", "message_out"):
         out[name] = getattr(core, name).time
-    out["together"], out["scripted"] = core.served_together, scripted
+    out["together"], out["scripted"], out["access"] = core.served_together, scripted, core.access.time
+    out["stepwise"], out["step"], out["slots"] = chip.synchronisation == "barrier", chip.step, 1
+    out["barrier"] = chip.barrier_time(len(placement.tiles))
     if isinstance(core, CrossbarCore):
-        out["reading"] = core.reading
+        out["reading"], out["levels"] = core.reading, core.levels
     else:
         out["message_in"], out["synapse"] = core.message_in.time, core.synapse.time  # type: ignore[attr-defined]
     return out
@@ -271,16 +351,37 @@ def _populations(job: Job) -> IntArray:
         row["signed"], row["zero_reset"], row["costly"] = population.signed, population.reset == "zero", population.fires
         row["readout"] = columns
         columns += population.size if population.reads_out else 0
+    serial = 0
+    for name, population in network.populations.items():
+        out["serial"][job.order.index(name)] = serial
+        serial += population.size
     return out
+
+
+def _by_block(tables: Tables, placement: Placement) -> tuple[Tables, dict[str, IntArray]]:
+    """Windows of maxima once for each block, since every core counts for itself what has come; by population, those of each neuron."""
+    windows: list[Any] = []
+    by_neuron: dict[str, IntArray] = {}
+    counts = 0
+    for row, projection in zip(tables.projections, placement.network.projections, strict=True):
+        if row["maximum"] < 0:
+            continue
+        blocks = placement.blocks[projection.target]
+        by_neuron[projection.target] = len(windows) + np.repeat(np.arange(len(blocks)), [b.end - b.first for b in blocks])
+        for _ in blocks:
+            windows.append(tables.maxima.windows[row["maximum"]].copy())
+            windows[-1]["counts"] = counts
+            counts += placement.network.populations[projection.source].size
+    return tables._replace(maxima=tables.maxima._replace(windows=np.array(windows, tables.maxima.windows.dtype))), by_neuron
 
 
 def _given(job: Job, populations: IntArray, rank: dict[str, int]) -> dict[str, IntArray]:
     """All given spikes, by time and then by population."""
     times, neurons, ranks = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for name, (ticks, numbers) in job.events.items():
-        times.append(ticks.astype(np.int64))
+    for name, (given, numbers) in job.events.items():
+        times.append(given.astype(np.int64))
         neurons.append(numbers + populations["first"][rank[name]])
-        ranks.append(np.full(len(ticks), rank[name]))
+        ranks.append(np.full(len(given), rank[name]))
     time, neuron, of = (np.concatenate(parts) for parts in (times, neurons, ranks))
     order = np.lexsort((neuron, of, time))
     return {"given_time": time[order], "given_neuron": neuron[order]}
@@ -299,9 +400,12 @@ def _operations(network: Network) -> tuple[IntArray, IntArray]:
     return np.concatenate(parts, 1), np.array(firsts, np.int64)
 
 
-def _start(job: Job, plan: Plan) -> State:
+def _start(job: Job, plan: Plan, tables: Tables) -> State:
     neurons, servers = len(plan.rank), int(4 * plan.chip["tiles"] + 3 * plan.chip["cores"])
     items = _FIRST_ROOM + 2 * plan.margin
+    slots, stepwise = int(plan.chip["slots"]), bool(plan.chip["stepwise"])
+    counts = sum(int(w["height"] * w["width"] * w["channels"]) for w in tables.maxima.windows)
+    kept = slots if stepwise else 0
     state = State(
         progress=np.zeros((), PROGRESS),
         **{name: np.zeros(neurons + items, np.int64) for name in ("heap_time", "heap_order", "heap_item")},
@@ -313,6 +417,18 @@ def _start(job: Job, plan: Plan) -> State:
         last=np.full(neurons, -(2**61)),
         look=np.full(neurons, -1),
         pending=np.zeros(neurons, np.int64),
+        made=np.zeros(neurons, np.int64),
+        counts=np.zeros(counts, np.int32),
+        sums=np.zeros(slots * neurons if len(plan.parts) else 0, np.int64),
+        touched=np.zeros(slots * len(plan.parts), np.int64),
+        read=np.zeros(slots * len(plan.parts), np.int64),
+        later=np.zeros(kept * neurons, np.int64),
+        marks=np.zeros(kept * neurons, np.int8),
+        later_counts=np.zeros(kept * counts, np.int32),
+        later_output=np.zeros(kept, np.int64),
+        round=np.zeros(int(plan.chip["cores"]), np.int64),
+        extra=np.zeros(int(plan.chip["cores"]), np.int64),
+        steps=np.zeros(job.steps + int(plan.chip["stages"]) if stepwise else 0, np.int64),
         first_tick=np.zeros(len(plan.populations), np.int64),
         **{name: np.zeros(items, np.int64) for name in ("log_time", "log_neuron", "log_sign")},
         waits=np.zeros(2 * items, np.int64),
@@ -366,15 +482,21 @@ def _tally(job: Job) -> Tally:
 
 
 def _record(job: Job, plan: Plan, state: State, recorder: Recorder) -> None:
-    """Give the recorder what has fired but in the last picosecond, which may not be over."""
+    """Give the recorder what has fired but in the last picosecond, which may not be over; and what is behind the end of the run."""
     s = state.progress
     n, size = int(s["logged"]), 0
+    if plan.chip["stepwise"]:
+        # Populations that go before may have gone on.
+        these = np.flatnonzero(state.log_time[:n] <= s["end"])
+        for name in ("log_time", "log_neuron", "log_sign"):
+            getattr(state, name)[: len(these)] = getattr(state, name)[these]
+        n = len(these)
     over = s["heap"] == 0 or state.heap_time[0] > s["time"]
     if n:
         size = n if over else int(np.searchsorted(state.log_time[:n], s["time"], "left"))
     time, neuron, sign = (getattr(state, name)[:size].copy() for name in ("log_time", "log_neuron", "log_sign"))
     for name, of in zip(job.order, plan.populations, strict=True):
-        if not recorder.wants(name) or of["role"] not in (Role.DRIVEN, Role.SPIKING):
+        if not recorder.wants(name) or of["role"] not in (Role.DRIVEN, Role.SPIKING, Role.MAXIMUM):
             continue
         these = np.flatnonzero((neuron >= of["first"]) & (neuron < of["end"]))
         if len(these):
@@ -396,15 +518,20 @@ def _counts(job: Job, plan: Plan, state: State, tally: Tally) -> Counts:
     for name, of in zip(network.populations, plan.populations[columns], strict=True):
         if network.populations[name].reads_out:
             rows = tally.readout[:steps, of["readout"] : of["readout"] + network.populations[name].size].copy()
-            rows[int(progress["step"]) :] = state.v[of["first"] : of["end"]]
+            if not plan.chip["stepwise"]:
+                rows[int(progress["step"]) :] = state.v[of["first"] : of["end"]]
             readout[name] = rows
+    first_tick = state.first_tick[columns]
+    if plan.chip["stepwise"]:
+        first_tick[first_tick > end] = 0
+        _decide_again(job, plan, progress, tally)
     decided = progress["decision"] >= 0
     return Counts(
         end,
         bool(progress["exited"]),
         tally.spikes[:steps][:, columns],
         tally.negative[:steps][:, columns],
-        state.first_tick[columns],
+        first_tick,
         **{name: tally.operations[i, :steps].copy() for i, name in enumerate(OPERATIONS)},
         readout=readout,
         decision=int(progress["decision"]) if decided else None,
@@ -412,3 +539,18 @@ def _counts(job: Job, plan: Plan, state: State, tally: Tally) -> Counts:
         stopped="max_spikes" if progress["stopped"] else None,
         engine="hardware",
     )
+
+
+def _decide_again(job: Job, plan: Plan, progress: IntArray, tally: Tally) -> None:
+    """Behind barriers the output may have gone on when a run stops for its spikes: what it had decided before."""
+    if not progress["stopped"] or job.network.output is None:
+        return
+    of = plan.populations[plan.output]
+    initial = plan.v0[of["first"] : of["end"]]
+    decision, tick = (int(initial.argmax()), 1) if initial.min() < initial.max() else (-1, 0)
+    incoming = [i for i, p in enumerate(job.network.projections) if p.target == job.network.output]
+    for step in range(int(progress["end"])):
+        if tally.operations[0, step, incoming].any():
+            best = int(tally.readout[step, of["readout"] : of["readout"] + of["end"] - of["first"]].argmax())
+            decision, tick = (decision, tick) if best == decision else (best, step + 1)
+    progress["decision"], progress["decision_tick"] = decision, tick

@@ -19,6 +19,8 @@ _MAX_NAME, _MAX_TEXT = 100, 2000
 MAX_CORES = 2**18
 # Of one event: a millisecond for a step is long, and so is a second.
 _MAX_NS, _MAX_PJ, _MAX_UW, _MAX_MHZ = 10**9, 10**9, 10**9, 10**5
+# Of converters: 12 bits.
+MAX_LEVELS = 2**12
 # Of crossbars, and of queues.
 _MAX_LINES, _MAX_ROOM = 2**16, 2**20
 
@@ -130,6 +132,10 @@ _CORE: dict[str, dict[str, tuple[Check, Any]]] = {
         "columns": (_whole(1, _MAX_LINES), _MUST),
         "cells_per_weight": (_whole(1, 2**10), 1),
         "columns_per_converter": (_whole(1, _MAX_LINES), 1),
+        "converter_levels": (_whole(2, MAX_LEVELS), 0),
+        "converter_rows": (_whole(1, _MAX_LINES), 0),
+        "converter_offset": (_decimal("weights", _MAX_LINES, 3), 0),
+        "converter_seed": (_whole(0, 2**31), 0),
         "read_ns": (_NS, 0),
         "conversion_ns": (_NS, 0),
         "cell_pj": (_PJ, 0),
@@ -236,12 +242,18 @@ def _core(path: str, table: Any) -> Core:
     neurons = given["columns"] // given["cells_per_weight"]
     if not neurons:
         raise HardwareError(f"{path}: [core] {given['columns']} columns have no room for a weight of {given['cells_per_weight']} cells")
+    if not given["converter_levels"] and (given["converter_rows"] or given["converter_offset"]):
+        raise HardwareError(f"{path}: [core] converter_rows and converter_offset have no effect without converter_levels")
     sizes = {key: given[key] for key in ("rows", "columns", "cells_per_weight", "columns_per_converter")}
     return CrossbarCore(
         neurons,
         given["queue"],
         **_costs(given, _OF_NEURONS),
         **sizes,
+        levels=given["converter_levels"],
+        full_scale=given["converter_rows"],
+        offset=given["converter_offset"],
+        offset_seed=given["converter_seed"],
         read=given["read_ns"],
         conversion=given["conversion_ns"],
         cell_energy=given["cell_pj"],

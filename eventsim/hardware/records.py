@@ -15,6 +15,7 @@ class Role(IntEnum):
     DRIVEN = 1
     SPIKING = 2
     READOUT = 3
+    MAXIMUM = 4
 
 
 class Kind(IntEnum):
@@ -54,26 +55,40 @@ class Status(IntEnum):
 # A chip: see :mod:`eventsim.hardware.architecture`.
 #
 # hold, buffer, queue: of links and cores; 0 is no room that ends       drop: whether what finds no room is lost
-# rounds: of a crossbar's converter                                     scripted: 1 if all spikes are given and no weight is added
+# reading: of a crossbar, with its conversions                          scripted: 1 if all spikes are given and no weight is added
+# levels: of its converters, 0 if sums are exact                        lost, jitter, seed: see :mod:`eventsim.hardware.kernels.chance`
+# stepwise: 1 behind barriers; then also
+# step: the least that a step takes      barrier: what the barrier takes      access: to look at a neuron
+# stages: the most that a population lags behind      slots: steps whose input is kept, the present one included
 CHIP = record(
     "mesh per_tile cores tiles east_west north_south within update spike message_out message_in synapse together reading hold buffer queue "
-    "drop scripted"
+    "drop scripted levels lost jitter seed stepwise step barrier access stages slots"
 )
 # A population.
 #
 # first, end: its neurons among all                out, end_out: its projections in Plan.out
 # readout: column of its first neuron in Tally.readout
 # costly: whether a spike takes an update
-POPULATION = record("role first end out end_out refractory signed zero_reset readout costly")
-# A projection: target (its rank), first (its first neuron), delay (picoseconds); divisor, offset: of the lines of its messages.
-PROJECTION = record("target first delay divisor offset")
+# serial: number of its first neuron where populations are counted in the network's order
+# stage: how many steps of the chip it lags behind       always: whether all neurons are updated in every step
+# counts, end_counts: of a maximum, what its blocks have counted, in State.counts
+POPULATION = record("role first end out end_out refractory signed zero_reset readout costly serial stage always counts end_counts")
+# Neurons of a population on a core: first, end (among all neurons), core.
+BLOCK = record("first end core")
+# Neurons of a crossbar whose sums are converted together: first, end (among all neurons); offset: place of the first one's in Plan.offset;
+# full: the largest sum that a converter tells apart.
+PART = record("first end offset full")
+# A projection: target (its rank), first (its first neuron), delay (ticks); divisor, offset: of the lines of its messages; place: in the
+# order of what happens within a picosecond, the rank of its target, or 0 where that order is of no matter.
+PROJECTION = record("target first delay divisor offset place")
 # A message, or a neuron that waits for its update.
 #
 # message: its place in the messages of Plan, -1 if it reaches nothing; projection, neuron (of its population)
 # sign: of its spike; in a script when that is made
 # lead: 1 if it stands for its spike in counts    number: of its core, and there    next: in the queue where it is
 # arrived: at its core's queue                    column, row: of the tile where it is
-ITEM = record("message projection neuron sign lead number next arrived column row")
+# use: behind barriers, the step of the chip in which it is used; 0 for none
+ITEM = record("message projection neuron sign lead number next arrived column row use")
 # A server: links, then cores as they serve messages, as messages leave them, and as they update neurons ("reads": messages that they
 # made). Queues are lists of items by their numbers, -1 is none.
 #
@@ -83,10 +98,11 @@ ITEM = record("message projection neuron sign lead number next arrived column ro
 # next_waiter: the one behind it where it waits, waits: whether it does       work: how long it has been busy
 # messages, synapses, reads, dropped: how many
 SERVER = record("head tail length served room busy free waiters last_waiter next_waiter waits work messages synapses reads dropped")
-# Where a run has got to.
+# Where a run has got to. Behind barriers: chip: the step of the chip, base: when it began, accesses: of neurons, total: spikes of the steps
+# that are over for all populations, given: the next given spike.
 PROGRESS = record(
     "time heap free logged waits fired sent made updates end decision decision_tick deciding exited stopped stopping step where "
-    "across down within served"
+    "across down within served chip base accesses total given"
 )
 
 
@@ -109,12 +125,17 @@ class Plan(NamedTuple):
     synapses: Any
     low: Any  # first target neuron, in its population
     high: Any  # and the end
+    part: Any  # number of the part of a crossbar that its weights lie in
     columns: Any  # of each core: crossbar columns in use
+    blocks: Any  # BLOCK, by population in the network's order
+    parts: Any  # PART
+    offset: Any  # of converters, by part and neuron
     rank: Any  # int32 (neurons,): of its population
     owner: Any  # int64 (neurons,): core; -1 of bias clocks
     threshold: Any
     current: Any
     v0: Any
+    maximum: Any  # (neurons,): place in Tables.maxima of the windows of its block; what is not of a maximum has any
     given_time: Any  # of all given spikes, ascending
     given_neuron: Any
     operations: Any  # (5, lines of neurons): see Tally.operations, by projection and source neuron
@@ -136,6 +157,18 @@ class State(NamedTuple):
     last: Any  # time of the last spike
     look: Any  # time for which a look is queued
     pending: Any  # whether it waits for its update
+    made: Any  # spikes so far
+    counts: Any  # int32: net counts of the inputs of maxima, by block, times the sense
+    sums: Any  # (slots * neurons,): of the rows of a read before they are converted; 0 between reads
+    touched: Any  # parts of the read, each with its slot: slot * parts + part
+    read: Any  # (slots * parts,): 1 while it is among them
+    later: Any  # (slots * neurons,): behind barriers, what is to be added in a step
+    marks: Any  # int8 (slots * neurons,): neurons that get input in a step; of those of the present one
+    later_counts: Any  # int32 (slots * counts,): the same of maxima
+    later_output: Any  # (slots,): whether something arrives at the output
+    round: Any  # (cores,): how long the round of each takes, so far
+    extra: Any  # (cores,): and what it sends
+    steps: Any  # how long each step of the chip took
     first_tick: Any  # (populations,)
     log_time: Any
     log_neuron: Any

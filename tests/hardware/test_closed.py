@@ -29,7 +29,7 @@ EVENT, CROSSBAR = 'kind = "event"\nneurons = {n}\n', 'kind = "crossbar"\nrows = 
 @pytest.mark.kernels
 @pytest.mark.parametrize("core", [EVENT, CROSSBAR], ids=["event", "crossbar"])
 def test_on_a_chip_that_takes_no_time_it_is_the_ordinary_run(core):
-    rng, done = np.random.default_rng(5), 0
+    rng, done, maxima = np.random.default_rng(5), 0, 0
     for i in range(150):
         step = int(rng.integers(1, 60))
         case = random_case(np.random.default_rng([23, i]), step)
@@ -38,8 +38,6 @@ def test_on_a_chip_that_takes_no_time_it_is_the_ordinary_run(core):
         settings = {"steps": case.steps, "seed": case.seed, "max_spikes": 3000}
         if rule is not None:
             settings[f"exit_{rule.kind}"] = rule.threshold
-        if any(p.kind == "maximum" for p in case.network.populations.values()):
-            continue
         try:
             expected = es.run(case.network, case.inputs, resolution=chip.chip.step, **settings)
         except PotentialOverflow:
@@ -52,7 +50,31 @@ def test_on_a_chip_that_takes_no_time_it_is_the_ordinary_run(core):
         assert report.waits.sum() == 0
         assert report.counts["dropped"] == 0
         done += 1
-    assert done > 40
+        maxima += any(p.kind == "maximum" for p in case.network.populations.values())
+    assert done > 60
+    assert maxima > 20
+
+
+def test_every_core_of_a_maximum_counts_for_itself():
+    """Windows on four cores; what starts once, as biases do, reaches all of them without a message."""
+    net = es.Network()
+    net.source("start", (1, 4, 2), "start", period=0.1)
+    net.driven("in", (1, 4, 2), threshold=10)
+    net.maximum("pooled", (1, 2, 2))
+    net.maximum("all", (1, 1, 2))
+    net.readout("output", 2)
+    net.connect("start", "pooled", es.Windows((1, 2)))
+    net.connect("in", "all", es.Windows((1, 4)))
+    net.connect("pooled", "output", np.array([[1, 2], [3, 4], [5, 6], [7, 8]]))
+    net.connect("all", "output", np.array([[10, 0], [0, 10]]))
+    given = {"in": [3, 9, 4, 8, 5, 7, 6, 6]}
+    hardware = es.Hardware(architecture(TIMELESS.format(columns=8, step=20) + EVENT.format(n=1)))
+    expected, (found, report) = es.run(net, given, steps=4, resolution=20), hardware.run(net, given, closed=True, steps=4)
+    assert expected.spikes_per_population()["pooled"] == 4
+    assert expected.spikes_per_population()["all"] > 4
+    assert_same(expected.counts, found.counts)
+    # Each of the eight inputs reaches one core of windows, each of the maxima the two cores of the output.
+    assert report.counts["message"] == expected.spikes_per_population()["in"] + 2 * (4 + expected.spikes_per_population()["all"])
 
 
 CHAIN = """
@@ -215,8 +237,17 @@ def test_nothing_but_a_source_and_a_readout_is_a_replay():
 
 def test_what_is_no_closed_run():
     net, given = burst()
-    with pytest.raises(HardwareError, match="behind barriers Loihi does not change spikes"):
-        es.Hardware("loihi").run(net, given, closed=True, steps=1)
+    with pytest.raises(HardwareError, match="is part of a cycle with fewer whole steps of delay than projections"):
+        ring = es.Network()
+        ring.source("source", 1)
+        ring.spiking("a", 1, threshold=1)
+        ring.readout("output", 1)
+        ring.connect("source", "a", [[1]])
+        ring.connect("a", "output", [[1]])
+        ring.spiking("b", 1, threshold=1)
+        ring.connect("a", "b", [[1]])
+        ring.connect("b", "a", [[1]], delay=1)
+        es.Hardware("loihi").run(ring, {"source": ([0.1], [0])}, closed=True, steps=1)
     with pytest.raises(HardwareError, match="has no setting 'resolution'"):
         chain().run(net, given, closed=True, resolution=1)
     with pytest.raises(HardwareError, match="records 'all' or 'none', found 'source'"):

@@ -65,8 +65,8 @@ def step_over(plan, state, m, way):
 
 @inlined
 def order_of(plan, state, m):
-    """Rank of the population that a message goes to."""
-    return plan.projections[state.items[m]["projection"]]["target"]
+    """Rank of the population that a message goes to, 0 where it does not matter."""
+    return plan.projections[state.items[m]["projection"]]["place"]
 
 
 @inlined

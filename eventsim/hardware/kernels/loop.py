@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from eventsim.hardware.kernels.deciding import decide
 from eventsim.hardware.kernels.entries import KIND_BITS, UPDATES, WEIGHTS, new_item, pop, push, release
 from eventsim.hardware.kernels.links import leave, make_room, try_link
 from eventsim.hardware.kernels.sending import ask, look, look_again, updated
-from eventsim.hardware.kernels.serving import add_weights, arrive, count_spike, finish_serving, note_output, start_serving
+from eventsim.hardware.kernels.serving import arrive, bring_bias, count_spike, finish_serving, note_output, start_serving
+from eventsim.hardware.kernels.stepping import begin_step, end_step
 from eventsim.hardware.records import Kind, Role, Status
 from eventsim.kernels.compiled import compiled
 from eventsim.kernels.compiled import part as inlined
@@ -39,24 +41,6 @@ def give(plan, tables, state, tally, place, time):
             m = new_item(state)
             state.items[m]["projection"], state.items[m]["neuron"] = p, n - population["first"]
             push(state, time + plan.projections[p]["delay"], plan.projections[p]["target"], WEIGHTS, 0, _BIAS, m)
-
-
-@inlined
-def decide(plan, state, time):
-    """At the end of a picosecond in which something arrived at the output."""
-    s = state.progress[()]
-    population = plan.populations[plan.output]
-    best, second = population["first"], -1
-    for n in range(population["first"] + 1, population["end"]):
-        if state.v[n] > state.v[best]:
-            second, best = best, n
-        elif second < 0 or state.v[n] > state.v[second]:
-            second = n
-    if best - population["first"] != s["decision"]:
-        s["decision"], s["decision_tick"] = best - population["first"], time
-    margin = second >= 0 and plan.exit_kind == 2 and state.v[best] - state.v[second] >= plan.exit_threshold
-    if margin or (plan.exit_kind == 1 and state.v[best] >= plan.exit_threshold):
-        s["exited"], s["end"] = 1, time
 
 
 @inlined
@@ -93,15 +77,14 @@ def happen(plan, tables, state, tally, kind, item, time):
         count_spike(plan, state, tally, p, of["neuron"])
         note_output(plan, state, p, time)
         if kind == _BIAS:
-            population = plan.populations[plan.projections[p]["target"]]
-            add_weights(plan, tables, state, p, of["neuron"], 1, 0, population["end"] - population["first"], time)
+            bring_bias(plan, tables, state, p, of["neuron"], time)
         release(state, item)
     elif kind == _GIVEN:
         give(plan, tables, state, tally, item, time)
     elif kind == _LOOK:
-        look(plan, state, item, time)
+        look(plan, tables, state, item, time)
     elif kind == _UPDATED:
-        updated(plan, state, tally, item, time)
+        updated(plan, tables, state, tally, item, time)
     elif kind == _DECIDE:
         decide(plan, state, time)
     else:
@@ -110,14 +93,14 @@ def happen(plan, tables, state, tally, kind, item, time):
 
 
 @compiled
-def begin(plan, state):
-    """Queue the first looks at all neurons, and the first given spike."""
-    scripted = plan.chip[()]["scripted"] != 0
+def begin(plan, tables, state):
+    """Queue the first looks at all neurons, and the first given spike. (Behind barriers a step of the chip does that.)"""
+    scripted, stepwise = plan.chip[()]["scripted"] != 0, plan.chip[()]["stepwise"] != 0
     for n in range(len(plan.rank)):
         role = plan.populations[plan.rank[n]]["role"]
-        if not scripted and role in (_ROLE_DRIVEN, _ROLE_SPIKING):
-            look_again(plan, state, n, 0)
-    if len(plan.given_time) > 0:
+        if not scripted and not stepwise and role in (_ROLE_DRIVEN, _ROLE_SPIKING):
+            look_again(plan, tables, state, n, 0)
+    if len(plan.given_time) > 0 and not stepwise:
         push(state, plan.given_time[0], plan.rank[plan.given_neuron[0]], UPDATES, 0, _GIVEN, 0)
 
 
@@ -139,18 +122,29 @@ def advance(plan, tables, state, tally):
         A Status.
     """
     s = state.progress[()]
-    scripted = plan.chip[()]["scripted"] != 0
+    scripted, stepwise = plan.chip[()]["scripted"] != 0, plan.chip[()]["stepwise"] != 0
     mask = (np.int64(1) << KIND_BITS) - 1
     for _ in range(PAUSE_AFTER):
-        if s["heap"] == 0 or (state.heap_time[0] > s["end"] and not scripted):
+        if s["heap"] == 0 and stepwise:
+            # All that was sent has been served.
+            if s["chip"] > 0:
+                end_step(plan, state, tally)
+            if s["chip"] == s["end"] + plan.chip[()]["stages"]:
+                return _DONE
+        elif s["heap"] == 0 or (state.heap_time[0] > s["end"] and not scripted and not stepwise):
             return _DONE
         # All messages that are on their way may be served at once.
         waits = len(state.waits) - s["waits"] - (len(state.items) - s["free"])
         room = min(len(state.heap_time) - s["heap"], len(state.log_time) - s["logged"], waits)
         if min(room, s["free"]) < plan.margin:
             return _GROW
+        if s["heap"] == 0:
+            begin_step(plan, tables, state, tally)
+            if s["where"] >= 0:
+                return _OVERFLOW
+            continue
         time, entry = state.heap_time[0], state.heap_item[0]
-        if not scripted:
+        if not scripted and not stepwise:
             end_steps(plan, state, tally, time)
         s["time"] = time
         pop(state)

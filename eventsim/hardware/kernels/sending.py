@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from eventsim.hardware.kernels.chance import delay_of, drawn
 from eventsim.hardware.kernels.entries import CORE_BITS, UPDATES, WEIGHTS, append, new_item, push, release, take
 from eventsim.hardware.kernels.serving import queue_look
 from eventsim.hardware.records import Kind, Role
 from eventsim.kernels.compiled import part as inlined
+from eventsim.kernels.windows import sense_of, step_of
 
 _READY, _NOTHING, _UPDATED, _STOP = int(Kind.READY), int(Kind.NOTHING), int(Kind.UPDATED), int(Kind.STOP)
-_GIVEN, _DRIVEN, _SPIKING = int(Role.GIVEN), int(Role.DRIVEN), int(Role.SPIKING)
+_GIVEN, _DRIVEN, _SPIKING, _MAXIMUM = int(Role.GIVEN), int(Role.DRIVEN), int(Role.SPIKING), int(Role.MAXIMUM)
 
 
 @inlined
-def due_at(plan, state, n, time):
+def due_at(plan, tables, state, n, time):
     """Sign of the spike that a neuron is due to make at a time, 0 if none."""
     population = plan.populations[plan.rank[n]]
     sign = 0
     if population["role"] == _DRIVEN:
         potential = plan.v0[n] + (plan.current[n] * time) // plan.resolution - plan.threshold[n] * state.net[n]
         sign = 1 if potential >= plan.threshold[n] else 0
+    elif population["role"] == _MAXIMUM:
+        i, window = plan.maximum[n], n - population["first"]
+        sense = sense_of(tables.maxima, i, window)
+        sign = sense * step_of(tables.maxima, i, state.counts, window, sense * state.net[n])
     elif state.v[n] >= plan.threshold[n]:
         sign = 1
     elif population["signed"] and state.v[n] < 0 and state.net[n] > 0:
@@ -27,11 +35,11 @@ def due_at(plan, state, n, time):
 
 
 @inlined
-def look_again(plan, state, n, time):
+def look_again(plan, tables, state, n, time):
     """Queue the next look at a neuron though nothing arrives, if it will be due then."""
     population = plan.populations[plan.rank[n]]
     later = max(time + 1, state.last[n] + population["refractory"])
-    if not due_at(plan, state, n, later):
+    if not due_at(plan, tables, state, n, later):
         if population["role"] != _DRIVEN or plan.current[n] <= 0:
             return
         need = plan.threshold[n] * (state.net[n] + 1) - plan.v0[n]
@@ -83,28 +91,44 @@ def make(plan, state, n, sign, p, message):
 
 
 @inlined
+def lateness(plan, state, n):
+    """How many ticks a spike of a neuron leaves late, -1 if it is lost."""
+    c = plan.chip[()]
+    if not c["lost"] and not c["jitter"]:
+        return np.int64(0)
+    population = plan.populations[plan.rank[n]]
+    draw = drawn(c["seed"], population["serial"] + n - population["first"], state.made[n])
+    state.made[n] += 1
+    return np.int64(-1) if draw < c["lost"] else delay_of(draw, c["jitter"])
+
+
+@inlined
 def send(plan, state, n, sign, time):
     """Make the messages of a spike; returns when its core has sent the last."""
     c, s = plan.chip[()], state.progress[()]
     population = plan.populations[plan.rank[n]]
     if population["costly"]:
         time += c["spike"]
+    late = lateness(plan, state, n)
+    if late < 0:
+        return time
     for j in range(population["out"], population["end_out"]):
         p = plan.out[j]
         of = plan.projections[p]
+        delay = of["delay"] + late
         line = of["offset"] + (n - population["first"]) // of["divisor"]
         first, end = plan.begin[line], plan.begin[line + 1]
-        if first == end and not c["scripted"] and time + of["delay"] <= s["end"]:
+        if first == end and not c["scripted"] and time + delay <= s["end"]:
             m = make(plan, state, n, sign, p, -1)
-            push(state, time + of["delay"], of["target"], WEIGHTS, state.items[m]["number"], _NOTHING, m)
+            push(state, time + delay, of["target"], WEIGHTS, state.items[m]["number"], _NOTHING, m)
         for message in range(first, end):
             time += c["message_out"]
             s["sent"] += 1
             # What would leave after the end is not followed.
-            if c["scripted"] or time + of["delay"] <= s["end"]:
+            if c["scripted"] or time + delay <= s["end"]:
                 m = make(plan, state, n, sign, p, message)
                 state.items[m]["lead"] = message == first
-                push(state, time + of["delay"], of["target"], WEIGHTS, state.items[m]["number"], _READY, m)
+                push(state, time + delay, of["target"], WEIGHTS, state.items[m]["number"], _READY, m)
     return time
 
 
@@ -120,13 +144,13 @@ def fire(plan, state, tally, n, sign, time):
     state.log_time[s["logged"]], state.log_neuron[s["logged"]], state.log_sign[s["logged"]] = time, n, sign
     s["logged"] += 1
     s["fired"] += 1
-    if s["fired"] > plan.max_spikes and not s["stopping"]:
+    if s["fired"] > plan.max_spikes and not s["stopping"] and not plan.chip[()]["stepwise"]:
         s["stopping"] = 1
         push(state, time, len(plan.populations) + 1, WEIGHTS, 0, _STOP, 0)
 
 
 @inlined
-def updated(plan, state, tally, server, time):
+def updated(plan, tables, state, tally, server, time):
     """A core has updated a neuron: if it is still due, it fires; then the next one is updated."""
     m = take(state, server)
     n, given = state.items[m]["neuron"], state.items[m]["sign"]
@@ -137,7 +161,7 @@ def updated(plan, state, tally, server, time):
         free = send(plan, state, n, given, time)
     else:
         state.pending[n] = 0
-        sign = due_at(plan, state, n, time)
+        sign = due_at(plan, tables, state, n, time)
         if sign:
             if population["role"] == _SPIKING:
                 state.v[n] = 0 if population["zero_reset"] else state.v[n] - sign * plan.threshold[n]
@@ -146,7 +170,7 @@ def updated(plan, state, tally, server, time):
             fire(plan, state, tally, n, sign, time)
             free = send(plan, state, n, sign, time)
             of["messages"] += 1
-        look_again(plan, state, n, time)
+        look_again(plan, tables, state, n, time)
     of["work"] += free - time
     of["free"] = free
     if of["length"] > 0:
@@ -154,8 +178,12 @@ def updated(plan, state, tally, server, time):
 
 
 @inlined
-def look(plan, state, n, time):
+def look(plan, tables, state, n, time):
     """A neuron is updated if it is due; whoever queued the look saw to it that it may fire, or it has fired since."""
-    if not state.pending[n] and time >= state.last[n] + plan.populations[plan.rank[n]]["refractory"] and due_at(plan, state, n, time):
+    if (
+        not state.pending[n]
+        and time >= state.last[n] + plan.populations[plan.rank[n]]["refractory"]
+        and due_at(plan, tables, state, n, time)
+    ):
         state.pending[n] = 1
         ask(plan, state, n, 0, time)

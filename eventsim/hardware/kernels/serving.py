@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from eventsim.engines.queue.kernels.delivery import add_run
+from eventsim.hardware.kernels.converting import converted
 from eventsim.hardware.kernels.entries import LAST, LOOKS, WEIGHTS, append, push, release, take
 from eventsim.hardware.kernels.links import has_room, lose, make_room, next_server, order_of, try_link
 from eventsim.hardware.records import Kind
 from eventsim.kernels.compiled import brief as array_kernel
 from eventsim.kernels.compiled import part as inlined
+from eventsim.kernels.windows import count_spike as count_input
 from eventsim.model.limits import POTENTIAL_MAX, POTENTIAL_MIN
 
 _SERVED, _READS, _LOOK, _DECIDE = int(Kind.SERVED), int(Kind.READS), int(Kind.LOOK), int(Kind.DECIDE)
@@ -100,10 +102,59 @@ def look_through(plan, state, rank, start, stop, time):
 
 
 @inlined
+def count_windows(plan, tables, state, p, neuron, sign, low, high, time):
+    """Count a spike for the windows low..high-1 of a maximum that it lies in, and look at those that it may have changed."""
+    first = plan.projections[p]["first"]
+    i = plan.maximum[first + low]
+    of = tables.maxima.windows[i]
+    location = neuron // of["channels"]
+    row, channel = location // of["width"], neuron - location * of["channels"]
+    count_input(tables.maxima, i, state.counts, neuron, sign)
+    rows, columns = tables.maxima.spans[of["rows"] + row], tables.maxima.spans[of["columns"] + location - row * of["width"]]
+    sense = np.int64(tables.maxima.senses[of["sense"] + channel])
+    count, rises = np.int64(state.counts[of["counts"] + neuron]), sign * sense > 0
+    for y in range(rows["first"], rows["end"]):
+        window = (y * of["out_width"] + columns["first"]) * of["channels"] + channel
+        for _ in range(columns["first"], columns["end"]):
+            own = sense * state.net[first + window]
+            if low <= window < high and ((rises and count > own) or (not rises and count < own)) and not state.pending[first + window]:
+                queue_look(plan, state, first + window, time)
+            window += of["channels"]
+
+
+@inlined
+def end_of_block(plan, p, low):
+    """Where the windows end that lie on one core with window ``low`` of a maximum."""
+    of = plan.projections[p]
+    first, size = of["first"], plan.populations[of["target"]]["end"] - of["first"]
+    high = low + 1
+    while high < size and plan.maximum[first + high] == plan.maximum[first + low]:
+        high += 1
+    return high
+
+
+@inlined
+def bring_bias(plan, tables, state, p, neuron, time):
+    """Add the weights of a bias; every core with windows of a maximum counts it."""
+    of = plan.projections[p]
+    low, size = 0, plan.populations[of["target"]]["end"] - of["first"]
+    if tables.projections[p]["maximum"] < 0:
+        add_weights(plan, tables, state, p, neuron, 1, low, size, time)
+        return
+    while low < size:
+        high = end_of_block(plan, p, low)
+        count_windows(plan, tables, state, p, neuron, 1, low, high, time)
+        low = high
+
+
+@inlined
 def add_weights(plan, tables, state, p, neuron, sign, low, high, time):
     """Add the weights of a spike to the neurons low..high-1 of its target that it reaches, and look which are due."""
     of, projection = tables.projections[p], plan.projections[p]
     first, rank = projection["first"], projection["target"]
+    if of["maximum"] >= 0:
+        count_windows(plan, tables, state, p, neuron, sign, low, high, time)
+        return
     if of["sparse"]:
         row = of["row"] + neuron
         for e in range(tables.row_start[row], tables.row_start[row + 1]):
@@ -141,6 +192,146 @@ def add_weights(plan, tables, state, p, neuron, sign, low, high, time):
 
 
 @inlined
+def sum_weights(plan, tables, into, marks, base, p, neuron, sign, low, high):
+    """Add the weights of a spike to sums of the neurons low..high-1, and mark those that it reaches.
+
+    Parameters
+    ----------
+    into : int64 array
+    marks : int8 array
+        As long as ``into``, or empty: nothing is marked.
+    base : int64
+        Place of the first neuron of all.
+    """
+    of, first = tables.projections[p], base + plan.projections[p]["first"]
+    marked = len(marks) > 0
+    if of["sparse"]:
+        row = of["row"] + neuron
+        for e in range(tables.row_start[row], tables.row_start[row + 1]):
+            n = tables.targets[e]
+            if low <= n < high:
+                weight = tables.weights32[e + of["shift"]] if of["wide"] else np.int32(tables.weights8[e + of["shift"]])
+                into[first + n] += sign * weight
+                if marked:
+                    marks[first + n] = 1
+        return
+    location = neuron // of["channels"]
+    channel = neuron - location * of["channels"]
+    row = location // of["width"]
+    y, x = tables.reach[of["y"] + row], tables.reach[of["x"] + location - row * of["width"]]
+    out = of["out_channels"]
+    target = (y["first"] * of["out_width"] + x["first"]) * out
+    at = of["weights"] + (channel * of["kernel_rows"] + y["tap"]) * of["row_weights"] + x["tap"] * out
+    for _ in range(y["count"]):
+        start, stop = max(target, low), min(target + x["count"] * out, high)
+        if start < stop:
+            if of["wide"]:
+                add_run(into, first + start, tables.weights32, at + start - target, stop - start, sign)
+            else:
+                add_run(into, first + start, tables.weights8, at + start - target, stop - start, sign)
+            if marked:
+                marks[first + start : first + stop] = 1
+        target += of["out_width"] * out
+        at -= of["stride"] * of["row_weights"]
+
+
+@inlined
+def sum_row(plan, tables, state, m, slot, touched):
+    """A row of a read, whose sums are still to be converted; returns how many parts the read has touched."""
+    item = state.items[m]
+    message = item["message"]
+    number = slot * len(plan.parts) + plan.part[message]
+    base = slot * len(plan.rank)
+    sum_weights(
+        plan, tables, state.sums, state.marks, base, item["projection"], item["neuron"], item["sign"], plan.low[message], plan.high[message]
+    )
+    if not state.read[number]:
+        state.read[number] = 1
+        state.touched[touched] = number
+        touched += 1
+    return touched
+
+
+@inlined
+def convert_sums(plan, state, touched, time):
+    """Convert the sums of the parts that a read has touched, add them to potentials, and look which neurons are due.
+
+    Behind barriers they are added in a later step.
+    """
+    c = plan.chip[()]
+    for i in range(touched):
+        slot = state.touched[i] // len(plan.parts)
+        of = plan.parts[state.touched[i] - slot * len(plan.parts)]
+        first, end, offset, base = of["first"], of["end"], of["offset"] - of["first"], slot * len(plan.rank)
+        # Most sums of a read of few rows are alike.
+        before = after = np.int64(0)
+        known = False
+        for n in range(first, end):
+            total = state.sums[base + n] + plan.offset[offset + n]
+            if not known or total != before:
+                before, after, known = total, converted(total, c["levels"], of["full"]), True
+            if c["stepwise"]:
+                state.later[base + n] += after
+            else:
+                state.v[n] += after
+            state.sums[base + n] = 0
+        state.read[state.touched[i]] = 0
+        rank = plan.rank[first]
+        if not c["stepwise"] and any_to_look_at(state.v, plan.threshold, state.net, first, end, plan.populations[rank]["signed"] != 0):
+            look_through(plan, state, rank, first, end, time)
+
+
+@inlined
+def keep(plan, tables, state, tally, m, touched):
+    """Behind barriers, what a message brings is kept for the step in which it is used; returns as :func:`sum_row`."""
+    c, item = plan.chip[()], state.items[m]
+    p, message = item["projection"], item["message"]
+    if item["use"] == 0:
+        return touched
+    slot = item["use"] % c["slots"]
+    if item["lead"]:
+        note_use(plan, state, tally, p, item["neuron"], item["use"])
+    if tables.projections[p]["maximum"] >= 0:
+        count_later(plan, tables, state, p, item["neuron"], item["sign"], plan.low[message], plan.high[message], slot)
+    elif c["levels"]:
+        touched = sum_row(plan, tables, state, m, slot, touched)
+    else:
+        base = slot * len(plan.rank)
+        sum_weights(plan, tables, state.later, state.marks, base, p, item["neuron"], item["sign"], plan.low[message], plan.high[message])
+    return touched
+
+
+@inlined
+def note_use(plan, state, tally, p, neuron, use):
+    """Count a spike for the step of the chip in which it is used."""
+    of = plan.projections[p]
+    step = use - plan.populations[of["target"]]["stage"] - 1
+    for kind in range(5):
+        tally.operations[kind, step, p] += plan.operations[kind, plan.first_operation[p] + neuron]
+    if of["target"] == plan.output:
+        state.later_output[use % plan.chip[()]["slots"]] = 1
+
+
+@inlined
+def count_later(plan, tables, state, p, neuron, sign, low, high, slot):
+    """Count a spike for a maximum in a later step, and mark the windows low..high-1 that it lies in."""
+    first = plan.projections[p]["first"]
+    i = plan.maximum[first + low]
+    of = tables.maxima.windows[i]
+    location = neuron // of["channels"]
+    row, channel = location // of["width"], neuron - location * of["channels"]
+    sense = tables.maxima.senses[of["sense"] + channel]
+    state.later_counts[slot * len(state.counts) + of["counts"] + neuron] += sign * sense
+    rows, columns = tables.maxima.spans[of["rows"] + row], tables.maxima.spans[of["columns"] + location - row * of["width"]]
+    for y in range(rows["first"], rows["end"]):
+        window = (y * of["out_width"] + columns["first"]) * of["channels"] + channel
+        for _ in range(columns["first"], columns["end"]):
+            if low <= window < high:
+                state.marks[slot * len(plan.rank) + first + window] = 1
+            window += of["channels"]
+
+
+@inlined
 def count_spike(plan, state, tally, p, neuron):
     """Count a spike that has arrived through a projection."""
     step = state.progress[()]["step"]
@@ -162,7 +353,7 @@ def finish_serving(plan, tables, state, tally, server, time):
     """A core has served: weights are added, and it goes on with what waits."""
     c, s = plan.chip[()], state.progress[()]
     of = state.servers[server]
-    last = of["served"]
+    last, touched = of["served"], 0
     while True:
         m = take(state, server)
         item = state.items[m]
@@ -171,11 +362,17 @@ def finish_serving(plan, tables, state, tally, server, time):
             s["served"] = time
             if plan.projections[p]["target"] == plan.output and item["sign"] <= plan.decided:
                 s["decision_tick"] = time
+        elif c["stepwise"]:
+            s["served"] = time
+            touched = keep(plan, tables, state, tally, m, touched)
         else:
             if item["lead"]:
                 count_spike(plan, state, tally, p, item["neuron"])
             note_output(plan, state, p, time)
-            add_weights(plan, tables, state, p, item["neuron"], item["sign"], plan.low[message], plan.high[message], time)
+            if c["levels"] and tables.projections[p]["maximum"] < 0:
+                touched = sum_row(plan, tables, state, m, 0, touched)
+            else:
+                add_weights(plan, tables, state, p, item["neuron"], item["sign"], plan.low[message], plan.high[message], time)
         of["messages"] += 1
         of["synapses"] += plan.synapses[message]
         release(state, m)
@@ -183,6 +380,7 @@ def finish_serving(plan, tables, state, tally, server, time):
         make_room(plan, state, server, time)
         if m == last:
             break
+    convert_sums(plan, state, touched, time)
     of["busy"] = 0
     if of["length"] > 0:
         start_serving(plan, state, server, time)
