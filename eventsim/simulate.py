@@ -78,7 +78,8 @@ class Simulator:
         ----------
         inputs : array, mapping or None
             An image (uint8, in the network's input shape), or by population name: currents per step (int array) for a
-            driven population, ``(times in steps, neurons)`` for a source of events, rates for a Poisson source.
+            driven population, ``(times in steps, neurons)`` for a source of events, rates for a Poisson source, a structured array of
+            x, y, t (microseconds from the run's start on) and p for an event input.
         steps : int, optional
             T, the length of the run. Default: what the network recommends (``provenance["steps"]``), else 100.
         resolution : int

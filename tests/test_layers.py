@@ -5,7 +5,22 @@ import pytest
 
 HOUSE = house.House()
 # What need not be installed (pyproject.toml): imported where it is used.
-OPTIONAL = {"torch", "onnx", "nir", "matplotlib", "mpl_toolkits", "jinja2", "distributed", "pandas", "neo", "quantities", "safetensors"}
+OPTIONAL = {
+    "torch",
+    "onnx",
+    "nir",
+    "matplotlib",
+    "mpl_toolkits",
+    "jinja2",
+    "distributed",
+    "pandas",
+    "neo",
+    "quantities",
+    "safetensors",
+    "aedat",
+    "evt3",
+    "hdf5plugin",
+}
 
 
 @pytest.mark.parametrize("module", HOUSE.modules)

@@ -11,9 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from eventsim.batch.executors import local as processes
 from eventsim.batch.inputs import Item, read_by_population, read_input
-from eventsim.errors import InputError, PotentialOverflow
+from eventsim.data.recordings.fitting import Reading
+from eventsim.errors import InputError, NetworkError, PotentialOverflow
 from eventsim.job.poisson import poisson_network, poisson_rates
+from eventsim.job.preparation import default_steps, recommended_steps
+from eventsim.job.recordings import recording_inputs, steps_of, with_event_input
 from eventsim.model.netfile import load
+from eventsim.model.network import Network
+from eventsim.model.populations.event_input import Polarity
 from eventsim.record.interrupt import DeferredInterrupt
 from eventsim.record.result import Result
 from eventsim.simulate import Simulator
@@ -44,6 +49,12 @@ class Settings:
         An architecture file, or the name of one: what the runs take on it is computed too.
     closed : bool
         What the runs take on it changes when spikes happen; see :meth:`eventsim.Hardware.run`.
+    reading : Reading
+        Of recordings.
+    step_us : int or None
+        Microseconds of a step of recordings. None: what the network file says.
+    polarity : {"split", "merge", "sign"} or None
+        Likewise.
     """
 
     network: Path
@@ -53,6 +64,35 @@ class Settings:
     run: dict[str, Any] = field(default_factory=dict)
     hardware: str | None = None
     closed: bool = False
+    reading: Reading = field(default_factory=Reading)
+    step_us: int | None = None
+    polarity: Polarity | None = None
+
+    def load(self) -> Network:
+        """The network, with steps and polarities of recordings as they are asked for.
+
+        Raises
+        ------
+        NetworkFileError
+        InputError
+            The network takes no recordings.
+        """
+        network = load(self.network)
+        if self.step_us is None and self.polarity is None:
+            return network
+        try:
+            return with_event_input(network, self.step_us, self.polarity)
+        except (InputError, NetworkError) as error:
+            raise InputError(f"{self.network}: {error}") from None
+
+    def recorded(self) -> dict[str, Any]:
+        """The settings of recordings that are not the usual ones: JSON values, for a trace."""
+        reading = self.reading
+        window = None if (reading.start, reading.end) == (0, None) else [reading.start, reading.end]
+        settings = {"step_us": self.step_us, "polarity": self.polarity, "window_us": window, "hot_pixels": reading.hot_pixels}
+        if reading.downsample > 1:
+            settings["downsample"] = reading.downsample
+        return {key: value for key, value in settings.items() if value is not None}
 
 
 @dataclass
@@ -83,25 +123,54 @@ class Runner:
 
     def __init__(self, settings: Settings):
         self.settings = settings
-        self.network = load(settings.network)
+        self.network = settings.load()
         self.simulator = Simulator(poisson_network(self.network) if settings.encoding == "poisson" else self.network)
+        self._kept: tuple[Source, tuple[Any, Any, list[str]]] | None = None
         self.hardware: Hardware | None = None
         if settings.hardware is not None:
             # Runs that need none do without loading it.
             self.hardware = import_module("eventsim.hardware.hardware").Hardware(settings.hardware)
             self.hardware.place(self.simulator.network)
 
+    def expected_steps(self, source: Source) -> int:
+        """Length of the run on an input, which is kept for that; the default if it cannot be read."""
+        if self.settings.run.get("steps") is None and recording_inputs(self.network):
+            with suppress(InputError):
+                self._kept = source, self._read(source)
+                return self.steps(self._kept[1][0])
+        return self.steps(None)
+
     def _read(self, source: Source) -> tuple[Any, Any, list[str]]:
         """What a run is given, how it is called, and remarks on it."""
+        if self._kept is not None and self._kept[0] == source:
+            return self._kept[1]
         values: Any = None
         about: Any = None
         remarks: list[str] = []
         if isinstance(source, Item):
-            values, remarks = read_input(self.network, source, self.settings.invert, self.settings.crop)
+            values, remarks = read_input(self.network, source, self.settings.invert, self.settings.crop, self.settings.reading)
             about = "-" if source.path == "-" else str(source)
         elif source:
-            values, about = read_by_population(self.network, source), source
+            (values, remarks), about = read_by_population(self.network, source, self.settings.reading), source
         return values, about, remarks
+
+    def steps(self, values: Any) -> int:
+        """Length of a run on what was read: as is asked for, the window of time, what the network recommends, or the recording's."""
+        steps, window = self.settings.run.get("steps"), self.settings.reading.length
+        if steps is not None:
+            return int(steps)
+        events = recording_inputs(self.network).values()
+        if window is not None and events:
+            return max(-(-window // population.step_us) for population in events)
+        return recommended_steps(self.network) or steps_of(self.network, values) or default_steps(self.network)
+
+    def _left_out(self, values: Any, steps: int) -> list[str]:
+        """Remarks on events after the run's end."""
+        remarks = []
+        for name, population in recording_inputs(self.network).items():
+            late = int((values[name]["t"] > steps * population.step_us).sum()) if name in values else 0
+            remarks += [f"{name}: {late:,} events after the last of {steps:,} steps are left out"] if late else []
+        return remarks
 
     def _encoded(self, values: Any) -> Any:
         """What the simulator takes: of an image that drives Poisson sources, their rates."""
@@ -111,9 +180,9 @@ class Runner:
         """Compile the code that runs of inputs like this one take, if it can be read; processes share it."""
         settings = {key: value for key, value in self.settings.run.items() if key in ("steps", "resolution", "seed", "max_spikes")}
         with suppress(InputError):
-            self.simulator.warm_up(
-                self.simulator.prepare(self._encoded(self._read(source)[0]), **settings), self.settings.run.get("engine", "auto")
-            )
+            values = self._read(source)[0]
+            job = self.simulator.prepare(self._encoded(values), **settings | {"steps": self.steps(values)})
+            self.simulator.warm_up(job, self.settings.run.get("engine", "auto"))
 
     def run(self, source: Source, trace: Path | None, progress: Callable[[int], None] | None = None, threads: int = 1) -> Outcome:
         """Run one input; an input that cannot be read or run becomes the outcome's error."""
@@ -124,18 +193,20 @@ class Runner:
         except InputError as error:
             outcome.error = str(error)
             return outcome
+        steps = self.steps(values)
+        outcome.remarks = [*outcome.remarks, *self._left_out(values, steps)]
         # Options that are off are not worth a word.
-        kept = {name: True for name in ("invert", "crop") if getattr(self.settings, name)}
+        kept = {name: True for name in ("invert", "crop") if getattr(self.settings, name)} | self.settings.recorded()
         try:
             noted = {"network": str(self.settings.network), "input": about, "encoding": self.settings.encoding, **kept}
             given: dict[str, Any] = {"trace": trace, "progress": progress, "about": noted}
             if self.hardware is not None and self.hardware.changes_spikes and not self.settings.closed:
-                settings = {key: value for key, value in self.settings.run.items() if key in (*CLOSED, "resolution")}
+                settings = {key: value for key, value in self.settings.run.items() if key in (*CLOSED, "resolution")} | {"steps": steps}
                 result, outcome.report = self.hardware.run(self.simulator.network, self._encoded(values), **given, **settings)
             elif self.settings.closed:
-                outcome.report, result = self._run_closed(self._encoded(values), outcome, given)
+                outcome.report, result = self._run_closed(self._encoded(values), outcome, given, steps)
             else:
-                result = self.simulator.run(self._encoded(values), threads=threads, **given, **self.settings.run)
+                result = self.simulator.run(self._encoded(values), threads=threads, **given, **self.settings.run | {"steps": steps})
         except (InputError, PotentialOverflow) as error:
             outcome.error = f"{source}: {error}" if isinstance(source, Item) else str(error)
         else:
@@ -147,11 +218,11 @@ class Runner:
                 outcome.summary["hardware"] = outcome.report.summary()
         return outcome
 
-    def _run_closed(self, inputs: Any, outcome: Outcome, given: dict[str, Any]) -> tuple[Report, Result]:
+    def _run_closed(self, inputs: Any, outcome: Outcome, given: dict[str, Any], steps: int) -> tuple[Report, Result]:
         """A closed run, compared with the ordinary one."""
         assert self.hardware is not None
         network, resolution = self.simulator.network, self.hardware.closed_resolution
-        settings = {key: value for key, value in self.settings.run.items() if key in CLOSED}
+        settings = {key: value for key, value in self.settings.run.items() if key in CLOSED} | {"steps": steps}
         result, report = self.hardware.run(network, inputs, closed=True, **given, **settings)
         ordinary = self.simulator.run(inputs, resolution=resolution, **{key: value for key, value in settings.items() if key != "record"})
         outcome.summary["moved"] = import_module("eventsim.hardware.moved").moved(ordinary, result)

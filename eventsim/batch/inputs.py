@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import os
 import re
 import sys
 from array import array
@@ -17,6 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from eventsim.data.images import decode_image, fit_image
+from eventsim.data.npy import MAGIC, npy_header, read_elements
+from eventsim.data.recordings import frames
+from eventsim.data.recordings.fitting import Reading, fit_recording
+from eventsim.data.recordings.reading import is_recording, read_recording
 from eventsim.errors import InputError
 from eventsim.model.network import Network
 
@@ -27,8 +30,8 @@ MAX_EVENTS = 2**24
 MAX_BATCH = 2**17
 # Of a line of a list of events, in bytes: a file with holes may hold one of any length.
 _MAX_LINE = 1000
+_AS_IT_IS = Reading()
 _EVENT_ROW = "two numbers, time in steps and neuron"
-_MAGIC = b"\x93NUMPY"
 
 
 class Item(NamedTuple):
@@ -93,9 +96,9 @@ def _batch_size(network: Network, path: str) -> int | None:
     if single:
         try:
             with open(path, "rb") as stream:
-                if stream.read(6) == _MAGIC:
+                if stream.read(6) == MAGIC:
                     stream.seek(0)
-                    shape = _npy_header(stream, path)[0]
+                    shape = npy_header(stream, path)[0]
                     if shape not in single and shape[1:] in single and shape[0] > 0:
                         return shape[0]
         except (OSError, InputError):
@@ -119,20 +122,21 @@ def _single_shapes(network: Network, population: str | None = None) -> list[tupl
             return []
         population = names[0]
     target = network.populations[population]
-    if target.input_kind == "events":
+    if target.input_kind in ("events", "recording"):
         return []
     return [target.shape, (int(np.prod(target.shape)),)]
 
 
 def read_input(
-    network: Network, item: Item, invert: bool = False, crop: bool = False
+    network: Network, item: Item, invert: bool = False, crop: bool = False, reading: Reading = _AS_IT_IS
 ) -> tuple[npt.NDArray[Any] | Mapping[str, Any], list[str]]:
     """Read one input as :meth:`eventsim.Simulator.run` takes it.
 
     A ``.npy`` array is an image (whole numbers 0..255 in the network's shape), or one of a batch of them; for a network without image
     input it is that of its only population that needs one: currents, Poisson rates, or events, one (time in steps, neuron) a row.
-    A ``.csv`` or ``.txt`` file is such a list of events, and so is standard input. Anything else is an image, resized and converted
-    to what the network declares.
+    A ``.csv`` or ``.txt`` file is such a list of events, and so is standard input. An event input takes a recording of any format, and so
+    does a network that takes images of one or two channels: as counts of the events of each pixel. Anything else is an image, resized and
+    converted to what the network declares.
 
     Parameters
     ----------
@@ -140,6 +144,8 @@ def read_input(
     item : Item
     invert, crop : bool
         See :func:`eventsim.data.images.fit_image`; of images in files.
+    reading : Reading
+        Of recordings.
 
     Returns
     -------
@@ -159,9 +165,13 @@ def read_input(
             if len(names) != 1:
                 what = f"inputs for {', '.join(names)}" if names else "no input"
                 raise InputError(f"{item}: this network needs {what}; what is for one population is given as POPULATION=FILE")
-            return {names[0]: _values(network, names[0], stream, item)}, []
+            values, remarks = _values(network, names[0], stream, item, reading)
+            return {names[0]: values}, remarks
         if kind == "text":
             raise InputError(f"{item}: a text, but this network takes an image")
+        if network.input.shape[2] in frames.CHANNELS and item.number is None and is_recording(stream, item.path):
+            events, remarks = _recorded(network.input.shape, stream, item, reading)
+            return frames.accumulated(events, network.input.shape), [*remarks, f"{item}: events of each pixel, counted, are the image"]
         if kind == "npy":
             if invert or crop:
                 raise InputError(f"{item}: arrays are taken as they are; inverting and cropping is for image files")
@@ -177,8 +187,8 @@ def read_input(
         return pixels, [f"{item}: {remark}" for remark in (*decoded, *changes)]
 
 
-def read_by_population(network: Network, files: Mapping[str, str]) -> dict[str, Any]:
-    """Read inputs by population, each from a file of its own: as :func:`read_input`, for networks with several inputs.
+def read_by_population(network: Network, files: Mapping[str, str], reading: Reading = _AS_IT_IS) -> tuple[dict[str, Any], list[str]]:
+    """Read inputs by population, each from a file of its own: as :func:`read_input`, for networks with several inputs; and remarks.
 
     Raises
     ------
@@ -186,14 +196,16 @@ def read_by_population(network: Network, files: Mapping[str, str]) -> dict[str, 
         A population that takes none, or a file that is unreadable, huge or of the wrong shape.
     """
     given: dict[str, Any] = {}
+    remarks: list[str] = []
     for name, path in files.items():
         population = network.populations.get(name)
         if population is None or population.input_kind is None:
             raise InputError(f"{name}={path}: {name!r} is no population that takes an input")
         item = Item(path)
         with _open(item) as stream:
-            given[name] = _values(network, name, stream, item)
-    return given
+            given[name], noted = _values(network, name, stream, item, reading)
+        remarks += noted
+    return given, remarks
 
 
 @contextmanager
@@ -217,37 +229,14 @@ def _open(item: Item) -> Iterator[IO[bytes]]:
 def _kind(stream: IO[bytes], item: Item) -> str:
     head = stream.read(6)
     stream.seek(0)
-    if head == _MAGIC:
+    if head == MAGIC:
         return "npy"
     return "text" if item.path.lower().endswith((".csv", ".txt")) else "image"
 
 
-def _npy_header(stream: IO[bytes], name: str) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
-    """Shape, type and order of an array, whose bytes follow.
-
-    Raises
-    ------
-    InputError
-        Not a readable array, or one that declares more than there is.
-    """
-    try:
-        major, _ = np.lib.format.read_magic(stream)
-        reader = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = reader(stream)
-        start = stream.tell()
-        available = stream.seek(0, os.SEEK_END) - start
-        stream.seek(start)
-        size = int(np.prod(shape, dtype=object)) * dtype.itemsize
-    except Exception as error:  # headers are Python literals, and whatever parsing one may raise is a damaged file
-        raise InputError(f"{name}: not a readable .npy array ({' '.join(str(error).split())[:200]})") from None
-    if dtype.hasobject or dtype.subdtype is not None or not dtype.itemsize or min(shape, default=0) < 0 or size > available:
-        raise InputError(f"{name}: a damaged array (declares {dtype} {shape}, holds {available} bytes)")
-    return shape, dtype, fortran
-
-
 def _array(stream: IO[bytes], item: Item, single: Sequence[tuple[int, ...]]) -> npt.NDArray[Any]:
     """The item's array, which must have one of the shapes; nothing else is read of the file."""
-    shape, dtype, fortran = _npy_header(stream, str(item))
+    shape, dtype, fortran = npy_header(stream, str(item))
     batch = item.number is not None
     if (shape[1:] if batch else shape) not in single:
         if not batch and shape[1:] in single and shape[0]:
@@ -268,16 +257,22 @@ def _array(stream: IO[bytes], item: Item, single: Sequence[tuple[int, ...]]) -> 
     return np.array(np.load(item.path, mmap_mode="r", allow_pickle=False)[item.number])
 
 
-def read_elements(stream: IO[bytes], start: int, dtype: np.dtype[Any], count: int, item: Item) -> npt.NDArray[Any]:
-    stream.seek(start)
-    data = stream.read(count * dtype.itemsize)
-    if len(data) != count * dtype.itemsize:
-        raise InputError(f"{item}: a damaged array (cut short)")
-    return np.frombuffer(data, dtype)
+def _recorded(shape: tuple[int, ...], stream: IO[bytes], item: Item, reading: Reading) -> tuple[npt.NDArray[Any], list[str]]:
+    """Events of a recording for pixels of a shape, and what was done to them."""
+    events, remarks = fit_recording(read_recording(stream, str(item), reading.fields), shape, reading)
+    return events, [f"{item}: {remark}" for remark in remarks]
 
 
-def _values(network: Network, name: str, stream: IO[bytes], item: Item) -> Any:
-    """What a population takes, from a file."""
+def _values(network: Network, name: str, stream: IO[bytes], item: Item, reading: Reading) -> tuple[Any, list[str]]:
+    """What a population takes, from a file, and what was done to it."""
+    population = network.populations[name]
+    if population.input_kind == "recording":
+        return _recorded(population.shape, stream, item, reading)
+    return _numbers(network, name, stream, item), []
+
+
+def _numbers(network: Network, name: str, stream: IO[bytes], item: Item) -> Any:
+    """Currents, rates or events, from a file."""
     population = network.populations[name]
     single = _single_shapes(network, name)
     kind = _kind(stream, item)
@@ -286,7 +281,7 @@ def _values(network: Network, name: str, stream: IO[bytes], item: Item) -> Any:
             raise InputError(f"{item}: {name} takes {population.input_kind}; give a .npy array of shape {population.shape}")
         return _array(stream, item, single)
     if kind == "npy":
-        shape, dtype, fortran = _npy_header(stream, str(item))
+        shape, dtype, fortran = npy_header(stream, str(item))
         if len(shape) != 2 or shape[1] != 2 or dtype.kind not in "iuf" or shape[0] > MAX_EVENTS:
             raise InputError(f"{item}: events must be an array (at most {MAX_EVENTS}, 2) of (time in steps, neuron), found {dtype} {shape}")
         rows = read_elements(stream, stream.tell(), dtype, int(np.prod(shape)), item).reshape(shape, order="F" if fortran else "C")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,15 @@ from eventsim.cli.errors import remark
 from eventsim.cli.hardware import print_report
 from eventsim.cli.options import names, options, ticks_per_step
 from eventsim.cli.progress import item_progress, tick_progress
+from eventsim.data.recordings.fields import UNITS, Fields
+from eventsim.data.recordings.fitting import Reading, parse_window
 from eventsim.engines.registry import ENGINES
 from eventsim.errors import InputError, TraceError
 from eventsim.files.printable import printable
 from eventsim.job.job import DEFAULT_MAX_SPIKES, DEFAULT_RESOLUTION
-from eventsim.job.preparation import default_steps
+from eventsim.model.limits import MAX_STEP_US
 from eventsim.model.network import Network
+from eventsim.model.populations.event_input import POLARITIES, Polarity
 from eventsim.record.result import Result
 
 # Exit code of a run that stopped at its limit of spikes.
@@ -35,10 +38,21 @@ _of_input = options(
         "-i",
         "sources",
         multiple=True,
-        help="Image, .npy array or batch, .csv of events, folder of them, - for standard input; or POPULATION=FILE, as often as needed.",
+        help="Image, .npy array or batch, .csv of events, recording, folder of them, - for standard input; or POPULATION=FILE (several).",
     ),
     click.option("--invert", is_flag=True, help="Take 255 - pixel of image files: MNIST networks expect white on black."),
     click.option("--crop", is_flag=True, help="Cut image files to the network's proportions, in the middle, before they are resized."),
+)
+_of_recordings = options(
+    click.option(
+        "--step-us", type=click.IntRange(1, MAX_STEP_US), help="Microseconds of a step of recorded events. Default: the network's."
+    ),
+    click.option("--window", help="Time of a recording that is run, since its first event: START:END, such as 0:300ms."),
+    click.option("--polarity", type=click.Choice(POLARITIES), help="What becomes of OFF events. Default: what the network file says."),
+    click.option("--downsample", type=click.IntRange(1, 1024), default=1, help="Squares of so many pixels a side of a recording are one."),
+    click.option("--hot-pixels", type=click.IntRange(1), help="Leave out pixels with more events a second."),
+    click.option("--fields", help="Columns of a recording in an array or HDF5 file: x=NAME,y=NAME,t=NAME,p=NAME."),
+    click.option("--time-unit", type=click.Choice(list(UNITS)), help="Of the times there. Default: us, of fractions s."),
 )
 _of_simulation = options(
     click.option("--steps", type=int, help="Length of the run, T. Default: what the network file recommends, else 100."),
@@ -98,6 +112,13 @@ class Choices:
 
     invert: bool
     crop: bool
+    step_us: int | None
+    window: str | None
+    polarity: Polarity | None
+    downsample: int
+    hot_pixels: int | None
+    fields: str | None
+    time_unit: str | None
     steps: int | None
     resolution: int | None
     clocked: bool
@@ -131,6 +152,14 @@ class Choices:
         if self.closed and (self.resolution is not None or self.clocked or self.engine != "auto" or self.potentials != "none"):
             raise click.UsageError("--closed has ticks and an engine of its own; give no --resolution, --clocked, --engine or --potentials")
 
+    def reading(self) -> Reading:
+        """How recordings are read."""
+        try:
+            start, end = parse_window(self.window)
+            return Reading(start, end, self.downsample, self.hot_pixels, Fields.parsed(self.fields, self.time_unit))
+        except InputError as error:
+            raise click.UsageError(str(error)) from None
+
     def settings(self) -> dict[str, Any]:
         """Keyword arguments of :meth:`eventsim.Simulator.run` that all inputs have in common."""
         same = ("steps", "engine", "exit_margin", "exit_potential", "max_spikes", "seed")
@@ -145,6 +174,7 @@ class Choices:
 @click.command()
 @click.argument("network", type=click.Path(path_type=Path))
 @_of_input
+@_of_recordings
 @_of_simulation
 @_of_trace
 @_of_end
@@ -158,12 +188,14 @@ def run(network: Path, sources: tuple[str, ...], as_json: bool, **given: Any) ->
     Examples:
       eventsim run networks/lenet-mnist.h5 --input digit.png
       eventsim run net.h5 --input images/ --clocked --no-trace --json
+      eventsim run net.h5 --input recording.aedat4 --step-us 1000 --window 0:300ms
 
     The exit code is 0 where every input was run to its end, 1 after an error, and 3 where a run stopped at --max-spikes.
     """
     choices = Choices(**given)
     choices.check()
-    runner = Runner(Settings(network, choices.encoding, choices.invert, choices.crop, choices.settings(), choices.hardware, choices.closed))
+    settings = Settings(network, choices.encoding, choices.invert, choices.crop, choices.settings(), choices.hardware, choices.closed)
+    runner = Runner(replace(settings, reading=choices.reading(), step_us=choices.step_us, polarity=choices.polarity))
     inputs, several = _inputs(runner.network, sources, choices)
     folder = _folder(choices.trace) if several and not choices.no_trace else None
     jobs = _traced(inputs, folder, None if choices.no_trace or folder is not None else choices.trace or Path("run.h5"))
@@ -260,8 +292,8 @@ def _one_by_one(runner: Runner, jobs: Sequence[Job], choices: Choices, several: 
         for item, target in jobs:
             yield runner.run(item, target)
         return
-    steps = default_steps(runner.network) if choices.steps is None else choices.steps
     ((item, target),) = jobs
+    steps = runner.expected_steps(item)
     ticks = ticks_per_step(choices.resolution, choices.clocked)
     if choices.closed and runner.hardware is not None:
         ticks = runner.hardware.closed_resolution

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from eventsim.errors import RunError
@@ -48,6 +48,8 @@ class Job:
     max_spikes : int
         The run stops after the first tick by which neurons have emitted more spikes, of either sign, than this. Those
         of sources are given and do not count.
+    signs : dict of str to int8 array
+        Signs of the ``events``, +1 before -1 where a neuron has several in a tick, by signed source population; those of others are +1.
     """
 
     network: Network
@@ -62,6 +64,7 @@ class Job:
     encoded: dict[str, int]
     exit_rule: ExitRule | None
     max_spikes: int
+    signs: dict[str, IntArray] = field(default_factory=dict)
 
     @property
     def end(self) -> int:

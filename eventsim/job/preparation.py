@@ -66,7 +66,7 @@ class Preparation:
         if exit_rule is not None:
             exit_rule.check(network)
         image, given = given_inputs(network, inputs)
-        currents, largest, events, encoded = {}, {}, {}, {}
+        currents, largest, events, encoded, signs = {}, {}, {}, {}, {}
         for position, (name, population) in enumerate(network.populations.items()):
             if population.input_kind == "currents":
                 if name in given:
@@ -77,9 +77,12 @@ class Preparation:
                 if (largest[name] * steps + 2**32) * resolution >= 2**62:
                     raise RunError(f"{name}: {steps} steps of these currents exceed 64 bits at resolution {resolution}; lower it")
             elif population.emits:
-                events[name] = source_events(name, population, given.get(name), steps, resolution, [seed, position])
+                spikes = source_events(name, population, given.get(name), steps, resolution, [seed, position])
+                events[name] = spikes.ticks, spikes.neurons
+                if population.signed:
+                    signs[name] = spikes.signs
         timing = self._timing(resolution, steps * resolution)
-        return Job(network, steps, resolution, *timing, currents, largest, events, encoded, exit_rule, max_spikes)
+        return Job(network, steps, resolution, *timing, currents, largest, events, encoded, exit_rule, max_spikes, signs)
 
     def _timing(self, resolution: int, end: int) -> tuple[list[str], dict[str, int], dict[str, int]]:
         """Order of the populations, delays and refractory periods."""
@@ -126,7 +129,8 @@ def prepare(
     network : Network
     inputs : mapping, array or None
         An image (uint8, in the network's input shape), or by population name: currents per step (integers) for a driven
-        population, ``(times in steps, neurons)`` for a source of events, rates for a Poisson source.
+        population, ``(times in steps, neurons)`` for a source of events, rates for a Poisson source, a structured array of x, y, t, p for
+        an event input.
     steps, resolution : int
         T and R.
     exit_rule : ExitRule, optional
@@ -144,10 +148,15 @@ def prepare(
 
 def default_steps(network: Network) -> int:
     """Length of a run for which no steps are given: what the network recommends (``provenance["steps"]``), else 100."""
+    return recommended_steps(network) or DEFAULT_STEPS
+
+
+def recommended_steps(network: Network) -> int | None:
+    """Length of a run that the network recommends, if it does."""
     recommended = network.provenance.get("steps")
     if isinstance(recommended, int) and not isinstance(recommended, bool) and 1 <= recommended <= MAX_STEPS:
         return recommended
-    return DEFAULT_STEPS
+    return None
 
 
 def _whole(value: Any, what: str, most: int, least: int = 1) -> int:

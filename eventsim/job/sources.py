@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from eventsim.errors import InputError, NetworkError, RunError
+from eventsim.job.recordings import recorded_spikes
 from eventsim.model.periods import ticks
-from eventsim.model.populations import Population
+from eventsim.model.populations import EventInput, Population
 from eventsim.model.populations.checks import checked_rates
 from eventsim.model.tables import IntArray
 
 # Spikes of a source in a run.
 _MOST = 2**28
 
-# Ticks, ascending (int64), and neurons, ascending within a tick (int32).
-Events = tuple[IntArray, IntArray]
+_NO_SIGNS = np.zeros(0, np.int8)
+
+
+class Events(NamedTuple):
+    """Spikes of a source: ticks, ascending (int64); neurons, ascending within a tick (int32); signs (int8) of a signed one."""
+
+    ticks: IntArray
+    neurons: IntArray
+    signs: IntArray = _NO_SIGNS
 
 
 class _Asked(NamedTuple):
@@ -53,7 +61,7 @@ def source_events(name: str, population: Population, given: Any, steps: int, res
     RunError
         More spikes than a run can take.
     """
-    return _TRAINS[population.emits](_Asked(name, population, given, steps, resolution, seed))
+    return _TRAINS[population.input_kind or population.emits](_Asked(name, population, given, steps, resolution, seed))
 
 
 def _clock(asked: _Asked) -> Events:
@@ -63,7 +71,7 @@ def _clock(asked: _Asked) -> Events:
     size, steps = asked.source.size, asked.steps
     _check_number(asked.name, steps * size)
     at = np.repeat(np.arange(1, steps + 1, dtype=np.int64) * asked.resolution, size)
-    return at, np.tile(np.arange(size, dtype=np.int32), steps)
+    return Events(at, np.tile(np.arange(size, dtype=np.int32), steps))
 
 
 def _start(asked: _Asked) -> Events:
@@ -73,7 +81,7 @@ def _start(asked: _Asked) -> Events:
     size, period = asked.source.size, ticks(asked.source.period or 0, asked.resolution)
     number = size if not period else min(size, (asked.steps * asked.resolution - 1) // period + 1)
     neurons = np.arange(number, dtype=np.int32)
-    return 1 + period * neurons.astype(np.int64), neurons
+    return Events(1 + period * neurons.astype(np.int64), neurons)
 
 
 def _poisson(asked: _Asked) -> Events:
@@ -138,7 +146,23 @@ def _ceil(products: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 def _sorted(at: IntArray, neurons: IntArray) -> Events:
     order = np.lexsort((neurons, at))
-    return np.ascontiguousarray(at[order]), np.ascontiguousarray(neurons[order], dtype=np.int32)
+    return Events(np.ascontiguousarray(at[order]), np.ascontiguousarray(neurons[order], dtype=np.int32))
 
 
-_TRAINS: dict[str, Callable[[_Asked], Events]] = {"events": _events, "poisson": _poisson, "clock": _clock, "start": _start}
+def _recording(asked: _Asked) -> Events:
+    """What happens at the pixels of an event input; events after the run's end are left out."""
+    if asked.given is None:
+        raise InputError(f"{asked.name}: no input; this event input needs a recording: a structured array of x, y, t, p")
+    if len(asked.given) > _MOST:
+        raise InputError(f"{asked.name}: {len(asked.given)} events, the limit is {_MOST}")
+    return Events(*recorded_spikes(asked.name, cast(EventInput, asked.source), asked.given, asked.steps, asked.resolution))
+
+
+# What a population takes, or how it makes its spikes of nothing.
+_TRAINS: dict[str, Callable[[_Asked], Events]] = {
+    "events": _events,
+    "rates": _poisson,
+    "recording": _recording,
+    "clock": _clock,
+    "start": _start,
+}

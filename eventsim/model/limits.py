@@ -14,3 +14,5 @@ MAX_FUSED_WEIGHTS = 2**26
 MAX_LISTED_SYNAPSES = 2**27
 # Delays and refractory periods, in steps.
 MAX_PERIOD = 1e6
+# A step of recorded events, in microseconds.
+MAX_STEP_US = 10**9

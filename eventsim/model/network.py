@@ -18,8 +18,9 @@ import numpy.typing as npt
 from eventsim.errors import NetworkError
 from eventsim.model.limits import MAX_NEURONS, MAX_POPULATIONS, MAX_PROJECTIONS
 from eventsim.model.periods import checked_period
-from eventsim.model.populations import Driven, Maximum, Population, Readout, Source, Spiking
+from eventsim.model.populations import Driven, EventInput, Maximum, Population, Readout, Source, Spiking
 from eventsim.model.populations.checks import PerChannel, checked_per_channel, checked_shape
+from eventsim.model.populations.event_input import DEFAULT_STEP_US, Polarity
 from eventsim.model.populations.population import Emits, Reset
 from eventsim.model.registry import as_table, check_population, check_table
 from eventsim.model.tables import Dense, Table
@@ -179,6 +180,10 @@ class Network:
     ) -> None:
         """Add a population that emits given spikes (see :class:`Source`)."""
         self.add(name, Source.checked(name, shape, emits, rate=rate, period=period))
+
+    def event_input(self, name: str, shape: Sequence[int], *, polarity: Polarity = "split", step_us: int = DEFAULT_STEP_US) -> None:
+        """Add the pixels of an event camera, (height, width, channels), which emit a recording's events (see :class:`EventInput`)."""
+        self.add(name, EventInput.checked(name, tuple(shape), polarity=polarity, step_us=step_us))
 
     def add(self, name: str, population: Population) -> None:
         """Add a population as its kind has made it; :meth:`driven`, :meth:`spiking` and so on make and add one.

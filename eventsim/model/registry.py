@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from eventsim.errors import NetworkError
-from eventsim.model.populations import Driven, Maximum, Population, Readout, Source, Spiking
+from eventsim.model.populations import Driven, EventInput, Maximum, Population, Readout, Source, Spiking
 from eventsim.model.tables import Conv2d, Dense, GroupedConv2d, Sparse, Table, Windows
 
-POPULATIONS: dict[str, type[Population]] = {kind.kind: kind for kind in (Driven, Spiking, Maximum, Readout, Source)}
+POPULATIONS: dict[str, type[Population]] = {kind.kind: kind for kind in (Driven, Spiking, Maximum, Readout, Source, EventInput)}
 TABLES: dict[str, type[Table]] = {kind.kind: kind for kind in (Conv2d, Dense, Sparse, GroupedConv2d, Windows)}
 
 

@@ -186,7 +186,7 @@ class PotentialRecorder:
         return out
 
     def _spikes_of(self, name: str) -> _Spool | _Given:
-        return _Given(*self._job.events[name]) if name in self._job.events else self._spikes[name]
+        return _Given(*self._job.events[name], self._job.signs.get(name)) if name in self._job.events else self._spikes[name]
 
 
 def _thresholds(name: str, population: Population) -> IntArray:
@@ -246,13 +246,15 @@ class _Spool:
 class _Given:
     """Spikes of a source, which the job holds."""
 
-    def __init__(self, ticks: IntArray, neurons: IntArray):
-        self._ticks, self._neurons = ticks, neurons
+    def __init__(self, ticks: IntArray, neurons: IntArray, signs: IntArray | None):
+        self._ticks, self._neurons, self._signs = ticks, neurons, signs
 
     def between(self, after: int, last: int) -> IntArray:
         low, high = np.searchsorted(self._ticks, [after, last], side="right")
         spikes = np.ones(high - low, _SPIKE)
         spikes["tick"], spikes["neuron"] = self._ticks[low:high], self._neurons[low:high]
+        if self._signs is not None:
+            spikes["sign"] = self._signs[low:high]
         return spikes
 
 

@@ -183,7 +183,7 @@ def run(network, *, steps, currents=None, image=None, events=None, poisson=None,
         Currents of the driven populations; those missing are computed from ``image``.
     image : integer array, optional
         Pixels.
-    events : dict of str to (times in steps, neurons)
+    events : dict of str to (times in steps, neurons); of event inputs structured arrays of x, y, t, p
     poisson : dict of str to (ticks, neurons)
         The trains that were drawn: a loop cannot draw them independently.
     dtype : numpy.int64 or numpy.float64
@@ -203,7 +203,17 @@ def run(network, *, steps, currents=None, image=None, events=None, poisson=None,
 
     spikes = {name: np.zeros((steps + 1, n), np.int64) for name, n in size.items()}  # row t is step t; row 0 stays empty
     current, v, theta, last, net = {}, {}, {}, {}, {}
+    emitted = dict(spikes)  # of event inputs, whose spikes of either sign may cancel out: how many there are
     for name, p in populations.items():
+        if p.kind == "event_input":
+            emitted[name] = np.zeros_like(spikes[name])
+            for event in events[name]:
+                step = max(1, -(-int(event["t"]) // p.step_us))
+                if step <= steps:
+                    where = np.ravel_multi_index((event["y"], event["x"], int(event["p"] > 0) if p.polarity == "split" else 0), p.shape)
+                    spikes[name][step, where] += -1 if p.polarity == "sign" and event["p"] <= 0 else 1
+                    emitted[name][step, where] += 1
+            continue
         if p.kind == "source":
             if p.emits == "clock":
                 spikes[name][1:] = 1
@@ -253,11 +263,12 @@ def run(network, *, steps, currents=None, image=None, events=None, poisson=None,
     for t in range(1, steps + 1):
         for name in order:
             p = populations[name]
-            if p.kind == "source":
+            if p.kind in ("source", "event_input"):
                 continue
             for projection in network.projections:
                 if projection.target == name and t - delay[projection.name] >= 1:
                     arriving = spikes[projection.source][t - delay[projection.name]]
+                    number = np.abs(emitted[projection.source][t - delay[projection.name]])
                     if p.kind == "maximum":
                         # Net counts of all inputs, as far as they have arrived, against those of a tick before.
                         count = spikes[projection.source][: t - delay[projection.name] + 1].sum(0)
@@ -267,9 +278,9 @@ def run(network, *, steps, currents=None, image=None, events=None, poisson=None,
                             tally[kind][projection.name][t - 1] = np.abs(arriving) @ fan_out[projection.name][kind]
                         continue
                     v[name] = v[name] + arriving.astype(dtype) @ matrix[projection.name]
-                    decides |= name == network.output and bool(arriving.any())
+                    decides |= name == network.output and bool(number.any())
                     for kind in kinds:
-                        tally[kind][projection.name][t - 1] = np.abs(arriving) @ fan_out[projection.name][kind]
+                        tally[kind][projection.name][t - 1] = number @ fan_out[projection.name][kind]
             if p.kind == "maximum":
                 continue
             if p.kind == "readout":

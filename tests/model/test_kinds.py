@@ -29,6 +29,7 @@ def one_of_each() -> es.Network:
     net.source("rates", 4, "poisson", rate=0.5)
     net.source("given rates", 4, "poisson")
     net.source("clock", 1, "clock")
+    net.event_input("camera", (2, 2, 1), polarity="sign")
     net.maximum("maximum", 4)
     net.connect("spiking", "maximum", es.Windows(1))
     net.connect("events", "spiking", np.eye(4, dtype=int))
@@ -62,6 +63,7 @@ def test_the_answers_agree_with_one_another():
         "image": ("currents", False), "currents": ("currents", True), "spiking": (None, False), "readout": (None, False),
         "maximum": (None, False),
         "events": ("events", True), "rates": ("rates", False), "given rates": ("rates", True), "clock": (None, False),
+        "camera": ("recording", True),
     }  # fmt: skip
 
 
@@ -106,7 +108,8 @@ def test_what_is_of_no_kind_is_refused():
     net = one_of_each()
     net.populations["readout"] = Later((2,), np.zeros(2, np.int64))
     with pytest.raises(
-        NetworkError, match=r"readout: Later is no kind of population; there are: driven, spiking, maximum, readout, source; add pop"
+        NetworkError,
+        match=r"readout: Later is no kind of population; there are: driven, spiking, maximum, readout, source, event_input; add pop",
     ):
         es.Simulator(net)
     net.populations["readout"] = Imitation((2,), np.zeros(2, np.int64))
@@ -220,7 +223,9 @@ def test_a_new_kind_is_saved_described_and_told_from_others(monkeypatch, tmp_pat
     assert facts["populations"][1]["patience"] == 7
     assert (facts["projections"][1]["table"], facts["projections"][1]["synapses"], facts["projections"][1]["bits"]) == ("chain", 3, 16)
     monkeypatch.delitem(POPULATIONS, "slow")
-    with pytest.raises(es.NetworkFileError, match="is 'slow', expected one of driven, spiking, maximum, readout, source; see docs"):
+    with pytest.raises(
+        es.NetworkFileError, match="is 'slow', expected one of driven, spiking, maximum, readout, source, event_input; see docs"
+    ):
         es.load(tmp_path / "net.h5")
 
 

@@ -9,7 +9,14 @@ from eventsim.job.job import Job
 from eventsim.model.tables import IntArray
 
 # What populations of a kind do; the kinds that the engine runs.
-ROLES = {"spiking": Role.SPIKING, "driven": Role.DRIVEN, "readout": Role.READOUT, "source": Role.SOURCE, "maximum": Role.MAXIMUM}
+ROLES = {
+    "spiking": Role.SPIKING,
+    "driven": Role.DRIVEN,
+    "readout": Role.READOUT,
+    "source": Role.SOURCE,
+    "event_input": Role.SOURCE,
+    "maximum": Role.MAXIMUM,
+}
 _EXITS = {"potential": Exit.POTENTIAL, "margin": Exit.MARGIN}
 
 
@@ -54,6 +61,7 @@ def plan_for(job: Job) -> Plan:
         v0=v0,
         event_tick=np.concatenate(ticks),
         event_neuron=np.concatenate(neurons),
+        event_sign=_event_signs(job),
     )
 
 
@@ -89,6 +97,11 @@ def _projections(job: Job) -> IntArray:
         row["source"], row["target"], row["delay"] = rank[projection.source], rank[projection.target], job.delay[projection.name]
         row["first_event"], row["end_event"] = places.get(projection.source, (0, 0))
     return out
+
+
+def _event_signs(job: Job) -> IntArray:
+    parts = [job.signs[name] if name in job.signs else np.ones(len(ticks), np.int8) for name, (ticks, _) in job.events.items()]
+    return np.concatenate([np.zeros(0, np.int8), *parts])
 
 
 def _number_entities(populations: IntArray, projections: IntArray, streams: IntArray) -> None:

@@ -116,6 +116,7 @@ class Plan(NamedTuple):
     v0: Any  # int64 (neurons,)
     event_tick: Any  # int64: all events, source by source
     event_neuron: Any  # int32, in its population
+    event_sign: Any  # int8
 
 
 class State(NamedTuple):

@@ -57,8 +57,8 @@ class Loop:
         if network.output is not None and len(set(self.neurons[network.output].v)) > 1:
             self._decide_for(int(np.argmax(self.neurons[network.output].v)), 1)
         for name, neurons in self.neurons.items():
-            for tick, neuron in neurons.given():
-                self._send(name, neuron, 1, tick)
+            for tick, neuron, sign in neurons.given():
+                self._send(name, neuron, sign, tick)
             for neuron in range(neurons.size):
                 self._look_again(name, neuron, 0)
 

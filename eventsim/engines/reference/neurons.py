@@ -29,8 +29,8 @@ class Neurons(ABC):
         self.name, self.size = name, population.size
         self.v: list[int] = [0] * self.size if population.v0 is None else population.initial_potentials().tolist()
 
-    def given(self) -> Iterable[tuple[int, int]]:
-        """(tick, neuron) of the spikes that are known before the run."""
+    def given(self) -> Iterable[tuple[int, int, int]]:
+        """(tick, neuron, sign) of the spikes that are known before the run."""
         return ()
 
     def deliver(self, sender: int, sign: int, synapses: Iterable[tuple[int, int]]) -> None:
@@ -57,9 +57,10 @@ class Source(Neurons):
     def __init__(self, name: str, population: Population, job: Job):
         super().__init__(name, population, job)
         ticks, neurons = job.events[name]
-        self._given = list(zip(ticks.tolist(), neurons.tolist(), strict=True))
+        signs = job.signs[name].tolist() if name in job.signs else [1] * len(ticks)
+        self._given = list(zip(ticks.tolist(), neurons.tolist(), signs, strict=True))
 
-    def given(self) -> Iterable[tuple[int, int]]:
+    def given(self) -> Iterable[tuple[int, int, int]]:
         return self._given
 
     def fire(self, neuron: int, tick: int) -> int:
@@ -198,6 +199,7 @@ class Maximum(Neurons):
 RESETS: dict[str, Callable[[int, int], int]] = {"subtract": lambda v, taken: v - taken, "zero": lambda v, taken: 0}
 KINDS: dict[str, type[Neurons]] = {
     "source": Source,
+    "event_input": Source,
     "driven": Driven,
     "spiking": Spiking,
     "maximum": Maximum,

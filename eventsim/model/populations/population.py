@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from eventsim.model.storage.reading import StoredGroup
     from eventsim.model.storage.writing import NewGroup
 
-InputKind = Literal["currents", "rates", "events"]
+InputKind = Literal["currents", "rates", "events", "recording"]
 # What a spike does to a potential that is kept from tick to tick.
 Reset = Literal["subtract", "zero"]
 # How given spikes come about.

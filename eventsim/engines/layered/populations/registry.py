@@ -8,4 +8,11 @@ from eventsim.engines.layered.populations.maximum import Maximum
 from eventsim.engines.layered.populations.population import Population
 from eventsim.engines.layered.populations.source import Source
 
-KINDS: dict[str, type[Population]] = {"driven": Driven, "spiking": Layer, "maximum": Maximum, "readout": Layer, "source": Source}
+KINDS: dict[str, type[Population]] = {
+    "driven": Driven,
+    "spiking": Layer,
+    "maximum": Maximum,
+    "readout": Layer,
+    "source": Source,
+    "event_input": Source,
+}

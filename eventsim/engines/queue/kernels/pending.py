@@ -31,7 +31,7 @@ def pending_spike(state, plan, store, place, first):
     elif store == Store.RING:
         neuron, sign = np.int64(state.ring_neuron[place]), np.int64(state.ring_sign[place])
     else:
-        neuron, sign = np.int64(plan.event_neuron[place]), np.int64(1)
+        neuron, sign = np.int64(plan.event_neuron[place]), np.int64(plan.event_sign[place])
     return neuron, sign
 
 

@@ -1,0 +1,109 @@
+"""EVT 2 and EVT 3: the raw files of Prophesee's cameras."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from typing import IO
+
+import numpy as np
+
+from eventsim.data.recordings.events import Recording, check_number, recording
+from eventsim.data.recordings.fields import Fields
+from eventsim.errors import InputError
+
+_MAX_HEADER = 2**20
+# Kinds of words of EVT 2.
+_OFF, _ON, _TIME_HIGH = 0x0, 0x1, 0x8
+# Words of EVT 2 begin anew to count time after this many microseconds.
+_PERIOD = 2**34
+
+
+def read_evt(stream: IO[bytes], name: str, fields: Fields) -> Recording:
+    """A raw file, of the version that its header tells.
+
+    Raises
+    ------
+    InputError
+        Also if the package that reads EVT 3 is not installed.
+    """
+    header = _header(stream, name)
+    version = re.search(r"^% *(?:evt +|format +EVT)([0-9])", header, re.M | re.I)
+    size = _geometry(header)
+    data = stream.read()
+    if version is None or version[1] not in "23":
+        raise InputError(
+            f"{name}: a raw file of {'no version' if version is None else f'EVT {version[1]}'} in its header; expected EVT 2 or 3"
+        )
+    return _evt2(data, name, size) if version[1] == "2" else _evt3(data, name, size)
+
+
+def _evt2(data: bytes, name: str, size: tuple[int, int] | None) -> Recording:
+    """Words of 32 bits: the high bits of the time, or an event with the low ones."""
+    if len(data) % 4:
+        raise InputError(f"{name}: {len(data):,} bytes of words, expected 4 for each; cut short")
+    words = np.frombuffer(data, "<u4")
+    kind = words >> 28
+    high = kind == _TIME_HIGH
+    event = (kind == _OFF) | (kind == _ON)
+    check_number(int(event.sum()), name)
+    upper = (words[high] & 0xFFFFFFF).astype(np.int64) << 6
+    # Time goes back by nearly a whole period where its counter begins anew, and by less in a damaged file.
+    upper += _PERIOD * np.concatenate([[0], np.cumsum(np.diff(upper) < -_PERIOD // 2)])[: len(upper)]
+    last = np.cumsum(high)[event] - 1
+    if len(last) and last[0] < 0:
+        # What comes before the first time is of no known time.
+        known = last >= 0
+        words, last = words[event][known], last[known]
+    else:
+        words = words[event]
+    t = upper[last] + (words >> 22 & 0x3F)
+    return recording(name, words >> 11 & 0x7FF, words & 0x7FF, t, words >> 28, size)
+
+
+def _evt3(data: bytes, name: str, size: tuple[int, int] | None) -> Recording:
+    """Words of 16 bits, read by the package evt3."""
+    if len(data) % 2:
+        raise InputError(f"{name}: {len(data):,} bytes of words, expected 2 for each; cut short")
+    try:
+        evt3 = import_module("evt3")
+    except ImportError:
+        raise InputError(f"{name}: EVT 3 is read by the package evt3 (pip install 'eventsim[events]')") from None
+    width, height = size or (2048, 2048)
+    try:
+        events = evt3.decode_bytes(data, width, height)
+    except BaseException as error:  # its panics are no Exceptions
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            raise
+        raise InputError(f"{name}: not a readable EVT 3 file ({' '.join(str(error).split())[:200]})") from None
+    return recording(name, events.x, events.y, events.timestamp, events.polarity, size)
+
+
+def _header(stream: IO[bytes], name: str) -> str:
+    """The lines of the header."""
+    lines = []
+    while True:
+        place = stream.tell()
+        line = stream.readline(_MAX_HEADER)
+        if not line.startswith(b"%") or not line.endswith(b"\n"):
+            stream.seek(place)
+            break
+        if place > _MAX_HEADER:
+            raise InputError(f"{name}: a header of more than {_MAX_HEADER:,} bytes; a damaged recording")
+        lines.append(line.decode("ascii", "replace"))
+        if re.match(rb"% *end *\r?\n", line):
+            break
+    return "".join(lines)
+
+
+def _geometry(header: str) -> tuple[int, int] | None:
+    """(width, height), if the header tells."""
+    found = (
+        re.search(r"^% *geometry +([0-9]{1,4})x([0-9]{1,4})", header, re.M)
+        or re.search(r"^% *format .*width=([0-9]{1,4});height=([0-9]{1,4})", header, re.M)
+        or re.search(r"^% *format .*height=(?P<h>[0-9]{1,4});width=(?P<w>[0-9]{1,4})", header, re.M)
+    )
+    if found is None:
+        return None
+    width, height = (found["w"], found["h"]) if "w" in found.groupdict() else (found[1], found[2])
+    return (int(width), int(height)) if int(width) and int(height) else None

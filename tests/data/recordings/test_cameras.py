@@ -1,0 +1,120 @@
+"""What is particular to a camera's format: counters that begin anew, vectors, kinds of events that are passed over, headers."""
+
+from __future__ import annotations
+
+import io
+import struct
+import sys
+
+import numpy as np
+import pytest
+from judges.recordings import random_events, write_aedat2, write_aedat3, write_evt2
+
+from eventsim.data.recordings.reading import read_recording
+from eventsim.errors import InputError
+
+
+def read(data, name="rec"):
+    return read_recording(io.BytesIO(data), name)
+
+
+EVT2 = b"% evt 2.0\n% end\n"
+EVT3 = b"% evt 3.0\n% end\n"
+
+
+def test_evt2_begins_to_count_anew():
+    words = [0xFFFFFFF | 8 << 28, 1 << 28 | 63 << 22 | 5 << 11 | 6, 8 << 28, 1 << 22 | 7]
+    assert read(EVT2 + struct.pack("<4I", *words)).events.tolist() == [(5, 6, 2**34 - 1, 1), (0, 7, 2**34 + 1, 0)]
+
+
+def test_evt2_passes_over_what_is_no_event_and_what_has_no_time_yet():
+    words = [1 << 28 | 9, 8 << 28 | 1, 0xA << 28, 0xE << 28 | 5, 0 << 28 | 3 << 11]
+    assert read(EVT2 + struct.pack("<5I", *words)).events.tolist() == [(3, 0, 64, 0)]
+
+
+def test_evt3_vectors():
+    pytest.importorskip("evt3")
+    words = [8 << 12 | 1, 6 << 12 | 7, 20, 3 << 12 | 1 << 11 | 32, 4 << 12 | 0b101, 5 << 12 | 0b11]
+    assert read(EVT3 + struct.pack("<6H", *words)).events.tolist() == [(x, 20, 4103, 1) for x in (32, 34, 44, 45)]
+
+
+@pytest.mark.parametrize(
+    ("line", "size"),
+    [
+        (b"% geometry 640x480", (640, 480)),
+        (b"% format EVT2;height=720;width=1280", (1280, 720)),
+        (b"% format EVT2;width=320;height=240", (320, 240)),
+        (b"% nothing", None),
+    ],
+)
+def test_sizes_in_the_header_of_a_raw_file(line, size):
+    data = b"% evt 2.0\n" + line + b"\n% end\n" + struct.pack("<II", 8 << 28, 5 << 11 | 6)
+    assert read(data).size == size
+
+
+def test_a_pixel_outside_of_the_camera_is_damage():
+    data = b"% evt 2.0\n% geometry 5x5\n% end\n" + struct.pack("<II", 8 << 28, 5 << 11 | 1)
+    with pytest.raises(InputError, match=r"x = 5\.\.5, where a camera has 0\.\.4"):
+        read(data)
+
+
+def test_raw_files_of_other_versions():
+    for header, words in ((b"% evt 4.0\n", "EVT 4"), (b"% date today\n", "no version")):
+        with pytest.raises(InputError, match=words):
+            read(header)
+
+
+def test_aedat2_of_a_dvs128():
+    events = random_events(np.random.default_rng(0), 20)
+    for header in (b"# AEChip: DVS128\r\n", b"", b"# This is a raw AE data file\r\n"):
+        found = read(write_aedat2(events, header))
+        assert found.size == (128, 128)
+        assert np.array_equal(found.events["x"], events["x"])
+
+
+def test_aedat2_of_a_davis():
+    def word(x, y, p, other=0):
+        return other | y << 22 | x << 12 | p << 11
+
+    rows = [(word(239, 179, 1), 5), (word(0, 0, 0, 1 << 31), 6), (word(0, 0, 0, 1 << 10), 7), (word(10, 20, 0), 9)]
+    data = b"#!AER-DAT2.0\r\n# AEChip: eu.seebetter.ini.chips.davis.DAVIS240C\r\n" + b"".join(struct.pack(">II", *row) for row in rows)
+    assert read(data).events.tolist() == [(0, 0, 5, 1), (229, 159, 9, 0)]
+
+
+def test_the_time_of_aedat2_begins_anew():
+    data = b"#!AER-DAT2.0\r\n# DVS128\r\n" + struct.pack(">4I", 0, 2**32 - 5, 0, 3)
+    assert np.diff(read(data).events["t"]).tolist() == [8]
+
+
+def test_overflows_of_the_time_of_aedat3():
+    def packet(overflows, t):
+        return struct.pack("<hhiiiiii", 1, 1, 8, 4, overflows, 1, 1, 1) + struct.pack("<Ii", 4 << 17 | 5 << 2 | 1, t)
+
+    data = b"#!AER-DAT3.1\r\n#Source 1: DAVIS346\r\n#!END-HEADER\r\n" + packet(0, 2**31 - 1) + packet(1, 2)
+    found = read(data)
+    assert found.events.tolist() == [(4, 5, 2**31 - 1, 0), (4, 5, 2**31 + 2, 0)]
+    assert found.size == (346, 260)
+
+
+@pytest.mark.parametrize("damage", [(4, 0), (4, 2**30), (20, -1), (20, 2**30), (8, 2)])
+def test_damaged_packets(damage):
+    data = bytearray(write_aedat3(random_events(np.random.default_rng(0), 20)))
+    start = data.index(b"#!END-HEADER\r\n") + 14 + 36
+    struct.pack_into("<i", data, start + damage[0], damage[1])
+    with pytest.raises(InputError, match=r"damaged|cut short"):
+        read(bytes(data))
+
+
+def test_headers_without_end():
+    for magic in (b"#!AER-DAT2.0\r\n", b"%x\n"):
+        with pytest.raises(InputError):
+            read(magic + (magic[:1] + b"a" * 1000 + b"\n") * 1100)
+
+
+def test_without_the_packages_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "aedat", None)
+    monkeypatch.setitem(sys.modules, "evt3", None)
+    for data in (b"#!AER-DAT4.0\r\n", EVT3):
+        with pytest.raises(InputError, match=r"pip install 'eventsim\[events\]'"):
+            read(data)
+    assert len(read(write_evt2(random_events(np.random.default_rng(0), 5))).events) == 5
