@@ -26,7 +26,7 @@ from eventsim.hardware.records import BLOCK, CHIP, ITEM, POPULATION, PROGRESS, P
 from eventsim.hardware.report import Report
 from eventsim.hardware.times import scaled
 from eventsim.job.job import OPERATIONS, Counts, Job, Recorder, check_room
-from eventsim.model.limits import POTENTIAL_MAX
+from eventsim.model.limits import POTENTIAL_MAX, POTENTIAL_MIN
 from eventsim.model.network import Network
 from eventsim.model.periods import ticks
 from eventsim.model.tables import IntArray
@@ -175,6 +175,7 @@ class Machine:
 
     def _chip(self, job: Job, scripted: bool) -> IntArray:
         out = _chip(self.placement, scripted)
+        out["open"] = not (self.placement.architecture.contended or out["drop"] or job.exit_rule is not None)
         if not scripted:
             out["lost"] = floor(Fraction(self._faults.lost) * 2**32 + Fraction(1, 2))
             out["jitter"], out["seed"] = ticks(self._faults.jitter, job.resolution), self._seed
@@ -416,6 +417,8 @@ def _start(job: Job, plan: Plan, tables: Tables) -> State:
         net=np.zeros(neurons, np.int64),
         last=np.full(neurons, -(2**61)),
         look=np.full(neurons, -1),
+        upper=plan.threshold.copy(),
+        lower=np.full(neurons, POTENTIAL_MIN),
         pending=np.zeros(neurons, np.int64),
         made=np.zeros(neurons, np.int64),
         counts=np.zeros(counts, np.int32),

@@ -57,12 +57,13 @@ class Status(IntEnum):
 # hold, buffer, queue: of links and cores; 0 is no room that ends       drop: whether what finds no room is lost
 # reading: of a crossbar, with its conversions                          scripted: 1 if all spikes are given and no weight is added
 # levels: of its converters, 0 if sums are exact                        lost, jitter, seed: see :mod:`eventsim.hardware.kernels.chance`
+# open: 1 if nothing keeps a message from leaving, or ends a run before its time, so that when it leaves need not be waited for
 # stepwise: 1 behind barriers; then also
 # step: the least that a step takes      barrier: what the barrier takes      access: to look at a neuron
 # stages: the most that a population lags behind      slots: steps whose input is kept, the present one included
 CHIP = record(
     "mesh per_tile cores tiles east_west north_south within update spike message_out message_in synapse together reading hold buffer queue "
-    "drop scripted levels lost jitter seed stepwise step barrier access stages slots"
+    "drop scripted levels lost jitter seed open stepwise step barrier access stages slots"
 )
 # A population.
 #
@@ -156,6 +157,8 @@ class State(NamedTuple):
     net: Any
     last: Any  # time of the last spike
     look: Any  # time for which a look is queued
+    upper: Any  # a neuron is to be looked at when its potential reaches this, or falls
+    lower: Any  # below this
     pending: Any  # whether it waits for its update
     made: Any  # spikes so far
     counts: Any  # int32: net counts of the inputs of maxima, by block, times the sense

@@ -6,10 +6,12 @@ import numpy as np
 
 from eventsim.hardware.kernels.chance import delay_of, drawn
 from eventsim.hardware.kernels.entries import CORE_BITS, UPDATES, WEIGHTS, append, new_item, push, release, take
-from eventsim.hardware.kernels.serving import queue_look
+from eventsim.hardware.kernels.links import go
+from eventsim.hardware.kernels.serving import queue_look, watch
 from eventsim.hardware.records import Kind, Role
 from eventsim.kernels.compiled import part as inlined
 from eventsim.kernels.windows import sense_of, step_of
+from eventsim.model.limits import POTENTIAL_MAX, POTENTIAL_MIN
 
 _READY, _NOTHING, _UPDATED, _STOP = int(Kind.READY), int(Kind.NOTHING), int(Kind.UPDATED), int(Kind.STOP)
 _GIVEN, _DRIVEN, _SPIKING, _MAXIMUM = int(Role.GIVEN), int(Role.DRIVEN), int(Role.SPIKING), int(Role.MAXIMUM)
@@ -128,7 +130,10 @@ def send(plan, state, n, sign, time):
             if c["scripted"] or time + delay <= s["end"]:
                 m = make(plan, state, n, sign, p, message)
                 state.items[m]["lead"] = message == first
-                push(state, time + delay, of["target"], WEIGHTS, state.items[m]["number"], _READY, m)
+                if c["open"]:
+                    go(plan, state, m, time + delay)
+                else:
+                    push(state, time + delay, of["place"], WEIGHTS, state.items[m]["number"], _READY, m)
     return time
 
 
@@ -170,6 +175,7 @@ def updated(plan, tables, state, tally, server, time):
             fire(plan, state, tally, n, sign, time)
             free = send(plan, state, n, sign, time)
             of["messages"] += 1
+        watch(plan, state, n)
         look_again(plan, tables, state, n, time)
     of["work"] += free - time
     of["free"] = free
@@ -180,10 +186,11 @@ def updated(plan, tables, state, tally, server, time):
 @inlined
 def look(plan, tables, state, n, time):
     """A neuron is updated if it is due; whoever queued the look saw to it that it may fire, or it has fired since."""
-    if (
-        not state.pending[n]
-        and time >= state.last[n] + plan.populations[plan.rank[n]]["refractory"]
-        and due_at(plan, tables, state, n, time)
-    ):
+    allowed = state.last[n] + plan.populations[plan.rank[n]]["refractory"]
+    if state.pending[n]:
+        return
+    watch(plan, state, n)
+    if time >= allowed and due_at(plan, tables, state, n, time):
+        state.upper[n], state.lower[n] = POTENTIAL_MAX + 1, POTENTIAL_MIN
         state.pending[n] = 1
         ask(plan, state, n, 0, time)

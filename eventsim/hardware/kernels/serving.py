@@ -69,22 +69,41 @@ def arrive(plan, state, m, time):
 
 @inlined
 def queue_look(plan, state, n, time):
-    """Queue a look at a neuron unless that is queued already."""
+    """Queue a look at a neuron unless that is queued already; until then nothing that arrives need look at it."""
     if time <= state.progress[()]["end"] and state.look[n] != time:
         state.look[n] = time
+        state.upper[n], state.lower[n] = POTENTIAL_MAX + 1, POTENTIAL_MIN
         push(state, time, plan.rank[n], LOOKS, n, _LOOK, n)
 
 
+@inlined
+def watch(plan, state, n):
+    """From now on a neuron is looked at when what arrives makes it due."""
+    state.upper[n] = plan.threshold[n]
+    state.lower[n] = 0 if plan.populations[plan.rank[n]]["signed"] and state.net[n] > 0 else POTENTIAL_MIN
+
+
 @array_kernel
-def any_to_look_at(v, threshold, net, start, stop, signed):
-    """Whether a neuron of a run is due, or its potential has left int32."""
-    i, hit = np.uint64(start), False
-    if signed:
-        for k in range(np.uint64(max(0, stop - start))):
-            hit |= (v[i + k] >= threshold[i + k]) | ((v[i + k] < 0) & (net[i + k] > 0)) | (v[i + k] < POTENTIAL_MIN)
+def add_and_compare(v, upper, lower, start, weights, at, length, sign):
+    """``v[start:start+length] += sign * weights[at:at+length]``; returns whether one of them is at ``upper`` or below ``lower`` then.
+
+    Parameters
+    ----------
+    v, upper, lower : int64 array (neurons,)
+    weights : int8 or int32 array
+    start, at, length, sign : int64
+    """
+    i, j, hit = np.uint64(start), np.uint64(at), False
+    if sign > 0:
+        for k in range(np.uint64(length)):
+            x = v[i + k] + weights[j + k]
+            v[i + k] = x
+            hit |= (x >= upper[i + k]) | (x < lower[i + k])
     else:
-        for k in range(np.uint64(max(0, stop - start))):
-            hit |= (v[i + k] >= threshold[i + k]) | (v[i + k] < POTENTIAL_MIN)
+        for k in range(np.uint64(length)):
+            x = v[i + k] - weights[j + k]
+            v[i + k] = x
+            hit |= (x >= upper[i + k]) | (x < lower[i + k])
     return hit
 
 
@@ -92,12 +111,11 @@ def any_to_look_at(v, threshold, net, start, stop, signed):
 def look_through(plan, state, rank, start, stop, time):
     """Queue a look at each due neuron of a run, and note one whose potential has left int32. Thresholds of readouts are above int32."""
     population, s = plan.populations[rank], state.progress[()]
-    signed = population["signed"] != 0
     for n in range(start, stop):
         v = state.v[n]
         if v > POTENTIAL_MAX or v < POTENTIAL_MIN:
             s["where"] = rank
-        elif (v >= plan.threshold[n] or (signed and v < 0 and state.net[n] > 0)) and not state.pending[n]:
+        elif v >= state.upper[n] or v < state.lower[n]:
             queue_look(plan, state, n, max(time, state.last[n] + population["refractory"]))
 
 
@@ -166,9 +184,7 @@ def add_weights(plan, tables, state, p, neuron, sign, low, high, time):
                     state.v[first + n] += sign * tables.weights8[e + of["shift"]]
         for e in range(tables.row_start[row], tables.row_start[row + 1]):
             n = tables.targets[e]
-            if low <= n < high and any_to_look_at(
-                state.v, plan.threshold, state.net, first + n, first + n + 1, plan.populations[rank]["signed"] != 0
-            ):
+            if low <= n < high:
                 look_through(plan, state, rank, first + n, first + n + 1, time)
         return
     location = neuron // of["channels"]
@@ -181,11 +197,12 @@ def add_weights(plan, tables, state, p, neuron, sign, low, high, time):
     for _ in range(y["count"]):
         start, stop = max(target, low), min(target + x["count"] * out, high)
         if start < stop:
+            here = at + start - target
             if of["wide"]:
-                add_run(state.v, first + start, tables.weights32, at + start - target, stop - start, sign)
+                hit = add_and_compare(state.v, state.upper, state.lower, first + start, tables.weights32, here, stop - start, sign)
             else:
-                add_run(state.v, first + start, tables.weights8, at + start - target, stop - start, sign)
-            if any_to_look_at(state.v, plan.threshold, state.net, first + start, first + stop, plan.populations[rank]["signed"] != 0):
+                hit = add_and_compare(state.v, state.upper, state.lower, first + start, tables.weights8, here, stop - start, sign)
+            if hit:
                 look_through(plan, state, rank, first + start, first + stop, time)
         target += of["out_width"] * out
         at -= of["stride"] * of["row_weights"]
@@ -276,9 +293,8 @@ def convert_sums(plan, state, touched, time):
                 state.v[n] += after
             state.sums[base + n] = 0
         state.read[state.touched[i]] = 0
-        rank = plan.rank[first]
-        if not c["stepwise"] and any_to_look_at(state.v, plan.threshold, state.net, first, end, plan.populations[rank]["signed"] != 0):
-            look_through(plan, state, rank, first, end, time)
+        if not c["stepwise"]:
+            look_through(plan, state, plan.rank[first], first, end, time)
 
 
 @inlined
