@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from eventsim.batch.executors import local as processes
 from eventsim.batch.inputs import Item, read_by_population, read_input
 from eventsim.data.recordings.fitting import Reading
-from eventsim.errors import InputError, NetworkError, PotentialOverflow
+from eventsim.errors import HardwareError, InputError, NetworkError, PotentialOverflow
 from eventsim.job.poisson import poisson_network, poisson_rates
 from eventsim.job.preparation import default_steps, recommended_steps
 from eventsim.job.recordings import recording_inputs, steps_of, with_event_input
@@ -131,6 +131,9 @@ class Runner:
             # Runs that need none do without loading it.
             self.hardware = import_module("eventsim.hardware.hardware").Hardware(settings.hardware)
             self.hardware.place(self.simulator.network)
+            own = settings.run.get("engine", "auto") != "auto" or settings.run.get("potentials", "none") not in ("none", [], ())
+            if self.hardware.changes_spikes and own:
+                raise HardwareError(f"{settings.hardware}: its converters make another run of it; leave out --engine and --potentials")
 
     def expected_steps(self, source: Source) -> int:
         """Length of the run on an input, which is kept for that; the default if it cannot be read."""

@@ -88,6 +88,8 @@ def print_architecture(console: Console, facts: dict[str, Any]) -> None:
                 value = quantity(value / 1e12, "s")
             elif key == "static_power":
                 value = quantity(value / 1e9, "W")
+            elif key == "offset":
+                value = f"{value / 1000:g} weights"
             elif key.endswith("_energy"):
                 value = quantity(value / 1e18, "J")
             console.print(f"  {key.replace('_', ' '):24} {value}")

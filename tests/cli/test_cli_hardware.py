@@ -110,4 +110,22 @@ def test_closed(cli, tmp_path):
         assert word in outcome.stdout
     assert cli(*run, "--clocked").exit_code == 2
     assert cli("run", LENET, "--input", DIGITS / "digit-7.png", "--closed").exit_code == 2
-    assert "does not change spikes" in cli(*run[:5], "loihi", "--closed").stderr
+    # Behind barriers it is clocked, and waiting changes nothing.
+    found = json.loads(cli(*run[:5], "loihi", *run[6:], "--json").stdout)
+    assert (found["resolution"], found["moved"]["changed"], found["moved"]["p95_shift_steps"]) == (1, 0, 0)
+
+
+def test_converters(cli, tmp_path):
+    """A run through converters is another run, alone and in a folder; and no engine's."""
+    text = (ROOT / "docs" / "examples" / "crossbars.toml").read_text()
+    (tmp_path / "fine.toml").write_text(text + "converter_levels = 255\nconverter_rows = 16\nconverter_offset = 0.05\n")
+    (tmp_path / "coarse.toml").write_text(text + "converter_levels = 3\n")
+    run = "run", LENET, "--input", DIGITS / "digit-7.png", "--clocked", "--steps", "4", "--no-trace", "--json", "--hardware"
+    fine, coarse = (json.loads(cli(*run, name).stdout) for name in ("fine.toml", "coarse.toml"))
+    assert (fine["engine"], fine["resolution"], fine["hardware"]["mode"]) == ("hardware", 1, "replay")
+    assert fine["label"] == "7"
+    assert coarse["spikes"] < fine["spikes"] == fine["hardware"]["counts"]["spike"]
+    outcome = cli(*run, "fine.toml", "--engine", "queue")
+    assert outcome.exit_code == 1
+    assert "leave out --engine and --potentials" in outcome.stderr
+    assert "0.05 weights" in cli("info", "fine.toml").stdout
