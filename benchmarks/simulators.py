@@ -34,6 +34,7 @@ from typing import Any
 import numpy as np
 import torch
 from dense import Chain, spikingjelly
+from images import real_images
 from machine import CEILINGS, ceilings, description, one_thread_that_keeps_memory
 from random_networks import ARCHITECTURES, random_network, smooth_images
 from rich.console import Console
@@ -41,20 +42,11 @@ from rich.table import Table
 from sharing import gain_of_two_processes, gain_of_two_threads, peak_of_a_run
 
 import eventsim as es
-from eventsim import datasets
-from eventsim.batch.inputs import Item, read_input
-from eventsim.errors import DatasetError
 
 ROOT = Path(__file__).resolve().parents[1]
 MODES = {"clocked": 1, "asynchronous": es.DEFAULT_RESOLUTION}
-# Networks in networks/, and the data set of each.
-TRAINED = {
-    "mlp-mnist": "mnist",
-    "lenet-mnist": "mnist",
-    "lenet-relu-mnist": "mnist",
-    "vgg-small-fashion": "fashion-mnist",
-    "vgg-small-cifar10": "cifar10",
-}
+# Of networks/: those that dense.py has a form of.
+TRAINED = ("mlp-mnist", "lenet-mnist", "lenet-relu-mnist", "vgg-small-fashion", "vgg-small-cifar10", "vgg-small-cifar100")
 BATCHES = (1, 4, 16)
 # A simulator is timed for about so long at a time.
 ROUND = 0.2
@@ -96,15 +88,7 @@ def cases(options: argparse.Namespace) -> list[Case]:
 
 def images_for(name: str, network: es.Network, n: int) -> tuple[np.ndarray, str]:
     """Images that a network was made for, as far as they are at hand, and what they are."""
-    shape = network.input.shape
-    try:
-        found = datasets.open_dataset(TRAINED[name], "test")
-        return np.stack([found[i].reshape(shape) for i in range(n)]), f"{TRAINED[name]} test images"
-    except DatasetError:
-        if TRAINED[name] == "mnist":
-            digits = [read_input(network, Item(path))[0] for path in sorted((ROOT / "datasets" / "samples").glob("digit-*.png"))]
-            return np.stack([digits[i % len(digits)] for i in range(n)]), "sample digits"
-        return smooth_images(shape, n, np.random.default_rng(0)), "smooth random images"
+    return real_images(name, network, n) or (smooth_images(network.input.shape, n, np.random.default_rng(0)), "smooth random images")
 
 
 def brian_standalone(network: es.Network, image: np.ndarray, steps: int) -> Callable[[], float]:

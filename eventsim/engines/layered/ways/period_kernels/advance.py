@@ -190,7 +190,6 @@ def write_spikes(constants, state, room, n, moments, out, tally):
         number = peek(places, moment)
         poke(places, moment, place)
         place += number
-    tail = s["head"] + s["waiting"] - before
     negative = np.int64(0)
     for i in range(n):
         key = peek(room.keys, i)
@@ -199,18 +198,32 @@ def write_spikes(constants, state, room, n, moments, out, tally):
         place, tick = peek(places, moment), peek(room.ticks, moment)
         poke(places, moment, place + 1)
         poke(out.tick, place, tick)
-        poke(out.neuron, place, np.int32(lane - divided(lane, constants.padded, shift) * unused))
+        poke(out.neuron, place, np.int32(lane))
         if state.low is not None:
             taken_back = key >> 32 & 1
             negative += taken_back
             poke(out.sign, place, np.int8(1 - 2 * taken_back))
-        ring = tail + place
-        ring = ring - size if ring >= size else ring
-        poke(state.ring_tick, ring, tick + constants.refractory)
-        poke(state.ring_lane, ring, np.int32(lane))
+    tail = s["head"] + s["waiting"]
+    tail = tail - size if tail >= size else tail
+    whole = min(n, size - tail)
+    wait(constants.refractory, state, out, before, before + whole, tail)
+    wait(constants.refractory, state, out, before + whole, before + n, 0)
+    if unused:
+        for i in range(before, before + n):
+            lane = np.int64(peek(out.neuron, i))
+            poke(out.neuron, i, np.int32(lane - divided(lane, constants.padded, shift) * unused))
     s["waiting"] += n
     s["fired"] += n
     tally.spikes[s["step"]] += n
     tally.negative[s["step"]] += negative
     if s["first_tick"] == 0:
         s["first_tick"] = out.tick[before]
+
+
+@part
+def wait(refractory, state, out, first, end, tail):
+    """Put the spikes first..end-1 of ``out``, whose neurons are yet lanes, into the ring from place ``tail`` on."""
+    for i in range(first, end):
+        poke(state.ring_tick, tail + i - first, peek(out.tick, i) + refractory)
+    for i in range(first, end):
+        poke(state.ring_lane, tail + i - first, peek(out.neuron, i))

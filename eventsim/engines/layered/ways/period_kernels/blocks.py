@@ -48,10 +48,8 @@ def _runner(lanes: int) -> Any:
             # Within a moment nobody is looked at: nobody was free before moment 0.
             moment = entry >> 32
             looked = full(since, moment if moment != before else 0)
-            known = full(since, before)
-            latest = select(since > known, since, known) | converted(x >> top, since)
-            candidate = select((x > reach) & (since < looked), latest, none)
-            found = select(candidate < found, candidate, found)
+            told = full(since, before) | converted(x >> top, since)
+            found = select((x > reach) & (since < looked), select(told < found, told, found), found)
             place, soon = j + (entry & (NEGATIVE - 1)), j + (peek(entries, at + AHEAD) & (NEGATIVE - 1))
             for line in range(0, lanes, 64):
                 prefetch(w8, soon + line)
@@ -72,7 +70,8 @@ def _runner(lanes: int) -> Any:
             at += 1
             entry = peek(entries, at)
         store(d, lane, converted(x + below, d))
-        store(first, lane, found)
+        # Who became free later than due fired then. (What waits in ``since`` is even: the last bit is that of the sign.)
+        store(first, lane, select(since > found, since | (found & full(found, 1)), found))
         return True
 
     @part
