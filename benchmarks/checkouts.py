@@ -51,7 +51,9 @@ print(json.dumps(found))
 def median_times(checkout: Path, network: Path, images: Path, settings: list[str]) -> dict[str, list[float]]:
     """Of each image, by "steps resolution", in a process of its own."""
     command = [sys.executable, "-c", _CHILD, str(network), str(images), *settings]
-    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(checkout)}, cwd=checkout, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": str(checkout)}, cwd=checkout, stdout=subprocess.PIPE, text=True, check=True
+    )
     return dict(json.loads(done.stdout))
 
 

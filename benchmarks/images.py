@@ -42,7 +42,7 @@ def real_images(name: str, network: es.Network, n: int) -> tuple[np.ndarray, str
 
 
 def blocky_image(shape: tuple[int, int, int]) -> np.ndarray:
-    """Random values, each on 4x4 pixels: more edges than photographs have, and nothing that is black. uint8 (1, height, width, channels)."""
+    """A random value for each 4x4 pixels: more edges than in photographs, and nothing is black. uint8 (1, height, width, channels)."""
     height, width, channels = shape
     coarse = np.random.default_rng(0).integers(0, 256, (-(-height // 4), -(-width // 4), channels))
     return coarse.repeat(4, 0).repeat(4, 1)[None, :height, :width].astype(np.uint8)

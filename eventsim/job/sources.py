@@ -71,7 +71,7 @@ def _clock(asked: _Asked) -> Events:
     size, steps = asked.source.size, asked.steps
     _check_number(asked.name, steps * size)
     at = np.repeat(np.arange(1, steps + 1, dtype=np.int64) * asked.resolution, size)
-    return Events(at, np.tile(np.arange(size, dtype=np.int32), steps))
+    return Events(at, np.broadcast_to(np.arange(size, dtype=np.int32), (steps, size)).flatten())
 
 
 def _start(asked: _Asked) -> Events:

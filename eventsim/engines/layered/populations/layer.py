@@ -143,7 +143,7 @@ class Layer(Population):
     def run_along(self, window: Window, scratch: Workspace) -> Train:
         """Run a window along the spikes that reach the population, some of them at a time."""
         train = window.arrivals(self.incoming)
-        self._begin_window()
+        self.begin_window()
         at, reached = 0, window.since
         while len(train.tick) - at > self.some:
             # Up to the end of a tick.
@@ -151,10 +151,10 @@ class Layer(Population):
             at = int(np.searchsorted(train.tick, tick, "right"))
             self.advance(Train(*(a[:at] for a in train)), window, reached, tick, scratch)
             if self.exited:
-                return self._fired()
+                return self.fired()
             reached = tick
         self.advance(train, window, reached, window.until, scratch)
-        return self._fired()
+        return self.fired()
 
     def advance(self, train: Train, window: Window, since: int, until: int, scratch: Workspace) -> None:
         """Run on to the end of a tick, by the first way that can; where it cannot go on, another one takes over."""
@@ -173,14 +173,15 @@ class Layer(Population):
         while len(self._spare) < BUFFERS - 1:
             self._spare.append(trains.empty(len(self.out.tick), self.signed))
 
-    def _begin_window(self) -> None:
+    def begin_window(self) -> None:
         """The spikes of a window go where those of the longest time ago are."""
         progress = self.state.progress
         progress["at"] = progress["fired"] = 0
         self._spare.append(self.out)
         self.out = self._spare.pop(0)
 
-    def _fired(self) -> Train:
+    def fired(self) -> Train:
+        """The spikes of the window so far."""
         n, out = int(self.state.progress["fired"]), self.out
         return Train(out.tick[:n], out.neuron[:n], out.sign[:n], NO_PROJECTIONS)
 

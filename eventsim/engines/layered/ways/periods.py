@@ -9,7 +9,7 @@ import numpy as np
 
 from eventsim.engines.layered.calls import Calls
 from eventsim.engines.layered.tables import Layout
-from eventsim.engines.layered.trains import Train
+from eventsim.engines.layered.trains import Train, as_train
 from eventsim.engines.layered.ways import period_tables
 from eventsim.engines.layered.ways.period_kernels import advance as kernels
 from eventsim.engines.layered.ways.period_kernels import records
@@ -21,6 +21,9 @@ from eventsim.job.job import Job
 
 if TYPE_CHECKING:
     from eventsim.engines.layered.populations.layer import Layer
+
+
+_NO_CLOCK = np.zeros(0, np.int64)
 
 
 class Periods(TrainWay):
@@ -35,7 +38,7 @@ class Periods(TrainWay):
         layer, of = made
         self.layer = layer._replace(constants=population.constants)
         copies = {field: np.empty_like(getattr(of, field)) for field in ("progress", "free", "begins", "loads", "found")}
-        self.periods = of._replace(**copies)
+        self.periods = of._replace(sizes=of.sizes._replace(clock=_clock(job, layout)), **copies)
 
     @classmethod
     def why_not(cls, layout: Layout, job: Job, name: str) -> str | None:
@@ -78,10 +81,26 @@ class Periods(TrainWay):
 
     def run(self, window: Window, scratch: Workspace) -> Train:
         """Run a window."""
-        return self.population.run_along(window, scratch)
+        population = self.population
+        if self.periods.sizes.clock < 0:
+            return population.run_along(window, scratch)
+        train, clock = (as_train(window.spikes[projection.source]) for projection in population.incoming)
+        if len(train.tick) > population.some:
+            return population.run_along(window, scratch)
+        population.begin_window()
+        reached = self._advance(records.Arrivals(*train, clock.tick), window.until, scratch)
+        if reached < window.until:
+            # Another way takes what is left, with the clock's spikes among the others.
+            both = window.arrivals(population.incoming)
+            population.state.progress["at"] = np.searchsorted(both.tick, reached, "right")
+            population.advance(both, window, reached, window.until, scratch)
+        return population.fired()
 
     def advance(self, train: Train, until: int, scratch: Workspace) -> int:
         """Run up to the end of a tick, or to where potentials need 64 bits."""
+        return self._advance(records.Arrivals(*train, _NO_CLOCK), until, scratch)
+
+    def _advance(self, train: records.Arrivals, until: int, scratch: Workspace) -> int:
         population, progress = self.population, self.periods.progress
         while True:
             room = scratch.rooms[Periods]
@@ -109,3 +128,12 @@ class Periods(TrainWay):
     def restore(self, snapshot: Any) -> None:
         """Go back to a snapshot."""
         self.periods = snapshot
+
+
+def _clock(job: Job, layout: Layout) -> int:
+    """Which projection brings the spikes of a bias clock, which need not be put among the others; -1 if none does."""
+    incoming = layout.incoming
+    if len(incoming) != 2 or any(job.delay[projection.name] for projection in incoming):
+        return -1
+    source = job.network.populations[incoming[1].source]
+    return 1 if source.emits == "clock" and source.size == 1 else -1

@@ -24,7 +24,7 @@ def advance(layer, state, periods, room, train, out, tally, until):
     ----------
     layer, state : Layer, State
     periods, room : Periods, Room
-    train : Train
+    train : Arrivals
         Its incoming spikes, with the ticks of their arrival.
     out : Train
         Takes its own.
@@ -63,17 +63,20 @@ def begin_stretch(layer, state, periods, room, train, tally, until):
     at = s["at"]
     arrival = train.tick[at] if at < arrivals else FOREVER
     leaves = state.ring_tick[s["head"]] if s["waiting"] else FOREVER
-    base = max(p["reached"], min(arrival, leaves) - 1)
+    rings = next_of(train.clock, p["reached"])
+    base = max(p["reached"], min(arrival, leaves, rings) - 1)
     if base >= until:
         p["reached"] = until
         return DONE
     s["step"] = base // c.resolution
-    last = min(base + c.refractory, until, (s["step"] + 1) * c.resolution)
+    # The clock's spike comes last in a stretch.
+    last = min(base + c.refractory, until, (s["step"] + 1) * c.resolution, rings)
     stop, last = arrived(train.tick, at, min(arrivals, at + periods.sizes.stretch), last)
     # 16 bits are looked at on the way. V = d + threshold has to fit, too.
     limit = 2**31 - 2 - c.highest
     while True:
-        entries, most = count_entries(layer, periods, train, at, stop)
+        clock = periods.sizes.clock if rings == last else -1
+        entries, most = count_entries(layer, periods, train, at, stop, clock)
         if s["bound"] + most > limit:
             # A reset may leave |d| at the threshold.
             s["bound"] = max(c.highest, largest(state.d, False, np.int64(0), state.ring_lane, np.int64(0), np.int64(0)))
@@ -86,16 +89,30 @@ def begin_stretch(layer, state, periods, room, train, tally, until):
     if entries + AHEAD > len(room.entries) or stop - at >= len(room.moments):
         p["needed"] = max(entries + AHEAD, stop - at)
         return ROOM
-    counted = stop
-    stop, last, p["moments"] = number_moments(state, periods.free, room, train, at, stop, last)
-    if stop < counted:
-        entries, most = count_entries(layer, periods, train, at, stop)
+    counted, planned = stop, last
+    stop, last, p["moments"] = number_moments(state, periods.free, room, train, at, stop, last, rings)
+    if stop < counted or last < planned:
+        clock = clock if rings == last else -1
+        entries, most = count_entries(layer, periods, train, at, stop, clock)
     s["bound"] += most
-    list_spikes(layer, periods, room, train, at, stop)
+    list_spikes(layer, periods, room, train, at, stop, clock)
     count_operations(layer, periods, train, at, stop, s["step"], tally.operations)
     room.places[: p["moments"] + 2] = 0
     s["at"], p["last"], p["site"], p["part"] = stop, last, 0, 0
     return BEGUN
+
+
+@part
+def next_of(ticks, tick):
+    """The first of some ticks, in order, that is later than a tick; FOREVER if none is."""
+    low, high = 0, len(ticks)
+    while low < high:
+        middle = (low + high) >> 1
+        if ticks[middle] <= tick:
+            low = middle + 1
+        else:
+            high = middle
+    return ticks[low] if low < len(ticks) else FOREVER
 
 
 @part

@@ -13,8 +13,10 @@ from eventsim.kernels.vector import peek, poke
 
 
 @inner
-def list_spikes(layer, periods, room, train, at, stop):
+def list_spikes(layer, periods, room, train, at, stop, clock):
     """List the spikes at..stop-1 by site; site s has the entries from begins[s] on, and behind them one of the moment END.
+
+    A spike of a clock comes last, at the last moment.
 
     Parameters
     ----------
@@ -23,8 +25,10 @@ def list_spikes(layer, periods, room, train, at, stop):
         As :func:`eventsim.engines.layered.ways.site_kernels.lists.count_entries` left it.
     room : Room
         ``entries`` is written.
-    train : Train
+    train : Arrivals
     at, stop : int64
+    clock : int64
+        Its projection; -1 if there is no such spike.
     """
     begins, cursor, entries = periods.begins, periods.loads, room.entries
     place = np.int64(0)
@@ -37,6 +41,13 @@ def list_spikes(layer, periods, room, train, at, stop):
     while e < stop:
         p = np.int64(train.projection[e]) if len(train.projection) else 0
         e = list_projection(layer.projections[p], periods, p, room, train, at, e, stop)
+    if clock >= 0:
+        of, row = layer.projections[clock], periods.rows[clock, 0]
+        key = 2 * periods.progress[()]["moments"] << 32 | (np.int64(simd.WIDE) if of["wide"] else np.int64(0))
+        for r in range(row + COSTS, row + periods.rows[clock, 1], 2):
+            site = np.int64(periods.reach[r])
+            entries[cursor[site]] = key + np.int64(periods.reach[r + 1])
+            cursor[site] += 1
     for site in range(len(cursor)):
         entries[cursor[site]] = np.int64(END) << 32 | simd.WIDE
 
@@ -76,7 +87,7 @@ def count_operations(layer, periods, train, at, stop, step, operations):
     layer : Layer
     periods : Periods
         ``found`` has their number by source location.
-    train : Train
+    train : Arrivals
     at, stop, step : int64
     operations : int64 (projections, steps, 5)
         Of the network.
@@ -95,7 +106,9 @@ def count_operations(layer, periods, train, at, stop, step, operations):
         effective = synapses
         if of["nonzero"] >= 0 and deliveries:
             effective = np.int64(0)
-            for e in range(at, stop):
+            if p == periods.sizes.clock:
+                effective += layer.effective[of["nonzero"]]
+            for e in range(at if p != periods.sizes.clock else stop, stop):
                 if len(train.projection) == 0 or train.projection[e] == p:
                     effective += layer.effective[of["nonzero"] + train.neuron[e]]
         note_operations(operations[of["number"], step], deliveries, synapses, additions, toolbox, effective)

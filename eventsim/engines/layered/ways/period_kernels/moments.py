@@ -9,7 +9,7 @@ from eventsim.kernels.vector import peek, poke
 
 
 @inner
-def number_moments(state, free, room, train, at, stop, last):
+def number_moments(state, free, room, train, at, stop, last, rings):
     """Number the moments of a stretch.
 
     Without branches on which comes next, an arrival or the end of a period: that cannot be guessed.
@@ -25,8 +25,8 @@ def number_moments(state, free, room, train, at, stop, last):
     train : Train
     at, stop : int64
         The spikes of the stretch: at..stop-1.
-    last : int64
-        Its last tick.
+    last, rings : int64
+        Its last tick; the next one of the clock that comes apart.
 
     Returns
     -------
@@ -60,4 +60,10 @@ def number_moments(state, free, room, train, at, stop, last):
         head = 0 if head == size else head
     s["head"], s["waiting"] = head, waiting
     free[size] = NEVER
+    if rings == last and before != last:
+        if moment < MOMENTS:
+            moment += 1
+            room.ticks[moment] = last
+        else:
+            last = before
     return e, last, moment

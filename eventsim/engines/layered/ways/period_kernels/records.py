@@ -33,6 +33,20 @@ class Sizes(NamedTuple):
     negated: int  # where the weights for spikes of sign -1 begin
     expected: int  # entries that a stretch makes as a rule
     margin: int  # the most that GUARD entries of 8-bit weights and one of 16 bits can change a potential
+    clock: int  # number of the projection from a bias clock that comes apart, or -1
+
+
+class Arrivals(NamedTuple):
+    """The spikes that reach a population: those of a :class:`eventsim.engines.layered.ways.records.Train`, and of a bias clock apart.
+
+    Every layer of a network with biases would have its spikes copied to put a few of the clock among them.
+    """
+
+    tick: Any  # int64
+    neuron: Any  # int32
+    sign: Any  # int8
+    projection: Any  # int16: empty (all 0) where a clock is apart
+    clock: Any  # int64: ticks of the clock, one neuron; empty if it is not apart
 
 
 class Periods(NamedTuple):

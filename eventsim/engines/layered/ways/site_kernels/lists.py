@@ -11,8 +11,8 @@ from eventsim.kernels.compiled import inner, part
 
 
 @inner
-def count_entries(layer, sites, train, at, stop):
-    """Count the entries of each site for the spikes at..stop-1.
+def count_entries(layer, sites, train, at, stop, clock):
+    """Count the entries of each site for the spikes at..stop-1, and one of a clock.
 
     Parameters
     ----------
@@ -21,6 +21,8 @@ def count_entries(layer, sites, train, at, stop):
         ``begins`` (a place further on) and ``loads`` are written.
     train : Train
     at, stop : int64
+    clock : int64
+        The projection of that one; -1 if there is none.
 
     Returns
     -------
@@ -33,6 +35,8 @@ def count_entries(layer, sites, train, at, stop):
     begins[:] = 0
     loads[:] = 0
     count_sources(layer, found, train, at, stop)
+    if clock >= 0:
+        found[layer.projections[clock]["records"]] += 1
     for p in range(len(layer.projections)):
         of, row, width = layer.projections[p], sites.rows[p, 0], sites.rows[p, 1]
         end = layer.projections[p + 1]["records"] if p + 1 < len(layer.projections) else len(found)
@@ -60,7 +64,7 @@ def count_sources(layer, found, train, at, stop):
     p = 0
     of = layer.projections[0]
     first = at
-    if len(layer.projections) == 1 and of["locations"] == 1:
+    if len(train.projection) == 0 and of["locations"] == 1:
         found[of["records"]] = stop - at
         first = stop
     for e in range(first, stop):

@@ -76,7 +76,7 @@ def begin_stretch(layer, state, sites, room, train, tally, until):
         stop = end_of_tick(train.tick, min(at + p["spikes"], arrivals) - 1)
     while True:
         stop, last = last_tick(train.tick, at, stop, base, until)
-        entries, most = count_entries(layer, sites, train, at, stop)
+        entries, most = count_entries(layer, sites, train, at, stop, -1)
         if s["bound"] + most > s["limit"]:
             # A reset may leave |d| at the threshold.
             s["bound"] = max(layer.constants.highest, largest(state.d, False, np.int64(0), state.ring_lane, np.int64(0), np.int64(0)))
