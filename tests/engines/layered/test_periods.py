@@ -195,3 +195,14 @@ def test_potentials_are_looked_at_within_a_stretch(statuses):
     found = compare(net, {"in": (np.sort(rng.random(2000)) * 0.9 + 0.05, rng.integers(0, 4, 2000))}, steps=12)
     assert statuses[0] == WIDEN
     assert found.spikes_per_population()["a"] > 100
+
+
+def test_another_way_takes_over_between_spikes_of_a_clock(statuses):
+    """Potentials need 64 bits in the second step of four: the clock's spikes come apart before it, and among the others behind it."""
+    net = chain([[100, 100]], 2**30 - 500, 1.0, signed=True, v0=[2**30 - 650, 2**30 - 2390])
+    net.bias("a", [5, -3])
+    times = [(0.1, 0), (0.2, 0), *[(1.5, 0)] * 20, (2.3, 0), (3.5, 0)]
+    found = compare(net, {"in": tuple(zip(*times, strict=True))}, steps=4, resolution=1024, engine="reference")
+    assert WIDEN in statuses
+    assert found.counts.deliveries[:, 2].tolist() == [1, 1, 1, 1]
+    assert found.spikes_per_population()["a"] == 2
