@@ -19,10 +19,12 @@ from hypothesis import strategies as st
 
 from eventsim.cli.main import main
 from eventsim.files.seal import SEAL, seal
+from judges.recordings import WRITERS
 
 EXAMPLES = int(os.environ.get("EVENTSIM_FUZZ_EXAMPLES", "100"))
 # More of images, arrays and events, as Python reads them: test_fuzz_inputs.py.
 FORMATS = {"png": "RGB", "tif": "RGBA"}
+RECORDINGS = {f"rec-{form}{suffix}": write for form, (suffix, write) in WRITERS.items()}
 HUGE = (0, 1, -1, 255, 2**15, 2**31 - 1, 2**31, -(2**31), 2**40, 2**62, 2**63 - 1)
 WORDS = (
     "",
@@ -64,16 +66,20 @@ def check(command, arguments):
         assert "error: " in lines[0].lower() or lines[0].startswith("eventsim: stopped"), lines
 
 
-COMMANDS = {
-    "net.h5": [(main, "info", "net.h5"), (main, "run", "net.h5", "-i", "image.npy", "--steps", "3", "--trace", "new.h5")],
-    "run.h5": [(main, "info", "run.h5", "--verify"), (COUNT_OPS, "run.h5"), (main, "report", "run.h5", "-o", "report.html")],
-    "eval.h5": [(main, "info", "eval.h5", "--verify"), (COUNT_OPS, "eval.h5"), (main, "report", "eval.h5", "-o", "report.html")],
-    "image.npy": [(main, "run", "net.h5", "-i", "image.npy", "--no-trace")],
-    "batch.npy": [(main, "run", "net.h5", "-i", "batch.npy", "--no-trace")],
-    "events.npy": [(main, "run", "events-net.h5", "-i", "events.npy", "--no-trace", "--steps", "3")],
-    "events.csv": [(main, "run", "events-net.h5", "-i", "events.csv", "--no-trace", "--steps", "3")],
-    "costs.json": [(COUNT_OPS, "run.h5", "--costs", "costs.json")],
-} | {f"image.{suffix}": [(main, "run", "net.h5", "-i", f"image.{suffix}", "--no-trace")] for suffix in FORMATS}
+COMMANDS = (
+    {
+        "net.h5": [(main, "info", "net.h5"), (main, "run", "net.h5", "-i", "image.npy", "--steps", "3", "--trace", "new.h5")],
+        "run.h5": [(main, "info", "run.h5", "--verify"), (COUNT_OPS, "run.h5"), (main, "report", "run.h5", "-o", "report.html")],
+        "eval.h5": [(main, "info", "eval.h5", "--verify"), (COUNT_OPS, "eval.h5"), (main, "report", "eval.h5", "-o", "report.html")],
+        "image.npy": [(main, "run", "net.h5", "-i", "image.npy", "--no-trace")],
+        "batch.npy": [(main, "run", "net.h5", "-i", "batch.npy", "--no-trace")],
+        "events.npy": [(main, "run", "events-net.h5", "-i", "events.npy", "--no-trace", "--steps", "3")],
+        "events.csv": [(main, "run", "events-net.h5", "-i", "events.csv", "--no-trace", "--steps", "3")],
+        "costs.json": [(COUNT_OPS, "run.h5", "--costs", "costs.json")],
+    }
+    | {name: [(main, "run", "camera-net.h5", "-i", name, "--no-trace", "--steps", "3")] for name in RECORDINGS}
+    | {f"image.{suffix}": [(main, "run", "net.h5", "-i", f"image.{suffix}", "--no-trace")] for suffix in FORMATS}
+)
 
 
 # A kind of change, a place (as a share of the file), a length and a number.

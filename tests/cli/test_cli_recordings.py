@@ -1,0 +1,117 @@
+"""The command line on recordings of event cameras."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from judges.recordings import HEIGHT, WIDTH, WRITERS, random_events
+
+import eventsim as es
+from eventsim.cli.main import main
+
+# Formats whose files tell another size of the camera than 34 x 34.
+SMALL = [form for form in WRITERS if form != "aedat2"]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, camera in (("net", "event_input"), ("plain", "source")):
+        rng = np.random.default_rng(0)
+        net = es.Network()
+        getattr(net, camera)("camera", (HEIGHT, WIDTH, 2))
+        net.spiking("n", (17, 17, 2), 2, signed=True)
+        net.readout("out", 3)
+        net.connect("camera", "n", es.Conv2d(rng.choice([-1, 1], (3, 3, 2, 2)), stride=2, padding=1))
+        net.connect("n", "out", rng.integers(-3, 4, (17 * 17 * 2, 3)))
+        es.save(net, f"{name}.h5")
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, ["run", *map(str, arguments)])
+
+
+def summary(*arguments):
+    outcome = run(*arguments, "--json")
+    assert outcome.exit_code == 0, outcome.stderr
+    return json.loads(outcome.stdout)
+
+
+def test_a_recording_gives_the_same_run_in_every_format(here):
+    events = random_events(np.random.default_rng(7), 400, 20_000)
+    found = []
+    for form in SMALL:
+        suffix, write = WRITERS[form]
+        Path(f"{form}{suffix}").write_bytes(write(events))
+        outcome = run("net.h5", "--input", f"{form}{suffix}", "--trace", "run.h5")
+        assert outcome.exit_code == 0, outcome.stderr
+        with es.Trace("run.h5") as trace:
+            found.append((trace.spikes("camera"), trace.spikes("n"), trace.counts.readout["out"]))
+    assert len(found) >= 6
+    assert len(found[0][0].ticks) == 400
+    for other in found[1:]:
+        for mine, first in zip(other[:2], found[0][:2], strict=True):
+            for a, b in zip(mine, first, strict=True):
+                assert np.array_equal(a, b)
+        assert np.array_equal(other[2], found[0][2])
+
+
+def test_a_run_takes_as_long_as_is_asked_for_or_the_window_or_the_recording(here):
+    events = random_events(np.random.default_rng(8), 100, 9_500)
+    np.save("rec.npy", events)
+    last = -(-int(events["t"][-1]) // 1000)
+    assert summary("net.h5", "-i", "rec.npy", "--no-trace")["steps"] == last
+    assert summary("net.h5", "-i", "rec.npy", "--no-trace", "--window", "0:4ms")["steps"] == 4
+    assert summary("net.h5", "-i", "rec.npy", "--no-trace", "--window", "1:3ms", "--step-us", "100")["steps"] == 20
+    outcome = run("net.h5", "-i", "rec.npy", "--no-trace", "--steps", "2")
+    late = int((events["t"] > 2000).sum())
+    assert f"camera: {late} events after the last of 2 steps are left out" in outcome.stderr
+
+
+def test_a_source_of_events_takes_recordings_once_steps_have_a_length(here):
+    np.save("rec.npy", random_events(np.random.default_rng(9), 100, 5_000))
+    of_source = summary("plain.h5", "-i", "rec.npy", "--no-trace", "--step-us", "1000")
+    of_input = summary("net.h5", "-i", "rec.npy", "--no-trace")
+    differing = {key for key in of_input if of_source[key] != of_input[key]}
+    assert differing <= {"network", "wall_seconds", "step_us"}
+    outcome = run("plain.h5", "-i", "rec.npy", "--no-trace")
+    assert outcome.exit_code == 1
+    assert outcome.stderr.count("\n") == 1
+
+
+def test_a_network_for_images_takes_counts_of_events(here):
+    net = es.Network()
+    net.image_input((HEIGHT, WIDTH, 2))
+    net.driven("in", (HEIGHT, WIDTH, 2), 50, encoder=es.Conv2d(np.ones((1, 1, 2, 2), int)))
+    net.readout("out", 2)
+    net.connect("in", "out", np.ones((HEIGHT * WIDTH * 2, 2), int))
+    es.save(net, "images.h5")
+    events = random_events(np.random.default_rng(10), 100)
+    np.save("rec.npy", events)
+    outcome = run("images.h5", "-i", "rec.npy", "--steps", "3")
+    assert outcome.exit_code == 0, outcome.stderr
+    with es.Trace("run.h5") as trace:
+        assert trace.image.sum() == 100
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--window", "5:1ms"], "expected START:END"),
+        (["--fields", "q=1"], "expected x=NAME"),
+        (["--polarity", "sign"], "an event input of polarity 'sign' has the shape"),
+        (["--window", "1:2s"], "no events in this window of time"),
+        (["--input", "none.npy"], ""),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line(here, options, words):
+    np.save("rec.npy", random_events(np.random.default_rng(11), 10))
+    given = options if options[0] == "--input" else ["--input", "rec.npy", *options]
+    outcome = run("net.h5", *given, "--no-trace")
+    assert outcome.exit_code != 0
+    assert words in outcome.stderr
+    assert "Traceback" not in outcome.stderr
