@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from eventsim.model.tables import Conv2d, Dense, GroupedConv2d, Sparse, Table, Windows
     from eventsim.record import result as result
     from eventsim.record.result import Result, Spikes
+    from eventsim.record.runs import Runs
     from eventsim.record.trace import Trace
     from eventsim.simulate import Simulator, run
 
@@ -65,6 +66,7 @@ _NAMES = {
     "PotentialOverflow": "eventsim.errors",
     "Result": "eventsim.record.result",
     "RunError": "eventsim.errors",
+    "Runs": "eventsim.record.runs",
     "Simulator": "eventsim.simulate",
     "Sparse": "eventsim.model.tables",
     "Spikes": "eventsim.record.result",
@@ -111,6 +113,7 @@ __all__ = [
     "PotentialOverflow",
     "Result",
     "RunError",
+    "Runs",
     "Simulator",
     "Sparse",
     "Spikes",

@@ -6,14 +6,14 @@ import inspect
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Concatenate, Literal, ParamSpec
+from typing import Any, Concatenate, Literal, NamedTuple, ParamSpec
 
 import numpy.typing as npt
 
 from eventsim.engines.registry import EngineName, Engines, check_name
-from eventsim.errors import RunError
+from eventsim.errors import EventsimError, RunError
 from eventsim.job.job import DEFAULT_MAX_SPIKES, DEFAULT_RESOLUTION, Job
 from eventsim.job.preparation import Preparation, default_steps
 from eventsim.kernels.compiled import compilation_time
@@ -23,10 +23,22 @@ from eventsim.model.network import Network
 from eventsim.record.potentials import chosen_populations
 from eventsim.record.recording import Recording
 from eventsim.record.result import Describer, Result, RunInfo, check_settings
+from eventsim.record.runs import Runs
 
 P = ParamSpec("P")
 MAX_THREADS = 256
+# Inputs that are run at once, and what of a network they have to share.
+_MOST_AT_ONCE, _NEURON_STEPS = 64, 2**22
 _NOT_COMPILING: AbstractContextManager[Callable[[], float]] = nullcontext(float)
+
+
+class _Asked(NamedTuple):
+    """What runs have in common beside their jobs."""
+
+    engine: EngineName
+    recorded: frozenset[str]
+    potentials: list[str]
+    seed: int
 
 
 class Simulator:
@@ -125,19 +137,183 @@ class Simulator:
         TraceError
             The trace cannot be written.
         """
-        check_name(engine)
+        asked = self._asked(engine, record, potentials, seed)
         rule = ExitRule.from_settings(exit_margin, exit_potential)
         if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MAX_THREADS:
             raise RunError(f"threads must be a whole number in 1..{MAX_THREADS}, found {threads!r}")
         if trace is not None:
             _check_about(about or {})
-        recorded, with_potentials = self._recorded(record), chosen_populations(self.network, potentials)
         job = self.prepare(inputs, steps=steps, resolution=resolution, exit_rule=rule, seed=seed, max_spikes=max_spikes)
-        chosen = self._engines.choose(engine, job)
-        settings = {"engine": chosen, "seed": seed, "max_spikes": job.max_spikes, "recorded": sorted(recorded), **(about or {})}
-        if with_potentials:
-            settings["potentials"] = with_potentials
-        with Recording(job, recorded, with_potentials, trace, threads > 1) as recording, self._compiling(chosen, resolution) as compiling:
+        return self._run(job, asked, inputs, trace, progress, threads, about or {})
+
+    def run_many(  # noqa: PLR0913 - public: every setting by its name
+        self,
+        inputs: Iterable[Mapping[str, Any] | npt.ArrayLike | None],
+        *,
+        steps: int | None = None,
+        resolution: int = DEFAULT_RESOLUTION,
+        engine: EngineName = "auto",
+        record: Literal["all", "none"] | Iterable[str] = "none",
+        potentials: Literal["all", "none"] | Iterable[str] = "none",
+        traces: Mapping[int, str | os.PathLike[str]] | None = None,
+        exit_margin: int | None = None,
+        exit_potential: int | None = None,
+        max_spikes: int = DEFAULT_MAX_SPIKES,
+        seed: int = 0,
+        first: int = 0,
+        each: Callable[[int, Result], None] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> Runs:
+        """Run the network on many inputs, one after the other: each gives the result that :meth:`run` gives, in less time.
+
+        Parameters
+        ----------
+        inputs : iterable
+            Inputs as :meth:`run` takes them: an array of images (uint8, (images, height, width, channels)), or anything else that yields
+            one input at a time. What comes later is asked for later: up to 64 inputs are run at once.
+        steps, resolution, engine, exit_margin, exit_potential, max_spikes, seed
+            As for :meth:`run`, the same for all inputs.
+        record : {"all", "none"} or iterable of str
+            Populations whose spikes are kept. (For :meth:`run` the default is all of them: those of many runs take much memory.)
+        potentials : {"all", "none"} or iterable of str
+            Populations whose membrane potentials at the end of every step are kept.
+        traces : mapping of int to path-like, optional
+            Files to which the inputs of these numbers write their spikes and counts; they are recorded there, and in no memory.
+        first : int
+            The number of the first input, for those who run a part of many: what ``traces``, ``each`` and errors call it.
+        each : callable, optional
+            Called with the number and the :class:`Result` of each input. Spikes and potentials are then for it alone, and not kept: any
+            number of inputs can be looked at spike by spike.
+        progress : callable, optional
+            Called with how many inputs are done, after each of them, and now and then within one; an exception that it raises stops the
+            runs.
+
+        Returns
+        -------
+        Runs
+
+        Raises
+        ------
+        RunError, InputError, NetworkError, PotentialOverflow, TraceError
+            As :meth:`run`; the message says which input it is.
+        """
+        asked = self._asked(engine, record, potentials, seed)
+        rule = ExitRule.from_settings(exit_margin, exit_potential)
+        steps = default_steps(self.network) if steps is None else steps
+        job_of = self._preparation.jobs(steps=steps, resolution=resolution, exit_rule=rule, seed=seed, max_spikes=max_spikes)
+        paths = dict(traces or {})
+        results: list[Result] = []
+
+        if isinstance(inputs, Mapping):
+            raise RunError("run_many takes inputs one after the other, found a mapping; give a list of mappings, one for each input")
+
+        def reached(tick: int) -> None:
+            if progress is not None:
+                progress(len(results))
+
+        for number, result in self._each(enumerate(inputs, first), job_of, asked, paths, reached):
+            if each is not None:
+                each(number, result)
+            results.append(result if each is None else result.without_spikes())
+            reached(0)
+        if paths:
+            raise RunError(f"traces of inputs {sorted(paths)}, but there are only {first}..{first + len(results) - 1}")
+        return Runs(self.network, results)
+
+    def _each(
+        self,
+        inputs: Iterable[tuple[int, Any]],
+        job_of: Callable[[Any], Job],
+        asked: _Asked,
+        traces: dict[int, str | os.PathLike[str]],
+        reached: Callable[[int], None],
+    ) -> Iterator[tuple[int, Result]]:
+        """Number and result of each of the numbered inputs; ``traces`` that are written are taken out."""
+        waiting: list[tuple[int, Any, Job]] = []
+        # How many to run at once: one at first, which shows whether that is possible.
+        most = 0 if asked.recorded or asked.potentials else 1
+        for number, given in inputs:
+            try:
+                waiting.append((number, given, job_of(given)))
+            except EventsimError as error:
+                yield from self._at_once(waiting, asked) or self._one_by_one(waiting, asked, {}, reached)
+                raise _numbered(error, number) from None
+            if number not in traces and len(waiting) < most:
+                continue
+            done = self._at_once(waiting, asked) if most and number not in traces else None
+            if done is None:
+                yield from self._one_by_one(waiting, asked, traces, reached)
+                # What cannot be done with one cannot be done with others. (With many, it may be a single one of them.)
+                most = 0 if most == 1 and number not in traces else most
+            else:
+                yield from done
+                most = self._most_at_once(waiting[-1][2])
+            waiting = []
+        yield from self._at_once(waiting, asked) or self._one_by_one(waiting, asked, {}, reached)
+
+    def _one_by_one(
+        self,
+        waiting: Iterable[tuple[int, Any, Job]],
+        asked: _Asked,
+        traces: dict[int, str | os.PathLike[str]],
+        reached: Callable[[int], None],
+    ) -> Iterator[tuple[int, Result]]:
+        for number, given, job in waiting:
+            try:
+                result = self._run(job, asked, given, traces.pop(number, None), reached, 1, {})
+            except EventsimError as error:
+                raise _numbered(error, number) from None
+            yield number, result
+
+    def _at_once(self, waiting: Sequence[tuple[int, Any, Job]], asked: _Asked) -> list[tuple[int, Result]] | None:
+        """The results of these, which record nothing, from one call of an engine; None if none can do that."""
+        if not waiting:
+            return []
+        jobs = [job for _, _, job in waiting]
+        with self._compiling("at once", jobs[0].resolution) as compiling:
+            start = time.perf_counter()
+            made = self._engines.run_many(asked.engine, jobs)
+            seconds = (time.perf_counter() - start - compiling()) / len(jobs)
+        if made is None:
+            return None
+        results = []
+        for (number, given, job), counts in zip(waiting, made, strict=True):
+            settings = {"engine": counts.engine, "seed": asked.seed, "max_spikes": job.max_spikes, "recorded": []}
+            with Recording(job, asked.recorded, asked.potentials, None, False) as recording:
+                recording.add_sources(counts)
+                result = recording.result(self.describe(job, settings | {"wall_seconds": seconds}), counts, given)
+            results.append((number, result))
+        return results
+
+    def _most_at_once(self, job: Job) -> int:
+        """How many runs to have at once: as many as stay in the cache, about, and some at most."""
+        neurons = sum(population.size for population in self.network.populations.values())
+        return max(1, min(_MOST_AT_ONCE, _NEURON_STEPS // (neurons * job.steps)))
+
+    def _asked(self, engine: EngineName, record: str | Iterable[str], potentials: str | Iterable[str], seed: int) -> _Asked:
+        """What runs have in common, checked."""
+        check_name(engine)
+        return _Asked(engine, self._recorded(record), chosen_populations(self.network, potentials), seed)
+
+    def _run(
+        self,
+        job: Job,
+        asked: _Asked,
+        inputs: Any,
+        trace: str | os.PathLike[str] | None,
+        progress: Callable[[int], None] | None,
+        threads: int,
+        about: Mapping[str, Any],
+    ) -> Result:
+        """Run a job, which is that of ``inputs``; other parameters are those of :meth:`run`."""
+        chosen = self._engines.choose(asked.engine, job)
+        settings = {"engine": chosen, "seed": asked.seed, "max_spikes": job.max_spikes, "recorded": sorted(asked.recorded), **about}
+        if asked.potentials:
+            settings["potentials"] = asked.potentials
+        with (
+            Recording(job, asked.recorded, asked.potentials, trace, threads > 1) as recording,
+            self._compiling(chosen, job.resolution) as compiling,
+        ):
             self._engines.compile_network(chosen)
             start = time.perf_counter()
             counts = self._engines.run(chosen, job, recording.recorder, progress, threads)
@@ -210,6 +386,11 @@ class Simulator:
             if name not in firing:
                 raise RunError(f"cannot record {name!r}; populations that fire: {', '.join(firing)} (or 'all', 'none')")
         return frozenset(names)
+
+
+def _numbered(error: EventsimError, number: int) -> EventsimError:
+    """The error of an input, with its number."""
+    return type(error)(f"input {number}: {error}")
 
 
 def _once(method: Callable[Concatenate[Simulator, P], Result]) -> Callable[Concatenate[Network, P], Result]:

@@ -42,7 +42,7 @@ BRANCHES = {"append_basic_block", "cbranch", "branch", "if_then", "if_else", "fo
 
 
 # Called by users, with every setting by its name.
-PUBLIC = {"batch.evaluate.evaluate", "conversion.convert", "simulate.run"}
+PUBLIC = {"batch.evaluate.evaluate", "conversion.convert", "simulate.run", "simulate.run_many"}
 
 
 @dataclass(frozen=True)

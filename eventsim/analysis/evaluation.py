@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eventsim.analysis.counting import OperationReport, report_operations
-from eventsim.analysis.trajectory import EXIT_THRESHOLDS, Exits
+from eventsim.analysis.thresholds import EXIT_THRESHOLDS, Exits
 from eventsim.errors import RunError
 from eventsim.files.hdf5_reading import Column, SealedFile, is_hdf5
 from eventsim.files.hdf5_writing import HDF5Replacement
@@ -33,6 +33,8 @@ Floats = npt.NDArray[np.float64]
 Arrays = dict[str, npt.NDArray[Any]]
 # Operations kept per image; synaptic events are kept per step too.
 TOTALS = tuple(name for name in OPERATIONS if name != "synaptic_events")
+# What is kept of what an image takes on hardware, and the type: picoseconds, picojoules, messages.
+_ON_HARDWARE = {"duration": "i", "decision": "i", "energy": "f", "messages": "i", "dropped": "i", "p99_waiting": "i"}
 
 
 def is_evaluation(path: str | os.PathLike[str]) -> bool:
@@ -248,6 +250,8 @@ class Evaluation:
         self._check_values(classes)
         for kind in self.exit_kinds:
             self._check_exits(kind, n, classes)
+        if "hardware" in file:
+            self._check_hardware(n)
         self.image: IntArray = file.column("image").read()
         labels = file.column("label").read()
         self.truth: IntArray | None = None if np.any(labels < 0) else labels
@@ -278,6 +282,18 @@ class Evaluation:
             raise self._file.damaged(f"exits/{kind}: levels out of range or order")
         if np.any(decision < 0) or np.any(decision >= classes):
             raise self._file.damaged(f"exits/{kind}: decisions out of range")
+
+    def _check_hardware(self, n: int) -> None:
+        said = self.info.settings.get("hardware", {})
+        if any(not isinstance(said.get(name), str) for name in ("name", "file")):
+            raise self._file.damaged("its description: setting 'hardware'")
+        for name, kind in _ON_HARDWARE.items():
+            column = self._file.column(f"hardware/{name}")
+            if column.shape != (n,) or column.dtype.kind != kind:
+                raise self._file.damaged(f"hardware/{name} is {column.dtype} {column.shape}, expected {(n,)}")
+            values = column.read()
+            if not np.all(np.isfinite(values)) or values.min() < (-1 if name == "decision" else 0):
+                raise self._file.damaged(f"hardware/{name} is negative or no number")
 
     @property
     def sealed(self) -> bool:
@@ -562,6 +578,32 @@ class Evaluation:
         names = (f"{name}_decision_latency_steps" for name in ("mean", "median", "p95"))
         return {name: None if value is None else float(value) for name, value in zip(names, values, strict=True)}
 
+    @property
+    def hardware(self) -> dict[str, Any] | None:
+        """What an image takes on the hardware that the evaluation was asked for, as JSON values; None without.
+
+        ``name`` and ``file`` of the architecture, ``mode`` ("replay"), ``images``, ``accuracy``, and means of an image: ``spikes``,
+        ``decision_seconds`` (of images with a decision; None if there is none), ``duration_seconds``, ``energy_joules``, ``messages``,
+        ``dropped`` and ``p99_waiting_seconds``. ``array("hardware/energy")`` and the like are those of each image.
+        """
+        if "hardware" not in self._open:
+            return None
+        of = {name: self.array(f"hardware/{name}") for name in _ON_HARDWARE}
+        decided = of["decision"] >= 0
+        return {
+            **{name: self.info.settings["hardware"][name] for name in ("name", "file")},
+            "mode": "replay",
+            "images": len(self),
+            "accuracy": None if self.truth is None else self.accuracy,
+            "spikes": float(self.totals()[0].mean()),
+            "decision_seconds": float(of["decision"][decided].mean()) / 1e12 if decided.any() else None,
+            "duration_seconds": float(of["duration"].mean()) / 1e12,
+            "energy_joules": float(of["energy"].mean()) / 1e12,
+            "messages": float(of["messages"].mean()),
+            "dropped": float(of["dropped"].mean()),
+            "p99_waiting_seconds": float(of["p99_waiting"].mean()) / 1e12,
+        }
+
     def summary(self) -> dict[str, Any]:
         """The evaluation in a few JSON values, as ``evaluate --json`` prints."""
         spikes, events = self.totals()
@@ -582,4 +624,6 @@ class Evaluation:
         }
         with contextlib.suppress(RunError):
             out["accuracy_over_time"] = self.accuracy_over_time().tolist()
+        if (hardware := self.hardware) is not None:
+            out["hardware"] = hardware
         return out | {key: self.info.settings.get(key) for key in ("network", "network_sha256", "dataset", "split")}

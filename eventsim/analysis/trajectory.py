@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from eventsim.analysis import exit_kernels as k
+from eventsim.analysis.thresholds import EXIT_THRESHOLDS, Exits
 from eventsim.errors import RunError
 from eventsim.model.exits import ExitKind, exit_kinds, exit_values
 from eventsim.model.network import Network
@@ -17,36 +18,6 @@ from eventsim.record.result import Run, Spikes
 
 # Spikes that become rows of potentials at a time: bounds memory.
 BLOCK = 2**15
-
-
-def _thresholds() -> IntArray:
-    """Every whole number up to 32, then 32 an octave up to 2**31."""
-    octaves = np.floor(2 ** (5 + np.arange(1, 26 * 32 + 1) / 32)).astype(np.int64)
-    return np.unique(np.concatenate((np.arange(1, 33), octaves)))
-
-
-# The thresholds of exit rules for which a trade-off is known exactly.
-EXIT_THRESHOLDS = _thresholds()
-
-
-class Exits(NamedTuple):
-    """What stopping early would have given, one row per moment at which a higher threshold was first reached.
-
-    Attributes
-    ----------
-    level : int64
-        How many of :data:`EXIT_THRESHOLDS` were reached; ascending.
-    tick : int64
-    decision : int64
-    spikes, synaptic_events : int64
-        Of all populations and projections but bias clocks, up to and including that tick.
-    """
-
-    level: IntArray
-    tick: IntArray
-    decision: IntArray
-    spikes: IntArray
-    synaptic_events: IntArray
 
 
 class Trajectories:
@@ -68,9 +39,13 @@ class Trajectories:
             raise RunError("the network has no output readout")
         self._network = network
         self._start = network.populations[network.output].initial_potentials()
+        self._start_levels = {kind: int(_levels(self._start, kind)) for kind in exit_kinds(len(self._start))}
         self._clocks = {name for name, p in network.populations.items() if p.is_clock}
+        self._firing = [i for i, (name, p) in enumerate(network.populations.items()) if p.sends_spikes and name not in self._clocks]
+        self._weighted = [i for i, p in enumerate(network.projections) if p.source not in self._clocks and p.table.weighted]
         self._matrices: dict[str, IntArray] = {}
-        self._fan_out: dict[str, IntArray] = {}
+        self._fan_out: dict[str, tuple[IntArray, bool]] = {}
+        self._weights: IntArray | None = None
 
     def readout(self, run: Run) -> tuple[IntArray, npt.NDArray[np.int64]]:
         """Potentials of the output after every tick at which it received spikes.
@@ -90,6 +65,12 @@ class Trajectories:
             return np.zeros(0, np.int64), np.zeros((0, len(self._start)), np.int64)
         return np.concatenate([at for at, _ in blocks]), np.concatenate([v for _, v in blocks])
 
+    @property
+    def reads(self) -> list[str]:
+        """Populations whose spikes :meth:`exits` and :meth:`costs` read: all but clocks that do not reach the output."""
+        reach = {p.source for p in self._network.projections if p.target == self._network.output}
+        return [name for name, p in self._network.populations.items() if p.sends_spikes and (name in reach or name not in self._clocks)]
+
     @staticmethod
     def needs_spikes(resolution: int) -> bool:
         """Whether :meth:`exits` and :meth:`costs` read spikes: where a step is a tick, the counts of the run say everything."""
@@ -107,29 +88,78 @@ class Trajectories:
 
     def all_exits(self, run: Run, kinds: Sequence[ExitKind]) -> dict[ExitKind, Exits]:
         """As :meth:`exits`, of several kinds of exit rules at once."""
-        if not set(kinds) <= set(exit_kinds(len(self._start))):
+        if not set(kinds) <= set(self._start_levels):
             raise RunError("a margin needs at least two output neurons")
-        reached = {kind: int(_levels(self._start, kind)) for kind in kinds}
-        empty = np.zeros(0, np.int64)
-        rows: dict[ExitKind, list[tuple[IntArray, IntArray, IntArray]]] = {kind: [(empty, empty, empty)] for kind in kinds}
-        for ticks_, potentials in self._moments(run):
-            for kind in kinds:
-                level = np.maximum.accumulate(np.maximum(_levels(potentials, kind), reached[kind]))
-                new = np.flatnonzero(np.diff(level, prepend=reached[kind]))
-                rows[kind].append((level[new], ticks_[new], potentials[new].argmax(1)))
-                reached[kind] = int(level[-1])
-        found = {kind: [np.concatenate(column) for column in zip(*parts, strict=True)] for kind, parts in rows.items()}
-        moments = np.unique(np.concatenate([empty, *(tick for _, tick, _ in found.values())]))
+        if not self.needs_spikes(run.info.resolution):
+            return {kind: exits for kind, (_, exits) in self.exits_of_steps([run], kinds).items()}
+        found = self._room(kinds, len(EXIT_THRESHOLDS))
+        arrivals = self._arrivals(run)
+        places = np.concatenate(([0], arrivals.ends[:-1]))
+        k.exits_of_arrivals(arrivals, places, run.counts.end_tick, self._start.copy(), found)
+        *numbers, last = found.numbers.tolist()
+        moments = found.moments[:last]
         spikes, events = self.costs(run, moments)
         made = {}
-        for kind, (level, tick, decision) in found.items():
-            at = np.searchsorted(moments, tick)
-            made[kind] = Exits(level, tick, decision, spikes[at], events[at])
+        for kind, rows, n in zip(kinds, found.rows, numbers, strict=True):
+            level, at, decision = rows[:n].T
+            made[kind] = Exits(level, moments[at], decision, spikes[at], events[at])
         return made
 
-    def start_levels(self) -> dict[str, int]:
+    def exits_of_steps(self, runs: Sequence[Run], kinds: Sequence[ExitKind]) -> dict[ExitKind, tuple[IntArray, Exits]]:
+        """The exits of runs of as many steps in which a step is a tick, one after the other, and how many each has: int64 (runs,)."""
+        assert self._network.output is not None
+        number, steps = len(runs), max([0, *(run.info.steps for run in runs)])
+        readout = np.zeros((number, steps, len(self._start)), np.int64)
+        spikes, events = np.zeros((number, steps), np.int64), np.zeros((number, steps), np.int64)
+        lengths = np.array([len(run.counts.spikes) for run in runs], np.int64)
+        for i, (run, n) in enumerate(zip(runs, lengths.tolist(), strict=True)):
+            readout[i, :n] = run.counts.readout[self._network.output]
+            spikes[i, :n], events[i, :n] = self._per_step(run)
+        found, behind = self._room(kinds, number * min(steps, len(EXIT_THRESHOLDS))), np.zeros((number, len(kinds)), np.int64)
+        k.exits_of_steps(readout, lengths, found.levels.copy(), found, behind)
+        so_far = spikes.cumsum(1), events.cumsum(1)
+        made = {}
+        for kind, rows, ends in zip(kinds, found.rows, behind.T, strict=True):
+            level, at, decision = rows[: ends[-1] if number else 0].T
+            tick, rows_of = found.moments[at], np.diff(ends, prepend=0)
+            run_of = np.repeat(np.arange(number), rows_of)
+            made[kind] = rows_of, Exits(level, tick, decision, *(total[run_of, tick - 1] for total in so_far))
+        return made
+
+    def _room(self, kinds: Sequence[ExitKind], most: int) -> k.Exits:
+        """Room for so many rows of each kind."""
+        start = np.array([self._start_levels[kind] for kind in kinds], np.int64)
+        codes = np.array([k.KINDS[kind] for kind in kinds], np.int64)
+        rows, moments = np.empty((len(kinds), most, 3), np.int64), np.empty(len(kinds) * most, np.int64)
+        return k.Exits(codes, EXIT_THRESHOLDS, start, np.zeros(len(kinds) + 1, np.int64), rows, moments)
+
+    def _per_step(self, run: Run) -> tuple[IntArray, IntArray]:
+        """Spikes and synaptic events of each step, bias clocks left out: int64 (steps,) each."""
+        spikes: IntArray = run.counts.spikes[:, self._firing].sum(1)
+        events: IntArray = run.counts.synaptic_events[:, self._weighted].sum(1)
+        return spikes, events
+
+    def _arrivals(self, run: Run) -> k.Arrivals:
+        """The spikes that reach the output."""
+        inputs = [p for p in self._network.projections if p.target == self._network.output]
+        trains = [run.spikes(p.source) for p in inputs]
+        matrices = [self._matrix(p.name, p.table, p.source) for p in inputs]
+        before = np.cumsum([0, *map(len, matrices)])
+        if self._weights is None:
+            self._weights = np.concatenate([np.zeros((0, len(self._start)), np.int64), *matrices])
+        none = np.zeros(0, np.int64)
+        return k.Arrivals(
+            np.concatenate([none, *(train.ticks for train in trains)]),
+            np.concatenate([none, *(train.neurons + begin for train, begin in zip(trains, before, strict=False))]),
+            np.concatenate([np.zeros(0, np.int8), *(train.signs for train in trains)]),
+            np.cumsum([len(train.ticks) for train in trains], dtype=np.int64),
+            np.array([ticks(p.delay, run.info.resolution) for p in inputs], np.int64),
+            self._weights,
+        )
+
+    def start_levels(self) -> dict[ExitKind, int]:
         """How many of :data:`EXIT_THRESHOLDS` hold before the first spike, by kind of exit rule."""
-        return {kind: int(_levels(self._start, kind)) for kind in exit_kinds(len(self._start))}
+        return dict(self._start_levels)
 
     def costs(self, run: Run, at: IntArray) -> tuple[IntArray, IntArray]:
         """Spikes and synaptic events up to and including each tick, bias clocks left out: int64 (ticks,) each.
@@ -141,40 +171,30 @@ class Trajectories:
         """
         populations = self._network.populations
         if not self.needs_spikes(run.info.resolution):
-            firing = [i for i, (name, p) in enumerate(populations.items()) if p.sends_spikes and name not in self._clocks]
-            projections = [i for i, p in enumerate(self._network.projections) if p.source not in self._clocks and p.table.weighted]
-            per_step = run.counts.spikes[:, firing].sum(1), run.counts.synaptic_events[:, projections].sum(1)
-            so_far = [np.concatenate(([0], np.cumsum(of_step)))[at] for of_step in per_step]
+            so_far = [np.concatenate(([0], np.cumsum(of_step)))[at] for of_step in self._per_step(run)]
             return so_far[0], so_far[1]
         spikes, events = np.zeros(len(at), np.int64), np.zeros(len(at), np.int64)
-        recorded: dict[str, Spikes] = {}
+        trains: dict[str, Spikes] = {}
+        fired: dict[str, IntArray] = {}
         for name, population in populations.items():
             if population.sends_spikes and name not in self._clocks:
-                recorded[name] = run.spikes(name)
-                spikes += np.searchsorted(recorded[name].ticks, at, "right")
+                trains[name] = run.spikes(name)
+                fired[name] = np.searchsorted(trains[name].ticks, at, "right")
+                spikes += fired[name]
         for p in self._network.projections:
             if p.source in self._clocks or not p.table.weighted:
                 continue
-            train = recorded[p.source]
+            train, late = trains[p.source], ticks(p.delay, run.info.resolution)
+            delivered = np.searchsorted(train.ticks, at - late, "right") if late else fired[p.source]
             if p.name not in self._fan_out:
-                self._fan_out[p.name] = p.table.fan_out(populations[p.source].shape, populations[p.target].shape).ravel()
-            fan_out = self._fan_out[p.name]
-            delivered = np.searchsorted(train.ticks, at - ticks(p.delay, run.info.resolution), "right")
-            if fan_out.min() == fan_out.max():
+                fan_out = p.table.fan_out(populations[p.source].shape, populations[p.target].shape).ravel()
+                self._fan_out[p.name] = fan_out, bool(fan_out.min() == fan_out.max())
+            fan_out, same = self._fan_out[p.name]
+            if same:
                 events += delivered * fan_out[0]
             else:
-                events += np.concatenate(([0], np.cumsum(fan_out[train.neurons])))[delivered]
+                k.sums_until(fan_out, train.neurons, delivered, events)
         return spikes, events
-
-    def _moments(self, run: Run) -> Iterator[tuple[IntArray, IntArray]]:
-        """(ticks, potentials after them), some at a time: at which the output received spikes, or all."""
-        if self.needs_spikes(run.info.resolution):
-            yield from self._blocks(run)
-        else:
-            assert self._network.output is not None
-            potentials = run.counts.readout[self._network.output]
-            if len(potentials):
-                yield np.arange(1, len(potentials) + 1), potentials
 
     def _blocks(self, run: Run) -> Iterator[tuple[IntArray, IntArray]]:
         """(ticks, potentials after them), some at a time."""

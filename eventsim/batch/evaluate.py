@@ -11,9 +11,10 @@ from concurrent.futures import Executor
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +40,10 @@ from eventsim.model.tables import IntArray
 from eventsim.record.result import RunInfo
 from eventsim.simulate import Simulator
 
+if TYPE_CHECKING:
+    from eventsim.hardware.architecture import Architecture
+    from eventsim.hardware.hardware import Hardware
+
 # Neuron-steps of a piece of work: some seconds at most, so that an interruption loses little.
 _PIECE = 2**26
 MOST_IMAGES = 64
@@ -60,6 +65,7 @@ def evaluate(  # noqa: PLR0913 - public: every setting by its name
     invert: bool = False,
     crop: bool = False,
     trade_off: bool = True,
+    hardware: Hardware | Architecture | str | os.PathLike[str] | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
     traces: Sequence[int] = (),
@@ -92,6 +98,9 @@ def evaluate(  # noqa: PLR0913 - public: every setting by its name
         Take 255 - pixel of the images; cut them to the input's proportions, in the middle, instead of squeezing them (docs/inputs.md).
     trade_off : bool
         Keep what exit rules of any threshold would have given. Holds all spikes of one image in memory.
+    hardware : Hardware, Architecture or path-like, optional
+        A chip, or its architecture (a file, or the name of one that comes with the package): what each image takes there is kept, too
+        (:attr:`Evaluation.hardware`).
     workers : int, optional
         Processes, at most; none is started that has nothing to do. Default: as many as pay, at most one per processor. Results do not
         depend on it.
@@ -110,7 +119,7 @@ def evaluate(  # noqa: PLR0913 - public: every setting by its name
 
     Raises
     ------
-    InputError, RunError, DatasetError, NetworkFileError, PotentialOverflow
+    InputError, RunError, DatasetError, NetworkFileError, PotentialOverflow, HardwareError
     """
     net = network if isinstance(network, Network) else load(network)
     data = dataset if isinstance(dataset, Dataset) else open_dataset(dataset, split)
@@ -121,11 +130,13 @@ def evaluate(  # noqa: PLR0913 - public: every setting by its name
     if workers is not None and workers < 1:
         raise RunError(f"the number of workers must be at least 1, found {workers}")
     _check_labels(net, data)
+    chip = None if hardware is None else _architecture(hardware, net)
     pictures = Pictures(data, net.input.shape, invert, crop)
     chosen = _chosen(images, len(data))
     if steps is None:
         steps = default_steps(net)
-    work = Work(_bytes(net), simulator.digest(), steps, resolution, 0, rule, trade_off, version("eventsim"), self_test.digest("reference"))
+    here = version("eventsim"), self_test.digest("reference")
+    work = Work(_bytes(net), simulator.digest(), steps, resolution, 0, rule, trade_off, *here, chip)
     about = {"network": None if isinstance(network, Network) else os.fspath(network)} | _about(net, work, pictures, chosen)
     # One image is prepared first: what is wrong with the settings shows before anything is started or written.
     first = pictures[int(chosen[0])]
@@ -141,6 +152,15 @@ def evaluate(  # noqa: PLR0913 - public: every setting by its name
         plan.tidy()
     plan.trace(traces)
     return done
+
+
+def _architecture(hardware: Hardware | Architecture | str | os.PathLike[str], network: Network) -> Architecture:
+    """The architecture, which has room for the network."""
+    # Evaluations without hardware do without loading it.
+    kind = import_module("eventsim.hardware.hardware").Hardware
+    chip: Hardware = hardware if isinstance(hardware, kind) else kind(hardware)
+    chip.place(network)
+    return chip.architecture
 
 
 def _nothing(*_: Any) -> None:
@@ -163,6 +183,7 @@ def _about(network: Network, work: Work, pictures: Pictures, chosen: IntArray) -
         "eventsim": work.version,
         "self_test": work.self_test,
         **pictures.options,
+        **({} if work.hardware is None else {"hardware": {"name": work.hardware.name, "file": work.hardware.source}}),
     }
 
 

@@ -10,24 +10,41 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from eventsim.analysis.evaluation import TOTALS, Arrays
-from eventsim.analysis.trajectory import Exits, Trajectories
+from eventsim.analysis.thresholds import Exits
+from eventsim.analysis.trajectory import Trajectories
 from eventsim.batch import self_test
 from eventsim.batch.executors import local as processes
-from eventsim.errors import EventsimError, RunError
+from eventsim.errors import RunError
 from eventsim.model.exits import ExitKind, ExitRule, exit_kinds
 from eventsim.model.netfile import load
 from eventsim.record.result import Result
+from eventsim.record.runs import Runs
 from eventsim.simulate import Simulator
+
+if TYPE_CHECKING:
+    from eventsim.hardware.architecture import Architecture
+    from eventsim.hardware.report import Report
+
+# What is kept of what an image takes on hardware (docs/evaluation-format.md): picoseconds, picojoules, messages.
+_ON_HARDWARE: dict[str, Callable[[Report], Any]] = {
+    "duration": lambda report: np.int64(report.duration),
+    "decision": lambda report: np.int64(-1 if report.decision is None else report.decision),
+    "energy": lambda report: np.float64(report.total_energy),
+    "messages": lambda report: np.int64(report.counts["message"]),
+    "dropped": lambda report: np.int64(report.counts["dropped"]),
+    "p99_waiting": lambda report: np.int64(report.waiting()["p99"]),
+}
 
 
 @dataclass(frozen=True)
@@ -48,6 +65,8 @@ class Work:
         Of the eventsim that asks.
     self_test : str
         What :func:`eventsim.batch.self_test.digest` is there.
+    hardware : Architecture or None
+        Record what each image takes there.
     """
 
     network: bytes
@@ -59,12 +78,16 @@ class Work:
     trade_off: bool
     version: str
     self_test: str
+    hardware: Architecture | None = None
 
     @cached_property
     def key(self) -> str:
         """SHA-256 (hex) over everything that a result depends on: two evaluations never take each other's workers."""
         rule = None if self.exit_rule is None else (self.exit_rule.kind, self.exit_rule.threshold)
-        parts = (self.digest, self.steps, self.resolution, self.seed, rule, self.trade_off, self.version, self.self_test)
+        parts = [self.digest, self.steps, self.resolution, self.seed, rule, self.trade_off, self.version, self.self_test]
+        if self.hardware is not None:
+            # Whatever file it came from.
+            parts.append(repr(replace(self.hardware, source="")))
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -100,6 +123,8 @@ class Worker:
             self.simulator = Simulator(load(path))
         self.work = work
         self._trajectories = Trajectories(self.simulator.network)
+        # Evaluations without hardware do without loading it.
+        self._hardware = None if work.hardware is None else import_module("eventsim.hardware.hardware").Hardware(work.hardware)
 
     def settings(self) -> dict[str, Any]:
         """Keyword arguments of :meth:`Simulator.run`."""
@@ -111,26 +136,36 @@ class Worker:
 
         ``progress`` is called with the current tick now and then.
         """
-        rows: list[Arrays] = []
-        exits: dict[ExitKind, list[Exits]] = {kind: [] for kind in self._kinds()}
-        record: Literal["all", "none"] = "all" if exits and self._trajectories.needs_spikes(self.work.resolution) else "none"
-        for number, image in enumerate(images, first):
-            try:
-                result = self.simulator.run(image, record=record, progress=progress, **self.settings())
-                if result.stopped:
-                    limit = result.info.settings["max_spikes"]
-                    raise RunError(f"more than {limit:,} spikes in {result.duration:g} steps; is this network meant to fire so much?")
-                if exits:
-                    for kind, found in self._trajectories.all_exits(result, list(exits)).items():
-                        exits[kind].append(found)
-            except EventsimError as error:
-                raise type(error)(f"image {number}: {error}") from None
-            rows.append(_row(result))
-        kept = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-        for kind, of_images in exits.items():
-            kept[f"exits/{kind}/rows"] = np.array([len(e.tick) for e in of_images])
-            for column in Exits._fields:
-                kept[f"exits/{kind}/{column}"] = np.concatenate([getattr(e, column) for e in of_images])
+        kinds, exits_need_spikes = self._kinds(), self._trajectories.needs_spikes(self.work.resolution)
+        record: Literal["all"] | list[str] = "all" if self._hardware is not None else []
+        if not record and kinds and exits_need_spikes:
+            record = self._trajectories.reads
+        exits: list[dict[ExitKind, Exits]] = []
+        reports: list[Report] = []
+
+        def look_at(number: int, result: Result) -> None:
+            if result.stopped:
+                limit = result.info.settings["max_spikes"]
+                raise RunError(
+                    f"image {number}: more than {limit:,} spikes in {result.duration:g} steps; is this network meant to fire so much?"
+                )
+            if kinds and exits_need_spikes:
+                exits.append(self._trajectories.all_exits(result, kinds))
+            if self._hardware is not None:
+                reports.append(self._hardware.replay(self.simulator.network, result))
+
+        runs = self.simulator.run_many(images, record=record, first=first, each=look_at, progress=progress, **self.settings())
+        kept = _rows(runs)
+        if kinds and not exits_need_spikes:
+            for kind, (rows, found) in self._trajectories.exits_of_steps(runs, kinds).items():
+                kept |= {f"exits/{kind}/rows": rows} | {f"exits/{kind}/{column}": values for column, values in found._asdict().items()}
+        else:
+            for kind in kinds:
+                kept[f"exits/{kind}/rows"] = np.array([len(found[kind].tick) for found in exits])
+                for column in Exits._fields:
+                    kept[f"exits/{kind}/{column}"] = np.concatenate([getattr(found[kind], column) for found in exits])
+        if reports:
+            kept |= {f"hardware/{name}": np.stack([value(report) for report in reports]) for name, value in _ON_HARDWARE.items()}
         return kept
 
     def _kinds(self) -> list[ExitKind]:
@@ -140,32 +175,22 @@ class Worker:
         return exit_kinds(math.prod(output.shape))
 
 
-def _row(result: Result) -> Arrays:
-    counts, steps = result.counts, result.info.steps
-    readout = result.readout
-    assert readout is not None
-    missing = steps - len(readout)
-    decision = result.decision_over_time()
-    if missing:
+def _rows(runs: Runs) -> Arrays:
+    counts = [result.counts for result in runs]
+    rows: Arrays = {
+        "decision_tick": np.array([c.decision_tick or 0 for c in counts], np.int64),
+        "end_tick": np.array([c.end_tick for c in counts], np.int64),
+        "exited": runs.exited.astype(np.int8),
+        "first_tick": np.stack([c.first_tick for c in counts]),
         # A run that stopped early keeps its last state; nothing more happens.
-        decision, readout = np.pad(decision, (0, missing), "edge"), np.pad(readout, ((0, missing), (0, 0)), "edge")
-
-    def whole(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        return np.pad(values, ((0, missing), (0, 0))) if missing else values
-
-    row: Arrays = {
-        "decision_tick": np.asarray(counts.decision_tick or 0, np.int64),
-        "end_tick": np.asarray(counts.end_tick, np.int64),
-        "exited": np.asarray(counts.exited, np.int8),
-        "first_tick": counts.first_tick,
-        "readout": readout.astype(np.int32),
-        "prediction": decision.astype(np.int32),
-        "spikes": whole(counts.spikes),
-        "negative_spikes": counts.negative_spikes.sum(0),
-        "synaptic_events": whole(counts.synaptic_events),
-        "encoded": np.array([e.effective for e in result.info.encoders], np.int64),
+        "readout": runs.readout.astype(np.int32),
+        "prediction": runs.decision_over_time().astype(np.int32),
+        "spikes": runs.counted("spikes"),
+        "negative_spikes": runs.counted("negative_spikes").sum(1),
+        "synaptic_events": runs.counted("synaptic_events"),
+        "encoded": np.array([[e.effective for e in result.info.encoders] for result in runs], np.int64),
     }
-    return row | {name: getattr(counts, name).sum(0) for name in TOTALS}
+    return rows | {name: runs.counted(name).sum(1) for name in TOTALS}
 
 
 # By key, with the number of evaluations that need it: several may use one process at a time, as threads or on one Dask cluster.

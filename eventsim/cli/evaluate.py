@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,8 @@ from eventsim.cli.errors import remark
 from eventsim.cli.hardware import print_means
 from eventsim.cli.options import as_json, evaluated, options, output, ticks_per_step, whole_numbers, workers
 from eventsim.cli.progress import image_progress
-from eventsim.data.datasets import open_dataset
 from eventsim.files.printable import printable
 from eventsim.job.job import DEFAULT_RESOLUTION
-from eventsim.model.netfile import load
 
 _of_simulation = options(
     click.option("--resolution", type=click.IntRange(1), help=f"Ticks per step, R. Default: {DEFAULT_RESOLUTION} (asynchronous)."),
@@ -40,7 +37,7 @@ _of_images = options(
 @click.option("--no-trade-off", is_flag=True, help="Do not keep what every exit threshold would give: less memory for huge networks.")
 @workers
 @click.option("--scheduler", help="Address of a Dask scheduler, such as tcp://host:8786; its workers run the images.")
-@click.option("--hardware", help="Architecture file, or the name of one: also say what an image takes there (all are run again).")
+@click.option("--hardware", help="Architecture file, or the name of one: also say what an image takes there.")
 @click.option("--trace", "traces", help="Write spike traces of these images too: numbers with commas.")
 @output("eval.h5")
 @as_json
@@ -67,26 +64,14 @@ def evaluate(
     if settings["workers"] is not None and settings["scheduler"] is not None:
         raise click.UsageError("give --workers or --scheduler: a cluster has its own workers")
     settings["traces"] = whole_numbers(traces or None, f"--trace {traces!r}: expected numbers of images with commas") or ()
-    # What is wrong with it shows before anything is run.
-    chip = None if hardware is None else import_module("eventsim.hardware.hardware").Hardware(hardware)
-    if chip is not None:
-        chip.place(load(network))
     with image_progress("evaluating") as progress:
-        found = run_all(network, dataset, output, progress=progress, note=remark, **settings)
-    taken = None
-    if hardware is not None:
-        same = ("images", "steps", "resolution", "exit_margin", "exit_potential", "invert", "crop")
-        with image_progress("on hardware") as progress:
-            replays = import_module("eventsim.batch.on_hardware").on_hardware
-            chosen = {key: settings[key] for key in same}
-            taken = replays(load(network), open_dataset(dataset, settings["split"]), chip, progress=progress, **chosen)
+        found = run_all(network, dataset, output, progress=progress, note=remark, hardware=hardware, **settings)
     with found:
         if as_json:
-            summary = found.summary() | {"evaluation": str(output)} | ({} if taken is None else {"hardware": taken})
-            click.echo(json.dumps(summary, indent=2))
+            click.echo(json.dumps(found.summary() | {"evaluation": str(output)}, indent=2))
         else:
             print_evaluation(found)
-            if taken is not None:
+            if (taken := found.hardware) is not None:
                 print_means(taken)
 
 

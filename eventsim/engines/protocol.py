@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from eventsim.errors import PotentialOverflow
 from eventsim.job.job import Counts, Job, Recorder
@@ -48,6 +48,27 @@ class Engine(Protocol):
             The engine cannot finish the run after all.
         RunError
             More steps than the counts have room for.
+        """
+
+
+@runtime_checkable
+class Together(Protocol):
+    """An engine that can make several runs at once."""
+
+    def run_many(self, jobs: Sequence[Job], compiled: Any) -> list[Counts] | None:
+        """The counts of runs whose spikes nobody wants.
+
+        Parameters
+        ----------
+        jobs : sequence of Job
+            They differ in their inputs alone.
+        compiled
+            As for :meth:`Engine.run`.
+
+        Returns
+        -------
+        list of Counts or None
+            None if they have to be run one by one.
         """
 
 

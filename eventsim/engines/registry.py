@@ -5,13 +5,13 @@ Engines are imported when they are first needed: compiled code takes a while to 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import import_module
 from typing import Any, Literal, cast
 
 from eventsim.engines.once import Once
-from eventsim.engines.protocol import Engine, LeftToAnother
+from eventsim.engines.protocol import Engine, LeftToAnother, Together
 from eventsim.errors import RunError
 from eventsim.job.job import Counts, Job, Recorder
 from eventsim.model.network import Network
@@ -90,6 +90,17 @@ class Engines:
         name = self.choose(engine, job)
         compiled = self._compiled.get(name)
         load(name).warm_up(job, load(name).compile_network(self._network) if compiled is None else compiled)
+
+    def run_many(self, engine: str, jobs: Sequence[Job]) -> list[Counts] | None:
+        """The counts of jobs of the network that differ in their inputs alone; None if they have to be run one by one.
+
+        Raises
+        ------
+        RunError
+        """
+        name = self.choose(engine, jobs[0])
+        module = load(name)
+        return module.run_many(jobs, self.compile_network(name)) if isinstance(module, Together) else None
 
     def run(self, engine: str, job: Job, recorder: Recorder, progress: Callable[[int], None] | None = None, threads: int = 1) -> Counts:
         """Run a job of the network; see :class:`Engine`. What an engine leaves, the next one that can runs.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from eventsim.errors import InputError, RunError
 from eventsim.job.encoder import Encoder
 from eventsim.job.inputs import given_currents, given_inputs
 from eventsim.job.job import DEFAULT_MAX_SPIKES, DEFAULT_RESOLUTION, MAX_STEPS, MAX_TICKS, Job
-from eventsim.job.sources import source_events
+from eventsim.job.sources import Events, source_events
 from eventsim.model.exits import ExitRule
 from eventsim.model.limits import POTENTIAL_MAX
 from eventsim.model.network import Network
@@ -44,6 +44,7 @@ class Preparation:
         self.network = network
         self._timings: dict[tuple[int, int], tuple[list[str], dict[str, int], dict[str, int]]] = {}
         self._encoders: dict[str, Encoder] = {}
+        self._same_events: dict[str, tuple[tuple[int, int], Events]] = {}
 
     def job(
         self,
@@ -56,7 +57,18 @@ class Preparation:
         max_spikes: int = DEFAULT_MAX_SPIKES,
     ) -> Job:
         """Check everything else and compute what a run starts from; see :func:`prepare`."""
-        network = self.network
+        return self.jobs(steps=steps, resolution=resolution, exit_rule=exit_rule, seed=seed, max_spikes=max_spikes)(inputs)
+
+    def jobs(
+        self,
+        *,
+        steps: int,
+        resolution: int = DEFAULT_RESOLUTION,
+        exit_rule: ExitRule | None = None,
+        seed: int = 0,
+        max_spikes: int = DEFAULT_MAX_SPIKES,
+    ) -> Callable[[Mapping[str, Any] | npt.ArrayLike | None], Job]:
+        """Check the settings; what is returned makes the jobs of inputs that have these settings in common."""
         steps = _whole(steps, "steps", MAX_STEPS)
         resolution = _whole(resolution, "resolution", MAX_TICKS)
         if steps * resolution > MAX_TICKS:
@@ -64,10 +76,22 @@ class Preparation:
         _whole(seed, "seed", 2**63 - 1, least=0)
         max_spikes = _whole(max_spikes, "max_spikes", 2**62, least=0)
         if exit_rule is not None:
-            exit_rule.check(network)
-        image, given = given_inputs(network, inputs)
-        currents, largest, events, encoded, signs = {}, {}, {}, {}, {}
-        for position, (name, population) in enumerate(network.populations.items()):
+            exit_rule.check(self.network)
+        timing = self._timing(resolution, steps * resolution)
+
+        def job(inputs: Mapping[str, Any] | npt.ArrayLike | None) -> Job:
+            currents, largest, encoded, events, signs = self._given(inputs, steps, resolution, seed)
+            return Job(self.network, steps, resolution, *timing, currents, largest, events, encoded, exit_rule, max_spikes, signs)
+
+        return job
+
+    def _given(
+        self, inputs: Mapping[str, Any] | npt.ArrayLike | None, steps: int, resolution: int, seed: int
+    ) -> tuple[dict[str, IntArray], dict[str, int], dict[str, int], dict[str, tuple[IntArray, IntArray]], dict[str, IntArray]]:
+        """What an input makes, by population: currents, their largest magnitude, synapses of encoders; events of sources, their signs."""
+        image, given = given_inputs(self.network, inputs)
+        currents, largest, encoded, events, signs = {}, {}, {}, {}, {}
+        for position, (name, population) in enumerate(self.network.populations.items()):
             if population.input_kind == "currents":
                 if name in given:
                     currents[name], largest[name] = given_currents(name, population, given[name])
@@ -77,12 +101,19 @@ class Preparation:
                 if (largest[name] * steps + 2**32) * resolution >= 2**62:
                     raise RunError(f"{name}: {steps} steps of these currents exceed 64 bits at resolution {resolution}; lower it")
             elif population.emits:
-                spikes = source_events(name, population, given.get(name), steps, resolution, [seed, position])
+                spikes = self._events(name, population, given.get(name), steps, resolution, [seed, position])
                 events[name] = spikes.ticks, spikes.neurons
                 if population.signed:
                     signs[name] = spikes.signs
-        timing = self._timing(resolution, steps * resolution)
-        return Job(network, steps, resolution, *timing, currents, largest, events, encoded, exit_rule, max_spikes, signs)
+        return currents, largest, encoded, events, signs
+
+    def _events(self, name: str, population: Population, given: Any, steps: int, resolution: int, seed: list[int]) -> Events:
+        """The spikes of a source; those of one that takes nothing are the same in all runs of a length."""
+        if population.input_kind is not None or given is not None:
+            return source_events(name, population, given, steps, resolution, seed)
+        if name not in self._same_events or self._same_events[name][0] != (steps, resolution):
+            self._same_events[name] = (steps, resolution), source_events(name, population, None, steps, resolution, seed)
+        return self._same_events[name][1]
 
     def _timing(self, resolution: int, end: int) -> tuple[list[str], dict[str, int], dict[str, int]]:
         """Order of the populations, delays and refractory periods."""

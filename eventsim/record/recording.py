@@ -80,6 +80,11 @@ class Recording:
             if not population.emits:
                 continue
             at, neurons = job.events[name]
+            if population.emits == "clock" and not self._sink.wants(name):
+                # As below, of what is known: a spike of each neuron at the end of each step.
+                counts.spikes[: counts.end_tick // job.resolution, column] = population.size
+                counts.first_tick[column] = job.resolution if counts.end_tick >= job.resolution else 0
+                continue
             n = int(np.searchsorted(at, counts.end_tick, side="right"))
             if not n:
                 continue

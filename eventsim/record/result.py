@@ -168,7 +168,7 @@ def read_info(raw: Mapping[str, Any]) -> RunInfo:
 _TEXT, _NUMBER = (str, type(None)), (int, float, type(None))
 _SETTINGS: dict[str, tuple[type, ...]] = {
     "network": _TEXT, "input": (*_TEXT, dict), "network_sha256": _TEXT, "engine": _TEXT, "eventsim": _TEXT, "dataset": _TEXT,
-    "split": _TEXT, "encoding": _TEXT, "selection": _TEXT, "provenance": (dict,),
+    "split": _TEXT, "encoding": _TEXT, "selection": _TEXT, "provenance": (dict,), "hardware": (dict,),
     "start_levels": (dict,), "recorded": (list,), "max_spikes": (int,),
     "seed": _NUMBER, "wall_seconds": _NUMBER, "truth": _NUMBER, "images": _NUMBER, "dataset_images": _NUMBER, "image": _NUMBER,
 }  # fmt: skip
@@ -250,10 +250,13 @@ class MemoryRecorder:
 
     def collected(self) -> dict[str, Spikes]:
         """All spikes by population."""
-        return {
-            name: Spikes(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True))) if parts else NO_SPIKES
-            for name, parts in self._parts.items()
-        }
+        return {name: _joined(parts) for name, parts in self._parts.items()}
+
+
+def _joined(parts: list[Spikes]) -> Spikes:
+    if len(parts) > 1:
+        return Spikes(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+    return parts[0] if parts else NO_SPIKES
 
 
 class Run:
@@ -680,6 +683,10 @@ class Result(Run):
         """Populations whose membrane potentials were kept; see :attr:`Run.potentials_recorded`."""
         return [p.name for p in self.info.populations if p.name in self._kept or p.name in self.counts.readout]
 
+    def without_spikes(self) -> Result:
+        """The same without the spikes and potentials that are in memory."""
+        return self if self._trace is not None or not (self._spikes or self._kept) else Result(self.info, self.counts, {}, self._image)
+
     def _potentials(self, population: str) -> Potentials:
         return self._kept[population]
 
@@ -689,6 +696,8 @@ class Result(Run):
             self.check_recorded(population, self.recorded)
             with self._trace() as trace:
                 return trace.spikes(population, start, stop)
+        if start == 0 and stop is None and population in self._spikes:
+            return self._spikes[population]
         return next(self.spike_blocks(population, start, stop))
 
     def spike_blocks(self, population: str, start: float = 0, stop: float | None = None) -> Iterator[Spikes]:

@@ -87,3 +87,15 @@ def test_needs_an_output_and_two_classes():
     assert Trajectories(net).exits(result, "potential").level[-1] == result.decision + result.readout.max()
     with pytest.raises(es.RunError, match="two output neurons"):
         Trajectories(net).exits(result, "margin")
+
+
+def test_costs_at_ticks_in_any_order():
+    """Two neurons with one synapse and with three: what is summed goes back where the ticks do."""
+    net = es.Network()
+    net.source("src", 2)
+    net.readout("out", 3)
+    net.connect("src", "out", es.Sparse([0, 1, 4], [0, 0, 1, 2], [1, 1, 1, 1], 3), delay=1)
+    result = es.run(net, {"src": ([0.5, 1, 1.5, 2], [0, 1, 1, 0])}, steps=4, resolution=10)
+    spikes, events = Trajectories(net).costs(result, np.array([30, 14, 15, 40, 20, 30]))
+    assert spikes.tolist() == [4, 2, 3, 4, 4, 4]
+    assert events.tolist() == [8, 0, 1, 8, 4, 8]

@@ -10,11 +10,13 @@ import pytest
 from click.testing import CliRunner
 from judges.architectures import architecture
 from judges.evaluations import small_data, small_network
+from judges.sealing import change_and_reseal
 from PIL import Image
 
 import eventsim as es
 from eventsim.batch.on_hardware import on_hardware, throughput_study
 from eventsim.cli.main import main
+from eventsim.engines.registry import Engines
 
 CHIP = """
 name = "small"
@@ -41,6 +43,68 @@ def test_means_are_those_of_the_runs():
     assert found["energy_joules"] == pytest.approx(np.mean([report.total_energy for _, report in runs]) / 1e12)
     assert found["duration_seconds"] == pytest.approx(np.mean([report.duration for _, report in runs]) / 1e12)
     assert found["decision_seconds"] == pytest.approx(np.mean([r.decision for _, r in runs if r.decision is not None]) / 1e12)
+
+
+def test_an_evaluation_keeps_what_each_image_takes(tmp_path, monkeypatch):
+    """The same as runs on the chip, from the runs that the evaluation makes anyway."""
+    net, data, hardware = small_network(), small_data(n=7), es.Hardware(architecture(CHIP))
+    runs = [hardware.run(net, image, steps=5) for image in data.arrays()[0]]
+    expected = on_hardware(net, data, hardware, steps=5)
+    made = []
+    engines_run = Engines.run
+
+    def counting(self, engine, job, *rest):
+        # (Not those of the test run that evaluations begin with.)
+        made.extend([job] if job.steps == 5 else [])
+        return engines_run(self, engine, job, *rest)
+
+    monkeypatch.setattr(Engines, "run", counting)
+    with es.evaluate(net, data, tmp_path / "e.h5", steps=5, workers=1, hardware=hardware) as e:
+        assert len(made) == 7
+        assert e.hardware == pytest.approx(expected)
+        assert e.summary()["hardware"] == e.hardware
+        for name, values in (
+            ("duration", [r.duration for _, r in runs]),
+            ("decision", [-1 if r.decision is None else r.decision for _, r in runs]),
+            ("energy", [r.total_energy for _, r in runs]),
+            ("messages", [r.counts["message"] for _, r in runs]),
+            ("p99_waiting", [r.waiting()["p99"] for _, r in runs]),
+        ):
+            assert e.array(f"hardware/{name}").tolist() == values, name
+    # The same again is whole; without, or on another chip, it is another evaluation.
+    es.evaluate(net, data, tmp_path / "e.h5", steps=5, workers=1, hardware=architecture(CHIP)).close()
+    assert len(made) == 7
+    for other in (None, es.Hardware(architecture(CHIP.replace("synapse_pj = 2", "synapse_pj = 3")))):
+        with pytest.raises(es.RunError, match="holds another evaluation"):
+            es.evaluate(net, data, tmp_path / "e.h5", steps=5, workers=1, hardware=other)
+    with es.evaluate(net, data, tmp_path / "plain.h5", steps=5, workers=1) as plain:
+        assert plain.hardware is None
+        assert "hardware" not in plain.summary()
+    with pytest.raises(es.HardwareError, match="needs"):
+        es.evaluate(net, data, tmp_path / "f.h5", hardware=architecture(CHIP.replace("neurons = 64", "neurons = 1")))
+    assert not list(tmp_path.glob("f.h5*"))
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("duration", np.full(7, -1), "hardware/duration is negative or no number"),
+        ("energy", np.full(7, np.nan), "hardware/energy is negative or no number"),
+        ("messages", np.zeros(6, int), r"hardware/messages is int64 \(6,\), expected \(7,\)"),
+        ("dropped", np.zeros(7), "hardware/dropped is float64"),
+    ],
+)
+def test_damaged_columns_are_refused(tmp_path, column, values, message):
+    path = tmp_path / "e.h5"
+    es.evaluate(small_network(), small_data(n=7), path, steps=2, workers=1, hardware=architecture(CHIP)).close()
+
+    def change(file):
+        del file[f"hardware/{column}"]
+        file[f"hardware/{column}"] = values
+
+    change_and_reseal(path, change)
+    with pytest.raises(es.RunError, match=message):
+        es.Evaluation(path)
 
 
 def test_faster_steps(tmp_path):

@@ -8,7 +8,7 @@ resolution site by site, or, with a refractory period, a period at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 import numpy as np
@@ -19,6 +19,7 @@ from eventsim.engines.layered.limits import Crowded, Limit, Overflow
 from eventsim.engines.layered.populations.registry import KINDS
 from eventsim.engines.layered.results import counts_of
 from eventsim.engines.layered.state import Run, record
+from eventsim.engines.layered.together import run_together
 from eventsim.engines.layered.trains import Spikes, as_train
 from eventsim.engines.once import Once
 from eventsim.engines.protocol import RESETS, LeftToAnother, unknown_kind, unknown_table
@@ -107,6 +108,11 @@ def run(job: Job, layouts: Layouts, recorder: Recorder, progress: Callable[[int]
     counts = counts_of(state, end, stopped)
     layouts.end(state)
     return counts
+
+
+def run_many(jobs: Sequence[Job], layouts: Layouts) -> list[Counts] | None:
+    """The counts of runs that differ in their inputs alone, if they can be made at once and nobody asks for spikes; else None."""
+    return run_together(jobs, layouts)
 
 
 def _run_alone(run: Run, once: Once, last: int, careful: bool) -> tuple[int, bool]:

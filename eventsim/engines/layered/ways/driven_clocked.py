@@ -12,6 +12,8 @@ from eventsim.engines.layered.pipeline import BUFFERS
 from eventsim.engines.layered.rasters import CHUNK, NO_MASKS, Raster, masks_in, room
 from eventsim.engines.layered.ways.driven_clocked_kernels import drive
 from eventsim.engines.layered.ways.driven_tables import DrivenLayout
+from eventsim.engines.layered.ways.raster_kernels.records import Masks
+from eventsim.engines.layered.ways.raster_kernels.together import Counted, drive_together
 from eventsim.engines.layered.ways.way import Way
 from eventsim.engines.layered.windows import Window
 from eventsim.engines.layered.workspace import Workspace
@@ -86,6 +88,20 @@ class DrivenClocked(Way):
         )
         self.population.spikes_at(first)
         return Raster(masks)
+
+    def run_together(self, jobs: Sequence[Job], scratch: Workspace, counted: Counted) -> Masks:
+        """A whole run for each of the jobs; returns the masks of all."""
+        layout, name = self._layout, self.population.name
+        currents = np.zeros((len(jobs), layout.locations * layout.padded), np.int32)
+        for row, job in zip(currents.reshape(len(jobs), layout.locations, layout.padded), jobs, strict=True):
+            charge = self._charge(layout, job, name)
+            assert charge is not None
+            row[:, : layout.channels] = charge.reshape(layout.locations, layout.channels)
+        size = len(jobs) * room(jobs[0].end, layout.locations, layout.channels)
+        target = masks_in(0, jobs[0].end, layout.shape, np.zeros(size, np.uint32), None)
+        given = layout.v, currents, self._v, layout.theta, layout.back, target, scratch.rooms[DrivenClocked], counted
+        self._call(drive_together, "", *given)
+        return target
 
     def snapshot(self) -> Any:
         """Everything that :meth:`restore` needs to run on from here again."""

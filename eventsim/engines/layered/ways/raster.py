@@ -29,6 +29,7 @@ from eventsim.engines.layered.ways.parts import largest
 from eventsim.engines.layered.ways.raster_kernels.integrate import advance
 from eventsim.engines.layered.ways.raster_kernels.readout import read_out
 from eventsim.engines.layered.ways.raster_kernels.records import Costs, Masks, Scratch
+from eventsim.engines.layered.ways.raster_kernels.together import Counted, Origin, advance_together, read_out_together
 from eventsim.engines.layered.ways.way import Way
 from eventsim.engines.layered.windows import Window
 from eventsim.engines.layered.workspace import Workspace
@@ -52,10 +53,11 @@ class Rasters(Way):
         assert not isinstance(made, str)
         self._from, self._summing = made, made.summing
         self._layer = layout.layer._replace(constants=population.constants)
-        self._source, self._shape = made.source.source, layout.shape
-        source = layout.network.populations[self._source]
+        self.source, self._shape = made.source.source, layout.shape
+        source = layout.network.populations[self.source]
         self._source_shape, self._source_signed = source.shape, bool(source.signed)
-        self._always = self._stays_for(population.start.progress, job.end)
+        # Whether potentials surely stay in 32 bits until the end of a run.
+        self.always = self._stays_for(population.start.progress, job.end)
         self._costs = self._costs_of_spikes()
         self._buffers: list[tuple[IntArray, IntArray | None]] = [self._no_masks()]
         self._silent = Raster(masks_in(0, 1, self._shape, NO_MASKS, None))
@@ -104,14 +106,14 @@ class Rasters(Way):
     def takes(self, window: Window) -> bool:
         """Whether potentials surely stay in 32 bits, and the source's spikes are a raster, or are worth to be made one."""
         # (A readout takes a list as it is: to make a raster of it takes longer than to add it up.)
-        return self.stays_within(window.ticks) and (self.population.spiking or isinstance(window.spikes[self._source], Raster))
+        return self.stays_within(window.ticks) and (self.population.spiking or isinstance(window.spikes[self.source], Raster))
 
     def stays_within(self, ticks: int) -> bool:
         """Whether potentials surely stay in 32 bits for so many ticks."""
         state = self.population.state
         if state.d.dtype != np.int32:
             return False
-        if self._always or self._stays_for(state.progress, ticks):
+        if self.always or self._stays_for(state.progress, ticks):
             return True
         # A reset may leave |d| at the threshold.
         state.progress["bound"] = max(self.population.constants.highest, int(largest(state.d, False, 0, state.ring_lane, 0, 0)))
@@ -123,7 +125,7 @@ class Rasters(Way):
 
     def run(self, window: Window, scratch: Workspace) -> Raster:
         """Run a window; its spikes are a raster, which is empty for a readout."""
-        spikes = window.spikes[self._source]
+        spikes = window.spikes[self.source]
         if not isinstance(spikes, Raster):
             spikes = of_train(spikes, window.since, window.ticks, self._source_shape, self._source_signed)
         population, tables, working = self.population, self._summing.tables, scratch.rooms[Rasters]
@@ -134,6 +136,31 @@ class Rasters(Way):
         target = self._target(window.since, window.ticks)
         self._call(advance, "", tables, self._layer.records, self._costs, state, population.tally, spikes.masks, target, working)
         return Raster(target)
+
+    def run_together(self, runs: int, source: Masks, scratch: Workspace, counted: Counted) -> Masks:
+        """So many whole runs of a spiking population, given the masks of its source in all of them; returns its own."""
+        tables, tally, working = self._summing.tables, self.population.tally, scratch.rooms[Rasters]
+        height, width, channels = spatial(self._shape)
+        size = runs * room(source.ticks, height * width, channels)
+        negative = np.zeros(size, np.uint32) if self.population.signed else None
+        target = masks_in(0, source.ticks, self._shape, np.zeros(size, np.uint32), negative)
+        state, rows = self.population.state, tally.readout
+        given = self._origin(), tables, self._layer.records, self._costs, state, rows, source, target, working, counted
+        self._call(advance_together, "", *given)
+        return target
+
+    def read_out_together(self, runs: int, source: Masks, scratch: Workspace, decided: IntArray, counted: Counted) -> IntArray:
+        """So many whole runs of a readout: its potentials, int64 (runs, steps, neurons); ``decided`` is written."""
+        rows = np.empty((runs, source.ticks, self.population.neurons), np.int64)
+        tables, state, working = self._summing.tables, self.population.state, scratch.rooms[Rasters]
+        given = self._layer, self._costs, state, rows, self._from.row, tables, source, working, decided, counted
+        self._call(read_out_together, "", self._origin(), *given)
+        return rows
+
+    def _origin(self) -> Origin:
+        start, progress = self.population.start, self.population.state.progress
+        fields = progress.nbytes >> 3
+        return Origin(np.ndarray((fields,), np.int64, start.progress), np.ndarray((fields,), np.int64, progress), start.d)
 
     def _no_masks(self) -> tuple[IntArray, IntArray | None]:
         """Room for no masks, of spikes of either sign if the population fires both."""
