@@ -12,6 +12,7 @@ from eventsim.analysis.evaluation import Evaluation
 from eventsim.data.datasets import open_dataset
 from eventsim.data.image_sets import Dataset
 from eventsim.data.manifest import known_sets
+from eventsim.data.recording_sets import SIMULATED
 from eventsim.errors import DatasetError
 
 
@@ -69,13 +70,14 @@ def some_mistakes(evaluation: Evaluation, dataset: Dataset | str | os.PathLike[s
         raise DatasetError(f"{data.name}: its images are not those that were evaluated")
     shown = wrong[np.linspace(0, len(wrong) - 1, min(most, len(wrong))).astype(np.int64)]
     ticks = evaluation.array("decision_tick")
+    pictures = data.as_images()
     return [
         Mistake(
             number=int(evaluation.image[i]),
             truth=evaluation.label_of(int(labels[evaluation.image[i]])),
             answer=evaluation.label_of(int(evaluation.prediction[i])) if evaluation.prediction[i] >= 0 else "none",
             latency=int(ticks[i]) / evaluation.info.resolution if ticks[i] > 0 else None,
-            pixels=data[int(evaluation.image[i])],
+            pixels=pictures[int(evaluation.image[i])],
         )
         for i in shown.tolist()
     ]
@@ -86,7 +88,7 @@ def _open(evaluation: Evaluation, dataset: str | os.PathLike[str] | None) -> Dat
     name, split = str(settings.get("dataset")), str(settings.get("split"))
     if dataset is None:
         # A file from elsewhere names no folder of ours.
-        if name not in known_sets():
+        if name not in (*known_sets(), SIMULATED):
             raise DatasetError(f"the data set {name!r} is a folder; name it with --dataset")
         return open_dataset(name, split)
     # A folder without splits calls its only one "all".

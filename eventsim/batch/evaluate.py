@@ -25,7 +25,7 @@ from eventsim.analysis.trajectory import Trajectories
 from eventsim.batch import self_test
 from eventsim.batch.executors.pieces import available_processors, executor, results
 from eventsim.batch.parts import Parts, remove_parts
-from eventsim.batch.pictures import Pictures
+from eventsim.batch.pictures import Pictures, pictures_of
 from eventsim.batch.work import Work, Worker
 from eventsim.data.datasets import open_dataset
 from eventsim.data.image_sets import Dataset
@@ -33,6 +33,7 @@ from eventsim.errors import InputError, RunError
 from eventsim.files.atomic import remove_stale
 from eventsim.job.job import DEFAULT_RESOLUTION, Job
 from eventsim.job.preparation import default_steps
+from eventsim.job.recordings import recording_inputs
 from eventsim.model.exits import ExitRule
 from eventsim.model.netfile import load, save
 from eventsim.model.network import Network
@@ -80,7 +81,7 @@ def evaluate(  # noqa: PLR0913 - public: every setting by its name
     Parameters
     ----------
     network : Network or path-like
-        Must have an output readout and take an image.
+        Must have an output readout and take an image, or a recording.
     dataset : Dataset, str or path-like
         See :func:`eventsim.data.datasets.open_dataset`. Images of another size or colour than the network's input are converted.
     output : path-like
@@ -124,14 +125,14 @@ def evaluate(  # noqa: PLR0913 - public: every setting by its name
     net = network if isinstance(network, Network) else load(network)
     data = dataset if isinstance(dataset, Dataset) else open_dataset(dataset, split)
     simulator = Simulator(net)
-    if net.input is None or net.output is None:
-        raise InputError("an evaluation needs a network that takes an image and has an output readout")
+    if net.output is None or (net.input is None and not recording_inputs(net)):
+        raise InputError("an evaluation needs a network that takes an image or a recording and has an output readout")
     rule = ExitRule.from_settings(exit_margin, exit_potential)
     if workers is not None and workers < 1:
         raise RunError(f"the number of workers must be at least 1, found {workers}")
     _check_labels(net, data)
     chip = None if hardware is None else _architecture(hardware, net)
-    pictures = Pictures(data, net.input.shape, invert, crop)
+    pictures = pictures_of(net, data, invert, crop)
     chosen = _chosen(images, len(data))
     if steps is None:
         steps = default_steps(net)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from eventsim.data.image_sets import Dataset
 from eventsim.data.images import fit_image
+from eventsim.data.recordings import frames
+from eventsim.data.recordings.fitting import Reading, fit_recording
 from eventsim.errors import InputError
+from eventsim.job.recordings import recording_inputs
+from eventsim.model.network import Network
 
 
 class Pictures:
@@ -53,3 +59,60 @@ class Pictures:
             return fit_image(self.data[number], self._shape, **self.options)
         except InputError as error:
             raise InputError(f"{self.data.name}: image {number}: {error}") from None
+
+
+class Recordings(Pictures):
+    """Recordings of a data set, fitted to a network: to its event input, or as counts of each pixel's events to its image.
+
+    Parameters
+    ----------
+    data : Dataset
+        Of recordings.
+    shape : (height, width, channels)
+    name : str or None
+        The event input; None: the network takes an image.
+    """
+
+    def __init__(self, data: Dataset, shape: tuple[int, ...], name: str | None):
+        super().__init__(data, shape, False, False)
+        self._name = name
+
+    def __getitem__(self, number: int) -> Any:
+        """What :meth:`eventsim.Simulator.run` takes."""
+        events = self._fitted(number)[0]
+        return frames.accumulated(events, self._shape) if self._name is None else {self._name: events}
+
+    def remarks(self, number: int) -> list[str]:
+        """What has to be changed of a recording."""
+        counted = ["events of each pixel are counted"] if self._name is None else []
+        return [*self._fitted(number)[1], *counted]
+
+    def _fitted(self, number: int) -> tuple[npt.NDArray[Any], list[str]]:
+        found = self.data.recording(number)
+        assert found is not None
+        return fit_recording(found, self._shape, Reading())
+
+
+def pictures_of(network: Network, data: Dataset, invert: bool, crop: bool) -> Pictures:
+    """A data set as a network takes it.
+
+    Raises
+    ------
+    InputError
+        The network takes neither an image nor a recording, or the set has no recordings for it.
+    """
+    recorded, inputs = len(data) > 0 and data.recording(0) is not None, recording_inputs(network)
+    if network.input is None and len(inputs) != 1:
+        raise InputError("an evaluation needs a network that takes an image or a recording and has an output readout")
+    if recorded and (invert or crop):
+        raise InputError(f"{data.name}: recordings are taken as they are; inverting and cropping is for images")
+    if network.input is None:
+        ((name, population),) = inputs.items()
+        if not recorded:
+            raise InputError(f"{data.name}: images, and the network takes recordings; evaluate it on a set of those (docs/events.md)")
+        return Recordings(data, population.shape, name)
+    if not recorded:
+        return Pictures(data, network.input.shape, invert, crop)
+    if network.input.shape[2] not in frames.CHANNELS:
+        raise InputError(f"{data.name}: recordings, and the network takes images of {network.input.shape[2]} channels; expected 1 or 2")
+    return Recordings(data, network.input.shape, None)

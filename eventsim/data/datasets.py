@@ -24,6 +24,7 @@ from eventsim.data.formats import (
 )
 from eventsim.data.image_sets import ArrayDataset, Dataset, FolderDataset, open_folder
 from eventsim.data.manifest import KnownSet, PublishedFile
+from eventsim.data.recording_sets import SIMULATED, RecordingFolder, Saccades, holds_recordings
 from eventsim.errors import DatasetError
 
 __all__ = ["Dataset", "data_folder", "find", "load", "open_dataset", "read_cifar_binary", "read_cifar_python", "read_idx"]
@@ -77,8 +78,9 @@ def open_dataset(name_or_folder: str | os.PathLike[str], split: str = "test", fo
     Parameters
     ----------
     name_or_folder : str or path-like
-        A name that ``python -m eventsim data list`` shows, else a folder with one subfolder of images per class (as ImageNet) or
-        with images only, with or without subfolders ``train``, ``val`` and ``test`` above them. Names win over folders.
+        A name that ``python -m eventsim data list`` shows, ``mnist-saccades`` (simulated recordings of its digits), else a folder with one
+        subfolder of images, or of recordings, per class (as ImageNet) or with those only, with or without subfolders ``train``, ``val`` and
+        ``test`` above them. Names win over folders.
     split : str
         ``"train"``, ``"test"``; for folders also ``"val"``, which is taken for ``"test"`` where there is no ``test``.
     folder : path-like, optional
@@ -95,11 +97,13 @@ def open_dataset(name_or_folder: str | os.PathLike[str], split: str = "test", fo
         Neither a known name nor a folder, no such split, or a file that is missing, damaged or partial.
     """
     name = os.fspath(name_or_folder)
+    if name == SIMULATED:
+        return Saccades(name, open_dataset("mnist", split, folder))
     known = dataset_manifest.known_sets().get(name)
     if known is None:
         if not Path(name).is_dir():
             raise DatasetError(f"{name}: neither a folder nor a known data set; known: {', '.join(dataset_manifest.known_sets())}")
-        return open_folder(Path(name), split)
+        return open_folder(Path(name), split, kind=RecordingFolder if holds_recordings(Path(name)) else FolderDataset)
     if known.format == "folder":
         return _open_known_folder(known, split, data_folder(folder))
     images, labels = load(name, split, folder)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eventsim.data.images import decode_image
+from eventsim.data.recordings.events import Recording
 from eventsim.errors import DatasetError, InputError
 from eventsim.files.hashes import hash_files
 
@@ -69,6 +70,14 @@ class Dataset(ABC):
     def remarks(self, index: int) -> list[str]:
         """What was done to an image when it was decoded, if anything (docs/inputs.md)."""
         return []
+
+    def as_images(self) -> Dataset:
+        """The same set as images that can be shown: itself, unless it is one of recordings."""
+        return self
+
+    def recording(self, index: int) -> Recording | None:
+        """A recording, of a set of those; None of images."""
+        return None
 
     def digest(self, numbers: npt.NDArray[np.int64]) -> str:
         """SHA-256 (hex) over the content of some images, in their order: another image gives another digest.
@@ -149,7 +158,15 @@ class ArrayDataset(Dataset):
 
 
 class FolderDataset(Dataset):
-    """A folder of images: one subfolder per class, as ImageNet has them, or images alone. Made by :func:`open_folder`."""
+    """A folder of images: one subfolder per class, as ImageNet has them, or images alone. Made by :func:`open_folder`.
+
+    Attributes
+    ----------
+    suffixes : frozenset of str
+        Of the files that are read.
+    """
+
+    suffixes = _SUFFIXES
 
     def __init__(self, name: str, split: str, classes: Sequence[str], files: Sequence[Path], labels: npt.NDArray[np.int64] | None) -> None:
         super().__init__(name, split, classes, labels)
@@ -179,7 +196,7 @@ class FolderDataset(Dataset):
         return np.stack(images), self.labels
 
 
-def open_folder(folder: Path, split: str, name: str | None = None) -> FolderDataset:
+def open_folder(folder: Path, split: str, name: str | None = None, kind: type[FolderDataset] = FolderDataset) -> FolderDataset:
     """Open a folder of images.
 
     With subfolders ``train``, ``val`` or ``test`` the one of the split is taken (for ``"test"``: ``val`` if there is no ``test``,
@@ -193,6 +210,8 @@ def open_folder(folder: Path, split: str, name: str | None = None) -> FolderData
     split : str
     name : str, optional
         Default: the folder's name.
+    kind : type
+        What reads the files.
 
     Raises
     ------
@@ -208,27 +227,27 @@ def open_folder(folder: Path, split: str, name: str | None = None) -> FolderData
             raise DatasetError(f"{folder}: has no images of the split {split!r}; it has {', '.join(splits)}")
         place = folder / found
     name = name or folder.resolve().name
-    alone, below = _list(place)
-    by_class = [_list(subfolder)[0] for subfolder in below]
+    alone, below = _list(place, kind.suffixes)
+    by_class = [_list(subfolder, kind.suffixes)[0] for subfolder in below]
     if not any(by_class):
         if not alone:
-            raise DatasetError(f"{place}: no images in it; expected a folder per class, or images ({', '.join(sorted(_SUFFIXES))})")
-        return FolderDataset(name, found, [], alone, None)
+            raise DatasetError(f"{place}: no images in it; expected a folder per class, or images ({', '.join(sorted(kind.suffixes))})")
+        return kind(name, found, [], alone, None)
     if alone:
         raise DatasetError(f"{place}: has images both beside and within subfolders ({alone[0].name}); expected one or the other")
     names = _class_names([place, folder])
     classes = [names.get(subfolder.name, subfolder.name) for subfolder in below]
     labels = np.repeat(np.arange(len(below), dtype=np.int64), [len(files) for files in by_class])
-    return FolderDataset(name, found, classes, [file for files in by_class for file in files], labels)
+    return kind(name, found, classes, [file for files in by_class for file in files], labels)
 
 
-def _list(folder: Path) -> tuple[list[Path], list[Path]]:
+def _list(folder: Path, suffixes: frozenset[str]) -> tuple[list[Path], list[Path]]:
     """The image files and the subfolders of a folder, sorted by name, hidden ones left out."""
     try:
         entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     except OSError as error:
         raise DatasetError(f"{folder}: cannot be read ({error.strerror or error})") from error
-    return [e for e in entries if e.suffix.lower() in _SUFFIXES and e.is_file()], [e for e in entries if e.is_dir()]
+    return [e for e in entries if e.suffix.lower() in suffixes and e.is_file()], [e for e in entries if e.is_dir()]
 
 
 def _class_names(folders: Sequence[Path]) -> dict[str, str]:
