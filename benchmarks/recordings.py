@@ -1,6 +1,6 @@
 """How long recordings take: to read a million events of each format, and an asynchronous run of a network on 300 ms.
 
-    python benchmarks/recordings.py networks/saccades-mnist.h5
+    python benchmarks/recordings.py networks/events/saccades-mnist.h5
 
 Times are of the processor, medians; an event of a run is a spike of the camera, or of a neuron.
 """

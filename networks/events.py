@@ -120,7 +120,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=12000, help="training images")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--tests", type=int, default=500, help="test images")
-    parser.add_argument("-o", "--output", type=Path, default=HERE / "saccades-mnist.h5")
+    parser.add_argument("-o", "--output", type=Path, default=HERE / "events" / "saccades-mnist.h5")
     options = parser.parse_args()
     torch.manual_seed(SEED)
     began = time.process_time()
