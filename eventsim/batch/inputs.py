@@ -19,7 +19,8 @@ from eventsim.data.images import decode_image, fit_image
 from eventsim.data.npy import MAGIC, npy_header, read_elements
 from eventsim.data.recordings import frames
 from eventsim.data.recordings.fitting import Reading, fit_recording
-from eventsim.data.recordings.reading import is_recording, read_recording
+from eventsim.data.recordings.reading import HDF5, is_recording, read_recording
+from eventsim.data.recordings.sonata import read_sonata
 from eventsim.errors import InputError
 from eventsim.model.network import Network
 
@@ -231,6 +232,8 @@ def _kind(stream: IO[bytes], item: Item) -> str:
     stream.seek(0)
     if head == MAGIC:
         return "npy"
+    if head == HDF5[: len(head)] and head:
+        return "hdf5"
     return "text" if item.path.lower().endswith((".csv", ".txt")) else "image"
 
 
@@ -285,6 +288,8 @@ def _numbers(network: Network, name: str, stream: IO[bytes], item: Item) -> Any:
         if len(shape) != 2 or shape[1] != 2 or dtype.kind not in "iuf" or shape[0] > MAX_EVENTS:
             raise InputError(f"{item}: events must be an array (at most {MAX_EVENTS}, 2) of (time in steps, neuron), found {dtype} {shape}")
         rows = read_elements(stream, stream.tell(), dtype, int(np.prod(shape)), item).reshape(shape, order="F" if fortran else "C")
+    elif kind == "hdf5":
+        return read_sonata(stream, str(item), name)
     elif kind == "text" or item.path == "-":
         rows = _text_events(stream, item)
     else:

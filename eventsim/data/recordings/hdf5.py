@@ -41,12 +41,12 @@ def read_hdf5(stream: IO[bytes], name: str, fields: Fields) -> Recording:
 
 def _columns(file: h5py.File, name: str, fields: Fields, bytes_there: int) -> dict[str, Any]:
     for group in _GROUPS:
-        there = _Paths(file, name, bytes_there)
+        there = Paths(file, name, bytes_there)
         chosen = fields.chosen(there, group)
         if chosen is not None:
             return {key: there.read(chosen[key]) for key in FIELDS}
     for path in _TABLES:
-        there = _Paths(file, name, bytes_there)
+        there = Paths(file, name, bytes_there)
         dataset = there.dataset(path)
         if dataset is not None and dataset.dtype.names is not None:
             chosen = fields.chosen(dataset.dtype.names)
@@ -57,7 +57,7 @@ def _columns(file: h5py.File, name: str, fields: Fields, bytes_there: int) -> di
     raise InputError(f"{name}: {fields.missing([str(key)[:40] for key in list(file)[:50]])}")
 
 
-class _Paths:
+class Paths:
     """Datasets of a file that nobody vouches for, by their paths: only what is in the file itself is found."""
 
     def __init__(self, file: h5py.File, name: str, bytes_there: int):
