@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from eventsim.errors import NetworkError
+from eventsim.kernels.records import record
 from eventsim.model.tables import Axis, IntArray, Shape, Table, spatial
 
 
@@ -41,8 +42,11 @@ def stencil(table: Table, source: Shape, target: Shape) -> tuple[IntArray, Axis,
     return weights[:, :, order] if len(order) > 1 else weights, form.rows, form.columns, place, form.target
 
 
-# Columns of the records of :func:`padded_stencil`.
-FIRST_LANE, ROWS, RUN, TAP, SYNAPSES, ADDITIONS, TOOLBOX = range(7)
+# What the spikes of a source location reach, and cost: of :func:`padded_stencil`. (It fills a line of the cache.)
+#
+# first_lane: where the first row begins   rows, run: how many there are, and of how many lanes each   lanes: of all rows
+# tap: place of the first weight of channel 0                  synapses, additions, toolbox: of a spike
+STENCIL = record("first_lane rows run lanes tap synapses additions toolbox")
 
 
 def padded_stencil(table: Table, source: Shape, target: Shape, padded: int) -> tuple[IntArray, IntArray, tuple[int, int, int]]:
@@ -53,9 +57,8 @@ def padded_stencil(table: Table, source: Shape, target: Shape, padded: int) -> t
     Returns
     -------
     weights : integer array, flat
-    records : int64 array, shape (rows, columns, 8)
-        For each source location: first lane, rows, lanes in a row, place of the first weight of channel 0, synapses, additions
-        and toolbox fan-out of a spike.
+    records : STENCIL array, shape (rows, columns)
+        Of each source location.
     row_step, tap_step, channel_step : int
         From a row to the next: lanes forward, weights back; from a source channel to the next: weights forward.
     """
@@ -68,15 +71,16 @@ def padded_stencil(table: Table, source: Shape, target: Shape, padded: int) -> t
     run = copies * padded
     step = values.shape[2] * run
     out_width = out_shape[1]
-    record = np.zeros((len(rows.first), len(cols.first), 8), np.int64)
-    record[..., FIRST_LANE] = (rows.first[:, None].astype(np.int64) * out_width + cols.first) * run
-    record[..., ROWS] = rows.count[:, None] * (cols.count > 0)
-    record[..., RUN] = cols.count * run
-    record[..., TAP] = rows.tap[:, None].astype(np.int64) * step + place[cols.tap] * run
-    record[..., SYNAPSES] = np.outer(rows.synapses, cols.synapses) * outputs
-    record[..., ADDITIONS] = np.outer(rows.count, cols.count) * outputs
-    record[..., TOOLBOX] = np.outer(rows.toolbox, cols.toolbox) * outputs
-    return values.ravel(), record, (out_width * run, rows.stride * step, values.shape[1] * step)
+    records = np.zeros((len(rows.first), len(cols.first)), STENCIL)
+    records["first_lane"] = (rows.first[:, None].astype(np.int64) * out_width + cols.first) * run
+    records["rows"] = rows.count[:, None] * (cols.count > 0)
+    records["run"] = cols.count * run
+    records["lanes"] = records["rows"] * records["run"]
+    records["tap"] = rows.tap[:, None].astype(np.int64) * step + place[cols.tap] * run
+    records["synapses"] = np.outer(rows.synapses, cols.synapses) * outputs
+    records["additions"] = np.outer(rows.count, cols.count) * outputs
+    records["toolbox"] = np.outer(rows.toolbox, cols.toolbox) * outputs
+    return values.ravel(), records, (out_width * run, rows.stride * step, values.shape[1] * step)
 
 
 def aligned(values: IntArray, dtype: Any) -> IntArray:

@@ -252,10 +252,12 @@ def add_digits(typing_context: Any, array: Any, place: Any, digits: Any, number:
 
 @intrinsic
 def peek(typing_context: Any, array: Any, place: Any) -> Any:
-    """Element of a contiguous array by its flat place, which is not checked and does not count from the end if negative."""
+    """Element of a contiguous array, a number or record, by its flat place, which is not checked and does not count from the end."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.load(builder.gep(_data(context, builder, signature.args[0], args[0]), [args[1]]))
+        pointer = builder.gep(_data(context, builder, signature.args[0], args[0]), [args[1]])
+        # A record is where it lies.
+        return pointer if isinstance(array.dtype, types.Record) else builder.load(pointer)
 
     return array.dtype(array, types.intp), generate
 

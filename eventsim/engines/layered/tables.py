@@ -14,7 +14,7 @@ import numpy as np
 
 from eventsim.engines.layered.ways import records as k
 from eventsim.kernels.simd import LANES
-from eventsim.kernels.stencils import ROWS, RUN, aligned, padded_stencil
+from eventsim.kernels.stencils import STENCIL, aligned, padded_stencil
 from eventsim.model.network import Network, Projection
 from eventsim.model.populations import Population
 from eventsim.model.tables import IntArray, Rows, Shape, Table, spatial
@@ -71,12 +71,12 @@ class Layout:
             bound = max(int(np.abs(d).max()), highest)
             # Readouts are few; they start where they will not have to be widened soon. So do neurons with a refractory period: parking
             # takes half of 16 bits, and as their potentials come near the other half, the bound is found anew again and again.
-            narrow = role == k.NEURONS and not summed and not parks
+            narrow = role == k.Role.NEURONS and not summed and not parks
             dtype = next(t for t in TYPES[0 if narrow else 1 :] if bound <= _limits(t, parks, highest)[0])
-            due = np.flatnonzero(d >= 0) if role == k.NEURONS else np.zeros(0, np.int64)
+            due = np.flatnonzero(d >= 0) if role == k.Role.NEURONS else np.zeros(0, np.int64)
             progress = np.zeros((), k.PROGRESS)
             progress["bound"], progress["waiting"] = bound, len(due)
-            if role == k.OUTPUT:
+            if role == k.Role.OUTPUT:
                 progress["decision"], progress["decided_at"] = np.argmax(self.v), self.v.min() < self.v.max()
             set_limits(progress, dtype, parks, highest)
             if parks:
@@ -139,8 +139,8 @@ class _Incoming:
         row["source_channels"], row["locations"], row["source_shift"] = channels, height * width, power_of_two(channels)
         row["records"] = sum(map(len, self.records))
         row["row_step"], row["tap_step"], row["channel_step"] = steps
-        self.records.append(record.reshape(-1, 8))
-        return values, 0, int((record[..., ROWS] * record[..., RUN]).mean())
+        self.records.append(record.ravel())
+        return values, 0, int(record["lanes"].mean())
 
 
 def compile_layout(network: Network, name: str) -> Layout:
@@ -161,17 +161,17 @@ def compile_layout(network: Network, name: str) -> Layout:
         power_of_two(padded),
         refractory=1,
         zero_reset=population.reset == "zero",
-        role=k.NEURONS if population.fires else k.OUTPUT if name == network.output else k.READOUT,
+        role=int(k.Role.NEURONS if population.fires else k.Role.OUTPUT if name == network.output else k.Role.READOUT),
         resolution=1,
         end=0,
         highest=int(threshold.max()),
-        exit_kind=k.NO_EXIT,
+        exit_kind=int(k.Exit.NONE),
         exit_limit=0,
     )
     layer = k.Layer(
         constants,
         tables.rows,
-        joined(tables.records, np.int64).reshape(-1, 8),
+        joined(tables.records, STENCIL),
         joined(tables.weights[0], np.int8),
         joined(tables.weights[1], np.int16),
         joined(tables.weights[2], np.int32) if tables.weights[2] else None,
@@ -192,7 +192,7 @@ def power_of_two(n: int) -> int:
     return n.bit_length() - 1 if n & (n - 1) == 0 else -1
 
 
-def joined(parts: list[IntArray], dtype: type) -> IntArray:
+def joined(parts: list[IntArray], dtype: Any) -> IntArray:
     """The parts one after the other, flat and aligned."""
     return aligned(np.concatenate(parts), dtype) if parts else np.zeros(0, dtype)
 

@@ -10,7 +10,7 @@ import eventsim as es
 from eventsim.engines.layered import trains
 from eventsim.engines.layered.ways import driven as driven_way
 from eventsim.engines.layered.ways import driven_kernels as d
-from eventsim.engines.layered.ways.records import DONE, GROW
+from eventsim.engines.layered.ways.records import Status
 from eventsim.kernels import order as order_kernels
 from eventsim.kernels import simd_spikes as simd
 
@@ -98,7 +98,7 @@ def driven(threshold, v0, current, refractory, resolution, ends, *, stretch=2**4
         progress[()] = since, 0, 0, -1
         while True:
             status = d.advance(neurons, periodic, held, settings, progress, keys, ordering, out, counts, until)
-            if status != GROW:
+            if status != Status.GROW:
                 break
             if progress["place"] < len(held.neuron):
                 keys = np.append(keys, np.empty_like(keys))
@@ -106,7 +106,7 @@ def driven(threshold, v0, current, refractory, resolution, ends, *, stretch=2**4
                 ordering = order_kernels.room_for(len(keys))
             else:
                 out = trains.grown(out, False, len(out.tick) + 50)
-        assert status == DONE
+        assert status == Status.DONE
         n = int(progress["fired"])
         found += list(zip(out.tick[:n].tolist(), out.neuron[:n].tolist(), strict=True))
         since = until

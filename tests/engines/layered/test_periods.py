@@ -9,8 +9,7 @@ from judges.engines import compare
 import eventsim as es
 from eventsim.engines.layered.ways import period_tables, periods
 from eventsim.engines.layered.ways.period_kernels import advance as kernels
-from eventsim.engines.layered.ways.period_kernels.records import ROOM
-from eventsim.engines.layered.ways.records import GROW, WIDEN
+from eventsim.engines.layered.ways.records import Status
 
 pytestmark = pytest.mark.kernels
 
@@ -139,8 +138,8 @@ def test_little_room(statuses, monkeypatch):
     net.spiking("a", (20, 20, 40), 9, refractory=0.5)
     net.connect("in", "a", es.Dense(rng.choice([-1, 1], (256, 16000))))
     found = compare(net, {"in": np.full(256, 32)}, steps=6, resolution=4096)
-    assert ROOM in statuses
-    assert GROW in statuses
+    assert Status.ROOM in statuses
+    assert Status.GROW in statuses
     assert found.spikes_per_population()["a"] > 0
 
 
@@ -157,7 +156,7 @@ def test_potentials_that_need_more_bits(statuses, signed):
     net.readout("out", 2)
     net.connect("b", "out", np.ones((40, 2), int))
     found = compare(net, {"in": np.arange(32)}, steps=40, resolution=4096)
-    assert statuses.count(WIDEN) == 2
+    assert statuses.count(Status.WIDEN) == 2
     assert found.spikes_per_population()["b"] > 500
 
 
@@ -193,7 +192,7 @@ def test_potentials_are_looked_at_within_a_stretch(statuses):
     rng = np.random.default_rng(0)
     net = chain(np.where(np.arange(100) < 50, -100, 100) * np.ones((4, 1), int), 900, 1.0, signed=True)
     found = compare(net, {"in": (np.sort(rng.random(2000)) * 0.9 + 0.05, rng.integers(0, 4, 2000))}, steps=12)
-    assert statuses[0] == WIDEN
+    assert statuses[0] == Status.WIDEN
     assert found.spikes_per_population()["a"] > 100
 
 

@@ -10,9 +10,8 @@ import eventsim as es
 from eventsim.engines.layered import engine as layered
 from eventsim.engines.layered import workspace
 from eventsim.engines.layered.ways import site_tables
-from eventsim.engines.layered.ways.records import GROW, WIDEN
+from eventsim.engines.layered.ways.records import Status
 from eventsim.engines.layered.ways.site_kernels import stretches
-from eventsim.engines.layered.ways.site_kernels.records import ROOM
 
 
 @pytest.fixture
@@ -70,7 +69,7 @@ def test_networks_equal_the_queue_engine(statuses, monkeypatch, case):
     assert found.spikes_per_population()["in"] > 10
     assert len(statuses) >= 2
     if case % 3 == 1:
-        assert GROW in statuses
+        assert Status.GROW in statuses
 
 
 def test_little_room_for_entries(statuses, monkeypatch):
@@ -91,7 +90,7 @@ def test_little_room_for_entries(statuses, monkeypatch):
     net.spiking("a", (4, 4, 40), 9)
     net.connect("in", "a", es.Conv2d(rng.choice([-1, 1], (3, 3, 16, 40)), padding=1))
     found = compare(net, {"in": np.full(256, 32)}, steps=6, resolution=1024)
-    assert ROOM in statuses
+    assert Status.ROOM in statuses
     assert found.spikes_per_population()["a"] > 0
 
 
@@ -105,7 +104,7 @@ def test_potentials_that_need_more_bits(statuses):
     net.spiking("b", 40, 900, v0=np.where(lanes < 5, -(2**31) + 2**14, 0))
     net.connect("in", "b", np.where(lanes < 20, 0, 30000) * np.ones((32, 1), int))
     compare(net, {"in": np.arange(32)}, steps=9, resolution=1024)
-    assert statuses.count(WIDEN) == 2
+    assert statuses.count(Status.WIDEN) == 2
 
 
 @pytest.mark.parametrize("v0", [0, -(2**31) + 300])

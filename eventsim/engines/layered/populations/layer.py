@@ -13,7 +13,7 @@ from eventsim.engines.layered.pipeline import BUFFERS
 from eventsim.engines.layered.populations.population import Population, Tallies
 from eventsim.engines.layered.tables import Layout, compile_layout
 from eventsim.engines.layered.trains import NO_PROJECTIONS, Spikes, Train
-from eventsim.engines.layered.ways.records import EXITS, NEURONS, State, Tally
+from eventsim.engines.layered.ways.records import Exit, Role, State, Tally
 from eventsim.engines.layered.ways.registry import WAYS
 from eventsim.engines.layered.ways.way import TrainWay, Way
 from eventsim.engines.layered.windows import Window
@@ -51,12 +51,12 @@ class Layer(Population):
         self.incoming, self._layer = layout.incoming, layout.layer
         constants = layout.layer.constants._replace(refractory=job.refractory.get(name, 1), resolution=job.resolution, end=job.end)
         if job.exit_rule is not None and name == job.network.output:
-            constants = constants._replace(exit_kind=EXITS[job.exit_rule.kind], exit_limit=int(job.exit_rule.threshold))
+            constants = constants._replace(exit_kind=int(Exit[job.exit_rule.kind.upper()]), exit_limit=int(job.exit_rule.threshold))
         self.constants, size = constants, constants.size
         self.neurons = self.lanes = layout.v.size
         # Spikes that are delivered in one call.
         self.some = max(1, WORK // layout.work)
-        self.fires = self.spiking = constants.role == NEURONS
+        self.fires = self.spiking = constants.role == Role.NEURONS
         self.signed = layout.population.signed
         kinds = [kind for kind in WAYS if kind.why_not(layout, job, name) is None]
         self._starts_parked = self.parks = self.spiking and job.refractory[name] > 1 and kinds[0].parks

@@ -14,7 +14,7 @@ from eventsim.engines.layered.pipeline import BUFFERS
 from eventsim.engines.layered.trains import Train
 from eventsim.engines.layered.ways import driven_kernels as k
 from eventsim.engines.layered.ways.driven_tables import DrivenLayout
-from eventsim.engines.layered.ways.records import FOREVER, GROW
+from eventsim.engines.layered.ways.records import FOREVER, Status
 from eventsim.engines.layered.ways.way import Way
 from eventsim.engines.layered.windows import Window
 from eventsim.engines.layered.workspace import Workspace
@@ -87,7 +87,7 @@ class DrivenClosedForm(Way):
                 k.advance, "", self._neurons, self._periodic, self._held, self._settings, progress, scratch.keys, scratch.order, train,
                 population.spikes, window.until,
             )  # fmt: skip
-            if status != GROW:
+            if status != Status.GROW:
                 break
             fired, keys = int(progress["fired"]), int(progress["keys"])
             if progress["place"] < len(self._held.neuron):

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from eventsim.engines.layered.ways.records import DONE, FOREVER, GROW
+from eventsim.engines.layered.ways.records import FOREVER, Status
 from eventsim.kernels import simd
 from eventsim.kernels.compiled import compiled, inlined, kernel
 from eventsim.kernels.order import count_spikes, order
+from eventsim.kernels.records import record
 from eventsim.kernels.simd_spikes import GROUP, SORTED, emit
 from eventsim.kernels.stencils import aligned_zeros
 
@@ -22,7 +23,7 @@ from eventsim.kernels.stencils import aligned_zeros
 #
 # reached: all ticks up to this one are done    fired: spikes written so far
 # keys: of the stretch behind that tick         place: up to which held neuron they are made, -1 before those of the others are
-PROGRESS = np.dtype([(name, np.int64) for name in ("reached", "fired", "keys", "place")])
+PROGRESS = record("reached fired keys place")
 # Ticks are kept in 32 bits if the last one is below: it and a period, cut to as much, have a sum that fits.
 SHORT = 2**30 - 1
 # Beyond the last tick of any run, and exact in floating point.
@@ -317,15 +318,15 @@ def advance(neurons, periodic, held, settings, progress, keys, room, out, spikes
         if s["place"] < 0:
             s["keys"], whole = drive_periodic(periodic, since, last, settings.bits, keys, s["keys"])
             if not whole:
-                return GROW
+                return np.int64(Status.GROW)
             s["place"] = 0
         if not drive_held(neurons, held, settings, progress, last, keys):
-            return GROW
+            return np.int64(Status.GROW)
         n = s["keys"]
         if n > len(room.other) or fired + n + SORTED > len(out.tick):
-            return GROW
+            return np.int64(Status.GROW)
         if n:
             order(keys, n, room, settings.bits, np.int64(0), since, last, out.tick, out.neuron, fired)
             count_spikes(out.tick, fired, fired + n, settings.resolution, spikes)
         s["reached"], s["fired"], s["keys"], s["place"] = last, fired + n, 0, -1
-    return DONE
+    return np.int64(Status.DONE)

@@ -13,7 +13,7 @@ from eventsim.engines.layered.trains import Train, as_train
 from eventsim.engines.layered.ways import period_tables
 from eventsim.engines.layered.ways.period_kernels import advance as kernels
 from eventsim.engines.layered.ways.period_kernels import records
-from eventsim.engines.layered.ways.records import DONE, NEURONS, WIDEN
+from eventsim.engines.layered.ways.records import Role, Status
 from eventsim.engines.layered.ways.way import SPARSE, TrainWay
 from eventsim.engines.layered.windows import Window
 from eventsim.engines.layered.workspace import Workspace
@@ -44,7 +44,7 @@ class Periods(TrainWay):
     def why_not(cls, layout: Layout, job: Job, name: str) -> str | None:
         """Why a population cannot be run a period at a time in a run; None if it can be."""
         constants = layout.layer.constants
-        if constants.role != NEURONS or constants.zero_reset:
+        if constants.role != Role.NEURONS or constants.zero_reset:
             return "its neurons are reset to zero, or never spike"
         if job.refractory[name] < max(SPARSE, 2):
             return f"few spikes arrive in a refractory period of fewer than {SPARSE} ticks"
@@ -108,13 +108,13 @@ class Periods(TrainWay):
                 kernels.advance, population.kind, self.layer, population.state, self.periods, room, train, population.out,
                 population.tally, until,
             )  # fmt: skip
-            if status == DONE:
+            if status == Status.DONE:
                 return until
-            if status == WIDEN:
+            if status == Status.WIDEN:
                 population.widen()
                 if population.state.progress["checked"]:
                     return int(progress["reached"])
-            elif status == records.ROOM:
+            elif status == Status.ROOM:
                 needed = int(progress["needed"])
                 entries, moments = np.empty(max(len(room.entries), 2 * needed), np.int64), np.empty(2 * needed + 1, np.int64)
                 scratch.rooms[Periods] = room._replace(entries=entries, moments=moments)

@@ -35,7 +35,7 @@ from eventsim.engines.layered.windows import Window
 from eventsim.engines.layered.workspace import Workspace
 from eventsim.job.job import Job
 from eventsim.kernels.simd import LANES
-from eventsim.kernels.stencils import ADDITIONS, SYNAPSES, TOOLBOX, aligned_zeros
+from eventsim.kernels.stencils import aligned_zeros
 from eventsim.model.tables import IntArray, spatial
 
 if TYPE_CHECKING:
@@ -92,9 +92,9 @@ class Rasters(Way):
         clocks = layer.projections[made.clocks]
         of_clock = np.zeros((len(clocks), 5), np.int64)
         for costs, clock in zip(of_clock, clocks, strict=True):
-            synapses, additions, toolbox = layer.records[clock["records"], [SYNAPSES, ADDITIONS, TOOLBOX]]
-            effective = layer.effective[clock["nonzero"]] if clock["nonzero"] >= 0 else synapses
-            costs[:] = 1, synapses, additions, toolbox, effective
+            record = layer.records[clock["records"]]
+            effective = layer.effective[clock["nonzero"]] if clock["nonzero"] >= 0 else record["synapses"]
+            costs[:] = 1, record["synapses"], record["additions"], record["toolbox"], effective
         numbers = np.ascontiguousarray(clocks["number"])
         return Costs(height * width, blocks(channels), int(row["records"]), int(row["number"]), bool(row["nonzero"] < 0), numbers, of_clock)
 

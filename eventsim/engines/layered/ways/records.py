@@ -11,19 +11,40 @@ what stands behind ``if low is None`` in a function that gets ``low`` as an argu
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Any, NamedTuple
 
 from eventsim.kernels.records import record
 
-# What compiled code returns: it is done, or stopped for more room for spikes, for wider potentials, or since one has left int32.
-DONE, GROW, WIDEN, OVERFLOW = range(4)
 # A tick beyond all runs.
 FOREVER = 2**62
-# Roles of a population: neurons fire, readouts do not, and the output decides.
-NEURONS, READOUT, OUTPUT = range(3)
-# Exit rules.
-NO_EXIT, EXIT_POTENTIAL, EXIT_MARGIN = range(3)
-EXITS = {"potential": EXIT_POTENTIAL, "margin": EXIT_MARGIN}
+
+
+class Status(IntEnum):
+    """Why compiled code has returned. After all but the first and the last it is called again, once there is what it needs."""
+
+    DONE = 0
+    GROW = 1  # spikes need more room
+    ROOM = 2  # lists of what arrives need more room: ``needed`` of a way's progress
+    WIDEN = 3  # potentials need a wider type
+    BEGUN = 4  # within a way: a stretch of time has begun
+    OVERFLOW = 5  # a potential has left int32
+
+
+class Role(IntEnum):
+    """What a population does."""
+
+    NEURONS = 0  # fire
+    READOUT = 1  # does not
+    OUTPUT = 2  # a readout that decides
+
+
+class Exit(IntEnum):
+    """Kind of an exit rule (:class:`eventsim.model.exits.ExitRule`), by its name."""
+
+    NONE = 0
+    POTENTIAL = 1
+    MARGIN = 2
 
 
 # A projection that reaches a population.
@@ -62,11 +83,11 @@ class Constants(NamedTuple):
     padded_shift: int  # which power of two that is, or -1
     refractory: int  # ticks
     zero_reset: bool
-    role: int
+    role: int  # a Role
     resolution: int  # ticks of a step
     end: int  # the last tick of the run
     highest: int  # threshold
-    exit_kind: int
+    exit_kind: int  # an Exit
     exit_limit: int
 
 
@@ -75,7 +96,7 @@ class Layer(NamedTuple):
 
     constants: Constants
     projections: Any  # PROJECTION (projections,)
-    records: Any  # int64 (source locations, 8): see eventsim.kernels.stencils.padded_stencil
+    records: Any  # STENCIL (source locations,): see eventsim.kernels.stencils.padded_stencil
     w8: Any  # weights: int8
     w16: Any  # int16
     w32: Any  # int32; None if there are none

@@ -8,7 +8,7 @@ from eventsim.engines.layered.tables import Layout, power_of_two
 from eventsim.engines.layered.ways.records import Layer
 from eventsim.engines.layered.ways.site_kernels.records import COSTS, PROGRESS, Sites, Sizes
 from eventsim.kernels.simd import NEGATIVE
-from eventsim.kernels.stencils import ADDITIONS, FIRST_LANE, ROWS, RUN, SYNAPSES, TAP, TOOLBOX, aligned
+from eventsim.kernels.stencils import aligned
 from eventsim.model.tables import IntArray
 
 # Entries that the spikes of a stretch should make (see eventsim.engines.layered.ways.site_kernels), for the second-level cache.
@@ -36,7 +36,7 @@ def by_site(layout: Layout) -> tuple[Layer, Sites] | str:
     if found is None:
         return _TOO_LARGE
     reach, rows = found
-    locations, each = len(layer.records), float((layer.records[:, ROWS] * layer.records[:, RUN]).mean()) / lanes
+    locations, each = len(layer.records), float(layer.records["lanes"].mean()) / lanes
     # A stretch looks at all locations: it should have spikes enough for that.
     stretch = max(int(ENTRIES / max(1.0, each)), locations, number, 256)
     expected = int(1.5 * each * stretch) + 2 * number
@@ -57,15 +57,15 @@ def _reach(layer: Layer, lanes: int) -> tuple[IntArray, IntArray] | None:
     begin, none = layer.projections["records"], layer.constants.size // lanes
     parts, rows, place = [], np.zeros((len(begin), 2), np.int64), 0
     for of, records, row in zip(layer.projections, np.split(layer.records, begin[1:]), rows, strict=True):
-        columns = records[:, RUN, None] // lanes
-        number = records[:, ROWS, None] * columns
+        columns = records["run"][:, None] // lanes
+        number = records["rows"][:, None] * columns
         # All locations of a projection have the same number, so that no branch depends on it; the site behind the last one is none.
         which = np.arange(int(number.max(initial=0)))
         i, j = which // np.maximum(1, columns), which % np.maximum(1, columns)
         part = np.zeros((len(records), COSTS + 2 * len(which)), np.int64)
-        part[:, :COSTS] = records[:, [SYNAPSES, ADDITIONS, TOOLBOX]]
-        part[:, COSTS::2] = records[:, FIRST_LANE, None] // lanes + i * (of["row_step"] // lanes) + j
-        part[:, COSTS + 1 :: 2] = of["weights"] + records[:, TAP, None] - i * of["tap_step"] + j * lanes
+        part[:, :COSTS] = np.stack([records[cost] for cost in ("synapses", "additions", "toolbox")], axis=1)
+        part[:, COSTS::2] = records["first_lane"][:, None] // lanes + i * (of["row_step"] // lanes) + j
+        part[:, COSTS + 1 :: 2] = of["weights"] + records["tap"][:, None] - i * of["tap_step"] + j * lanes
         missing = which >= number
         part[:, COSTS::2][missing], part[:, COSTS + 1 :: 2][missing] = none, 0
         if part.max(initial=0) >= 2**31:

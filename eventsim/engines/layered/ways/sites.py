@@ -11,7 +11,7 @@ from eventsim.engines.layered.calls import Calls
 from eventsim.engines.layered.tables import Layout
 from eventsim.engines.layered.trains import Train
 from eventsim.engines.layered.ways import site_tables
-from eventsim.engines.layered.ways.records import DONE, FOREVER, NEURONS, WIDEN
+from eventsim.engines.layered.ways.records import FOREVER, Role, Status
 from eventsim.engines.layered.ways.site_kernels import records, stretches
 from eventsim.engines.layered.ways.way import SPARSE, TrainWay
 from eventsim.engines.layered.windows import Window
@@ -43,7 +43,7 @@ class Sites(TrainWay):
     def why_not(cls, layout: Layout, job: Job, name: str) -> str | None:
         """Why a population cannot be run site by site in a run; None if it can be."""
         constants = layout.layer.constants
-        if constants.role != NEURONS or layout.population.signed or constants.zero_reset or job.refractory[name] > 1:
+        if constants.role != Role.NEURONS or layout.population.signed or constants.zero_reset or job.refractory[name] > 1:
             return "its neurons are signed, reset to zero, have refractory periods, or never spike"
         if job.resolution < SPARSE:
             return f"many spikes share a tick at fewer than {SPARSE} ticks a step"
@@ -79,13 +79,13 @@ class Sites(TrainWay):
                 stretches.advance, population.kind, self.layer, population.state, self.sites, scratch.rooms[Sites], scratch.order, train,
                 population.out, scratch.keys, population.tally, until,
             )  # fmt: skip
-            if status == DONE:
+            if status == Status.DONE:
                 return until
-            if status == WIDEN:
+            if status == Status.WIDEN:
                 population.widen()
                 if population.state.progress["checked"]:
                     return int(progress["reached"])
-            elif status == records.ROOM:
+            elif status == Status.ROOM:
                 room = scratch.rooms[Sites]
                 scratch.rooms[Sites] = room._replace(entries=np.empty(2 * int(progress["needed"]), np.int64))
             else:

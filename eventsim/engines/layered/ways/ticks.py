@@ -12,7 +12,7 @@ from eventsim.engines.layered.limits import Overflow
 from eventsim.engines.layered.tables import Layout
 from eventsim.engines.layered.trains import Train
 from eventsim.engines.layered.ways import gathering
-from eventsim.engines.layered.ways.records import DONE, OVERFLOW, WIDEN, Scratch
+from eventsim.engines.layered.ways.records import Scratch, Status
 from eventsim.engines.layered.ways.tick_kernels import neurons, readout
 from eventsim.engines.layered.ways.tick_kernels.gather import MOST_ROWS
 from eventsim.engines.layered.ways.way import SPARSE, TrainWay
@@ -89,11 +89,11 @@ class Ticks(TrainWay):
                 status = self._call(neurons.advance, population.kind, self.layer, state, room, train, population.out, tally, until)
             else:
                 status = self._call(readout.advance, population.kind, self.layer, state, room, train, tally, until)
-            if status == DONE:
+            if status == Status.DONE:
                 return until
-            if status == OVERFLOW:
+            if status == Status.OVERFLOW:
                 raise Overflow
-            if status == WIDEN:
+            if status == Status.WIDEN:
                 population.widen()
             else:
                 population.more_out(scratch.most)

@@ -8,8 +8,7 @@ from eventsim.engines.layered.ways.parts import divided, end_of_tick, largest
 from eventsim.engines.layered.ways.period_kernels.blocks import AHEAD, finish_32, finish_64, finish_128, run_32, run_64, run_128
 from eventsim.engines.layered.ways.period_kernels.lists import count_operations, list_spikes
 from eventsim.engines.layered.ways.period_kernels.moments import number_moments
-from eventsim.engines.layered.ways.period_kernels.records import BEGUN, ROOM
-from eventsim.engines.layered.ways.records import DONE, FOREVER, GROW, WIDEN
+from eventsim.engines.layered.ways.records import FOREVER, Status
 from eventsim.engines.layered.ways.site_kernels.lists import count_entries
 from eventsim.engines.layered.ways.site_kernels.stretches import halved
 from eventsim.kernels.compiled import compiled, inner, part
@@ -41,12 +40,12 @@ def advance(layer, state, periods, room, train, out, tally, until):
         if p["site"] < 0:
             # Nobody fires twice in a stretch.
             if s["fired"] + layer.constants.size > len(out.tick):
-                return GROW
+                return np.int64(Status.GROW)
             status = begin_stretch(layer, state, periods, room, train, tally, until)
-            if status != BEGUN:
+            if status != Status.BEGUN:
                 return status
         if not run_stretch(layer, state, periods, room):
-            return WIDEN
+            return np.int64(Status.WIDEN)
         n = finish_stretch(layer, state, periods, room)
         if n:
             write_spikes(layer.constants, state, room, n, p["moments"], out, tally)
@@ -67,7 +66,7 @@ def begin_stretch(layer, state, periods, room, train, tally, until):
     base = max(p["reached"], min(arrival, leaves, rings) - 1)
     if base >= until:
         p["reached"] = until
-        return DONE
+        return np.int64(Status.DONE)
     s["step"] = base // c.resolution
     # The clock's spike comes last in a stretch.
     last = min(base + c.refractory, until, (s["step"] + 1) * c.resolution, rings)
@@ -84,11 +83,11 @@ def begin_stretch(layer, state, periods, room, train, tally, until):
             break
         half = halved(train.tick, at, stop)
         if half == stop:
-            return WIDEN
+            return np.int64(Status.WIDEN)
         last, stop = train.tick[half] - 1, half
     if entries + AHEAD > len(room.entries) or stop - at >= len(room.moments):
         p["needed"] = max(entries + AHEAD, stop - at)
-        return ROOM
+        return np.int64(Status.ROOM)
     counted, planned = stop, last
     stop, last, p["moments"] = number_moments(state, periods.free, room, train, at, stop, last, rings)
     if stop < counted or last < planned:
@@ -99,7 +98,7 @@ def begin_stretch(layer, state, periods, room, train, tally, until):
     count_operations(layer, periods, train, at, stop, s["step"], tally.operations)
     room.places[: p["moments"] + 2] = 0
     s["at"], p["last"], p["site"], p["part"] = stop, last, 0, 0
-    return BEGUN
+    return np.int64(Status.BEGUN)
 
 
 @part

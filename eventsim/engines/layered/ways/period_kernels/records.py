@@ -6,9 +6,6 @@ from typing import Any, NamedTuple
 
 from eventsim.kernels.records import record
 
-# More of what advance() returns: there is no room for the entries (``needed`` of them), or for the moments of its spikes. And, from
-# within: a stretch has begun.
-ROOM, BEGUN = 4, 5
 # Moments that a stretch has, at most: twice that and a bit for the sign fit 16 bits, and so do those that stand for what follows.
 MOMENTS = 2**15 - 2
 # Twice the moment of the end of each list; of neurons that are not free in the stretch, or did not fire.

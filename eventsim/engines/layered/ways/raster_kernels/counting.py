@@ -7,7 +7,6 @@ import numpy as np
 from eventsim.kernels import simd
 from eventsim.kernels import simd_raster as vectors
 from eventsim.kernels.compiled import brief, compiled, part
-from eventsim.kernels.stencils import ADDITIONS, SYNAPSES, TOOLBOX
 
 
 @brief
@@ -60,7 +59,7 @@ def count_arrivals(records, costs, operations, source, negative, counts):
 
     Parameters
     ----------
-    records : int64 array (source locations, 8)
+    records : STENCIL array (source locations,)
         As in :class:`eventsim.engines.layered.ways.records.Layer`.
     costs : Costs
     operations : int64 array (projections, steps, 5)
@@ -77,14 +76,9 @@ def count_arrivals(records, costs, operations, source, negative, counts):
         counts[:] = 0
         now = min(length, source.ticks - at)
         for location in range(costs.locations):
-            record = base + location
             # Most locations have neighbours whose spikes cost the same.
-            if location and not (
-                records[record, SYNAPSES] == records[record - 1, SYNAPSES]
-                and records[record, ADDITIONS] == records[record - 1, ADDITIONS]
-                and records[record, TOOLBOX] == records[record - 1, TOOLBOX]
-            ):
-                note_counts(records[record - 1], costs.all_effective, counts, own, source.since + at, now)
+            if location and not cost_the_same(records[base + location - 1], records[base + location]):
+                note_counts(records[base + location - 1], costs.all_effective, counts, own, source.since + at, now)
                 counts[:] = 0
             for b in range(costs.blocks):
                 m = begin + (location * costs.blocks + b) * length
@@ -101,12 +95,18 @@ def count_arrivals(records, costs, operations, source, negative, counts):
 
 
 @part
+def cost_the_same(a, b):
+    """Whether the spikes of two locations (STENCIL) do."""
+    return a["synapses"] == b["synapses"] and a["additions"] == b["additions"] and a["toolbox"] == b["toolbox"]
+
+
+@part
 def note_counts(record, all_effective, counts, operations, since, ticks):
     """Add the operations of ``counts`` spikes at each of some ticks.
 
     Parameters
     ----------
-    record : int64 array (8,)
+    record : STENCIL
         Of a source location.
     all_effective : bool
     counts : int32 array
@@ -114,7 +114,7 @@ def note_counts(record, all_effective, counts, operations, since, ticks):
         Of the projection.
     since, ticks : int64
     """
-    synapses, additions, toolbox = record[SYNAPSES], record[ADDITIONS], record[TOOLBOX]
+    synapses, additions, toolbox = record["synapses"], record["additions"], record["toolbox"]
     for t in range(ticks):
         n = np.int64(counts[t])
         operations[since + t, 0] += n

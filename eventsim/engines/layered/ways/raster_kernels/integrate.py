@@ -17,7 +17,7 @@ def advance(tables, records, costs, state, tally, source, target, scratch):
     Parameters
     ----------
     tables : Tables
-    records : int64 array (source locations, 8)
+    records : STENCIL array (source locations,)
         As in :class:`eventsim.engines.layered.ways.records.Layer`.
     costs : Costs
     state : State

@@ -6,12 +6,11 @@ import numpy as np
 
 from eventsim.engines.layered.ways.parts import append
 from eventsim.engines.layered.ways.raster_kernels.counting import count_arrivals
-from eventsim.engines.layered.ways.records import OUTPUT
+from eventsim.engines.layered.ways.records import Role
 from eventsim.engines.layered.ways.tick_kernels.readout import decide_here, note_readout
 from eventsim.kernels import simd
 from eventsim.kernels import simd_raster as vectors
 from eventsim.kernels.compiled import compiled, part
-from eventsim.kernels.stencils import ROWS, RUN, TAP
 
 
 @compiled
@@ -42,7 +41,7 @@ def read_out(layer, costs, state, tally, projection, tables, source, scratch):
         n, nonzero = add_tick(layer, costs, d, of, source, source.negative, t, scratch.listed)
         for lane in range(len(constant)):
             d[lane] += constant[lane]
-        if c.role == OUTPUT:
+        if c.role == Role.OUTPUT:
             if (n > 0 or len(costs.clocks) > 0) and s["decided_at"] == 0:
                 s["decided_at"] = now + 1
             decide_here(s, d, c.channels, c.padded, now + 1, c.exit_kind, c.exit_limit)
@@ -82,10 +81,10 @@ def add_tick(layer, costs, d, of, source, negative, t, listed):
     m = chunk * costs.locations * costs.blocks * length + t - chunk * length
     spikes = effective = np.int64(0)
     for location in range(costs.locations):
-        row = of["records"] + location
+        record = layer.records[of["records"] + location]
         # No rows: beyond the last whole window of a pool before the table.
-        run = layer.records[row, RUN] if layer.records[row, ROWS] else 0
-        base = of["weights"] + layer.records[row, TAP]
+        run = record["run"] if record["rows"] else 0
+        base = of["weights"] + record["tap"]
         for sign in range(1 if negative is None else 2):
             n = 0
             for b in range(costs.blocks):

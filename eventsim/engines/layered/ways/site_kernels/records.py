@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
+from eventsim.kernels.records import record
 
-# More of what advance() returns: there is no room for the entries (``needed`` of them). And, from within: a stretch has begun.
-ROOM, BEGUN = 4, 5
 # Ticks of a stretch, at most: they must fit the entries, and keys.
 SPAN = 2**31 - 2
 # Where a stretch has got to, for calls that go on after GROW or ROOM.
@@ -16,7 +14,7 @@ SPAN = 2**31 - 2
 # site, part, place: the site, block of it and entry of its list to go on with; site is -1 between stretches, place -1 at a list's begin
 # keys: spikes of the stretch so far                    needed: entries of a stretch for which there was no room
 # pending: the earliest of the ticks ``again``          spikes: length of the last stretch; the next one may be twice as long
-PROGRESS = np.dtype([(name, np.int64) for name in ["reached", "last", "site", "part", "place", "keys", "needed", "pending", "spikes"]])
+PROGRESS = record("reached last site part place keys needed pending spikes")
 # Columns of a row of ``reach`` before its sites: what a spike costs, as in :data:`eventsim.job.job.OPERATIONS`.
 COSTS = 3
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from eventsim.engines.layered.ways.parts import end_of_tick, largest
-from eventsim.engines.layered.ways.records import DONE, FOREVER, GROW, WIDEN
+from eventsim.engines.layered.ways.records import FOREVER, Status
 from eventsim.engines.layered.ways.site_kernels.blocks import run_block
 from eventsim.engines.layered.ways.site_kernels.lists import count_entries, list_entries
-from eventsim.engines.layered.ways.site_kernels.records import BEGUN, ROOM, SPAN
+from eventsim.engines.layered.ways.site_kernels.records import SPAN
 from eventsim.kernels.compiled import compiled, inner, part
 from eventsim.kernels.order import count_spikes, order
 from eventsim.kernels.simd_spikes import SORTED
@@ -41,12 +41,12 @@ def advance(layer, state, sites, room, ordering, train, out, keys, tally, until)
     while True:
         if p["site"] < 0:
             status = begin_stretch(layer, state, sites, room, train, tally, until)
-            if status != BEGUN:
+            if status != Status.BEGUN:
                 return status
         whole = run_stretch(layer, state, sites, room, keys)
         n, fired = p["keys"], s["fired"]
         if not whole or n > len(ordering.other) or fired + n + SORTED > len(out.tick):
-            return GROW
+            return np.int64(Status.GROW)
         if n:
             order(keys, n, ordering, sites.sizes.bits, sites.sizes.bits, p["reached"], p["last"], out.tick, out.neuron, fired)
             count_spikes(out.tick, fired, fired + n, layer.constants.resolution, tally.spikes)
@@ -69,7 +69,7 @@ def begin_stretch(layer, state, sites, room, train, tally, until):
     base = max(p["reached"], min(arrival, p["pending"]) - 1)
     if base >= until:
         p["reached"] = until
-        return DONE
+        return np.int64(Status.DONE)
     stop = at
     if arrival - base <= SPAN:
         p["spikes"] = min(2 * p["spikes"], sites.sizes.stretch)
@@ -85,14 +85,14 @@ def begin_stretch(layer, state, sites, room, train, tally, until):
         half = halved(train.tick, at, stop)
         if half == stop:
             p["needed"] = entries
-            return ROOM if entries > len(room.entries) else WIDEN
+            return np.int64(Status.ROOM if entries > len(room.entries) else Status.WIDEN)
         stop = half
         p["spikes"] = max(1, stop - at)
     s["bound"] += most
     list_entries(layer, sites, room.entries, train, at, stop, base, tally)
     s["at"] = stop
     p["reached"], p["last"], p["site"], p["part"], p["place"], p["keys"], p["pending"] = base, last, 0, 0, -1, 0, FOREVER
-    return BEGUN
+    return np.int64(Status.BEGUN)
 
 
 @part

@@ -9,7 +9,6 @@ from eventsim.kernels import simd
 from eventsim.kernels.compiled import part
 from eventsim.kernels.simd import LANES
 from eventsim.kernels.sort import sort_candidates
-from eventsim.kernels.stencils import FIRST_LANE, ROWS, RUN
 
 
 @part
@@ -90,9 +89,9 @@ def find_reached(layer, d, low, train, at, stop, candidates, n):
             continue  # spikes of one location reach the same lanes, and count once in what was reached
         looked_at = row
         record = layer.records[row]
-        lane = record[FIRST_LANE]
-        for _ in range(record[ROWS]):
-            n = scan(d, low, lane, record[RUN], candidates, n)
+        lane = record["first_lane"]
+        for _ in range(record["rows"]):
+            n = scan(d, low, lane, record["run"], candidates, n)
             lane += of["row_step"]
     if n > 1:
         sort_candidates(candidates, n)

@@ -11,7 +11,6 @@ from eventsim.kernels import simd
 from eventsim.kernels.compiled import part
 from eventsim.kernels.simd import LANES
 from eventsim.kernels.sort import sort_candidates
-from eventsim.kernels.stencils import ADDITIONS, FIRST_LANE, ROWS, RUN, SYNAPSES, TAP, TOOLBOX
 
 # Up to so many spikes in a tick are few: with more, those reached are looked through afterwards.
 FEW = 8
@@ -38,7 +37,7 @@ def run_few(layer, state, scratch, train, out, tally, last, release):
     quota = first + (s["limit"] - s["bound"]) // max(1, of["largest"])
     few, effective = min(FEW, of["gather_from"] - 1), of["nonzero"]
     source_channels, source_shift, channel_step, weights = of["source_channels"], of["source_shift"], of["channel_step"], of["weights"]
-    row_step, tap_step, base = of["row_step"], of["tap_step"], 8 * of["records"]
+    row_step, tap_step, base = of["row_step"], of["tap_step"], of["records"]
     synapses = additions = toolbox = nonzero = np.int64(0)
     at, arrivals, room = first, len(train.tick), len(out.tick) - layer.constants.size
     while at < arrivals:
@@ -54,19 +53,17 @@ def run_few(layer, state, scratch, train, out, tally, last, release):
         for f in range(at, stop):
             neuron = np.int64(simd.peek(train.neuron, f))
             location = divided(neuron, source_channels, source_shift)
-            record = base + 8 * location
-            rows, run = simd.peek(layer.records, record + ROWS), simd.peek(layer.records, record + RUN)
-            exact = simd.peek(layer.records, record + SYNAPSES)
+            record = simd.peek(layer.records, base + location)
+            exact = record["synapses"]
             synapses += exact
-            additions += simd.peek(layer.records, record + ADDITIONS)
-            toolbox += simd.peek(layer.records, record + TOOLBOX)
+            additions += record["additions"]
+            toolbox += record["toolbox"]
             nonzero += layer.effective[effective + neuron] if effective >= 0 else exact
-            if n + rows * run > len(scratch.candidates):
+            if n + record["lanes"] > len(scratch.candidates):
                 n, everywhere = 0, True
-            w = weights + (neuron - location * source_channels) * channel_step + simd.peek(layer.records, record + TAP)
+            w = weights + (neuron - location * source_channels) * channel_step + record["tap"]
             positive = len(train.sign) == 0 or simd.peek(train.sign, f) > 0
-            lane = simd.peek(layer.records, record + FIRST_LANE)
-            n = add(state.d, state.low, layer.w8, lane, w, rows, run, row_step, tap_step, positive, scratch.candidates, n)
+            n = add(state.d, state.low, layer.w8, record, w, row_step, tap_step, positive, scratch.candidates, n)
         if everywhere:
             n = scan(state.d, state.low, 0, layer.constants.size, scratch.candidates, 0)
         elif stop > at + 1 and n > 1:
@@ -92,7 +89,7 @@ def all_are(values, first, last, wanted):
 
 
 @part
-def add(d, low, w8, lane, w, rows, run, row_step, tap_step, positive, candidates, n):
+def add(d, low, w8, record, w, row_step, tap_step, positive, candidates, n):
     """Add the weights of a spike, or take them off, and append who is due then to the candidates; returns their new number.
 
     A neuron that is due after the tick was so after the last addition to it.
@@ -102,17 +99,19 @@ def add(d, low, w8, lane, w, rows, run, row_step, tap_step, positive, candidates
     d, low
         As in :class:`State`.
     w8 : int8 array
-    lane, w : int64
-        The first lane that the spike reaches, and the place of its first weight.
-    rows, run : int64
-        How many rows it reaches, and of how many lanes each.
-    of : PROJECTION
+    record : STENCIL
+        Of its source location.
+    w : int64
+        The place of its first weight.
+    row_step, tap_step : int64
+        To the next row: lanes forward, weights back.
     positive : bool
         The sign of the spike.
     candidates : int32 array
         There are ``n`` (int64), and has room for all lanes reached.
     """
-    for _ in range(rows):
+    lane, run = record["first_lane"], record["run"]
+    for _ in range(record["rows"]):
         for k in range(0, run, LANES):
             due = add_vector(d, low, w8, lane + k, w + k, positive)
             while due:

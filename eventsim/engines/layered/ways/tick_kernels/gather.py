@@ -11,7 +11,6 @@ import numpy as np
 from eventsim.engines.layered.ways.parts import divided
 from eventsim.kernels import simd
 from eventsim.kernels.compiled import inner, part
-from eventsim.kernels.stencils import ADDITIONS, SYNAPSES, TOOLBOX
 
 # Rows of bits that are summed at a time, at most: their sums have eight binary digits.
 MOST_ROWS = 248
@@ -177,7 +176,7 @@ def count_gathered(begins, records, first, locations, operations):
     ----------
     begins : int64 array
         Where in the list of spikes those of each location begin.
-    records : int64 (source locations, 8)
+    records : STENCIL (source locations,)
         As in :class:`Layer`; those of the projection begin at ``first``.
     first, locations : int64
     operations : int64 (5,)
@@ -188,6 +187,6 @@ def count_gathered(begins, records, first, locations, operations):
         if n:
             record = records[first + location]
             operations[0] += n
-            operations[1] += n * record[SYNAPSES]
-            operations[2] += n * record[ADDITIONS]
-            operations[3] += n * record[TOOLBOX]
+            operations[1] += n * record["synapses"]
+            operations[2] += n * record["additions"]
+            operations[3] += n * record["toolbox"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from eventsim.engines.layered.ways.parts import end_of_tick
-from eventsim.engines.layered.ways.records import DONE, FOREVER, GROW, OVERFLOW, WIDEN
+from eventsim.engines.layered.ways.records import FOREVER, Status
 from eventsim.engines.layered.ways.tick_kernels.deliver import deliver, fits, out_of_range
 from eventsim.engines.layered.ways.tick_kernels.due import find_reached, keep_due, scan
 from eventsim.engines.layered.ways.tick_kernels.few import run_few
@@ -40,9 +42,9 @@ def advance(layer, state, scratch, train, out, tally, until):
         leaves = state.ring_tick[s["head"]] if s["waiting"] else FOREVER
         tick = min(arrival, leaves)
         if tick > until:
-            return DONE
+            return np.int64(Status.DONE)
         if s["fired"] + c.size + SLACK > len(out.tick):
-            return GROW
+            return np.int64(Status.GROW)
         if tick > (s["step"] + 1) * c.resolution:
             s["step"] = (tick - 1) // c.resolution
         last = min(until, (s["step"] + 1) * c.resolution)
@@ -52,7 +54,7 @@ def advance(layer, state, scratch, train, out, tally, until):
         if arrival == tick:
             stop = end_of_tick(train.tick, at)
             if not fits(layer, state, train, at, stop):
-                return WIDEN
+                return np.int64(Status.WIDEN)
         released = release(layer, state, scratch.candidates, tick)
         before = s["fired"]
         if stop == at:
@@ -60,7 +62,7 @@ def advance(layer, state, scratch, train, out, tally, until):
         else:
             reached = deliver(layer, state.d, scratch, train, tally.operations, s["step"], at, stop)
             if s["checked"] and out_of_range(state.d, layer.threshold, c.padded, s["park"]):
-                return OVERFLOW
+                return np.int64(Status.OVERFLOW)
             s["at"] = stop
             if 2 * reached <= c.size:
                 n = keep_due(state.d, state.low, scratch.candidates, released)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from eventsim.engines.layered.ways.parts import divided, end_of_tick, note_operations
-from eventsim.engines.layered.ways.records import DONE, EXIT_MARGIN, EXIT_POTENTIAL, FOREVER, NO_EXIT, OUTPUT, OVERFLOW, WIDEN
+from eventsim.engines.layered.ways.records import FOREVER, Exit, Role, Status
 from eventsim.engines.layered.ways.tick_kernels.deliver import deliver, fits, out_of_range
 from eventsim.engines.layered.ways.tick_kernels.few import FEW
 from eventsim.engines.layered.ways.tick_kernels.scatter import scatter
 from eventsim.kernels import simd
 from eventsim.kernels.compiled import compiled, inner, part
 from eventsim.kernels.simd import LANES
-from eventsim.kernels.stencils import ADDITIONS, FIRST_LANE, ROWS, RUN, SYNAPSES, TAP, TOOLBOX
 
 
 @compiled
@@ -33,7 +32,7 @@ def advance(layer, state, scratch, train, tally, until):
         DONE; WIDEN: d needs a wider type, after which it is called again; OVERFLOW: a potential has left int32.
     """
     c, s, arrivals = layer.constants, state.progress[()], len(train.tick)
-    if c.role == OUTPUT and s["decided_at"] == 0 and s["at"] < arrivals and train.tick[s["at"]] <= until:
+    if c.role == Role.OUTPUT and s["decided_at"] == 0 and s["at"] < arrivals and train.tick[s["at"]] <= until:
         # All potentials are still the same; from its first spike on a readout has a decision.
         s["decided_at"] = train.tick[s["at"]]
     while s["exited"] == 0 and s["at"] < arrivals and train.tick[s["at"]] <= until:
@@ -44,17 +43,17 @@ def advance(layer, state, scratch, train, tally, until):
             continue
         stop = end_of_tick(train.tick, at)
         if not fits(layer, state, train, at, stop):
-            return WIDEN
+            return np.int64(Status.WIDEN)
         if stop - at > FEW or not deliver_few(layer, state.d, train, tally.operations, s["step"], at, stop):
             deliver(layer, state.d, scratch, train, tally.operations, s["step"], at, stop)
         if s["checked"] and out_of_range(state.d, layer.threshold, c.padded, s["park"]):
-            return OVERFLOW
+            return np.int64(Status.OVERFLOW)
         s["at"] = stop
-        if c.role == OUTPUT:
+        if c.role == Role.OUTPUT:
             decide(s, state.d, c.channels, c.padded, tick, c.exit_kind, c.exit_limit)
     if s["exited"] == 0:
         go_on_to(layer, state, tally, (until - 1) // c.resolution)
-    return DONE
+    return np.int64(Status.DONE)
 
 
 @part
@@ -81,12 +80,12 @@ def read_few(layer, state, train, tally, until):
     if of["sparse"] or of["wide"]:
         return False
     first = counted = at = s["at"]
-    arrivals, decides, few = len(train.tick), c.role == OUTPUT, min(FEW, of["gather_from"] - 1)
+    arrivals, decides, few = len(train.tick), c.role == Role.OUTPUT, min(FEW, of["gather_from"] - 1)
     end = min(arrivals, at + (s["limit"] - s["bound"]) // max(1, of["largest"]))
-    quick = decides and c.exit_kind == NO_EXIT and len(d) == LANES
+    quick = decides and c.exit_kind == Exit.NONE and len(d) == LANES
     # From here on, of one location and without signs, a loop of its own does it.
     alone = quick and of["locations"] == 1 and len(train.sign) == 0 and of["gather_from"] == FOREVER
-    alone = alone and layer.records[of["records"], ROWS] == 1
+    alone = alone and layer.records[of["records"]]["rows"] == 1
     step_end = (s["step"] + 1) * c.resolution
     while at < end:
         tick = simd.peek(train.tick, at)
@@ -129,8 +128,8 @@ def deliver_few(layer, d, train, operations, step, at, stop):
         deliver_one(layer, d, of, train, f)
         neuron = np.int64(simd.peek(train.neuron, f))
         record = layer.records[of["records"] + divided(neuron, of["source_channels"], of["source_shift"])]
-        nonzero = np.int64(layer.effective[of["nonzero"] + neuron]) if of["nonzero"] >= 0 else record[SYNAPSES]
-        note_operations(operations[of["number"], step], 1, record[SYNAPSES], record[ADDITIONS], record[TOOLBOX], nonzero)
+        nonzero = np.int64(layer.effective[of["nonzero"] + neuron]) if of["nonzero"] >= 0 else record["synapses"]
+        note_operations(operations[of["number"], step], 1, record["synapses"], record["additions"], record["toolbox"], nonzero)
     return True
 
 
@@ -139,17 +138,16 @@ def deliver_one(layer, d, of, train, at):
     """Deliver spike ``at`` of a train through the stencil ``of`` (PROJECTION) of int8 weights."""
     neuron = np.int64(simd.peek(train.neuron, at))
     location = divided(neuron, of["source_channels"], of["source_shift"])
-    record = 8 * (of["records"] + location)
-    w = of["weights"] + (neuron - location * of["source_channels"]) * of["channel_step"] + simd.peek(layer.records, record + TAP)
-    lane, positive = simd.peek(layer.records, record + FIRST_LANE), len(train.sign) == 0 or simd.peek(train.sign, at) > 0
-    rows, run = simd.peek(layer.records, record + ROWS), simd.peek(layer.records, record + RUN)
-    scatter(d, lane, layer.w8, w, rows, run, of["row_step"], of["tap_step"], positive)
+    record = simd.peek(layer.records, of["records"] + location)
+    w = of["weights"] + (neuron - location * of["source_channels"]) * of["channel_step"] + record["tap"]
+    positive = len(train.sign) == 0 or simd.peek(train.sign, at) > 0
+    scatter(d, record["first_lane"], layer.w8, w, record["rows"], record["run"], of["row_step"], of["tap_step"], positive)
 
 
 @part
 def lead(layer, d, of, train, at, end, last, best):
     """Deliver the spikes at..end of the only location there is, up to tick ``last``, for as long as ``best`` leads; returns how many."""
-    w, channels, step = of["weights"] + layer.records[of["records"], TAP], layer.constants.channels, of["channel_step"]
+    w, channels, step = of["weights"] + layer.records[of["records"]]["tap"], layer.constants.channels, of["channel_step"]
     if channels <= LANES // 2:
         return simd.lead_16(d, channels, layer.w8, w, step, train.neuron, train.tick, at, end, last, best)
     return simd.lead_32(d, channels, layer.w8, w, step, train.neuron, train.tick, at, end, last, best)
@@ -161,14 +159,14 @@ def note_read(records, effective, of, neurons, operations, step, first, last):
     synapses = additions = toolbox = nonzero = np.int64(0)
     if of["locations"] == 1:
         record, n = records[of["records"]], last - first
-        synapses, additions, toolbox = n * record[SYNAPSES], n * record[ADDITIONS], n * record[TOOLBOX]
+        synapses, additions, toolbox = n * record["synapses"], n * record["additions"], n * record["toolbox"]
     else:
         for f in range(first, last):
             location = divided(np.int64(simd.peek(neurons, f)), of["source_channels"], of["source_shift"])
             record = records[of["records"] + location]
-            synapses += record[SYNAPSES]
-            additions += record[ADDITIONS]
-            toolbox += record[TOOLBOX]
+            synapses += record["synapses"]
+            additions += record["additions"]
+            toolbox += record["toolbox"]
     if of["nonzero"] < 0:
         nonzero = synapses
     else:
@@ -202,11 +200,11 @@ def decide_here(progress, d, channels, padded, tick, exit_kind, limit):
     """
     best = number = 0
     top = second = np.int64(-FOREVER)
-    if exit_kind == NO_EXIT and len(d) == LANES:
+    if exit_kind == Exit.NONE and len(d) == LANES:
         best = progress["decision"]
         if not still_leads(d, channels, best):
             best = simd.leader(d, channels)
-    for start in range(0 if exit_kind != NO_EXIT or len(d) > LANES else len(d), len(d), padded):
+    for start in range(0 if exit_kind != Exit.NONE or len(d) > LANES else len(d), len(d), padded):
         for lane in range(start, start + channels):
             value = np.int64(d[lane])
             if value > top:
@@ -217,7 +215,7 @@ def decide_here(progress, d, channels, padded, tick, exit_kind, limit):
     if best != progress["decision"]:
         progress["decision"] = best
         progress["decided_at"] = tick
-    if (exit_kind == EXIT_POTENTIAL and top >= limit) or (exit_kind == EXIT_MARGIN and top - second >= limit):
+    if (exit_kind == Exit.POTENTIAL and top >= limit) or (exit_kind == Exit.MARGIN and top - second >= limit):
         progress["exited"] = tick
 
 

@@ -8,7 +8,6 @@ from eventsim.engines.layered.ways.parts import divided
 from eventsim.kernels import simd
 from eventsim.kernels.compiled import inner, part
 from eventsim.kernels.simd import LANES
-from eventsim.kernels.stencils import ADDITIONS, FIRST_LANE, ROWS, RUN, SYNAPSES, TAP, TOOLBOX
 
 INT8_MAX = 2**7 - 1
 
@@ -99,7 +98,7 @@ def scatter_all(d, w8, records, of, spikes, signs, first, last, operations):
     ----------
     d : int16, int32 or int64 array
     w8 : int8 array
-    records : int64 (source locations, 8)
+    records : STENCIL (source locations,)
         As in :class:`Layer`.
     of : PROJECTION
     spikes : int32 array
@@ -111,22 +110,22 @@ def scatter_all(d, w8, records, of, spikes, signs, first, last, operations):
         Those of the projection and step; all but the effective ones are counted.
     """
     source_channels, channel_step = of["source_channels"], of["channel_step"]
-    row_step, tap_step, base = of["row_step"], of["tap_step"], 8 * of["records"]
+    row_step, tap_step, base = of["row_step"], of["tap_step"], of["records"]
     touched = synapses = additions = toolbox = np.int64(0)
     most, narrow = 4 if len(signs) == 0 else 1, 4 * of["largest"] <= INT8_MAX
     f = first
     while f < last:
         location = divided(np.int64(simd.peek(spikes, f)), source_channels, of["source_shift"])
-        record = base + 8 * location
-        lane, rows, run = simd.peek(records, record + FIRST_LANE), simd.peek(records, record + ROWS), simd.peek(records, record + RUN)
-        origin = of["weights"] - location * source_channels * channel_step + simd.peek(records, record + TAP)
+        record = simd.peek(records, base + location)
+        lane, rows, run = record["first_lane"], record["rows"], record["run"]
+        origin = of["weights"] - location * source_channels * channel_step + record["tap"]
         n, beyond, room = 1, (location + 1) * source_channels, min(most, last - f)
         while n < room and simd.peek(spikes, f + n) < beyond:
             n += 1
-        synapses += n * simd.peek(records, record + SYNAPSES)
-        additions += n * simd.peek(records, record + ADDITIONS)
-        toolbox += n * simd.peek(records, record + TOOLBOX)
-        touched += rows * run
+        synapses += n * record["synapses"]
+        additions += n * record["additions"]
+        toolbox += n * record["toolbox"]
+        touched += record["lanes"]
         a = weights_of(origin, spikes, f, channel_step)
         if n == 1:
             positive = len(signs) == 0 or simd.peek(signs, f) > 0
@@ -163,13 +162,13 @@ def scatter_wide(d, weights, records, of, spikes, signs, first, last, operations
         location = divided(neuron, of["source_channels"], of["source_shift"])
         record = records[of["records"] + location]
         operations[0] += 1
-        operations[1] += record[SYNAPSES]
-        operations[2] += record[ADDITIONS]
-        operations[3] += record[TOOLBOX]
-        w = of["weights"] + (neuron - location * of["source_channels"]) * of["channel_step"] + record[TAP]
+        operations[1] += record["synapses"]
+        operations[2] += record["additions"]
+        operations[3] += record["toolbox"]
+        w = of["weights"] + (neuron - location * of["source_channels"]) * of["channel_step"] + record["tap"]
         positive = len(signs) == 0 or signs[f] > 0
-        scatter(d, record[FIRST_LANE], weights, w, record[ROWS], record[RUN], of["row_step"], of["tap_step"], positive)
-        touched += record[ROWS] * record[RUN]
+        scatter(d, record["first_lane"], weights, w, record["rows"], record["run"], of["row_step"], of["tap_step"], positive)
+        touched += record["lanes"]
     return touched
 
 
