@@ -25,11 +25,14 @@ import numba
 import numpy as np
 from numba import config, njit, typeof
 from numba.core.caching import NullCache
-from numba.core.compiler import CompileResult
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler, CompileResult, DefaultPassBuilder
+from numba.core.compiler_machinery import PassManager, register_pass
 from numba.core.dispatcher import Dispatcher
 from numba.core.event import install_timer, trigger_event
 from numba.core.serialize import dumps
 from numba.core.sigutils import normalize_signature
+from numba.core.typed_passes import NativeLowering
 
 from eventsim.kernels import store
 from eventsim.kernels.fingerprint import fingerprint
@@ -77,13 +80,54 @@ def _close_to_python(function: Dispatcher) -> None:
     function._compile_for_args = refuse  # type: ignore[attr-defined]
 
 
+class _CallersLibrary(JITCodeLibrary):
+    """The code of a function that compiled code alone calls: its callers optimize it, with all that they call, to machine code."""
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def _finalize_final_module(self) -> None:
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _LoweringForCallers(NativeLowering):
+    """Makes no machine code, which would be optimized and thrown away."""
+
+    _name = "lowering_for_callers"
+
+    def run_pass(self, state: Any) -> bool:
+        state.library = _CallersLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
+        state.flags.no_compile = True
+        changed: bool = super().run_pass(state)
+        # Numba finds what a function is called as by its entry point, which may be anything.
+        entry_point = object()
+        state["cr"] = state["cr"]._replace(cfunc=entry_point)
+        state.targetctx.insert_user_function(entry_point, state["cr"].fndesc, [state.library])
+        return changed
+
+
+class _CompilerForCallers(Compiler):
+    """Numba's way from Python to LLVM, with another end."""
+
+    def define_pipelines(self) -> list[Any]:
+        pipeline = PassManager("for callers")
+        for step, description in DefaultPassBuilder.define_nopython_pipeline(self.state).passes:
+            pipeline.add_pass(_LoweringForCallers if step is NativeLowering else step, description)
+        pipeline.finalize()
+        return [pipeline]
+
+
 # Other threads run while compiled code does.
 compiled = kernel(nogil=True)
-# Called by compiled code alone: no way to call it from elsewhere is compiled.
-inner = kernel(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-# A part of its callers, into which LLVM puts it: nothing is handed over. It is still looked at (its types, its code) on its own, once.
-# It is not kept by itself.
-part = kernel(kept=False, nogil=True, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+# Called by compiled code alone: no way to call it from elsewhere is compiled, and it is kept with its callers.
+_for_callers = functools.partial(
+    kernel, kept=False, nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, pipeline_class=_CompilerForCallers
+)
+inner = _for_callers()
+# And a part of its callers, into which LLVM puts it: nothing is handed over. It is still looked at (its types, its code) on its own, once.
+part = _for_callers(forceinline=True)
 # Inlined into its caller: to hand 80 array headers to a function may take longer than what it does.
 inlined = kernel(nogil=True, inline="always")
 

@@ -13,6 +13,8 @@ from numba.core.compiler import CompileResult
 from numba.core.dispatcher import Dispatcher
 from numba.core.registry import cpu_target
 
+from eventsim.kernels import compiled
+
 pytestmark = [pytest.mark.kernels, pytest.mark.skipif(numba.config.DISABLE_JIT, reason="needs the compiler")]
 
 
@@ -78,3 +80,17 @@ def test_what_code_is_made_for():
 def test_the_processor_that_was_asked_for(processor):
     """With ``--processor``: numba has been told in time."""
     assert processor is None or cpu_target.target_context.codegen().magic_tuple()[1] == processor
+
+
+def test_what_compiled_code_alone_calls_has_no_machine_code():
+    """It is made once, in the callers, with all that they call."""
+    part, inner = compiled.part(lambda x: 2 * x), compiled.inner(lambda x: x + 1)
+    middle = compiled.inner(lambda x: part(inner(x)) + inner(x))
+    function = compiled.kernel(kept=False)(lambda x: part(middle(x)) + inner(x))
+    assert [function(3), function(4.5)] == [28, 38.5]
+    for called in (part, inner, middle):
+        assert len(called.overloads) == 2
+        for result in called.overloads.values():
+            assert result.library.get_pointer_to_function(result.fndesc.llvm_func_name) == 0
+    for result in function.overloads.values():
+        assert result.library.get_pointer_to_function(result.fndesc.llvm_func_name) != 0
