@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from eventsim.kernels import simd
-from eventsim.kernels.compiled import compiled, inlined
+from eventsim.kernels.compiled import inlined, inner
 from eventsim.kernels.simd_spikes import SORTED, rank, write_sorted
 
 # Buckets, at most; and spikes that a bucket is meant to have, as a power of two: this to twice as many.
@@ -43,7 +43,7 @@ def room_for(keys: int) -> Room:
     )
 
 
-@compiled
+@inner
 def sort_keys(keys, first, last, other, digits, shift, width):
     """Sort keys[first:last] by the ``width`` bits from ``shift`` on; those that are equal in them keep their order.
 
@@ -93,7 +93,7 @@ def write(keys, first, last, bits, base, tick, neuron, at):
         neuron[at + i] = keys[i] & mask
 
 
-@compiled
+@inner
 def order(keys, n, room, bits, below, base, last, tick, neuron, at):
     """Write the spikes of n keys in order.
 
@@ -166,7 +166,7 @@ def order(keys, n, room, bits, below, base, last, tick, neuron, at):
         write(keys, begin, end, bits, base, tick, neuron, at)
 
 
-@compiled
+@inner
 def count_spikes(tick, first, last, resolution, spikes):
     """Count the ordered spikes first..last-1 by step."""
     while first < last:

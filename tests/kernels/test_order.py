@@ -22,6 +22,21 @@ def rank(rests, i, n, key):
     return simd.rank(rests, i, n, key)
 
 
+@njit
+def order(keys, n, room, bits, below, base, last, tick, neuron, at):
+    o.order(keys, n, room, bits, below, base, last, tick, neuron, at)
+
+
+@njit
+def sort_keys(keys, first, last, other, digits, shift, width):
+    o.sort_keys(keys, first, last, other, digits, shift, width)
+
+
+@njit
+def count_spikes(tick, first, last, resolution, spikes):
+    o.count_spikes(tick, first, last, resolution, spikes)
+
+
 def test_sorting_a_vector():
     rng = np.random.default_rng(1)
     for n in range(simd.SORTED + 1):
@@ -88,7 +103,7 @@ def test_ordering_spikes(ticks_of, span, neurons, spikes, ordered):
         # Those of a tick in order, the ticks mixed.
         keys[np.argsort(keys >> bits, kind="stable")] = all_of
     tick, neuron = np.full(at + n + simd.SORTED, -1), np.full(at + n + simd.SORTED, -1, np.int32)
-    o.order(keys, n, o.room_for(n), bits, bits if ordered else 0, base, base + span, tick, neuron, at)
+    order(keys, n, o.room_for(n), bits, bits if ordered else 0, base, base + span, tick, neuron, at)
     np.testing.assert_array_equal(tick[at : at + n], base + (all_of >> bits))
     np.testing.assert_array_equal(neuron[at : at + n], all_of & (2**bits - 1))
     assert (tick[:at] == -1).all()
@@ -124,7 +139,7 @@ def test_sorting_by_digits(most, n):
     bits, first = 9, 3
     values = rng.integers(1, most + 1, n)
     keys = np.concatenate((np.full(first, -1), values << bits | np.arange(n), np.full(2, -1)))
-    o.sort_keys(keys, first, first + n, np.empty_like(keys), np.empty(2**o.DIGIT + 1, np.int64), bits, most.bit_length())
+    sort_keys(keys, first, first + n, np.empty_like(keys), np.empty(2**o.DIGIT + 1, np.int64), bits, most.bit_length())
     order = np.argsort(values, kind="stable")
     assert keys.tolist() == [-1] * first + (values[order] << bits | order).tolist() + [-1] * 2
 
@@ -137,5 +152,5 @@ def test_counting_spikes_by_step(resolution):
             tick = np.sort(rng.integers(1, most + 1, 50))
             spikes = rng.integers(0, 5, 301)
             expected = spikes + np.bincount((tick[first:last] - 1) // resolution, minlength=301)
-            o.count_spikes(tick, first, last, resolution, spikes)
+            count_spikes(tick, first, last, resolution, spikes)
             assert spikes.tolist() == expected.tolist()

@@ -81,7 +81,8 @@ class Run:
 
     def scratch(self, threads: int) -> list[Workspace]:
         """Room to work in, for each thread."""
-        repeats = max([1, *(len(ticks) for ticks, _ in self.job.events.values())])
+        events = self.job.events
+        repeats = max([1, *(len(ticks) for ticks, _ in events.values())]) if events else 1
         if len(self._scratch) < threads or repeats > self._repeats:
             self._repeats = 1 << (repeats - 1).bit_length()
             self._scratch = [workspace(self._ways, self._repeats, self._most) for _ in range(threads)]

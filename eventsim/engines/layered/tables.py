@@ -173,13 +173,13 @@ def compile_layout(network: Network, name: str) -> Layout:
         tables.rows,
         joined(tables.records, STENCIL),
         joined(tables.weights[0], np.int8),
-        joined(tables.weights[1], np.int16),
+        joined(tables.weights[1], np.int16) if tables.weights[1] else None,
         joined(tables.weights[2], np.int32) if tables.weights[2] else None,
         joined(tables.effective, np.int32),
         joined(tables.row_start, np.int64) if tables.row_start else None,
-        joined(tables.lanes, np.int32),
+        joined(tables.lanes, np.int32) if tables.lanes else None,
         None,
-        np.zeros(0, np.uint64),
+        None,
         threshold,
     )
     signs = any(network.populations[p.source].signed for p in incoming)

@@ -160,12 +160,17 @@ def test_lowest_bit():
         assert lowest(mask) == n
 
 
+@njit
+def end_of_tick(ticks, at):
+    return parts.end_of_tick(ticks, at)
+
+
 def test_end_of_a_tick():
     rng = np.random.default_rng(13)
     for most in (1, 3, 40):
         ticks = np.sort(rng.integers(0, most, 100))
         for at in range(100):
-            assert parts.end_of_tick(ticks, at) == np.searchsorted(ticks, ticks[at], side="right")
+            assert end_of_tick(ticks, at) == np.searchsorted(ticks, ticks[at], side="right")
 
 
 @njit

@@ -19,7 +19,7 @@ from eventsim.engines.layered.ways.way import TrainWay, Way
 from eventsim.engines.layered.windows import Window
 from eventsim.engines.layered.workspace import Workspace
 from eventsim.job.job import Job
-from eventsim.kernels.records import copy_record
+from eventsim.kernels.records import numbers_of
 from eventsim.kernels.stencils import aligned
 from eventsim.model.network import Network
 from eventsim.model.tables import IntArray
@@ -61,18 +61,20 @@ class Layer(Population):
         kinds = [kind for kind in WAYS if kind.why_not(layout, job, name) is None]
         self._starts_parked = self.parks = self.spiking and job.refractory[name] > 1 and kinds[0].parks
         self.start = layout.start(self.parks, any(kind.clocked for kind in kinds))
-        lanes, signed = size if self.spiking else 0, size if self.signed else 0
         self.state = State(
             self.start.progress.copy(),
             aligned(self.start.d, self.start.d.dtype),
             None if self.start.low is None else aligned(self.start.low, self.start.low.dtype),
-            np.zeros(signed, np.int32),
-            np.empty(lanes, np.int64),
-            np.empty(lanes, np.int32),
-            self.start.theta,
+            np.zeros(size, np.int32) if self.signed else None,
+            np.empty(size, np.int64) if self.spiking else None,
+            np.empty(size, np.int32) if self.spiking else None,
+            self.start.theta if self.spiking else None,
         )
-        readout = np.zeros((0, 0) if self.spiking else (job.steps, self.neurons), np.int64)
-        self.tally = Tally(tallies.spikes[0], tallies.spikes[1], tallies.operations, readout)
+        self._numbers, self._first_numbers = numbers_of(self.state.progress), numbers_of(self.start.progress)
+        if self.spiking:
+            self.tally = Tally(tallies.spikes[0], tallies.spikes[1], tallies.operations, None)
+        else:
+            self.tally = Tally(None, None, tallies.operations, np.zeros((job.steps, self.neurons), np.int64))
         self.out = trains.empty(size + 1024 if self.spiking else 0, self.signed)
         self._spare: list[Train] = []
         self.ways = [kind(self, job, layout) for kind in kinds]
@@ -114,8 +116,9 @@ class Layer(Population):
         state, start = self.state, self.start
         if state.d.dtype != start.d.dtype:
             low = None if start.low is None else aligned(start.low, start.low.dtype)
-            self.state = state = state._replace(d=aligned(start.d, start.d.dtype), low=low, theta=start.theta)
-        copy_record(state.progress, start.progress)
+            theta = start.theta if self.spiking else None
+            self.state = state = state._replace(d=aligned(start.d, start.d.dtype), low=low, theta=theta)
+        self._numbers[:] = self._first_numbers
         state.d[:] = start.d
         if self.signed:
             state.low[:], state.net[:] = start.low, 0
@@ -140,32 +143,32 @@ class Layer(Population):
             way.enter(since)
         self._way = way
 
-    def run_along(self, window: Window, scratch: Workspace) -> Train:
-        """Run a window along the spikes that reach the population, some of them at a time."""
+    def run_along(self, way: TrainWay, window: Window, scratch: Workspace) -> Train:
+        """Run a window along the spikes that reach the population, some of them at a time, by a way that has its state."""
         train = window.arrivals(self.incoming)
         self.begin_window()
-        at, reached = 0, window.since
+        at = 0
         while len(train.tick) - at > self.some:
             # Up to the end of a tick.
             tick = int(train.tick[at + self.some - 1])
             at = int(np.searchsorted(train.tick, tick, "right"))
-            self.advance(Train(*(a[:at] for a in train)), window, reached, tick, scratch)
+            way = self.advance(way, Train(*(a[:at] for a in train)), window, tick, scratch)
             if self.exited:
                 return self.fired()
-            reached = tick
-        self.advance(train, window, reached, window.until, scratch)
+        self.advance(way, train, window, window.until, scratch)
         return self.fired()
 
-    def advance(self, train: Train, window: Window, since: int, until: int, scratch: Workspace) -> None:
-        """Run on to the end of a tick, by the first way that can; where it cannot go on, another one takes over."""
-        while True:
-            for way in self._along_trains:
-                if way.takes(window):
-                    break
-            self._use(way, since)
-            since = way.advance(train, until, scratch)
-            if since >= until:
-                return
+    def advance(self, way: TrainWay, train: Train, window: Window, until: int, scratch: Workspace) -> TrainWay:
+        """Run on to the end of a tick; where a way cannot go on, another one takes over. Returns the last one."""
+        while (since := way.advance(train, until, scratch)) < until:
+            way = self.handed_over(window, since)
+        return way
+
+    def handed_over(self, window: Window, since: int) -> TrainWay:
+        """The first way that can run on after a tick, which has the state now."""
+        way = next(way for way in self._along_trains if way.takes(window))
+        self._use(way, since)
+        return way
 
     def alternate(self) -> None:
         """From now on leave the spikes of a window alone while the next ones run."""
@@ -213,7 +216,8 @@ class Layer(Population):
         if self.parks:
             parked = old.ring_lane[(int(progress["head"]) + np.arange(waiting)) % len(old.ring_lane)]
             d[parked] += park - int(progress["park"])
-        self.state = old._replace(d=d, low=low, theta=tables.theta_of(self._layer, dtype))
+        theta = tables.theta_of(self._layer, dtype) if self.spiking else None
+        self.state = old._replace(d=d, low=low, theta=theta)
 
     def readout(self, steps: int) -> IntArray:
         """Potentials at the end of each of so many steps, the last one's as they are now (int64 (steps, neurons))."""
@@ -230,4 +234,5 @@ class Layer(Population):
     def restore(self, snapshot: Any) -> None:
         """Go back to a snapshot."""
         self.state, self._way, self.parks, ways = snapshot
+        self._numbers = numbers_of(self.state.progress)
         super().restore(ways)

@@ -13,7 +13,7 @@ import numpy as np
 
 from eventsim.engines.layered.ways.records import FOREVER, Status
 from eventsim.kernels import simd
-from eventsim.kernels.compiled import compiled, inlined, kernel
+from eventsim.kernels.compiled import compiled, inlined, inner, kernel
 from eventsim.kernels.order import count_spikes, order
 from eventsim.kernels.records import record
 from eventsim.kernels.simd_spikes import GROUP, SORTED, emit
@@ -218,7 +218,7 @@ def next_tick(rate, need, inverse):
     return tick
 
 
-@compiled
+@inner
 def drive_periodic(periodic, since, until, bits, keys, n):
     """Keys ``tick - since << bits | neuron`` of the periodic neurons' spikes after ``since`` to the end of tick ``until``, not in order.
 
@@ -257,7 +257,7 @@ def drive_periodic(periodic, since, until, bits, keys, n):
     return n, True
 
 
-@compiled
+@inner
 def drive_held(neurons, held, settings, progress, until, keys):
     """As :func:`drive_periodic`, for the held neurons, from ``progress`` on; returns whether there was room for all keys."""
     s = progress[()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from eventsim.kernels import simd
-from eventsim.kernels.compiled import compiled, part
+from eventsim.kernels.compiled import compiled, inner, part
 from eventsim.kernels.simd import SLACK
 
 
@@ -49,7 +49,7 @@ def note_operations(operations, deliveries, synapses, additions, toolbox, effect
     operations[4] += effective
 
 
-@compiled
+@inner
 def end_of_tick(ticks, at):
     """The place behind the last spike of the same tick as ``ticks[at]``; ``ticks`` is int64, in order."""
     tick, low, high, step = ticks[at], at, at + 1, 1
@@ -65,31 +65,20 @@ def end_of_tick(ticks, at):
     return high
 
 
-@compiled
-def largest(d, parked, park, lanes, waiting, head):
-    """Largest |d|; parked neurons as if they were not.
-
-    Parameters
-    ----------
-    d : int16, int32 or int64 array
-    parked : bool
-        Whether some are: those in the ring.
-    park : int64
-        What that took off them.
-    lanes : int32 array
-        The ring, ``waiting`` of it from ``head`` on.
-    waiting, head : int64
-    """
-    size = len(lanes)
-    for n in range(waiting if parked else 0):
-        d[lanes[(head + n) % size]] += park
+@inner
+def largest(d):
+    """Largest |d|, of an int16, int32 or int64 array."""
     low = high = d[0]
     for value in d:
         low = min(low, value)
         high = max(high, value)
-    for n in range(waiting if parked else 0):
-        d[lanes[(head + n) % size]] -= park
     return max(-np.int64(low), np.int64(high))
+
+
+@compiled
+def largest_now(d):
+    """:func:`largest`, for Python."""
+    return largest(d)
 
 
 @compiled

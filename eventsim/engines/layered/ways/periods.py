@@ -13,7 +13,7 @@ from eventsim.engines.layered.trains import Train, as_train
 from eventsim.engines.layered.ways import period_tables
 from eventsim.engines.layered.ways.period_kernels import advance as kernels
 from eventsim.engines.layered.ways.period_kernels import records
-from eventsim.engines.layered.ways.records import Role, Status
+from eventsim.engines.layered.ways.records import Role, Status, only
 from eventsim.engines.layered.ways.way import SPARSE, TrainWay
 from eventsim.engines.layered.windows import Window
 from eventsim.engines.layered.workspace import Workspace
@@ -36,7 +36,7 @@ class Periods(TrainWay):
         made = layout.made(period_tables.by_period)
         assert not isinstance(made, str)
         layer, of = made
-        self.layer = layer._replace(constants=population.constants)
+        self.layer = only(layer, "projections", "w8", "w16", "effective")._replace(constants=population.constants)
         copies = {field: np.empty_like(getattr(of, field)) for field in ("progress", "free", "begins", "loads", "found")}
         self.periods = of._replace(sizes=of.sizes._replace(clock=_clock(job, layout)), **copies)
 
@@ -83,17 +83,17 @@ class Periods(TrainWay):
         """Run a window."""
         population = self.population
         if self.periods.sizes.clock < 0:
-            return population.run_along(window, scratch)
+            return population.run_along(self, window, scratch)
         train, clock = (as_train(window.spikes[projection.source]) for projection in population.incoming)
         if len(train.tick) > population.some:
-            return population.run_along(window, scratch)
+            return population.run_along(self, window, scratch)
         population.begin_window()
         reached = self._advance(records.Arrivals(*train, clock.tick), window.until, scratch)
         if reached < window.until:
             # Another way takes what is left, with the clock's spikes among the others.
             both = window.arrivals(population.incoming)
             population.state.progress["at"] = np.searchsorted(both.tick, reached, "right")
-            population.advance(both, window, reached, window.until, scratch)
+            population.advance(population.handed_over(window, reached), both, window, window.until, scratch)
         return population.fired()
 
     def advance(self, train: Train, until: int, scratch: Workspace) -> int:

@@ -25,11 +25,12 @@ from eventsim.engines.layered.pipeline import BUFFERS
 from eventsim.engines.layered.rasters import CHUNK, NO_MASKS, Raster, blocks, masks_in, of_train, room
 from eventsim.engines.layered.tables import Layout
 from eventsim.engines.layered.ways import raster_tables
-from eventsim.engines.layered.ways.parts import largest
+from eventsim.engines.layered.ways.parts import largest_now
 from eventsim.engines.layered.ways.raster_kernels.integrate import advance
 from eventsim.engines.layered.ways.raster_kernels.readout import read_out
 from eventsim.engines.layered.ways.raster_kernels.records import Costs, Masks, Scratch
 from eventsim.engines.layered.ways.raster_kernels.together import Counted, Origin, advance_together, read_out_together
+from eventsim.engines.layered.ways.records import only
 from eventsim.engines.layered.ways.way import Way
 from eventsim.engines.layered.windows import Window
 from eventsim.engines.layered.workspace import Workspace
@@ -52,7 +53,8 @@ class Rasters(Way):
         made = layout.made(raster_tables.from_raster)
         assert not isinstance(made, str)
         self._from, self._summing = made, made.summing
-        self._layer = layout.layer._replace(constants=population.constants)
+        layer = only(layout.layer, "projections", "records", "w8", "effective")
+        self._layer = layer._replace(constants=population.constants)
         self.source, self._shape = made.source.source, layout.shape
         source = layout.network.populations[self.source]
         self._source_shape, self._source_signed = source.shape, bool(source.signed)
@@ -116,7 +118,7 @@ class Rasters(Way):
         if self.always or self._stays_for(state.progress, ticks):
             return True
         # A reset may leave |d| at the threshold.
-        state.progress["bound"] = max(self.population.constants.highest, int(largest(state.d, False, 0, state.ring_lane, 0, 0)))
+        state.progress["bound"] = max(self.population.constants.highest, int(largest_now(state.d)))
         return self._stays_for(state.progress, ticks)
 
     def _stays_for(self, progress: IntArray, ticks: int) -> bool:

@@ -12,7 +12,7 @@ what stands behind ``if low is None`` in a function that gets ``low`` as an argu
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from eventsim.kernels.records import record
 
@@ -98,13 +98,13 @@ class Layer(NamedTuple):
     projections: Any  # PROJECTION (projections,)
     records: Any  # STENCIL (source locations,): see eventsim.kernels.stencils.padded_stencil
     w8: Any  # weights: int8
-    w16: Any  # int16
+    w16: Any  # int16; None if there are none
     w32: Any  # int32; None if there are none
     effective: Any  # int32, by source neuron: synapses of weights other than 0
     row_start: Any  # int64: rows of sparse tables begin there in ``lanes``; None if there are none
-    lanes: Any  # int32: their targets
+    lanes: Any  # int32: their targets; None if there are none
     gathers: Any  # GATHER (projections,); None at resolutions at which nothing is gathered
-    bits: Any  # uint64: (block of lanes, kernel row, kernel column, source channel, lane), 1 for a positive weight; then ZEROS times 0
+    bits: Any  # uint64 or None: (block of lanes, kernel row, kernel column, source channel, lane), 1 for a weight > 0; then ZEROS times 0
     threshold: Any  # int64, per channel
 
 
@@ -114,17 +114,17 @@ class State(NamedTuple):
     progress: Any  # PROGRESS, without dimensions
     d: Any  # int16, int32 or int64 (lanes,): distance to threshold; of a readout, whose thresholds are 0, the potential
     low: Any  # as d: a signed neuron is due below this; None for unsigned ones
-    net: Any  # int32 (lanes,): positive minus negative spikes of a signed neuron; empty for unsigned ones
-    ring_tick: Any  # int64 (lanes,): the ring, by tick
-    ring_lane: Any  # int32 (lanes,)
-    theta: Any  # as d: thresholds of the lanes of a location
+    net: Any  # int32 (lanes,): positive minus negative spikes of a signed neuron; None for unsigned ones
+    ring_tick: Any  # int64 (lanes,): the ring, by tick; None for a readout
+    ring_lane: Any  # int32 (lanes,); None for a readout
+    theta: Any  # as d: thresholds of the lanes of a location; None for a readout
 
 
 class Scratch(NamedTuple):
     """Room to work in; holds nothing between calls."""
 
     candidates: Any  # int32: lanes that may be due
-    begins: Any  # int64: where the spikes of each source location begin
+    begins: Any  # int64: where the spikes of each source location begin; it and what follows is None where nothing is gathered
     split: Any  # int32: spikes of one sign
     places: Any  # int64: of the weights of each spike
     offsets: Any  # int64: of rows that are summed together
@@ -142,7 +142,15 @@ class Train(NamedTuple):
 class Tally(NamedTuple):
     """Counts per step. Operations are those of the whole network: a projection finds its own by its number."""
 
-    spikes: Any  # int64 (steps,)
-    negative: Any  # int64 (steps,): those of sign -1 among them
+    spikes: Any  # int64 (steps,); None for a readout
+    negative: Any  # int64 (steps,): those of sign -1 among them; None for a readout
     operations: Any  # int64 (projections, steps, 5): deliveries, synaptic events, additions, toolbox, effective
-    readout: Any  # int64 (steps, neurons)
+    readout: Any  # int64 (steps, neurons); None for neurons
+
+
+T = TypeVar("T", bound=NamedTuple)
+
+
+def only(record: T, *names: str) -> T:
+    """A named record of which but these fields are None: less is compiled, and handed over at every call."""
+    return record._replace(**{name: None for name in record._fields if name not in names})

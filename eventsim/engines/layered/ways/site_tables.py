@@ -26,7 +26,7 @@ def by_site(layout: Layout) -> tuple[Layer, Sites] | str:
         if np.any(layer.w8 == -128):
             return "a weight of -128 cannot be negated in 8 bits"
         layer = layer._replace(w8=aligned(np.concatenate((layer.w8, -layer.w8)), np.int8))
-    if max(layer.w8.size, layer.w16.size) >= NEGATIVE:
+    if max(layer.w8.size, 0 if layer.w16 is None else layer.w16.size) >= NEGATIVE:
         return _TOO_LARGE
     size, padded = layer.constants.size, layer.constants.padded
     lanes = size if all(p.table.all_to_all for p in layout.incoming) else padded

@@ -11,13 +11,13 @@ from eventsim.engines.layered.calls import Calls
 from eventsim.engines.layered.tables import Layout
 from eventsim.engines.layered.trains import Train
 from eventsim.engines.layered.ways import site_tables
-from eventsim.engines.layered.ways.records import FOREVER, Role, Status
+from eventsim.engines.layered.ways.records import FOREVER, Role, Status, only
 from eventsim.engines.layered.ways.site_kernels import records, stretches
 from eventsim.engines.layered.ways.way import SPARSE, TrainWay
 from eventsim.engines.layered.windows import Window
 from eventsim.engines.layered.workspace import Workspace
 from eventsim.job.job import Job
-from eventsim.kernels.records import copy_record
+from eventsim.kernels.records import numbers_of
 from eventsim.kernels.simd_spikes import SORTED
 
 if TYPE_CHECKING:
@@ -32,11 +32,12 @@ class Sites(TrainWay):
         made = layout.made(site_tables.by_site)
         assert not isinstance(made, str)
         layer, of = made
-        self.layer = layer._replace(constants=population.constants)
+        self.layer = only(layer, "projections", "w8", "w16", "effective")._replace(constants=population.constants)
         copies = {field: np.empty_like(getattr(of, field)) for field in ("progress", "again", "begins", "loads", "found")}
-        self.sites, self._start = of._replace(**copies), np.zeros((), records.PROGRESS)
-        start, due = self._start, population.start.due
+        self.sites, start = of._replace(**copies), np.zeros((), records.PROGRESS)
+        due = population.start.due
         start["site"], start["spikes"], start["pending"] = -1, of.sizes.stretch, 1 if len(due) else FOREVER
+        self._numbers, self._start = numbers_of(self.sites.progress), numbers_of(start)
         self._due_blocks = due // of.sizes.block
 
     @classmethod
@@ -62,14 +63,10 @@ class Sites(TrainWay):
 
     def begin(self, job: Job) -> None:
         """Note the blocks with neurons that are due at the first tick."""
-        copy_record(self.sites.progress, self._start)
+        self._numbers[:] = self._start
         self.sites.again[:] = FOREVER
         if len(self._due_blocks):
             self.sites.again[self._due_blocks] = 1
-
-    def run(self, window: Window, scratch: Workspace) -> Train:
-        """Run a window."""
-        return self.population.run_along(window, scratch)
 
     def advance(self, train: Train, until: int, scratch: Workspace) -> int:
         """Run up to the end of a tick, or to where potentials need 64 bits."""
@@ -103,4 +100,4 @@ class Sites(TrainWay):
 
     def restore(self, snapshot: Any) -> None:
         """Go back to a snapshot."""
-        self.sites = snapshot
+        self.sites, self._numbers = snapshot, numbers_of(snapshot.progress)

@@ -16,7 +16,6 @@ from eventsim.engines.layered.ways.records import Scratch, Status
 from eventsim.engines.layered.ways.tick_kernels import neurons, readout
 from eventsim.engines.layered.ways.tick_kernels.gather import MOST_ROWS
 from eventsim.engines.layered.ways.way import SPARSE, TrainWay
-from eventsim.engines.layered.windows import Window
 from eventsim.engines.layered.workspace import Workspace
 from eventsim.job.job import Job
 from eventsim.kernels.simd import LANES
@@ -46,8 +45,11 @@ class Ticks(TrainWay):
         largest = max(way.layer.constants.size for way in ways)
         # A source of events may repeat a neuron in a tick; all others fire at most once.
         split = max(repeats, *(way._source for way in ways))
+        candidates = np.empty(2 * largest + LANES, np.int32)
+        if all(way.layer.gathers is None for way in ways):
+            return Scratch(candidates, None, None, None, None)
         return Scratch(
-            np.empty(2 * largest + LANES, np.int32),
+            candidates,
             np.empty(max(way._locations for way in ways) + 2, np.int64),
             np.empty(split + LANES, np.int32),
             np.empty(split + 8, np.int64),
@@ -75,10 +77,6 @@ class Ticks(TrainWay):
         lanes = np.flatnonzero(due)
         state.ring_tick[: len(lanes)], state.ring_lane[: len(lanes)] = since + 1, lanes
         s["head"], s["waiting"] = 0, len(lanes)
-
-    def run(self, window: Window, scratch: Workspace) -> Train:
-        """Run a window."""
-        return self.population.run_along(window, scratch)
 
     def advance(self, train: Train, until: int, scratch: Workspace) -> int:
         """Run up to the end of a tick, or an exit before."""

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from eventsim.engines.layered.trains import Spikes, Train
 from eventsim.engines.layered.ways.records import FOREVER
 from eventsim.engines.layered.windows import Window
 from eventsim.engines.layered.workspace import Workspace
 from eventsim.job.job import Job
+
+if TYPE_CHECKING:
+    from eventsim.engines.layered.populations.layer import Layer
 
 # From this resolution on so few spikes share a tick that tables for many are not worth it.
 SPARSE = 2**10
@@ -84,6 +87,12 @@ class Way(ABC):
 
 class TrainWay(Way):
     """A way that goes along the spikes that reach the population, in the order of time: it can be left between two of them."""
+
+    population: Layer
+
+    def run(self, window: Window, scratch: Workspace) -> Spikes:
+        """Run a window."""
+        return self.population.run_along(self, window, scratch)
 
     @abstractmethod
     def advance(self, train: Train, until: int, scratch: Workspace) -> int:

@@ -78,7 +78,7 @@ def begin_stretch(layer, state, periods, room, train, tally, until):
         entries, most = count_entries(layer, periods, train, at, stop, clock)
         if s["bound"] + most > limit:
             # A reset may leave |d| at the threshold.
-            s["bound"] = max(c.highest, largest(state.d, False, np.int64(0), state.ring_lane, np.int64(0), np.int64(0)))
+            s["bound"] = max(c.highest, largest(state.d))
         if s["bound"] + most <= limit:
             break
         half = halved(train.tick, at, stop)

@@ -60,7 +60,7 @@ def _runner(lanes: int) -> Any:
                 if d.itemsize == 2 and bits_of(x + below + full(x, most) > full(x, 2 * most)):
                     return False
                 if entry & WIDE:
-                    change = converted(load(w16, place, lanes), x)
+                    change = _wide_weights(w16, place, x, lanes)
                     x = x - change if entry & NEGATIVE else x + change
                 else:
                     x = x + converted(load(w8, place, lanes), x)
@@ -82,6 +82,14 @@ def _runner(lanes: int) -> Any:
         return bits(found)
 
     return run
+
+
+@part
+def _wide_weights(w16, place, like, lanes):
+    """Weights of 16 bits, as ``like``; None stands for no weights."""
+    if w16 is None:
+        return full(like, 0)
+    return converted(load(w16, place, lanes), like)
 
 
 @part

@@ -110,9 +110,17 @@ def deliver_tick(layer, d, entries, block, lane, j, at, tick):
         for k in range(0, block, 32):
             if entries[at] & simd.WIDE == 0:
                 simd.add(d, lane + k, layer.w8, place + k)
-            elif entries[at] & simd.NEGATIVE:
-                simd.subtract(d, lane + k, layer.w16, place + k)
             else:
-                simd.add(d, lane + k, layer.w16, place + k)
+                add_wide(d, lane + k, layer.w16, place + k, entries[at] & simd.NEGATIVE == 0)
         at += 1
     return at
+
+
+@part
+def add_wide(d, i, w16, j, positive):
+    """Add weights of 16 bits, or take them off; None stands for no weights."""
+    if w16 is not None:
+        if positive:
+            simd.add(d, i, w16, j)
+        else:
+            simd.subtract(d, i, w16, j)

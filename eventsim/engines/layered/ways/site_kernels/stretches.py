@@ -79,7 +79,7 @@ def begin_stretch(layer, state, sites, room, train, tally, until):
         entries, most = count_entries(layer, sites, train, at, stop, -1)
         if s["bound"] + most > s["limit"]:
             # A reset may leave |d| at the threshold.
-            s["bound"] = max(layer.constants.highest, largest(state.d, False, np.int64(0), state.ring_lane, np.int64(0), np.int64(0)))
+            s["bound"] = max(layer.constants.highest, largest(state.d))
         if entries <= len(room.entries) and s["bound"] + most <= s["limit"]:
             break
         half = halved(train.tick, at, stop)

@@ -59,8 +59,8 @@ def scatter_group(layer, d, of, train, first, last, operations):
     if of["wide"] == 0:
         return scatter_all(d, layer.w8, layer.records, of, train.neuron, train.sign, first, last, operations)
     if of["wide"] == 1:
-        return scatter_wide(d, layer.w16, layer.records, of, train.neuron, train.sign, first, last, operations)
-    return scatter_w32(layer.w32, layer, d, of, train, first, last, operations)
+        return scatter_weights(layer.w16, layer, d, of, train, first, last, operations)
+    return scatter_weights(layer.w32, layer, d, of, train, first, last, operations)
 
 
 @part
@@ -72,11 +72,11 @@ def scatter_rows(row_start, layer, d, of, train, first, last, operations):
 
 
 @part
-def scatter_w32(w32, layer, d, of, train, first, last, operations):
-    """As :func:`scatter_group` for weights of 32 bits (None where there are none: nothing is compiled for them then)."""
-    if w32 is None:
+def scatter_weights(weights, layer, d, of, train, first, last, operations):
+    """As :func:`scatter_group` for weights of 16 or 32 bits (None where there are none: nothing is compiled for them then)."""
+    if weights is None:
         return 0
-    return scatter_wide(d, w32, layer.records, of, train.neuron, train.sign, first, last, operations)
+    return scatter_wide(d, weights, layer.records, of, train.neuron, train.sign, first, last, operations)
 
 
 @part
@@ -93,12 +93,39 @@ def fits(layer, state, train, at, stop):
         for f in range(at, stop):
             rise += layer.projections[train.projection[f]]["largest"]
     if s["bound"] + rise > s["limit"]:
-        most = largest(state.d, c.refractory > 1, s["park"], state.ring_lane, s["waiting"], s["head"])
-        s["bound"] = max(c.highest, most)
+        s["bound"] = max(c.highest, largest_unparked(state.d, state.ring_lane, c.refractory > 1, s))
         if s["bound"] + rise > s["limit"]:
             return False
     s["bound"] += rise
     return True
+
+
+@part
+def largest_unparked(d, lanes, parked, progress):
+    """Largest |d|; parked neurons as if they were not.
+
+    Parameters
+    ----------
+    d : int16, int32 or int64 array
+    lanes : int32 array or None
+        The ring.
+    parked : bool
+        Whether those in the ring are.
+    progress : PROGRESS
+    """
+    if lanes is not None and parked:
+        put_back(d, lanes, progress, progress["park"])
+    most = largest(d)
+    if lanes is not None and parked:
+        put_back(d, lanes, progress, -progress["park"])
+    return most
+
+
+@part
+def put_back(d, lanes, progress, park):
+    """Add ``park`` to all in the ring."""
+    for n in range(progress["waiting"]):
+        d[lanes[(progress["head"] + n) % len(lanes)]] += park
 
 
 @inner

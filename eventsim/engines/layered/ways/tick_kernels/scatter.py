@@ -173,11 +173,11 @@ def scatter_wide(d, weights, records, of, spikes, signs, first, last, operations
 
 
 @part
-def weight_of_32(w32, place):
-    """A weight of 32 bits, if there are any."""
-    if w32 is None:
+def weight_of(weights, place):
+    """A weight; None stands for no weights."""
+    if weights is None:
         return np.int64(0)
-    return np.int64(w32[place])
+    return np.int64(weights[place])
 
 
 @inner
@@ -193,9 +193,9 @@ def scatter_sparse(layer, row_start, d, of, spikes, signs, first, last, operatio
             if of["wide"] == 0:
                 change = np.int64(layer.w8[w])
             elif of["wide"] == 1:
-                change = np.int64(layer.w16[w])
+                change = weight_of(layer.w16, w)
             else:
-                change = weight_of_32(layer.w32, w)
+                change = weight_of(layer.w32, w)
             d[layer.lanes[i]] += change if positive else -change
         synapses = end - begin
         operations[0] += 1
