@@ -202,6 +202,6 @@ def test_another_way_takes_over_between_spikes_of_a_clock(statuses):
     net.bias("a", [5, -3])
     times = [(0.1, 0), (0.2, 0), *[(1.5, 0)] * 20, (2.3, 0), (3.5, 0)]
     found = compare(net, {"in": tuple(zip(*times, strict=True))}, steps=4, resolution=1024, engine="reference")
-    assert WIDEN in statuses
+    assert Status.WIDEN in statuses
     assert found.counts.deliveries[:, 2].tolist() == [1, 1, 1, 1]
     assert found.spikes_per_population()["a"] == 2

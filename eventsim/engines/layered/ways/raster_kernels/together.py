@@ -70,8 +70,8 @@ def advance_together(origin, tables, records, costs, state, rows, source, target
     origin : Origin
     tables, records, costs, state, scratch
         As for :func:`eventsim.engines.layered.ways.raster_kernels.integrate.advance`.
-    rows : int64 array (0, 0)
-        No readout.
+    rows : None
+        It is no readout.
     source, target : Masks
         Of all runs, one after the other; those of the target are written.
     counted : Counted
@@ -117,8 +117,9 @@ def restart(origin, state, net):
         origin.now[field] = origin.progress[field]
     for lane in range(len(origin.d)):
         state.d[lane] = origin.d[lane]
-    for lane in range(len(net)):
-        net[lane] = 0
+    if net is not None:
+        for lane in range(len(net)):
+            net[lane] = 0
 
 
 @part
