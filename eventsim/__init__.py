@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from eventsim.batch import study as study
     from eventsim.batch.evaluate import evaluate
     from eventsim.conversion import Conversion, convert
+    from eventsim.conversion.from_nir import spiking_from_nir
     from eventsim.data import datasets as datasets
     from eventsim.errors import (
         ConversionError,
@@ -79,6 +80,7 @@ _NAMES = {
     "load": "eventsim.model.netfile",
     "run": "eventsim.simulate",
     "save": "eventsim.model.netfile",
+    "spiking_from_nir": "eventsim.conversion.from_nir",
 }
 # Modules that are public: ``from eventsim import plot``.
 _MODULES = {
@@ -127,6 +129,7 @@ __all__ = [
     "load",
     "run",
     "save",
+    "spiking_from_nir",
 ]
 
 

@@ -41,6 +41,10 @@ def test_semantics(tmp_path, monkeypatch):
     assert "taken_back" in run_page("semantics.md", tmp_path, monkeypatch)
 
 
+def test_leaky(tmp_path, monkeypatch):
+    assert "blind" in run_page("leaky.md", tmp_path, monkeypatch)
+
+
 def test_hardware(tmp_path, monkeypatch):
     assert "report" in run_page("hardware.md", tmp_path, monkeypatch)
 

@@ -103,6 +103,8 @@ def print_table(report: OperationReport, costs: CostModel, files: tuple[Path, ..
     if any(row.role == "comparisons" for row in report.rows):
         console.print(f"  maxima        {c.spikes:,.0f} spikes, {c.comparisons:,.0f} comparisons of counts")
     console.print(f"  neurons       {report.neurons:,.0f}, {report.neuron_updates:,.0f} updates")
+    if report.decays:
+        console.print(f"  leaks         {report.decays:,.0f} decays")
     console.print(f"  NeuroBench    dense operations {s.neurobench_dense + i.neurobench_dense:,.0f}")
     console.print(f"  source network {s.macs + i.macs:,.0f} MACs a pass")
     energy = {kind: f"{value / 1e6:,.3f} uJ" for kind, value in report.energy(costs).items()}

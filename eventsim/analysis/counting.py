@@ -88,6 +88,8 @@ class OperationReport:
         The same neurons times steps begun.
     network : str or None
         Digest of the network, where it is known.
+    decays : float
+        Of leaky neurons, times steps begun: one of each potential, and one of each synaptic current.
     """
 
     runs: int
@@ -100,6 +102,7 @@ class OperationReport:
     neurons: float
     neuron_updates: float
     network: str | None = field(default=None, compare=False)
+    decays: float = 0
 
     def mean(self) -> OperationReport:
         """The same counts as means of a run."""
@@ -121,6 +124,7 @@ class OperationReport:
             _share(self.neurons, self.runs),
             _share(self.neuron_updates, self.runs),
             self.network,
+            _share(self.decays, self.runs),
         )
 
     def totals(self) -> dict[str, OperationCount]:
@@ -151,6 +155,7 @@ class OperationReport:
             "totals": {role: row(total) for role, total in self.totals().items()},
             "neurons": self.neurons,
             "neuron_updates": self.neuron_updates,
+            "decays": self.decays,
             "energy_pj": self.energy(costs),
             "energy_parts_pj": self.energy_parts(costs),
             "costs": costs.facts(),
@@ -196,8 +201,8 @@ def add_reports(reports: Sequence[OperationReport]) -> OperationReport:
         raise RunError("the runs are of different networks; count them apart")
     assert all(report.counts == "sum" for report in reports)
     rows = [_sum(*key, same) for key, same in zip(first, zip(*(report.rows for report in reports), strict=True), strict=True)]
-    neurons, updates = (sum(getattr(r, name) for r in reports) for name in ("neurons", "neuron_updates"))
-    return _with_totals(sum(r.runs for r in reports), rows, neurons, updates, next(iter(networks), None))
+    neurons, updates, decays = (sum(getattr(r, name) for r in reports) for name in ("neurons", "neuron_updates", "decays"))
+    return _with_totals(sum(r.runs for r in reports), rows, neurons, updates, decays, next(iter(networks), None))
 
 
 def _sum(name: str, role: Any, neurons: int, counts: Sequence[OperationCount]) -> OperationCount:
@@ -260,16 +265,19 @@ def report_operations(
             )
         )
     neurons = sum(p.size for p in info.populations if p.fires or p.reads_out)
+    decays = sum(p.size * p.decays for p in info.populations)
     network = info.settings.get("network_sha256")
-    return _with_totals(runs, rows, neurons * runs, neurons * begun, network if isinstance(network, str) else None)
+    return _with_totals(runs, rows, neurons * runs, neurons * begun, decays * begun, network if isinstance(network, str) else None)
 
 
-def _with_totals(runs: int, rows: list[OperationCount], neurons: float, updates: float, network: str | None) -> OperationReport:
+def _with_totals(
+    runs: int, rows: list[OperationCount], neurons: float, updates: float, decays: float, network: str | None
+) -> OperationReport:
     totals = {}
     for role in _ROLES:
         chosen = [r for r in rows if r.role == role]
         totals[role] = _sum("total", role, sum(r.neurons for r in chosen), chosen)
-    return OperationReport(runs, "sum", rows, **totals, neurons=neurons, neuron_updates=updates, network=network)
+    return OperationReport(runs, "sum", rows, **totals, neurons=neurons, neuron_updates=updates, network=network, decays=decays)
 
 
 def _of_run(run: Run) -> OperationReport:

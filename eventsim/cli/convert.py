@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 import numpy as np
@@ -18,6 +18,8 @@ from eventsim.conversion import convert as convert_model
 from eventsim.conversion.choices import Choices as Chosen
 from eventsim.conversion.choices import choose
 from eventsim.conversion.faithfulness import Faithfulness, faithfulness
+from eventsim.conversion.from_nir import spiking_from_nir
+from eventsim.conversion.nir.writers import WRITERS
 from eventsim.conversion.read import read_model
 from eventsim.conversion.to_nir import write_nir
 from eventsim.files.atomic import check_output
@@ -33,6 +35,14 @@ _of_source = options(
     click.option("--input-shape", help="Channels,height,width where the model leaves it open."),
     click.option("--answer", metavar="NAME", help="Which output is the answer, where the model has several: its name or place."),
     click.option("--nir-dt", type=float, help="Length of a NIR file's steps in its unit of time. Default: as the file says, else 1."),
+    click.option(
+        "--nir-neurons",
+        type=click.Choice(list(WRITERS)),
+        help="Take over a NIR file's neurons, leaks and cycles too, as this simulator runs them.",
+    ),
+    click.option(
+        "--nir-reset", type=click.Choice(["subtract", "value"]), help="With --nir-neurons: what a spike does. Default: the simulator's."
+    ),
 )
 _of_neurons = options(
     click.option("--percentile", type=float, default=99.9, show_default=True, help="Of a layer's activations: one spike per step."),
@@ -61,6 +71,10 @@ _of_result = options(
 )
 
 
+# What goes with --nir-neurons.
+_OF_NEURONS = "model", "output", "nir_dt", "nir_neurons", "nir_reset", "as_json"
+
+
 @dataclass(frozen=True)
 class Choices:
     """What is read and written, by the options' names."""
@@ -74,6 +88,8 @@ class Choices:
     nir_dt: float | None
     choose: int | None
     choose_for: str
+    nir_neurons: str | None
+    nir_reset: Literal["subtract", "value"] | None
     report: int | None
     nir: Path | None
 
@@ -85,6 +101,14 @@ class Choices:
             raise click.UsageError("--choose takes its images from the --calibrate set; name one")
         if self.nir is not None and not self.nir.name:
             raise click.UsageError("--nir: expected the name of a file")
+        if self.nir_reset is not None and self.nir_neurons is None:
+            raise click.UsageError("--nir-reset goes with --nir-neurons")
+        if self.nir_neurons is not None:
+            context = click.get_current_context()
+            given = [name for name in context.params if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]
+            others = sorted(f"--{name.replace('_', '-')}" for name in given if name not in _OF_NEURONS)
+            if others:
+                raise click.UsageError(f"--nir-neurons takes the neurons as they are; leave out {', '.join(others)}")
 
     @property
     def answers(self) -> int | str | None:
@@ -121,6 +145,9 @@ def convert(input_shape: str | None, mean: str | None, std: str | None, as_json:
     if input_shape is not None:
         shape = whole_numbers(input_shape, f"{shortened(input_shape)}: expected whole numbers with commas")
     choices.check_outputs()
+    if choices.nir_neurons is not None:
+        _take_over(choices, choices.nir_neurons, as_json)
+        return
     source = read_model(choices.model, choices.architecture, shape, output=choices.answers, dt=choices.nir_dt)
     calibration, _, labels = sample_images(choices.calibrate, "train", choices.images + (choices.choose or 0))
     given |= {"input_shape": shape, "mean": numbers(mean, 0.0), "std": numbers(std, 1.0), "output": choices.answers}
@@ -152,6 +179,20 @@ def _convert(source: Any, images: np.ndarray | None, choices: Choices, settings:
         apart[np.linspace(0, len(images) - 1, min(choices.choose, len(images) // 2)).astype(int)] = True
         chosen = choose(source, images[~apart], images[apart], resolution=_MODES[choices.choose_for], progress=progress, **settings)
         return chosen.conversion, chosen
+
+
+def _take_over(choices: Choices, writer: str, as_json: bool) -> None:
+    """Write the network of a NIR file's neurons."""
+    network, remarks = spiking_from_nir(choices.model, writer=writer, dt=choices.nir_dt, reset=choices.nir_reset)
+    network.provenance["source"] = printable(choices.model)
+    save(network, choices.output)
+    if as_json:
+        click.echo(json.dumps(network.provenance | {"network": str(choices.output)}, indent=2))
+        return
+    echo(network)
+    for remark in remarks:
+        echo(f"- {remark}")
+    echo(f"{choices.output}: {choices.output.stat().st_size:,} bytes")
 
 
 def _write(made: Conversion, labels: list[str], choices: Choices) -> None:

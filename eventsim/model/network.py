@@ -18,7 +18,19 @@ import numpy.typing as npt
 from eventsim.errors import NetworkError
 from eventsim.model.limits import MAX_NEURONS, MAX_POPULATIONS, MAX_PROJECTIONS
 from eventsim.model.periods import checked_period
-from eventsim.model.populations import Driven, EventInput, Maximum, Population, Readout, Source, Spiking
+from eventsim.model.populations import (
+    CurrentLeaky,
+    CurrentLeakyReadout,
+    Driven,
+    EventInput,
+    Leaky,
+    LeakyReadout,
+    Maximum,
+    Population,
+    Readout,
+    Source,
+    Spiking,
+)
 from eventsim.model.populations.checks import PerChannel, checked_per_channel, checked_shape
 from eventsim.model.populations.event_input import DEFAULT_STEP_US, Polarity
 from eventsim.model.populations.population import Emits, Reset
@@ -160,6 +172,43 @@ class Network:
     ) -> None:
         """Add a population of integrate-and-fire neurons (see :class:`Spiking`)."""
         self.add(name, Spiking.checked(name, shape, threshold, v0=v0, reset=reset, signed=signed, refractory=refractory))
+
+    def leaky(
+        self,
+        name: str,
+        shape: int | Sequence[int],
+        threshold: PerChannel,
+        *,
+        decay: PerChannel = 0,
+        leak: PerChannel = 0,
+        current_decay: PerChannel | None = None,
+        v0: PerChannel = 0,
+        reset: Reset = "subtract",
+        amount: PerChannel | None = None,
+        refractory: float = 0,
+    ) -> None:
+        """Add a population of leaky neurons (see :class:`Leaky`), with ``current_decay`` such with a current (:class:`CurrentLeaky`)."""
+        settings: dict[str, Any] = {"decay": decay, "leak": leak, "v0": v0, "reset": reset, "amount": amount, "refractory": refractory}
+        if current_decay is None:
+            self.add(name, Leaky.checked(name, shape, threshold, **settings))
+        else:
+            self.add(name, CurrentLeaky.checked(name, shape, threshold, current_decay=current_decay, **settings))
+
+    def leaky_readout(
+        self,
+        name: str,
+        shape: int | Sequence[int],
+        *,
+        decay: PerChannel = 0,
+        leak: PerChannel = 0,
+        current_decay: PerChannel | None = None,
+        v0: PerChannel = 0,
+    ) -> None:
+        """Add a readout that leaks (see :class:`LeakyReadout`), with ``current_decay`` one with a synaptic current."""
+        if current_decay is None:
+            self.add(name, LeakyReadout.checked(name, shape, decay=decay, leak=leak, v0=v0))
+        else:
+            self.add(name, CurrentLeakyReadout.checked(name, shape, decay=decay, leak=leak, v0=v0, current_decay=current_decay))
 
     def maximum(self, name: str, shape: int | Sequence[int], *, largest: npt.ArrayLike = True, signed: bool = False) -> None:
         """Add a population whose net counts are the maxima of its inputs' (see :class:`Maximum`); connect it with :class:`Windows`."""

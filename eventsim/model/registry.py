@@ -7,10 +7,25 @@ from typing import Any
 import numpy as np
 
 from eventsim.errors import NetworkError
-from eventsim.model.populations import Driven, EventInput, Maximum, Population, Readout, Source, Spiking
+from eventsim.model.populations import (
+    CurrentLeaky,
+    CurrentLeakyReadout,
+    Driven,
+    EventInput,
+    Leaky,
+    LeakyReadout,
+    Maximum,
+    Population,
+    Readout,
+    Source,
+    Spiking,
+)
 from eventsim.model.tables import Conv2d, Dense, GroupedConv2d, Sparse, Table, Windows
 
-POPULATIONS: dict[str, type[Population]] = {kind.kind: kind for kind in (Driven, Spiking, Maximum, Readout, Source, EventInput)}
+POPULATIONS: dict[str, type[Population]] = {
+    kind.kind: kind
+    for kind in (Driven, Spiking, Leaky, CurrentLeaky, Maximum, Readout, LeakyReadout, CurrentLeakyReadout, Source, EventInput)
+}
 TABLES: dict[str, type[Table]] = {kind.kind: kind for kind in (Conv2d, Dense, Sparse, GroupedConv2d, Windows)}
 
 

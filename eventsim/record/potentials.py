@@ -160,25 +160,33 @@ class PotentialRecorder:
     def _of_spikes(self, name: str, population: Population, end_tick: int) -> IntArray:
         """Of neurons that keep what spikes bring them."""
         job, size = self._job, population.size
-        threshold, v = _thresholds(name, population), population.initial_potentials()
+        v, current = population.initial_potentials(), np.zeros(size, np.int64)
+        reached, amount = current if population.has_current else v, _amounts(name, population)
         incoming = [
             (_Delivery(p, job.network), job.delay[p.name], self._spikes_of(p.source)) for p in job.network.projections if p.target == name
         ]
         out = np.empty((-(-end_tick // job.resolution), size), np.int64)
         for row, (start, end) in enumerate(self._step_ends(end_tick)):
+            if row:
+                v[:], current[:] = population.decayed(v), population.decayed_current(current)
+            flowing = current if end % job.resolution == 0 else 0
             own = self._spikes[name].between(start, end)
             arriving = [(deliver, delay, spikes.between(start - delay, end - delay)) for deliver, delay, spikes in incoming]
             if population.reset == "subtract":
                 for deliver, _, spikes in arriving:
-                    deliver.add(v, spikes)
-                v -= threshold * _sums(own, size)
-            elif population.reset == "zero":
+                    deliver.add(reached, spikes)
+                v += flowing
+                v -= amount * _sums(own, size)
+            elif population.reset in ("zero", "value"):
                 # What is delivered in the tick of a spike is forgotten with the rest; between two such ticks the order does not matter.
                 last = start
-                for tick in [*np.unique(own["tick"]).tolist(), end]:
+                for tick in sorted({*own["tick"].tolist(), end}):
                     for deliver, delay, spikes in arriving:
-                        deliver.add(v, _cut(spikes, last - delay, tick - delay))
-                    v[_cut(own, tick - 1, tick)["neuron"]] = 0
+                        deliver.add(reached, _cut(spikes, last - delay, tick - delay))
+                    if tick == end:
+                        v += flowing
+                    fired = _cut(own, tick - 1, tick)["neuron"]
+                    v[fired] = amount[fired]
                     last = tick
             else:
                 raise RunError(f"{name}: potentials with reset {population.reset!r} cannot be told from the spikes")
@@ -193,6 +201,14 @@ def _thresholds(name: str, population: Population) -> IntArray:
     if population.threshold is None:
         raise RunError(f"the membrane potentials of {name!r} cannot be derived: nothing is known of those of {population.kind} populations")
     return population.per_neuron(population.threshold)
+
+
+def _amounts(name: str, population: Population) -> IntArray:
+    """What a spike takes from each potential, or sets it to."""
+    amount = population.reset_amount
+    if amount is None:
+        raise RunError(f"the membrane potentials of {name!r} cannot be derived: nothing is known of those of {population.kind} populations")
+    return population.per_neuron(amount)
 
 
 def _cut(spikes: IntArray, after: int, last: int) -> IntArray:

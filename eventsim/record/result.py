@@ -58,6 +58,11 @@ class PopulationInfo:
         return POPULATIONS[self.kind].reads_out
 
     @property
+    def decays(self) -> int:
+        """Decays of each neuron in a step: of its potential, and of its synaptic current."""
+        return POPULATIONS[self.kind].decays
+
+    @property
     def is_clock(self) -> bool:
         """Whether it is a bias clock, whose spikes and operations are counted apart."""
         return self.emits in CLOCKS

@@ -9,7 +9,7 @@ import pytest
 
 import eventsim as es
 from eventsim.engines import registry
-from eventsim.engines.reference import neurons
+from eventsim.engines.reference import kinds, neurons
 from eventsim.engines.registry import ENGINES, Engines
 from eventsim.errors import RunError
 from eventsim.job.job import NoRecorder
@@ -80,7 +80,7 @@ def test_a_kind_that_an_engine_does_not_know_is_refused(monkeypatch):
             Engines(net).choose(name)
     with pytest.raises(RunError, match=r"the reference engine does not run unheard populations, and out is one; .*neurons\.py"):
         Engines(net).choose("auto")
-    monkeypatch.setitem(neurons.KINDS, "unheard", neurons.Readout)
+    monkeypatch.setitem(kinds.KINDS, "unheard", neurons.Readout)
     counts = Engines(net).run("auto", prepare(net, EVENTS, steps=2), NoRecorder())
     assert (counts.engine, counts.deliveries.sum()) == ("reference", 2)
 

@@ -169,6 +169,14 @@ def _best(population, held, count, size):
     return np.where(takes_largest, highest, lowest)
 
 
+def _left(values, population, size, name="decay"):
+    """What the end of a step leaves of potentials or currents: a truncated share is taken, or a constant towards zero."""
+    share = np.tile(np.asarray(getattr(population, name)), size // population.shape[-1])
+    values = values - np.trunc(values * share / 4096).astype(np.int64)
+    constant = np.tile(np.asarray(population.leak), size // population.shape[-1]) * (name == "decay")
+    return np.sign(values) * (np.abs(values) - constant).clip(0)
+
+
 def _whole_steps(period):
     return int(np.floor(period + 0.5))
 
@@ -202,7 +210,7 @@ def run(network, *, steps, currents=None, image=None, events=None, poisson=None,
     matrix = {name: t.weights.astype(dtype) for name, t in tables.items()}
 
     spikes = {name: np.zeros((steps + 1, n), np.int64) for name, n in size.items()}  # row t is step t; row 0 stays empty
-    current, v, theta, last, net = {}, {}, {}, {}, {}
+    current, v, theta, last, net, synaptic = {}, {}, {}, {}, {}, {}
     emitted = dict(spikes)  # of event inputs, whose spikes of either sign may cancel out: how many there are
     for name, p in populations.items():
         if p.kind == "event_input":
@@ -233,7 +241,8 @@ def run(network, *, steps, currents=None, image=None, events=None, poisson=None,
         if p.kind == "maximum":
             continue
         v[name] = per_neuron(p.v0, name)
-        if p.kind == "readout":
+        synaptic[name] = np.zeros(size[name], dtype)
+        if "readout" in p.kind:
             continue
         theta[name] = per_neuron(p.threshold, name)
         last[name] = np.full(size[name], -(10**9))
@@ -257,7 +266,7 @@ def run(network, *, steps, currents=None, image=None, events=None, poisson=None,
         for name, t in tables.items()
     }
     tally = {kind: {p.name: np.zeros(steps, np.int64) for p in network.projections} for kind in kinds}
-    readout = {name: np.zeros((steps, size[name]), dtype) for name, p in populations.items() if p.kind == "readout"}
+    readout = {name: np.zeros((steps, size[name]), dtype) for name, p in populations.items() if "readout" in p.kind}
     decision = None if network.output is None else np.full(steps, -1)
     decides = network.output is not None and len(np.unique(v[network.output])) > 1
     for t in range(1, steps + 1):
@@ -265,6 +274,10 @@ def run(network, *, steps, currents=None, image=None, events=None, poisson=None,
             p = populations[name]
             if p.kind in ("source", "event_input"):
                 continue
+            if "leaky" in p.kind and t > 1:
+                v[name] = _left(v[name], p, size[name])
+            if "current" in p.kind and t > 1:
+                synaptic[name] = _left(synaptic[name], p, size[name], "current_decay")
             for projection in network.projections:
                 if projection.target == name and t - delay[projection.name] >= 1:
                     arriving = spikes[projection.source][t - delay[projection.name]]
@@ -277,13 +290,15 @@ def run(network, *, steps, currents=None, image=None, events=None, poisson=None,
                         for kind in kinds:
                             tally[kind][projection.name][t - 1] = np.abs(arriving) @ fan_out[projection.name][kind]
                         continue
-                    v[name] = v[name] + arriving.astype(dtype) @ matrix[projection.name]
+                    brought = synaptic if "current" in p.kind else v
+                    brought[name] = brought[name] + arriving.astype(dtype) @ matrix[projection.name]
                     decides |= name == network.output and bool(number.any())
                     for kind in kinds:
                         tally[kind][projection.name][t - 1] = number @ fan_out[projection.name][kind]
             if p.kind == "maximum":
                 continue
-            if p.kind == "readout":
+            v[name] = v[name] + synaptic[name] if "current" in p.kind else v[name]
+            if "readout" in p.kind:
                 readout[name][t - 1] = v[name]
                 if decides and name == network.output:
                     decision[t - 1] = v[name].argmax()
@@ -294,7 +309,11 @@ def run(network, *, steps, currents=None, image=None, events=None, poisson=None,
             plus = allowed & (v[name] >= theta[name])
             minus = allowed & (v[name] < 0) & (net[name] > 0) if p.signed else np.zeros_like(plus)
             sign = plus.astype(np.int64) - minus
-            v[name] = np.where(plus, 0, v[name]) if getattr(p, "reset", "") == "zero" else v[name] - sign.astype(dtype) * theta[name]
+            amount = per_neuron(p.amount, name) if "leaky" in p.kind else theta[name]
+            if p.reset == "value":
+                v[name] = np.where(plus, amount, v[name])
+            else:
+                v[name] = np.where(plus, 0, v[name]) if p.reset == "zero" else v[name] - sign.astype(dtype) * amount
             net[name] += sign
             last[name][sign != 0] = t
             spikes[name][t] = sign

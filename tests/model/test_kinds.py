@@ -10,6 +10,7 @@ import pytest
 
 import eventsim as es
 from eventsim.analysis.facts import network_facts
+from eventsim.engines.reference import kinds as reference_kinds
 from eventsim.engines.reference import neurons
 from eventsim.errors import NetworkError, RunError
 from eventsim.model.populations import Population, Readout, Spiking
@@ -24,7 +25,11 @@ def one_of_each() -> es.Network:
     net.driven("image", 4, 5, encoder=Dense(np.eye(4, dtype=int)))
     net.driven("currents", 4, 5)
     net.spiking("spiking", 4, 3)
+    net.leaky("leaky", 4, 3, decay=100)
+    net.leaky("leaky current", 4, 3, leak=2, current_decay=[1, 2, 3, 4], reset="value", amount=-1)
     net.readout("readout", 2)
+    net.leaky_readout("leaky readout", 2, decay=[0, 4096])
+    net.leaky_readout("leaky readout current", 2, leak=7, current_decay=9)
     net.source("events", 4)
     net.source("rates", 4, "poisson", rate=0.5)
     net.source("given rates", 4, "poisson")
@@ -61,7 +66,8 @@ def test_the_answers_agree_with_one_another():
     kinds = {name: (p.input_kind, p.needs_input) for name, p in one_of_each().populations.items()}
     assert kinds == {
         "image": ("currents", False), "currents": ("currents", True), "spiking": (None, False), "readout": (None, False),
-        "maximum": (None, False),
+        "maximum": (None, False), "leaky": (None, False), "leaky current": (None, False),
+        "leaky readout": (None, False), "leaky readout current": (None, False),
         "events": ("events", True), "rates": ("rates", False), "given rates": ("rates", True), "clock": (None, False),
         "camera": ("recording", True),
     }  # fmt: skip
@@ -108,8 +114,7 @@ def test_what_is_of_no_kind_is_refused():
     net = one_of_each()
     net.populations["readout"] = Later((2,), np.zeros(2, np.int64))
     with pytest.raises(
-        NetworkError,
-        match=r"readout: Later is no kind of population; there are: driven, spiking, maximum, readout, source, event_input; add pop",
+        NetworkError, match=r"readout: Later is no kind of population; there are: driven, spiking, leaky, .*, source, event_input; add pop"
     ):
         es.Simulator(net)
     net.populations["readout"] = Imitation((2,), np.zeros(2, np.int64))
@@ -202,7 +207,7 @@ class Chain(Table):
 def new_kinds(monkeypatch) -> es.Network:
     monkeypatch.setitem(POPULATIONS, "slow", Slow)
     monkeypatch.setitem(TABLES, "chain", Chain)
-    monkeypatch.setitem(neurons.KINDS, "slow", neurons.Spiking)
+    monkeypatch.setitem(reference_kinds.KINDS, "slow", neurons.Spiking)
     net = es.Network()
     net.source("in", 3)
     net.add("slow", Slow((3,), np.full(1, 2, np.int64), np.zeros(1, np.int64), "subtract", False, 0.0, 7))
@@ -223,9 +228,7 @@ def test_a_new_kind_is_saved_described_and_told_from_others(monkeypatch, tmp_pat
     assert facts["populations"][1]["patience"] == 7
     assert (facts["projections"][1]["table"], facts["projections"][1]["synapses"], facts["projections"][1]["bits"]) == ("chain", 3, 16)
     monkeypatch.delitem(POPULATIONS, "slow")
-    with pytest.raises(
-        es.NetworkFileError, match="is 'slow', expected one of driven, spiking, maximum, readout, source, event_input; see docs"
-    ):
+    with pytest.raises(es.NetworkFileError, match=r"is 'slow', expected one of driven, spiking, leaky, .*, source, event_input; see docs"):
         es.load(tmp_path / "net.h5")
 
 

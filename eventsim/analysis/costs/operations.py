@@ -28,6 +28,8 @@ class Costs(CostModel):
         Bringing one spike to the targets of one projection, all hops together.
     neuron_update : float
         One neuron in one step.
+    decay : float
+        Of one potential or synaptic current of a leaky neuron in one step, beside that.
     comparison : float
         Of two counts, in a maximum population. The usual table has no number for it; a comparison is a subtraction whose difference is
         not kept, so that of an int8 addition is assumed.
@@ -41,6 +43,7 @@ class Costs(CostModel):
     routing: float = 0.0
     neuron_update: float = 0.0
     comparison: float = 0.03
+    decay: float = 0.0
 
     # The spiking network with int8 or float32 additions, and the dense source network.
     kinds: ClassVar[tuple[str, ...]] = ("int8", "float32", "dense")
@@ -73,8 +76,9 @@ class Costs(CostModel):
         }
 
     def of_neurons(self, report: OperationReport) -> dict[str, float]:
-        """Updates of the neurons: in every step begun, or once in the dense source network."""
-        return {kind: (report.neurons if kind == "dense" else report.neuron_updates) * self.neuron_update for kind in self.kinds}
+        """Updates of the neurons, and decays: in every step begun, or once in the dense source network, which does not leak."""
+        spiking = report.neuron_updates * self.neuron_update + report.decays * self.decay
+        return {kind: report.neurons * self.neuron_update if kind == "dense" else spiking for kind in self.kinds}
 
     def phrases(self) -> dict[str, tuple[str, str]]:
         """By kind: what stands before its energy in a sentence, and after it."""
@@ -86,6 +90,9 @@ class Costs(CostModel):
 
     def apart(self) -> str | None:
         """The prices beside those of arithmetic, if there are any."""
-        if not (self.memory_read or self.routing or self.neuron_update):
+        if not (self.memory_read or self.routing or self.neuron_update or self.decay):
             return None
-        return f"{self.memory_read:g} pJ a weight read, {self.routing:g} pJ a spike routed, {self.neuron_update:g} pJ a neuron update"
+        decays = f", {self.decay:g} pJ a decay" if self.decay else ""
+        return (
+            f"{self.memory_read:g} pJ a weight read, {self.routing:g} pJ a spike routed, {self.neuron_update:g} pJ a neuron update{decays}"
+        )

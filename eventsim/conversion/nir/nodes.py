@@ -13,7 +13,10 @@ from eventsim.conversion.graph import Array, AveragePool, Clip, Convolution, Fla
 from eventsim.errors import ConversionError
 
 LEVELS = "eventsim_levels"
-_LEAK = "its potential leaks, so its rate is no straight line of its input; train with IF neurons (snn_toolbox and Sinabs have them)"
+_LEAK = (
+    "its potential leaks, so its rate is no straight line of its input; convert the neurons themselves (spiking_from_nir, --nir-neurons), "
+    "or train with IF neurons"
+)
 REASONS = {
     **dict.fromkeys(("LIF", "CubaLIF", "LI", "CubaLI"), _LEAK),
     "Delay": "a delay changes no rate: leave the node out and join its neighbours",
@@ -86,7 +89,7 @@ class Reading:
     def scale(self, node: Any, at: int, name: str) -> int:
         """Each number by its own factor, or a channel's."""
         shape = self.graph.shape(at)
-        return self.graph.add(Scale(_least(_fitting(node.scale, shape, name)), np.zeros(())), (at,), name)
+        return self.graph.add(Scale(_least(fitting(node.scale, shape, name)), np.zeros(())), (at,), name)
 
     def pool(self, node: Any, at: int, name: str) -> int:
         """Means or sums of windows; cells of the padding count as zeros."""
@@ -157,7 +160,7 @@ def _pair(values: Any, flat: bool = False, none: int = 0) -> tuple[int, int]:
     return int(first), int(second)
 
 
-def _fitting(values: Any, shape: tuple[int, ...], name: str) -> Array:
+def fitting(values: Any, shape: tuple[int, ...], name: str) -> Array:
     """Values per neuron in the shape of a node, or one for all; a batch of 1 before them is left out, a row of one added."""
     array = np.asarray(values, np.float64)
     if array.size == 1:
@@ -178,7 +181,7 @@ def _least(array: Array) -> Array:
 
 def _by_channel(values: Any, shape: tuple[int, ...], name: str) -> Array:
     """Values per neuron as one per channel: a number or (channels,)."""
-    array = _least(_fitting(values, shape, name))
+    array = _least(fitting(values, shape, name))
     if array.ndim > 1:
         raise ConversionError(f"{name}: parameters that differ between the neurons of a channel are not supported")
     return array

@@ -48,19 +48,34 @@ def in_order(graph: Any) -> tuple[list[Step], str]:
     ConversionError
         Several inputs or outputs, edges to nowhere, or a cycle.
     """
+    steps, _, output = unfolded(graph)
+    try:
+        order = list(TopologicalSorter({name: step.takes for name, step in steps.items()}).static_order())
+    except CycleError as error:
+        raise ConversionError(
+            f"a cycle, {' -> '.join(error.args[1])}; networks of rates are feed-forward: convert the neurons themselves "
+            "(spiking_from_nir, --nir-neurons)"
+        ) from None
+    return [steps[name] for name in order], output
+
+
+def unfolded(graph: Any) -> tuple[dict[str, Step], str, str]:
+    """The nodes of a graph by name, in any order; and the names of its input and its output.
+
+    Raises
+    ------
+    ConversionError
+        Several inputs or outputs, or edges to nowhere.
+    """
     if type(graph).__name__ != "NIRGraph":
         raise ConversionError(f"expected a NIR graph, found one node {type(graph).__name__}")
     nodes: dict[str, Any] = {}
     edges: list[tuple[str, str]] = []
-    _, output = _unfold(graph, "", nodes, edges, 0)
+    first, last = _unfold(graph, "", nodes, edges, 0)
     takes: dict[str, list[str]] = {name: [] for name in nodes}
     for before, after in edges:
         takes[after].append(before)
-    try:
-        order = list(TopologicalSorter(takes).static_order())
-    except CycleError as error:
-        raise ConversionError(f"a cycle, {' -> '.join(error.args[1])}; only feed-forward networks are converted") from None
-    return [Step(name, nodes[name], tuple(takes[name])) for name in order], output
+    return {name: Step(name, node, tuple(takes[name])) for name, node in nodes.items()}, first, last
 
 
 def _unfold(graph: Any, prefix: str, nodes: dict[str, Any], edges: list[tuple[str, str]], depth: int) -> tuple[str, str]:

@@ -26,7 +26,7 @@ _code: dict[bool, Any] = {}
 
 def why_not(network: Network) -> str | None:
     """Why the engine cannot run a network, or None if it can."""
-    return unknown_kind("queue", network, ROLES, RESETS, "use engine 'auto'") or unknown_table("queue", network)
+    return unknown_kind("queue", network, ROLES, (*RESETS, "value"), "use engine 'auto'") or unknown_table("queue", network)
 
 
 def too_much(job: Job) -> str | None:
@@ -147,7 +147,11 @@ def _counts(job: Job, plan: Plan, state: State, tally: Tally) -> Counts:
         if network.populations[name].reads_out:
             rows = tally.readout[:steps, row["readout"] : row["readout"] + network.populations[name].size].copy()
             # The last tick's step and those after it, in which nothing happened any more.
-            rows[int(progress["step"]) :] = state.d[row["first"] : row["end"]]
+            last = state.d[row["first"] : row["end"]].astype(np.int64)
+            rows[int(progress["step"]) :] = last
+            if network.populations[name].decays:
+                for later in range(int(progress["step"]) + 1, steps):
+                    rows[later] = network.populations[name].decayed(rows[later - 1])
             readout[name] = rows
     decided = progress["decision"] >= 0
     return Counts(

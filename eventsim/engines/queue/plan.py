@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from eventsim.engines.queue.records import POPULATION, PROJECTION, Exit, Plan, Role
+from eventsim.engines.queue.records import POPULATION, PROJECTION, Exit, Leaks, Plan, Role
 from eventsim.job.job import Job
 from eventsim.model.tables import IntArray
 
 # What populations of a kind do; the kinds that the engine runs.
 ROLES = {
     "spiking": Role.SPIKING,
+    "leaky": Role.SPIKING,
     "driven": Role.DRIVEN,
     "readout": Role.READOUT,
+    "leaky_readout": Role.READOUT,
     "source": Role.SOURCE,
     "event_input": Role.SOURCE,
     "maximum": Role.MAXIMUM,
@@ -59,6 +61,7 @@ def plan_for(job: Job) -> Plan:
         threshold=threshold,
         current=current,
         v0=v0,
+        leaks=_leaks(job, populations),
         event_tick=np.concatenate(ticks),
         event_neuron=np.concatenate(neurons),
         event_sign=_event_signs(job),
@@ -75,7 +78,7 @@ def _populations(job: Job) -> IntArray:
     for row, name in zip(out, job.order, strict=True):
         population = network.populations[name]
         row["role"], row["refractory"] = ROLES[population.kind], job.refractory.get(name, 1)
-        row["signed"], row["zero_reset"] = population.signed, population.reset == "zero"
+        row["signed"], row["zero_reset"] = population.signed, population.reset in ("zero", "value")
         row["readout"] = columns
         columns += population.size if population.reads_out else 0
     # In the order of the projections that lead to them, as the tables have them.
@@ -84,6 +87,30 @@ def _populations(job: Job) -> IntArray:
             out["maximum"][job.order.index(projection.target)] = maxima
             maxima += 1
     return out
+
+
+def _leaks(job: Job, populations: IntArray) -> Leaks:
+    """Notes where each population's begin, too."""
+    parts: list[list[IntArray]] = [[np.zeros(0, np.int64)] for _ in Leaks._fields]
+    place = 0
+    for row, name in zip(populations, job.order, strict=True):
+        population = job.network.populations[name]
+        leaks, row["leak"] = population.leaks(), -1
+        if leaks is None:
+            continue
+        row["leak"] = place
+        amount = np.zeros(1, np.int64) if population.reset_amount is None else population.reset_amount
+        for part, values in zip(parts, (*leaks, population.per_neuron(amount)), strict=True):
+            part.append(values)
+        row["after_reset"] = _largest(amount)
+        if population.threshold is not None and population.reset != "subtract":
+            row["after_reset"] = max(row["after_reset"], _largest(amount - population.threshold))
+        place += population.size
+    return Leaks(*map(np.concatenate, parts))
+
+
+def _largest(values: IntArray) -> int:
+    return int(np.abs(values.astype(np.int64)).max())
 
 
 def _projections(job: Job) -> IntArray:

@@ -58,9 +58,11 @@ class Store(IntEnum):
 # stream: place of its first stream in Plan.streams            maximum: its place in Tables.maxima, if it is one
 # incoming, end_incoming: places in Plan.incoming; outgoing, end_outgoing: in Plan.outgoing
 # refractory: ticks                         signed, zero_reset: 0 or 1      readout: column in Tally.readout
+# leak: place of its first neuron's in Plan.leaks, -1 if it does not leak
+# after_reset: neither |d| nor |V| is above it, nor above what they were, after a spike of a leaky neuron; 0 of others
 POPULATION = record(
     "role first end first_stream first_entity end_entity stream incoming end_incoming outgoing end_outgoing refractory signed zero_reset "
-    "readout maximum"
+    "readout maximum leak after_reset"
 )
 # A projection.
 #
@@ -71,8 +73,8 @@ PROJECTION = record("source target delay stream first_event end_event")
 #
 # bound: neither |d| nor |V| is above it              flagged: whether spikes without delay are waiting
 # first_fired, end_fired: in the log, the spikes      fired_tick: of the last tick at which it fired
-# first_tick: of its first spike, or 0
-ACTIVITY = record("bound flagged first_fired end_fired fired_tick first_tick")
+# first_tick: of its first spike, or 0                decayed: steps whose decay its potentials have undergone
+ACTIVITY = record("bound flagged first_fired end_fired fired_tick first_tick decayed")
 # The spikes on their way through a projection with a delay: the places start..start+size-1 of the arrays ``ring_...`` of State; or of
 # one from a source: the next event.
 #
@@ -97,6 +99,14 @@ PROGRESS = record(
 )
 
 
+class Leaks(NamedTuple):
+    """How the neurons of populations that leak do so, one population after another."""
+
+    decay: Any  # int64: in 4096ths
+    constant: Any  # int64
+    amount: Any  # int64: what a spike takes from the potential, or sets it to (zero_reset); 0 of readouts
+
+
 class Plan(NamedTuple):
     """What does not change during a run."""
 
@@ -114,6 +124,7 @@ class Plan(NamedTuple):
     threshold: Any  # int32 (neurons,); 0 of readouts and sources
     current: Any  # int64 (neurons,): per step; 0 unless driven
     v0: Any  # int64 (neurons,)
+    leaks: Leaks
     event_tick: Any  # int64: all events, source by source
     event_neuron: Any  # int32, in its population
     event_sign: Any  # int8

@@ -96,6 +96,7 @@ def _activity(plan: Plan, d: IntArray) -> IntArray:
     largest = np.maximum(np.abs(d.astype(np.int64)), np.abs(plan.v0))
     out = np.zeros(len(plan.populations), ACTIVITY)
     out["bound"] = np.maximum.reduceat(np.maximum(largest, plan.threshold), plan.populations["first"])
+    out["bound"] = np.maximum(out["bound"], plan.populations["after_reset"])
     return out
 
 
@@ -112,11 +113,15 @@ def _rings(plan: Plan, sizes: IntArray) -> IntArray:
 def _first_keys(job: Job, plan: Plan, d: IntArray) -> tuple[IntArray, IntArray]:
     """What is in the heap before the first tick, in ascending order; and for each neuron the tick of its look there, or 0."""
     keys, look = [np.zeros(0, np.int64)], np.zeros(len(d), np.int64)
-    for role, first, end, entity in plan.populations[["role", "first", "end", "first_entity"]].tolist():
+    output = plan.populations["first"][plan.output] if plan.output >= 0 else -1
+    for role, first, end, entity, leak in plan.populations[["role", "first", "end", "first_entity", "leak"]].tolist():
         if role == Role.DRIVEN:
             ticks = _first_ticks(plan.current[first:end], plan.threshold[first:end] - plan.v0[first:end], job.resolution)
             due = np.flatnonzero(ticks <= job.end)
             keys.append((ticks[due] << plan.bits) | (entity + due))
+        elif role == Role.READOUT and leak >= 0 and first == output and np.any(d[first:end]):
+            look[first] = job.resolution + 1
+            keys.append(np.array([(look[first] << plan.bits) | entity]))
         elif role == Role.SPIKING:
             due = np.flatnonzero(d[first:end] >= 0)
             look[first + due] = 1

@@ -15,7 +15,8 @@ import numpy as np
 from sortedcontainers import SortedList
 
 from eventsim.engines.protocol import overflow, unknown_kind
-from eventsim.engines.reference.neurons import KINDS, RESETS
+from eventsim.engines.reference.kinds import KINDS
+from eventsim.engines.reference.neurons import RESETS
 from eventsim.engines.reference.synapses import Synapses
 from eventsim.engines.reference.tally import Tally
 from eventsim.job.job import Counts, Job, Recorder
@@ -54,8 +55,10 @@ class Loop:
         self.end, self.exited, self.stopped = job.end, False, False
         self.decision: int | None = None
         self.decision_tick: int | None = None
+        self.decides = False
         if network.output is not None and len(set(self.neurons[network.output].v)) > 1:
             self._decide_for(int(np.argmax(self.neurons[network.output].v)), 1)
+            self.decides = True
         for name, neurons in self.neurons.items():
             for tick, neuron, sign in neurons.given():
                 self._send(name, neuron, sign, tick)
@@ -66,17 +69,18 @@ class Loop:
         """Tick by tick, to the end."""
         while self.queue and self.queue[0].tick <= self.end:
             tick = self.queue[0].tick
-            self.tally.end_steps(tick)
+            self.end_steps(tick)
             read_out = False
             while self.queue and self.queue[0].tick == tick:
                 name = self.job.order[self.queue[0].rank]
-                arrived = self.visit(name, tick)
-                read_out |= arrived and name == self.job.network.output
+                changed = self.visit(name, tick)
+                read_out |= changed and name == self.job.network.output
             # There is no decision before the first spike arrives at the output, whether or not it has a synapse there.
-            if read_out:
+            if read_out and self.decides:
                 self.decide(tick)
             if self.tally.spikes > self.job.max_spikes:
                 self.end, self.stopped = tick, True
+        self.end_steps(self.end + 1)
         return Counts(
             self.end,
             self.exited,
@@ -87,8 +91,14 @@ class Loop:
             engine="reference",
         )
 
+    def end_steps(self, tick: int) -> None:
+        """Steps that ended before this tick are over: potentials are noted, and then leak."""
+        while self.tally.ends_step(tick):
+            for neurons in self.neurons.values():
+                neurons.end_step()
+
     def visit(self, name: str, tick: int) -> bool:
-        """Deliver what arrives at a population at a tick, then have its neurons fire; returns whether anything arrived."""
+        """Deliver what arrives at a population at a tick, then have its neurons fire; returns whether potentials may have changed."""
         neurons, rank = self.neurons[name], self.rank[name]
         touched, arrived = set(), False
         while self.queue and self.queue[0][:2] == (tick, rank):
@@ -101,8 +111,11 @@ class Loop:
             self.tally.deliver(entry.projection, reach.operations)
             touched |= reach.targets
             arrived = True
+        self.decides |= arrived and name == self.job.network.output
+        for neuron in touched:
+            neurons.flow(neuron, tick)
         # Sums within a tick may pass through any values; only their totals count.
-        if not all(POTENTIAL_MIN <= neurons.v[neuron] <= POTENTIAL_MAX for neuron in touched):
+        if not all(POTENTIAL_MIN <= value <= POTENTIAL_MAX for neuron in touched for value in neurons.state(neuron)):
             raise overflow(self.job, name, tick)
         fired = []
         for neuron in sorted(touched):
@@ -113,10 +126,10 @@ class Loop:
             self._look_again(name, neuron, tick)
         if fired:
             self._record(name, tick, fired)
-        return arrived
+        return arrived or bool(touched)
 
     def decide(self, tick: int) -> None:
-        """At the end of a tick in which something arrived at the output: the decision is the first of the largest potentials."""
+        """At the end of a tick in which potentials of the output may have changed: the decision is the first of the largest ones."""
         output = self.job.network.output
         assert output is not None
         potentials = np.array(self.neurons[output].v, np.int64)

@@ -1,4 +1,4 @@
-"""What neurons do: a class for each kind of population, and all that the loop asks of it.
+"""What neurons do: a class for each kind of population (leaky ones stand beside), and all that the loop asks of it.
 
 Times are ticks, potentials int32 in value; neurons are numbered from 0 in their population.
 """
@@ -37,6 +37,16 @@ class Neurons(ABC):
         """A spike of a neuron of another population arrives: ``V += sign * weight`` for each (neuron, weight) that it reaches."""
         for neuron, weight in synapses:
             self.v[neuron] += sign * weight
+
+    def flow(self, neuron: int, tick: int) -> None:  # noqa: B027 - most have nothing to do
+        """What else changes the potential at a tick, once all has been delivered."""
+
+    def state(self, neuron: int) -> tuple[int, ...]:
+        """What has to fit int32 after that."""
+        return (self.v[neuron],)
+
+    def end_step(self) -> None:  # noqa: B027 - likewise
+        """The last tick of a step is over, and the first of the next one has not begun."""
 
     @abstractmethod
     def fire(self, neuron: int, tick: int) -> int:
@@ -195,13 +205,9 @@ class Maximum(Neurons):
         return None
 
 
-# The potential after a spike, from what it was and the threshold times the sign.
-RESETS: dict[str, Callable[[int, int], int]] = {"subtract": lambda v, taken: v - taken, "zero": lambda v, taken: 0}
-KINDS: dict[str, type[Neurons]] = {
-    "source": Source,
-    "event_input": Source,
-    "driven": Driven,
-    "spiking": Spiking,
-    "maximum": Maximum,
-    "readout": Readout,
+# The potential after a spike, from what it was and an amount: the threshold times the sign, or that of leaky neurons.
+RESETS: dict[str, Callable[[int, int], int]] = {
+    "subtract": lambda v, amount: v - amount,
+    "zero": lambda v, amount: 0,
+    "value": lambda v, amount: amount,
 }

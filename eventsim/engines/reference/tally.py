@@ -30,11 +30,13 @@ class Tally:
         self._rows: dict[str, list[list[int]]] = {name: [] for name in readouts}
         self.spikes = 0
 
-    def end_steps(self, tick: int) -> None:
-        """Steps that ended before this tick are over."""
-        while (self._step + 1) * self._job.resolution < tick:
-            self._note_readouts()
-            self._step += 1
+    def ends_step(self, tick: int) -> bool:
+        """Whether the step at hand ended before this tick; then it is over."""
+        if (self._step + 1) * self._job.resolution >= tick:
+            return False
+        self._note_readouts()
+        self._step += 1
+        return True
 
     def deliver(self, projection: str, operations: Sequence[int]) -> None:
         """A spike has been delivered."""

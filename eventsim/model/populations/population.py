@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 InputKind = Literal["currents", "rates", "events", "recording"]
 # What a spike does to a potential that is kept from tick to tick.
-Reset = Literal["subtract", "zero"]
+Reset = Literal["subtract", "zero", "value"]
 # How given spikes come about.
 Emits = Literal["events", "poisson", "clock", "start"]
 # Attributes that every population has in a network file.
@@ -66,6 +66,10 @@ class Population(ByValue, ABC):
         Sends spikes of its own making rather than given ones: they count against a run's ``max_spikes``.
     reads_out : bool
         Its potentials are kept at the end of every step, and it may be the network's output.
+    decays : int
+        Of each neuron and step: 1 of its potential, 2 of that and its synaptic current.
+    has_current : bool
+        Spikes change a synaptic current rather than the potential.
     signed : bool
         May send spikes of sign -1.
     threshold : int64 array (channels,) or None
@@ -73,7 +77,7 @@ class Population(ByValue, ABC):
         Initial membrane potential; None of neurons without potentials.
     refractory : float or None
         Least distance of two spikes of a neuron, in steps.
-    reset : {"subtract", "zero"} or None
+    reset : {"subtract", "zero", "value"} or None
         What a spike does to a potential that is kept from tick to tick.
     encoder : Table or None
         Makes currents from the network's input.
@@ -92,6 +96,8 @@ class Population(ByValue, ABC):
     sends_spikes: ClassVar[bool]
     fires: ClassVar[bool]
     reads_out: ClassVar[bool]
+    decays: ClassVar[int] = 0
+    has_current: ClassVar[bool] = False
     shape: Shape
     signed: bool
     threshold: IntArray | None
@@ -131,6 +137,25 @@ class Population(ByValue, ABC):
     def initial_potentials(self) -> IntArray:
         """Membrane potentials before a run: int64 (neurons,); (0,) of neurons without any."""
         return np.zeros(0, np.int64) if self.v0 is None else self.per_neuron(self.v0)
+
+    @property
+    def reset_amount(self) -> IntArray | None:
+        """What a spike takes from the potential (reset "subtract"), or else sets it to: int64 (channels,); None without a reset."""
+        if self.reset is None or self.threshold is None:
+            return None
+        return self.threshold if self.reset == "subtract" else np.zeros_like(self.threshold)
+
+    def leaks(self) -> tuple[IntArray, IntArray] | None:
+        """Decay in 4096ths and constant leak of each neuron, int64 (neurons,); None if it does not leak."""
+        return None
+
+    def decayed(self, potentials: IntArray) -> IntArray:
+        """Potentials, int64 (neurons,), after the end of a step: what a leak leaves of them."""
+        return potentials
+
+    def decayed_current(self, currents: IntArray) -> IntArray:
+        """Synaptic currents, int64 (neurons,), after the end of a step."""
+        return currents
 
     def with_initial(self, v0: IntArray) -> Self:
         """The same neurons with other initial potentials: int64 (channels,)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast
 
 from eventsim.errors import NetworkError
 from eventsim.model.limits import POTENTIAL_MIN
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from eventsim.model.storage.reading import StoredGroup
     from eventsim.model.storage.writing import NewGroup
 
-RESETS: tuple[Reset, ...] = get_args(Reset)
+RESETS: tuple[Reset, ...] = ("subtract", "zero")
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from eventsim.engines.reference import neurons as kinds
+from eventsim.engines.reference.kinds import KINDS
 from eventsim.engines.reference.synapses import Synapses
 from eventsim.job.job import OPERATIONS
 from eventsim.job.preparation import prepare
@@ -17,7 +18,7 @@ INT32_MAX = 2**31 - 1
 
 
 def test_every_kind_of_population_has_its_class():
-    assert set(kinds.KINDS) == set(POPULATIONS)
+    assert set(KINDS) == set(POPULATIONS)
 
 
 @pytest.mark.parametrize("salt", range(20))

@@ -147,7 +147,7 @@ def room_for_pending(state, plan, tables, q):
         rise += (part["end"] - part["first"]) * tables.projections[part["projection"]]["largest"]
     fits = True
     if activity["bound"] + rise > POTENTIAL_MAX:
-        largest = np.int64(0)
+        largest = population["after_reset"]
         for i in range(population["first"], population["end"]):
             # Of d and of V = d + threshold; and a reset may leave |d| at up to the threshold.
             d, threshold = np.int64(state.d[i]), np.int64(plan.threshold[i])

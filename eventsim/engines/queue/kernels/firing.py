@@ -137,7 +137,10 @@ def fire_spiking(state, plan, q, tick, n, tally):
             look_at(state, plan, q, neuron, allowed)
             continue
         threshold = plan.threshold[neuron]
-        if population["zero_reset"]:
+        if population["leak"] >= 0:
+            amount = plan.leaks.amount[population["leak"] + neuron - population["first"]]
+            state.d[neuron] = amount - threshold if population["zero_reset"] else state.d[neuron] - amount
+        elif population["zero_reset"]:
             state.d[neuron] = -threshold
         else:
             state.d[neuron] -= sign * threshold

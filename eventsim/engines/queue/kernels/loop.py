@@ -11,7 +11,8 @@ import numpy as np
 
 from eventsim.engines.queue.kernels.delivery import PAUSE_AFTER, WORK, deliver_pending, room_for_pending
 from eventsim.engines.queue.kernels.due import find_changed, out_of_range, scan_pending, scan_run, scan_run_signed
-from eventsim.engines.queue.kernels.firing import fire_driven, fire_maximum, fire_spiking, take_looks
+from eventsim.engines.queue.kernels.firing import fire_driven, fire_maximum, fire_spiking, look_at, take_looks
+from eventsim.engines.queue.kernels.leak import any_potential, leak_run
 from eventsim.engines.queue.kernels.pending import collect
 from eventsim.engines.queue.records import Exit, Role, Status
 from eventsim.kernels.compiled import brief as compiled
@@ -20,13 +21,15 @@ from eventsim.kernels.sort import sort_candidates
 
 
 @compiled
-def end_step(progress, populations, d, readout):
-    """Note the potentials ``d`` of all readouts in the row of the step, which is over.
+def end_step(progress, populations, leaks, threshold, d, readout):
+    """Note the potentials ``d`` of all readouts in the row of the step, which is over; then they leak.
 
     Parameters
     ----------
     progress : PROGRESS, without dimensions
     populations : POPULATION array
+    leaks : Leaks
+    threshold : int32 array (neurons,)
     d : int32 or int64 array (neurons,)
     readout : int64 array (steps, neurons of all readouts)
     """
@@ -36,6 +39,9 @@ def end_step(progress, populations, d, readout):
         if population["role"] == Role.READOUT:
             for i in range(population["first"], population["end"]):
                 readout[s["step"], population["readout"] + i - population["first"]] = d[i]
+            if population["leak"] >= 0:
+                first, size = population["first"], population["end"] - population["first"]
+                leak_run(d, threshold, leaks.decay, leaks.constant, first, population["leak"], size, 1)
     s["step"] += 1
 
 
@@ -58,7 +64,7 @@ def begin_tick(state, plan, tally):
                 return Status.GROW
     s["tick"] = state.heap[0] >> plan.bits
     while (s["step"] + 1) * plan.resolution < s["tick"]:
-        end_step(state.progress, plan.populations, state.d, tally.readout)
+        end_step(state.progress, plan.populations, plan.leaks, plan.threshold, state.d, tally.readout)
     s["visiting"] = s["changed"] = 0
     return Status.GO_ON
 
@@ -87,9 +93,31 @@ def find_due(state, plan, tables, q, additions):
 
 
 @inlined
+def catch_up(state, plan, q):
+    """The neurons of population q, which leak, undergo the ends of the steps since it was last visited."""
+    s, population, activity = state.progress[()], plan.populations[q], state.populations[q]
+    size = population["end"] - population["first"]
+    leaks, place = plan.leaks, population["leak"]
+    if s["step"] > activity["decayed"]:
+        leak_run(state.d, plan.threshold, leaks.decay, leaks.constant, population["first"], place, size, s["step"] - activity["decayed"])
+        activity["decayed"] = s["step"]
+        s["work"] += size // WORK
+
+
+@inlined
+def read_leaky(state, plan, q):
+    """The end of a visit of population q, leaky readouts: if they are the output, they are looked at again when they have leaked."""
+    s, population = state.progress[()], plan.populations[q]
+    if q == plan.output and any_potential(state.d, population["first"], population["end"]):
+        look_at(state, plan, q, population["first"], (s["step"] + 1) * plan.resolution + 1)
+
+
+@inlined
 def visit(state, plan, tables, q, tally, wide):
     """Deliver what arrives at population q at this tick, then have its neurons fire; returns GO_ON, or why it has not been done yet."""
     s, population, activity = state.progress[()], plan.populations[q], state.populations[q]
+    if population["role"] == Role.SPIKING and population["leak"] >= 0:
+        catch_up(state, plan, q)
     if s["pending"] == 0:
         collect(state, plan, q, s["tick"])
     begins = s["part"] == 0 and s["place"] == 0
@@ -119,7 +147,11 @@ def visit(state, plan, tables, q, tally, wide):
             fire_maximum(state, plan, tables, q, s["tick"], n, tally)
             s["work"] += n
         elif q == plan.output:
-            s["changed"] = 1
+            # (Readouts that have leaked change no decision before there is one.)
+            s["changed"] = int(s["pending"] > 0 or s["decision"] >= 0)
+        if population["role"] == Role.READOUT and population["leak"] >= 0:
+            take_looks(state, plan, q, s["tick"], 0)
+            read_leaky(state, plan, q)
     s["pending"] = 0
     if s["logged"] > logged:
         activity["first_fired"], activity["end_fired"], activity["fired_tick"] = logged, s["logged"], s["tick"]

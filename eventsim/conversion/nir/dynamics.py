@@ -1,0 +1,122 @@
+"""What neurons of NIR do in a step, in real numbers: decays, gains, thresholds, resets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from eventsim.conversion.graph import Array
+from eventsim.conversion.nir.nodes import fitting
+from eventsim.conversion.nir.structure import Step
+from eventsim.conversion.nir.writers import Writer
+from eventsim.errors import ConversionError
+
+FIRING = "IF", "LIF", "CubaLIF"
+READING = "I", "LI", "CubaLI"
+# Without a leak.
+_WHOLE = "IF", "I"
+
+
+@dataclass(frozen=True, eq=False)
+class Dynamics:
+    """Neurons of a node; potentials are counted from where they leak to.
+
+    Attributes
+    ----------
+    share : float64 array (neurons,)
+        What a step takes of the potential.
+    current_share : float64 array (neurons,) or None
+        What a step takes of the synaptic current; None without one.
+    gain : float64 array (neurons,)
+        What an input of 1 in a step adds to the potential, or to what the current adds to it.
+    threshold : float64 array (neurons,) or None
+        None of a readout.
+    amount : float64 array (neurons,) or None
+        What a spike takes from the potential, or sets it to.
+    """
+
+    share: Array
+    current_share: Array | None
+    gain: Array
+    threshold: Array | None
+    amount: Array | None
+
+
+def in_rows(values: Array) -> Array:
+    """Values of a shape, channel first, as one row in the order of neurons, channel last."""
+    return (values.transpose(1, 2, 0) if values.ndim == 3 else values).reshape(-1)
+
+
+def dynamics(step: Step, shape: tuple[int, ...], writer: Writer, dt: float, reset: str) -> Dynamics:
+    """What the neurons of a node of this shape (channel first) do.
+
+    Raises
+    ------
+    ConversionError
+        Constants that make no sense, or have no counterpart.
+    """
+
+    def of(name: str, default: float = 0.0) -> Array:
+        values = getattr(step.node, name, None)
+        if values is None:
+            values = default
+        array = np.asarray(values, np.float64)
+        if not np.all(np.isfinite(array)):
+            raise ConversionError(f"{step.label}: {name} is not finite")
+        return in_rows(np.broadcast_to(fitting(array, shape, step.label), shape))
+
+    r, leak = of("r", 1.0), of("v_leak")
+    if np.any(r <= 0):
+        raise ConversionError(f"{step.label}: resistances r must be positive")
+    current_share = None
+    if step.kind in _WHOLE:
+        share, gain = np.zeros_like(r), r if writer.whole else r * dt
+    elif step.kind in ("LIF", "LI"):
+        share = _share(of("tau"), writer, dt, step)
+        gain = r * share
+    else:
+        share, current_share = _share(of("tau_mem"), writer, dt, step), _share(of("tau_syn"), writer, dt, step)
+        gain = r * share * of("w_in", 1.0) * (1.0 if writer.whole else current_share)
+    if step.kind in READING:
+        if np.any(leak != leak[0]):
+            raise ConversionError(f"{step.label}: readouts that leak to different potentials (v_leak) are not supported")
+        return Dynamics(share, current_share, gain, None, None)
+    threshold, amount = of("v_threshold") - leak, of("v_reset") - leak
+    if reset == "subtract":
+        amount = of("v_threshold")
+        if writer.late and np.all(share < 1):
+            amount = amount / (1 - share)
+    _check_reset(step, threshold, amount, reset)
+    return Dynamics(share, current_share, gain, threshold, amount)
+
+
+def _check_reset(step: Step, threshold: Array, amount: Array, reset: str) -> None:
+    if np.any(threshold <= 0):
+        raise ConversionError(f"{step.label}: thresholds must lie above what the potential leaks to (v_leak)")
+    if reset == "value" and np.any(amount >= threshold):
+        raise ConversionError(f"{step.label}: v_reset must be below the threshold")
+
+
+def _share(tau: Array, writer: Writer, dt: float, step: Step) -> Array:
+    if np.any(tau <= 0):
+        raise ConversionError(f"{step.label}: time constants must be positive")
+    share = writer.share(tau, dt)
+    if np.any(share > 1 + 1e-6):
+        raise ConversionError(
+            f"{step.label}: a step of dt = {dt:g} is longer than the time constant {tau.min():g}; give the dt of the source, and its writer"
+        )
+    return np.minimum(share, 1.0)
+
+
+def keeps(step: Step) -> bool:
+    """Whether a node has a potential."""
+    return step.kind in FIRING or step.kind in READING
+
+
+def whole_steps(values: Any, dt: float) -> Array:
+    """Delays in steps; what is a whole number of them but for the rounding of numbers becomes that."""
+    steps = np.asarray(values, np.float64) / dt
+    near = np.round(steps)
+    return np.where(np.abs(steps - near) < 1e-6 * np.maximum(1, near), near, steps)

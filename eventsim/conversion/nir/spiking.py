@@ -1,0 +1,220 @@
+"""Networks of neurons from NIR graphs: every potential, weight and decay becomes an integer."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+
+from eventsim.conversion.graph import Array
+from eventsim.conversion.nir.dynamics import READING, Dynamics, dynamics, keeps
+from eventsim.conversion.nir.inputs import input_shape
+from eventsim.conversion.nir.paths import Path, Shape, bias_of, matrices, paths_to, shape_behind
+from eventsim.conversion.nir.structure import Step, unfolded
+from eventsim.conversion.nir.writers import Writer
+from eventsim.errors import ConversionError
+from eventsim.model.network import Network
+from eventsim.model.populations.leak import DECAY_ONE
+from eventsim.model.tables import Dense, Sparse, Table
+from eventsim.model.values import IntArray
+
+# What a neuron's weights, bias and threshold are together at most, as integers, if it leaks and if not: 2^7 and 2^11 steps in which all
+# inputs spike fit a potential.
+_LEAKING, _WHOLE = 2**24, 2**20
+# A decay that rounding changes by more than this share is remarked on.
+_NOTED = 1e-9
+# From this share of weights that are not zero on, all of them are stored.
+_DENSE = 0.5
+
+
+class SpikingImport:
+    """A NIR graph that becomes a network, node by node.
+
+    Parameters
+    ----------
+    graph : nir.NIRGraph
+    writer : Writer
+    dt : float
+        Length of a step in the unit of the file's time.
+    reset : {"subtract", "value"}
+    """
+
+    def __init__(self, graph: Any, writer: Writer, dt: float, reset: Literal["subtract", "value"]):
+        self.steps, self.first, self.last = unfolded(graph)
+        self.writer, self.dt, self.reset = writer, dt, reset
+        self.remarks: list[str] = []
+        self.paths = {name: list(paths_to(self.steps, name, self.first)) for name in self._receivers()}
+        self.order = self._order()
+        self.shapes = self._shapes()
+        self.network = Network()
+
+    def build(self) -> Network:
+        """The network.
+
+        Raises
+        ------
+        ConversionError
+            A node has no counterpart; the message names it.
+        """
+        self.network.source(self.first, _last(self.shapes[self.first]))
+        for name in self.order[1:]:
+            self._add(self.steps[name])
+        output = self.network.output
+        if output is None:
+            raise ConversionError("nothing reaches the output")
+        return self.network
+
+    def _receivers(self) -> list[str]:
+        """Nodes that keep a potential, and the output if none of those leads to it alone."""
+        names = [name for name, step in self.steps.items() if keeps(step)]
+        before = self.steps[self.last].takes
+        direct = len(before) == 1 and self.steps[before[0]].kind in READING
+        return names if direct else [*names, self.last]
+
+    def _order(self) -> list[str]:
+        """Senders before receivers as they are reached from the input: what leads back closes a cycle."""
+        order = [self.first]
+        waiting = [name for name in self.paths if name != self.first]
+        while waiting:
+            reached = [name for name in waiting if all(p.sender in order or p.sender == name for p in self.paths[name])]
+            reached = reached or [name for name in waiting if any(p.sender in order for p in self.paths[name])]
+            if not reached:
+                raise ConversionError(f"{self.steps[waiting[0]].label}: the input does not reach it")
+            order.append(reached[0])
+            waiting.remove(reached[0])
+        return order
+
+    def _shapes(self) -> dict[str, Shape]:
+        """Channel first."""
+        shape, remark = input_shape(self.steps[self.first], list(self.steps.values()))
+        self.remarks += [remark] if remark else []
+        shapes = {self.first: shape}
+        for name in self.order[1:]:
+            path = next(path for path in self.paths[name] if path.sender in shapes)
+            shapes[name] = shape_behind(path, shapes[path.sender])
+        return shapes
+
+    def _add(self, step: Step) -> None:
+        """A population, and what leads to it."""
+        shape, paths = self.shapes[step.name], self.paths[step.name]
+        if keeps(step):
+            found = dynamics(step, shape, self.writer, self.dt, self.reset)
+        else:
+            # What the output gets without neurons of its own is added up.
+            ones = np.ones(math.prod(shape))
+            found = Dynamics(0 * ones, None, ones, None, None)
+            self.remarks.append(f"{step.label}: what arrives is added up over the run (NIR's output has no memory)")
+        joined = [
+            (path, delay, matrix * found.gain) for path in paths for delay, matrix in matrices(path, self.shapes[path.sender], self.dt)
+        ]
+        bias = self._bias(step, shape) * found.gain
+        scale = self._scale(found, [matrix for _, _, matrix in joined], bias)
+        self._population(step, shape, found, scale)
+        for path, delay, matrix in joined:
+            self._connect(path, delay, self._rounded(matrix * scale, f"{path.sender}->{path.receiver}: weights"))
+        if np.any(bias):
+            self.network.bias(step.name, self._rounded(bias * scale, f"{step.name}: bias"))
+
+    def _bias(self, step: Step, shape: Shape) -> Array:
+        """What the linear nodes before a node add in every step, each once however many paths pass it."""
+        total = np.zeros(math.prod(shape))
+        seen: set[tuple[str, ...]] = set()
+        for path in self.paths[step.name]:
+            for place, node in enumerate(path.nodes):
+                behind = path.nodes[place:]
+                names = tuple(each.name for each in behind)
+                if getattr(node.node, "bias", None) is not None and names not in seen:
+                    seen.add(names)
+                    before = shape_behind(Path(path.sender, path.nodes[:place], node.name), self.shapes[path.sender])
+                    rest = shape_behind(Path("", (node,), ""), before)
+                    total += bias_of(Path("", behind, ""), before) - bias_of(Path("", behind[1:], ""), rest)
+        return total
+
+    def _scale(self, found: Dynamics, matrices: list[Array], bias: Array) -> float:
+        """A power of two: integers and halves stay exact."""
+        own = [] if found.threshold is None or found.amount is None else [found.threshold, found.amount]
+        largest = float(np.max(sum(np.abs(values) for values in [bias, *own]) + sum(np.abs(matrix).sum(0) for matrix in matrices)))
+        if largest == 0:
+            return 1.0
+        leaks = bool(np.any(found.share > 0))
+        scale = 2.0 ** math.floor(math.log2((_LEAKING if leaks else _WHOLE) / largest))
+        # What never leaks may go far: no larger than it has to be.
+        smaller = 1.0
+        while not leaks and smaller < scale:
+            if all(np.all(values * smaller == np.round(values * smaller)) for values in [bias, *own, *matrices]):
+                return smaller
+            smaller *= 2
+        return scale
+
+    def _population(self, step: Step, shape: Shape, found: Dynamics, scale: float) -> None:
+        leak: dict[str, Any] = {"decay": self._decay(found.share, f"{step.name}: decay of potentials")}
+        if found.current_share is not None:
+            leak["current_decay"] = self._decay(found.current_share, f"{step.name}: decay of currents")
+        dims: Any = _last(shape)
+        values = [*leak.values()]
+        if found.threshold is not None and found.amount is not None:
+            # Above is at least one more.
+            exact = found.threshold * scale
+            near = np.round(exact)
+            whole = np.where(np.abs(exact - near) < 1e-6 * near, near, np.floor(exact) if self.writer.strict else np.ceil(exact))
+            threshold = whole.astype(np.int64) + int(self.writer.strict)
+            amount = self._rounded(found.amount * scale, f"{step.name}: reset")
+            values += [threshold, amount]
+        if not all(_are_of_channels(value, dims[-1]) for value in values):
+            dims = (math.prod(dims),)  # the same neurons in a row, each its own channel
+        leak = {name: _of_channels(value, dims[-1]) for name, value in leak.items()}
+        if found.threshold is None:
+            self.network.leaky_readout(step.name, dims, **leak)
+            return
+        self.network.leaky(
+            step.name,
+            dims,
+            _of_channels(threshold, dims[-1]),
+            reset=self.reset,
+            amount=_of_channels(amount, dims[-1]),
+            **leak,
+        )
+
+    def _connect(self, path: Path, delay: float, weights: Array) -> None:
+        """Synapses; what leads back takes a step at least, as in every time-stepped simulator."""
+        if self.order.index(path.sender) >= self.order.index(path.receiver) and delay < 1:
+            delay = 1.0
+        share = np.count_nonzero(weights) / max(1, weights.size)
+        if share:
+            table: Table = Dense(weights) if share >= _DENSE else Sparse.from_matrix(weights)
+            self.network.connect(path.sender, path.receiver, table, delay=delay)
+
+    def _decay(self, share: Array, what: str) -> IntArray:
+        decay = np.round(share * DECAY_ONE).astype(np.int64)
+        error = np.abs(decay / DECAY_ONE - share) / np.where(share > 0, share, 1)
+        if error.max() > _NOTED:
+            worst = int(error.argmax())
+            self.remarks.append(
+                f"{what}: {share[worst]:.6g} a step becomes {decay[worst]}/{DECAY_ONE}, {100 * error[worst]:.2g} % off "
+                "(the most of its neurons)"
+            )
+        return decay
+
+    def _rounded(self, values: Array, what: str) -> IntArray:
+        whole = np.round(values)
+        largest = float(np.abs(values).max(initial=0))
+        error = float(np.abs(values - whole).max(initial=0))
+        if error > _NOTED * max(1.0, largest):
+            self.remarks.append(f"{what}: rounded by up to {error / largest:.1g} of the largest")
+        return whole.astype(np.int64)
+
+
+def _last(shape: Shape) -> Shape:
+    """A shape channel last."""
+    return (*shape[1:], shape[0]) if len(shape) == 3 else shape
+
+
+def _of_channels(values: IntArray, channels: int) -> IntArray:
+    """Values per neuron that are the same within a channel, as one per channel."""
+    return values.reshape(-1, channels)[0]
+
+
+def _are_of_channels(values: IntArray, channels: int) -> bool:
+    rows = values.reshape(-1, channels)
+    return bool(np.all(rows == rows[0]))

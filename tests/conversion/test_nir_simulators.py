@@ -1,0 +1,28 @@
+"""Networks of other simulators, exported by themselves: the spikes here are those there, but for stated rounding."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from judges.nir_simulators import SIMULATORS, compared, importable
+
+
+@pytest.mark.parametrize("name", SIMULATORS)
+def test_counts_are_within_a_percent(name):
+    if not importable(name):
+        pytest.skip(f"{name}: not installed")
+    pairs = [compared(SIMULATORS[name], seed, 100) for seed in range(6)]
+    expected, found = (np.concatenate(spikes) for spikes in zip(*pairs, strict=True))
+    assert expected.sum() > 200
+    assert abs(found.sum() - expected.sum()) <= 0.01 * expected.sum()
+    assert np.mean(expected != found) < 0.005
+
+
+@pytest.mark.parametrize("name", SIMULATORS)
+@pytest.mark.parametrize("seed", range(3))
+def test_integers_give_the_same_spikes(name, seed):
+    if not importable(name):
+        pytest.skip(f"{name}: not installed")
+    expected, found = compared(SIMULATORS[name], seed, 60, integers=True)
+    assert 20 < expected.sum() < 0.9 * expected.size
+    assert np.array_equal(expected, found)

@@ -1,0 +1,179 @@
+"""Neurons taken over from NIR graphs: clocked, they do what the graph says, step by step."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import eventsim as es
+from eventsim.cli.main import main
+
+nir = pytest.importorskip("nir")
+
+STEPS = 60
+
+
+def graph(nodes, shape, outputs, edges=()):
+    """A chain of named nodes between input and output, and further edges."""
+    every = {"input": nir.Input({"input": np.array(shape)})} | nodes | {"output": nir.Output({"output": np.array(outputs)})}
+    return nir.NIRGraph(every, [*itertools.pairwise(every), *edges], type_check=False)
+
+
+def clocked(net, x):
+    """A clocked run on spikes (steps, ...), channel first."""
+    rows = np.stack([(step.transpose(1, 2, 0) if step.ndim == 3 else step).ravel() for step in x])
+    ticks, neurons = np.nonzero(rows)
+    return es.run(net, {"input": (ticks + 1.0, neurons)}, steps=len(x), resolution=1)
+
+
+def spikes_of(run, name, shape):
+    """(steps, *shape), channel last."""
+    found = np.zeros((STEPS, int(np.prod(shape))))
+    spikes = run.spikes(name)
+    found[spikes.ticks - 1, spikes.neurons] = 1
+    return found.reshape(STEPS, *shape)
+
+
+def constants(size, **values):
+    return {name: np.full(size, value) for name, value in values.items()}
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(4)
+
+
+def drawn(rng, *shape, rate=0.3):
+    return (rng.random((STEPS, *shape)) < rate).astype(float)
+
+
+def test_lif_as_nir_defines_it(rng):
+    # Euler steps of tau dv/dt = (v_leak - v) + r I, a spike above the threshold, to v_reset; numbers that are integers throughout.
+    weight, bias = rng.integers(-8, 9, (7, 5)).astype(float), rng.integers(-2, 3, 7).astype(float)
+    lif = nir.LIF(**constants(7, tau=4.0, r=4.0, v_leak=2.0, v_threshold=9.0, v_reset=-3.0))
+    net, remarks = es.spiking_from_nir(graph({"a": nir.Affine(weight, bias), "lif": lif}, [5], [7]), dt=1.0)
+    x = drawn(rng, 5)
+    v, expected = np.full(7, 2.0), []
+    for step in x:
+        v = v + 0.25 * ((2.0 - v) + 4.0 * (weight @ step + bias))
+        expected.append(v > 9)
+        v[v > 9] = -3
+    assert np.array_equal(spikes_of(clocked(net, x), "lif", (7,)), expected)
+    assert np.sum(expected) > 50
+    assert remarks == ["output (Output): what arrives is added up over the run (NIR's output has no memory)"]
+
+
+def test_cuba_lif_and_a_leaky_readout(rng):
+    weight, second = rng.integers(-4, 9, (6, 5)).astype(float), rng.integers(-9, 9, (3, 6)).astype(float)
+    cuba = nir.CubaLIF(**constants(6, tau_syn=2.0, tau_mem=4.0, r=4.0, v_leak=0.0, v_threshold=16.0, w_in=2.0, v_reset=0.0))
+    li = nir.LI(**constants(3, tau=2.0, r=2.0, v_leak=0.0))
+    nodes = {"a": nir.Linear(weight), "cuba": cuba, "b": nir.Linear(second), "li": li}
+    net, remarks = es.spiking_from_nir(graph(nodes, [5], [3]), dt=1.0)
+    assert remarks == []
+    x = drawn(rng, 5)
+    i, v, u, expected = np.zeros(6), np.zeros(6), np.zeros(3), []
+    for step in x:
+        i = i + 0.5 * (-i + 2 * (weight @ step))
+        v = v + 0.25 * (-v + 4 * i)
+        fired = v > 16
+        v[fired] = 0
+        u = u + 0.5 * (-u + 2 * (second @ fired))
+        expected.append((fired.copy(), u.copy()))
+    run = clocked(net, x)
+    assert np.array_equal(spikes_of(run, "cuba", (6,)), [fired for fired, _ in expected])
+    assert np.sum([fired for fired, _ in expected]) > 30
+    scale = run.readout[-1].astype(float) @ expected[-1][1] / (expected[-1][1] @ expected[-1][1])
+    assert np.allclose(run.readout / scale, [u for _, u in expected], atol=1e-3)
+
+
+def test_cycles_take_a_step_and_delays_their_time(rng):
+    weight, back = rng.integers(1, 6, (4, 3)).astype(float), rng.integers(-6, 7, (4, 4)).astype(float)
+    lif = nir.LIF(**constants(4, tau=2.0, r=2.0, v_leak=0.0, v_threshold=7.5, v_reset=0.0))
+    delays = np.array([0.0, 1.0, 3.0, 1.0])
+    nodes = {"a": nir.Linear(weight), "d": nir.Delay(delays), "lif": lif}
+    every = graph(nodes, [3], [4])
+    every.nodes["back"] = nir.Linear(back)
+    every.edges += [("lif", "back"), ("back", "lif")]
+    net, _ = es.spiking_from_nir(every, dt=1.0)
+    x = drawn(rng, 3)
+    v, fired, expected = np.zeros(4), np.zeros(4), []
+    for t in range(STEPS):
+        late = np.array([weight[k] @ x[t - int(d)] if t >= d else 0.0 for k, d in enumerate(delays)])
+        v = v / 2 + late + back @ fired
+        fired = (v > 7.5).astype(float)
+        v[fired > 0] = 0
+        expected.append(fired)
+    assert np.array_equal(spikes_of(clocked(net, x), "lif", (4,)), expected)
+    assert 30 < np.sum(expected) < 220
+
+
+@pytest.mark.parametrize("flat", [True, False])
+def test_convolutions(rng, flat):
+    shape = (2, 9) if flat else (2, 5, 6)
+    weight = rng.integers(-3, 5, (3, 2, 3) if flat else (3, 2, 3, 3)).astype(float)
+    bias = np.array([1.0, 0.0, -1.0])
+    conv = nir.Conv1d(9, weight, 1, 1, 1, 1, bias) if flat else nir.Conv2d((5, 6), weight, 1, 1, 1, 1, bias)
+    outputs = (3, *shape[1:])
+    neurons = nir.IF(r=np.ones(outputs), v_threshold=np.full(outputs, 6.0), v_reset=np.zeros(outputs))
+    net, _ = es.spiking_from_nir(graph({"c": conv, "if": neurons}, shape, outputs), dt=1.0, reset="subtract")
+    x = drawn(rng, *shape)
+    v, expected = np.zeros(outputs), []
+    for step in x:
+        padded = np.pad(step.reshape(2, -1, shape[-1]), ((0, 0), (0 if flat else 1,) * 2, (1, 1)))
+        kernel = weight.reshape(3, 2, -1, 3)
+        windows = np.lib.stride_tricks.sliding_window_view(padded, kernel.shape[2:], axis=(1, 2))
+        v = v + (np.einsum("cyxuv,ocuv->oyx", windows, kernel) + bias[:, None, None]).reshape(outputs)
+        fired = v > 6
+        v = v - 6 * fired
+        expected.append(fired.reshape(3, -1, shape[-1]).transpose(1, 2, 0))
+    x = x.reshape(STEPS, 2, -1, shape[-1])
+    assert np.array_equal(spikes_of(clocked(net, x), "if", expected[0].shape), expected)
+    assert np.sum(expected) > 100
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tau": np.full(2, 0.5)}, "a step of dt = 1 is longer than the time constant 0.5"),
+        ({"tau": np.zeros(2)}, "time constants must be positive"),
+        ({"v_threshold": np.zeros(2)}, "thresholds must lie above"),
+        ({"v_reset": np.ones(2)}, "v_reset must be below the threshold"),
+        ({"r": np.full(2, np.nan)}, "r is not finite"),
+        ({"r": -np.ones(2)}, "resistances r must be positive"),
+        ({"tau": np.ones(3)}, r"parameters of shape \(3,\) for neurons of shape \(2,\)"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(change, message):
+    values = constants(2, tau=2.0, r=1.0, v_leak=0.0, v_threshold=1.0, v_reset=0.0)
+    lif = nir.LIF(**values)
+    for name, value in change.items():
+        setattr(lif, name, value)
+    with pytest.raises(es.ConversionError, match=message):
+        es.spiking_from_nir(graph({"a": nir.Linear(np.eye(2)), "lif": lif}, [2], [2]), dt=1.0)
+
+
+def test_a_step_needs_a_length_and_a_writer_a_name():
+    made = graph({"lif": nir.LIF(**constants(2, tau=2.0, r=1.0, v_leak=0.0, v_threshold=1.0, v_reset=0.0))}, [2], [2])
+    with pytest.raises(es.ConversionError, match="NIR does not say how long a step is"):
+        es.spiking_from_nir(made)
+    with pytest.raises(es.ConversionError, match="no writer 'lava' of NIR files is known; there are: nir, snntorch"):
+        es.spiking_from_nir(made, writer="lava")
+
+
+def test_on_the_command_line(tmp_path):
+    weight = np.array([[0.3, 0.7], [1.0, -0.4]])
+    lif = nir.LIF(**constants(2, tau=3.0, r=1.0, v_leak=0.0, v_threshold=0.2, v_reset=0.0))
+    nir.write(tmp_path / "net.nir", graph({"a": nir.Linear(weight), "lif": lif}, [2], [2]))
+    arguments = ["convert", str(tmp_path / "net.nir"), "-o", str(tmp_path / "net.h5"), "--nir-neurons", "nir", "--nir-dt", "1"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    assert "lif: decay of potentials: 0.333333 a step becomes 1365/4096, 0.024 % off" in result.output
+    net = es.load(tmp_path / "net.h5")
+    assert net.provenance["nir"]["dt"] == 1.0
+    assert [p.kind for p in net.populations.values()] == ["source", "leaky", "leaky_readout"]
+    refused = CliRunner().invoke(main, [*arguments, "--percentile", "99"])
+    assert refused.exit_code == 2
+    assert "leave out --percentile" in refused.output
