@@ -95,6 +95,22 @@ RECIPES = {
         shift=2,
         flip=True,
     ),
+    # As many levels as steps, for answers after two.
+    "lenet-2-mnist": Recipe(
+        "mnist",
+        lambda: vgg((32, 32, "P", 64, 64, "P"), (256,), 10, image=(1, 28, 28), levels=2),
+        (replace(_BINARY, epochs=8),),
+        shift=2,
+        steps=2,
+    ),
+    "vgg-small-2-fashion": Recipe(
+        "fashion-mnist",
+        lambda: vgg((32, 32, "P", 64, 64, "P", 128, 128), (), 10, image=(1, 28, 28), levels=2),
+        (replace(_BINARY, epochs=7),),
+        shift=2,
+        flip=True,
+        steps=2,
+    ),
     "vgg-small-cifar10": Recipe(
         "cifar-10",
         lambda: vgg((64, 64, "P", 128, 128, "P", 256, 256, "P"), (), 10, image=(3, 32, 32), levels=4, normalise=CIFAR10),

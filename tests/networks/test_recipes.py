@@ -211,7 +211,10 @@ def test_every_recipe_builds_a_network_whose_hidden_layers_are_binary(name):
     images = np.random.default_rng(0).integers(0, 256, (2, *shape), dtype=np.uint8)
     made = es.convert(model, images, percentile=100)
     weights = [layer for layer in made.report.layers if layer.weights > 1]
-    assert [layer.binary for layer in weights][1:-1] == [True] * (len(weights) - 2)
+    # (Of activations with few levels, a source's layer may be several populations.)
+    binary = [all(layer.binary for layer in weights if layer.source == source) for source in dict.fromkeys(w.source for w in weights)]
+    assert binary[1:-1] == [True] * (len(binary) - 2)
+    assert len(binary) > 2
     assert not weights[-1].binary
     if name == "vgg15-cifar100":
         assert sum(int(np.prod(p.shape)) for p in made.network.populations.values() if p.kind in ("driven", "spiking")) == 186_880
