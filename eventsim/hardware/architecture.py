@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Literal, NamedTuple
 
 Synchronisation = Literal["none", "barrier"]
 WhenFull = Literal["block", "drop"]
+UpdateWhen = Literal["input", "potential"]
 
 
 class Cost(NamedTuple):
@@ -110,6 +111,8 @@ class Core(ABC):
         Of looking at a neuron, once a step, behind a barrier.
     update : Cost
         Of computing a neuron's potential: of those that got input in a step behind a barrier, else of one that fires.
+    update_when : {"input", "potential"}
+        Which neurons are updated in a step behind a barrier: those that got input, or also those whose potential is not 0.
     spike : Cost
         Of a spike that a neuron makes.
     message_out : Cost
@@ -121,6 +124,7 @@ class Core(ABC):
     queue: int = 0
     access: Cost = FREE
     update: Cost = FREE
+    update_when: UpdateWhen = "input"
     spike: Cost = FREE
     message_out: Cost = FREE
 
@@ -245,6 +249,8 @@ class Architecture:
         By population: the cores that the file gives it, in the order in which they are filled.
     source : str
         Where it was read from.
+    shares : dict of str to tuple of int
+        By population, where the file says so: how many of its neurons go to each of these cores.
     """
 
     name: str
@@ -254,6 +260,7 @@ class Architecture:
     core: Core
     placed: Mapping[str, tuple[int, ...]]
     source: str = ""
+    shares: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @cached_property
     def energies(self) -> dict[str, int]:
@@ -287,4 +294,5 @@ class Architecture:
             "core": {"kind": self.core.kind}
             | {key: value._asdict() if isinstance(value, Cost) else value for key, value in vars(self.core).items()},
             "placed": {name: list(cores) for name, cores in self.placed.items()},
+            "shares": {name: list(neurons) for name, neurons in self.shares.items()},
         }

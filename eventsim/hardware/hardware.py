@@ -127,6 +127,8 @@ class Hardware:
         if self._simulator is None or self._simulator.network is not network:
             self._simulator = Simulator(network)
         if closed:
+            if self.architecture.core.update_when == "potential":
+                raise HardwareError(f'{self.architecture.name}: update_when = "potential" is for replays only: leave out closed')
             if self._closed is None or self._closed[0] is not network:
                 placement = self.place(network)
                 self._closed = network, Machine(placement, messages_of(placement), columns_of(placement))
@@ -137,8 +139,10 @@ class Hardware:
                 self._timeless = network, timeless_machine(replayer.placement)
             resolution = settings.pop("resolution", DEFAULT_RESOLUTION)
             result, _ = run_machine(self._simulator, self._timeless[1], inputs, resolution, settings)
-        else:
-            result = self._simulator.run(inputs, **settings)
+            return result, replayer.replay(result)
+        if self.architecture.core.update_when == "potential":
+            settings = {"potentials": "all"} | settings
+        result = self._simulator.run(inputs, **settings)
         return result, replayer.replay(result)
 
     def _replayer(self, network: Network) -> Replayer:

@@ -167,8 +167,9 @@ def _split(placement: Placement, name: str) -> Iterator[tuple[int, int, Needs]]:
             return True
         return (not core.axons or needs.inputs <= core.axons) and (not core.synapses or needs.synapses <= core.synapses)
 
+    shares = placement.architecture.shares.get(name, ())
     while first < size:
-        end = min(first + core.neurons, size)
+        end = min(first + min(shares[0] if shares else core.neurons, core.neurons), size)
         needs = _needs(incoming, first, end)
         if not fits(needs):
             low, high = first, end  # a run to low fits, one to high does not
@@ -186,6 +187,10 @@ def _split(placement: Placement, name: str) -> Iterator[tuple[int, int, Needs]]:
             needs = _needs(incoming, first, end)
         yield first, end, needs
         first = end
+        if shares and first < size and not (shares := shares[1:]):
+            raise HardwareError(
+                f"{placement.architecture.source}: [[placement]] of {name!r}: has {size:,} neurons, and {first:,} are placed"
+            )
 
 
 def _words(core: Any) -> str:

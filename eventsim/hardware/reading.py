@@ -116,6 +116,7 @@ _ANY_CORE: dict[str, tuple[Check, Any]] = {
     "kind": (_one_of("event", "crossbar"), _MUST),
     "neurons": (_whole(1, MAX_NEURONS), _MUST),
     "queue": (_whole(0, _MAX_ROOM), 0),
+    "update_when": (_one_of("input", "potential"), "input"),
     **{key: rule for name in _OF_NEURONS for key, rule in _cost(name).items()},
 }
 _CORE: dict[str, dict[str, tuple[Check, Any]]] = {
@@ -143,7 +144,11 @@ _CORE: dict[str, dict[str, tuple[Check, Any]]] = {
         "conversion_pj": (_PJ, 0),
     },
 }
-_PLACEMENT: dict[str, tuple[Check, Any]] = {"population": (_text(_MAX_NAME), _MUST), "cores": (lambda value: value, _MUST)}
+_PLACEMENT: dict[str, tuple[Check, Any]] = {
+    "population": (_text(_MAX_NAME), _MUST),
+    "cores": (lambda value: value, _MUST),
+    "neurons": (lambda value: value, None),
+}
 
 
 def presets() -> list[str]:
@@ -216,7 +221,14 @@ def architecture_from(tables: Mapping[str, Any], path: str) -> Architecture:
         raise HardwareError(f"{path}: [links] hold_ns must not be more than east_west_ns and north_south_ns: a hop takes at least as long")
     if made.buffer and not made.hold:
         raise HardwareError(f"{path}: [links] buffer has no effect on links that hold no message; give hold_ns")
-    return Architecture(top["name"], top["description"], chip, made, core, _placed(path, sections.get("placement", []), chip), path)
+    if core.update_when == "potential" and chip.synchronisation == "none":
+        raise HardwareError(f'{path}: [core] update_when has no effect without synchronisation = "barrier"')
+    if core.update_when == "potential" and (made.hold or core.queue or core.converts):
+        raise HardwareError(
+            f'{path}: [core] update_when = "potential" is for replays only: not where links hold messages, queues end or sums are converted'
+        )
+    placed, shares = _placed(path, sections.get("placement", []), chip)
+    return Architecture(top["name"], top["description"], chip, made, core, placed, path, shares)
 
 
 def _chip(path: str, given: dict[str, Any]) -> Chip:
@@ -238,7 +250,8 @@ def _core(path: str, table: Any) -> Core:
     given = _section(path, "[core] ", table, _CORE.get(kind if type(kind) is str else "", _CORE["event"]))
     if given["kind"] == "event":
         own = {"axons": given["axons"], "synapses": given["synapses"]}
-        return EventCore(given["neurons"], given["queue"], **own, **_costs(given, (*_OF_NEURONS, "message_in", "synapse")))
+        costs = _costs(given, (*_OF_NEURONS, "message_in", "synapse"))
+        return EventCore(given["neurons"], given["queue"], update_when=given["update_when"], **own, **costs)
     neurons = given["columns"] // given["cells_per_weight"]
     if not neurons:
         raise HardwareError(f"{path}: [core] {given['columns']} columns have no room for a weight of {given['cells_per_weight']} cells")
@@ -248,6 +261,7 @@ def _core(path: str, table: Any) -> Core:
     return CrossbarCore(
         neurons,
         given["queue"],
+        update_when=given["update_when"],
         **_costs(given, _OF_NEURONS),
         **sizes,
         levels=given["converter_levels"],
@@ -266,10 +280,12 @@ def _costs(given: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     return {name: Cost(given[f"{name}_ns"], given[f"{name}_pj"]) for name in names}
 
 
-def _placed(path: str, entries: Any, chip: Chip) -> dict[str, tuple[int, ...]]:
+def _placed(path: str, entries: Any, chip: Chip) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
+    """The cores of populations, and how many neurons go to each where that is given."""
     if type(entries) is not list or len(entries) > MAX_POPULATIONS:
         raise HardwareError(f"{path}: placement must be tables [[placement]], one a population")
     placed: dict[str, tuple[int, ...]] = {}
+    shares: dict[str, tuple[int, ...]] = {}
     for entry in entries:
         given = _section(path, "[[placement]] ", entry, _PLACEMENT)
         name, cores = given["population"], given["cores"]
@@ -280,7 +296,12 @@ def _placed(path: str, entries: Any, chip: Chip) -> dict[str, tuple[int, ...]]:
         if len(set(cores)) < len(cores):
             raise HardwareError(f"{path}: [[placement]] of {name!r} names a core twice")
         placed[name] = tuple(cores)
-    return placed
+        neurons = given["neurons"]
+        if neurons is not None:
+            if type(neurons) is not list or len(neurons) != len(cores) or not all(type(n) is int and 0 < n <= MAX_NEURONS for n in neurons):
+                raise HardwareError(f"{path}: [[placement]] of {name!r}: neurons must be a list of whole numbers above 0, one a core")
+            shares[name] = tuple(neurons)
+    return placed, shares
 
 
 def _section(path: str, where: str, table: Any, rules: Mapping[str, tuple[Check, Any]]) -> dict[str, Any]:

@@ -268,7 +268,29 @@ class _Stepwise(_Replay):
                 late = self._step_ends - self.delay[projection.name]
                 bounds[j] = self.bounds[source] + np.searchsorted(self.ticks[source], late, "right")
         marked = np.zeros(int((populations["units"] + 1).sum()), np.int64)
-        return Arrivals(self.neuron, bounds, np.full(len(self.tables.site_begin), -1, np.int64), marked)
+        return Arrivals(self.neuron, bounds, np.full(len(self.tables.site_begin), -1, np.int64), marked, self._active(len(marked)))
+
+    def _active(self, marks: int) -> IntArray:
+        """Whose potential is not 0 as a step begins, where that matters."""
+        if self.placement.architecture.core.update_when != "potential":
+            return np.zeros((0, marks), bool)
+        if self.model_steps * marks > _MAX_MESSAGES:
+            raise HardwareError(
+                f"{self.model_steps:,} steps of {marks:,} neurons are too many for update_when = 'potential'; run fewer steps"
+            )
+        active = np.zeros((self.model_steps, marks), bool)
+        for name, row in zip(self.r.names, self.tables.populations, strict=True):
+            population = self.network.populations[name]
+            if not row["units"] or population.v0 is None:
+                continue
+            if name not in self.run.potentials_recorded:
+                raise HardwareError(
+                    f"the potentials of {name!r} were not recorded, and update_when = 'potential' needs them; run with potentials='all'"
+                )
+            these = active[:, row["mark"] : row["mark"] + row["units"]]
+            these[0] = population.initial_potentials() != 0
+            these[1:] = self.run.potentials(name)[: self.model_steps - 1] != 0
+        return active
 
     def _step_times(self, found: Found) -> IntArray:
         return np.maximum(found.steps, self.chip.step) + self.chip.barrier_time(len(self.placement.tiles))

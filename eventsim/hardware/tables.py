@@ -64,6 +64,8 @@ class Tables(NamedTuple):
         The runs of a site are ``site_begin[site]..site_begin[site + 1] - 1``.
     run_first, run_end : int64 (runs,)
         Units of the target that a run reaches.
+    biased : bool (marks,)
+        Which neurons have a bias, of populations of which not all have one: in the order of ``Arrivals.marked``.
     """
 
     costs: Any
@@ -81,6 +83,7 @@ class Tables(NamedTuple):
     site_begin: Any
     run_first: Any
     run_end: Any
+    biased: Any
 
 
 def divider(divisor: int) -> tuple[int, int]:
@@ -108,9 +111,7 @@ def tables_of(placement: Placement, messages: Messages) -> Tables:
         population = network.populations[name]
         row["given"], row["first"] = bool(population.emits), sum(network.populations[each].size for each in names[:i])
         row["block"], row["end_block"] = np.searchsorted(blocks["population"], (i, i + 1))
-        row["always"] = population.input_kind == "currents" or any(
-            network.populations[p.source].is_clock for p in network.projections if p.target == name
-        )
+        row["always"] = population.input_kind == "currents" or bool(biased(placement, name).all())
     by_core = np.lexsort((blocks["population"], blocks["core"]))
     sends, begin, entries, pairs = _sends(placement, messages, blocks, cores, names)
     return Tables(
@@ -189,13 +190,15 @@ def _travel(placement: Placement, source: IntArray, target: IntArray) -> IntArra
 
 def _nothing_reached() -> dict[str, IntArray]:
     nothing = np.zeros(0, np.int64)
-    return {"into": np.zeros(0, INTO), "site_begin": nothing, "run_first": nothing, "run_end": nothing}
+    return {"into": np.zeros(0, INTO), "site_begin": nothing, "run_first": nothing, "run_end": nothing, "biased": np.zeros(0, bool)}
 
 
 def _reached(placement: Placement, populations: IntArray, names: list[str]) -> dict[str, IntArray]:
     """What spikes reach of populations whose neurons are updated when they do. Sets the populations' units, and what reaches them."""
+    single = placement.architecture.core.update_when == "potential"
     into: list[tuple[int, int, int, int]] = []
     begins, firsts, ends = ([np.zeros(0, np.int64)] for _ in range(3))
+    biases = [np.zeros(0, bool)]
     sites = runs = marks = 0
     for row, name in zip(populations, names, strict=True):
         row["into"] = row["end_into"] = len(into)
@@ -204,6 +207,9 @@ def _reached(placement: Placement, populations: IntArray, names: list[str]) -> d
         incoming = placement.incoming(name)
         size = placement.network.populations[name].size
         unit = int(np.gcd.reduce(np.concatenate([[size], *(np.concatenate([r.start, r.stop]) for _, r in incoming)])))
+        with_bias = biased(placement, name)
+        unit = 1 if single or with_bias.any() else unit
+        biases.append(np.append(np.resize(with_bias, size // unit), False))
         row["unit"], row["units"], row["mark"] = unit, size // unit, marks
         row["factor"], row["shift"] = divider(unit)
         marks += size // unit + 1
@@ -215,4 +221,23 @@ def _reached(placement: Placement, populations: IntArray, names: list[str]) -> d
             sites, runs = sites + reach.sites + 1, runs + len(reach.start)
         row["end_into"] = len(into)
     site_begin, run_first, run_end = (np.concatenate(parts) for parts in (begins, firsts, ends))
-    return {"into": np.array(into, INTO), "site_begin": site_begin, "run_first": run_first, "run_end": run_end}
+    reached = {"into": np.array(into, INTO), "site_begin": site_begin, "run_first": run_first, "run_end": run_end}
+    return reached | {"biased": np.concatenate(biases)}
+
+
+def biased(placement: Placement, name: str) -> IntArray:
+    """Which neurons of a population are updated in every step for their biases: bool (neurons,).
+
+    Where potentials tell who is updated, a bias of 0 is none.
+    """
+    network, by_potential = placement.network, placement.architecture.core.update_when == "potential"
+    found = np.zeros(network.populations[name].size, bool)
+    for p in network.projections:
+        if p.target == name and network.populations[p.source].is_clock:
+            if not by_potential:
+                return np.ones_like(found)
+            shapes = network.populations[p.source].shape, network.populations[name].shape
+            for clock in range(network.populations[p.source].size):
+                reached = list(p.table.synapses_from(clock, *shapes))
+                found[[neuron for neuron, weight in reached if weight]] = True
+    return found

@@ -50,6 +50,13 @@ def test_where_the_file_puts_them():
     assert runs(place(chain(), architecture(EVENT.format(columns=8, neurons=10), output=[0])), "input") == [(0, 10, (1,))]
 
 
+def test_how_many_neurons_the_file_puts_on_a_core():
+    chip = EVENT.format(columns=8, neurons=10) + '[[placement]]\npopulation = "input"\ncores = [6, 2, 3]\nneurons = {neurons}'
+    assert runs(place(chain(), architecture(chip.format(neurons=[2, 3, 5]))), "input") == [(0, 2, (6,)), (2, 5, (2,)), (5, 10, (3,))]
+    with pytest.raises(HardwareError, match="'input': has 10 neurons, and 8 are placed"):
+        place(chain(), architecture(chip.format(neurons=[2, 3, 3])))
+
+
 def test_cores_are_filled_as_far_as_axons_and_synapses_go():
     """A convolution over a line of 12 with a kernel of 3: n neighbours have n + 2 inputs, at the ends one less."""
     net = es.Network()

@@ -88,6 +88,7 @@ WRONG = [
     ("step_us = 0.25", "step_us = 1\nbarrier_ns = 4", "barrier_ns has no effect without"),
     ("step_us = 0.25", 'step_us = 1\nsynchronisation = "barrier"\nbarrier_ns = { a = 4 }', "by a number of tiles"),
     ("step_us = 0.25", 'step_us = 1\nsynchronisation = "sometimes"', 'must be "none" or "barrier", found \'sometimes\''),
+    ("[core]", '[core]\nupdate_when = "potential"', "update_when has no effect without"),
     ("hold_ns = 1", "hold_ns = 5", "hold_ns must not be more than"),
     ("hold_ns = 1", "", "buffer has no effect on links that hold no message"),
     ('kind = "event"', 'kind = "crossbar"', r"\[core\] unknown key 'neurons'"),
@@ -123,6 +124,8 @@ def test_one_line_says_what_is_wrong(tmp_path, old, new, message):
         ('[[placement]]\npopulation = "a"\ncores = []', "numbers in 0..11"),
         ('[[placement]]\npopulation = "a"\ncores = [1, 1]', "names a core twice"),
         ('[[placement]]\npopulation = "a"\ncores = [1]\n[[placement]]\npopulation = "a"\ncores = [2]', "names 'a' twice"),
+        ('[[placement]]\npopulation = "a"\ncores = [1]\nneurons = 3', "neurons must be a list"),
+        ('[[placement]]\npopulation = "a"\ncores = [1, 2]\nneurons = [3]', "one a core"),
         ("placement = 1", "unknown key 'placement'"),
     ],
 )

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from judges.architectures import random_architecture
+from judges.architectures import architecture, random_architecture
 from judges.chip import Chip
 from judges.random_networks import random_case
 
@@ -37,13 +37,35 @@ def test_populations_that_share_cores(resolution):
         chip = random_architecture(rng, "event")
         cores = rng.permutation(chip.chip.cores)[:2].tolist()
         placed = {name: (cores[rng.integers(2)],) for name, p in case.network.populations.items() if not p.is_clock}
-        hardware = es.Hardware(replace(chip, core=replace(chip.core, neurons=10**4), placed=placed))
+        core = replace(chip.core, neurons=10**4, update_when=("input", "potential")[i % 2])
+        hardware = es.Hardware(replace(chip, core=core, placed=placed))
         try:
-            result = es.run(case.network, case.inputs, steps=case.steps, resolution=resolution, seed=case.seed, max_spikes=1000)
+            result = es.run(
+                case.network, case.inputs, steps=case.steps, resolution=resolution, seed=case.seed, max_spikes=1000, potentials="all"
+            )
             messages += agree(hardware, case.network, result)
         except (HardwareError, PotentialOverflow):
             continue
     assert messages > 500
+
+
+def test_potentials_are_asked_for():
+    """One spike into two neurons, in the first of four steps: the one that it makes fire is updated once, the other in each step after."""
+    text = 'name = "p"\n[chip]\ncolumns = 2\nrows = 1\nstep_us = 0\nsynchronisation = "barrier"\n[core]\nkind = "event"\nneurons = 4\n'
+    hardware = es.Hardware(architecture(text + 'update_when = "potential"'))
+    net = es.Network()
+    net.source("input", 1)
+    net.spiking("middle", 2, threshold=[1, 2])
+    net.connect("input", "middle", [[1, 1]])
+    given = {"input": ([0.5], [0])}
+    _, report = hardware.run(net, given, steps=4, resolution=1)
+    assert report.counts["neuron update"] == 1 + 4
+    result = es.run(net, given, steps=4, resolution=1)
+    assert es.Hardware(architecture(text)).replay(net, result).counts["neuron update"] == 2
+    with pytest.raises(HardwareError, match="potentials of 'middle' were not recorded"):
+        hardware.replay(net, result)
+    with pytest.raises(HardwareError, match="leave out closed"):
+        hardware.run(net, given, closed=True)
 
 
 @pytest.mark.kernels
@@ -58,7 +80,7 @@ def test_many_cores_that_send_to_one(barrier):
     net.connect("input", "middle", rng.integers(-1, 3, (60, 30)))
     net.connect("middle", "output", rng.choice([-1, 1], (30, 9)))
     net.connect("input", "output", rng.choice([-1, 1], (60, 9)))
-    result = es.run(net, {"input": rng.integers(0, 6, 60)}, steps=6, resolution=1)
+    result = es.run(net, {"input": rng.integers(0, 6, 60)}, steps=6, resolution=1, potentials="all")
     for neurons in (2, 7, 30):
         chip = random_architecture(rng, "event")
         while (chip.chip.synchronisation == "barrier") != barrier:

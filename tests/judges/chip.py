@@ -149,11 +149,21 @@ class Chip:
         stage, steps = self.stages(resolution), ceil(result.counts.end_tick / resolution)
         total = steps + max(stage.values())
         updated = defaultdict(set)  # by step of the chip: (population, neuron)
-        clocks = {p.target for p in self.net.projections if self.net.populations[p.source].is_clock}
+        biased = defaultdict(set)
+        for p in self.net.projections:
+            if (source := self.net.populations[p.source]).is_clock:
+                shapes = source.shape, self.net.populations[p.target].shape
+                biased[p.target] |= {n for clock in range(source.size) for n, weight in p.table.synapses_from(clock, *shapes) if weight}
+                if core.update_when == "input":
+                    biased[p.target] = set(range(self.net.populations[p.target].size))
         for name, population in self.net.populations.items():
-            if population.input_kind == "currents" or name in clocks:
-                for step in range(steps):
-                    updated[step + stage[name]] |= {(name, n) for n in range(population.size)}
+            constantly = range(population.size) if population.input_kind == "currents" else biased[name]
+            for step in range(steps):
+                updated[step + stage[name]] |= {(name, n) for n in constantly}
+            if core.update_when == "potential" and population.v0 is not None:
+                potentials = [population.initial_potentials().tolist(), *result.potentials(name).tolist()]
+                for step, row in enumerate(potentials[:steps]):
+                    updated[step + stage[name]] |= {(name, n) for n, v in enumerate(row) if v}
         fires = defaultdict(list)
         for tick, _, name, neuron in spikes:
             step = (tick - 1) // resolution

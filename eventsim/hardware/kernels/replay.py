@@ -55,12 +55,15 @@ class Arrivals(NamedTuple):
         Room, -1: the last step in which a site had a spike.
     marked : int64
         Room, zeros: how many units of a population before each got input in a step.
+    active : bool (steps, neurons)
+        Where neurons are updated whose potential is not 0: whether it is, in the order of ``marked``. Else without steps.
     """
 
     neuron: Any
     bounds: Any
     seen: Any
     marked: Any
+    active: Any
 
 
 class Room(NamedTuple):
@@ -265,8 +268,12 @@ def mark(tables, arrivals, p, step):
     """Find which neurons of a population get input in a step: ``marked[i]`` is how many of its units before unit ``i`` do."""
     population = tables.populations[p]
     marked = arrivals.marked[population["mark"] : population["mark"] + population["units"] + 1]
-    for i in range(len(marked)):
-        marked[i] = 0
+    marked[0] = 0
+    for i in range(1, len(marked)):
+        marked[i] = tables.biased[population["mark"] + i - 1]
+    if len(arrivals.active):
+        for i in range(1, len(marked)):
+            marked[i] |= arrivals.active[step, population["mark"] + i - 1]
     for j in range(population["into"], population["end_into"]):
         into = tables.into[j]
         for i in range(arrivals.bounds[j, step], arrivals.bounds[j, step + 1]):
