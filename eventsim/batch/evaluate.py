@@ -29,7 +29,7 @@ from eventsim.batch.pictures import Pictures, pictures_of
 from eventsim.batch.work import Work, Worker
 from eventsim.data.datasets import open_dataset
 from eventsim.data.image_sets import Dataset
-from eventsim.errors import InputError, RunError
+from eventsim.errors import HardwareError, InputError, RunError
 from eventsim.files.atomic import remove_stale
 from eventsim.job.job import DEFAULT_RESOLUTION, Job
 from eventsim.job.preparation import default_steps
@@ -160,6 +160,8 @@ def _architecture(hardware: Hardware | Architecture | str | os.PathLike[str], ne
     # Evaluations without hardware do without loading it.
     kind = import_module("eventsim.hardware.hardware").Hardware
     chip: Hardware = hardware if isinstance(hardware, kind) else kind(hardware)
+    if chip.changes_spikes:
+        raise HardwareError(f"{chip.architecture.name}: its converters change what runs answer; `study adc` evaluates what they make of it")
     chip.place(network)
     return chip.architecture
 

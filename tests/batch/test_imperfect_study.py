@@ -59,6 +59,14 @@ def test_points_are_what_their_runs_are(tmp_path):
         converter_points(net, architecture(CHIP), [1], [4])
 
 
+def test_evaluations_leave_converters_to_the_study(tmp_path):
+    """What they would say of time and energy is of other runs than those whose answers they count."""
+    chip = architecture(CHIP + "converter_levels = 3\n")
+    with pytest.raises(HardwareError, match="its converters change what runs answer; `study adc`"):
+        es.evaluate(small_network(), small_data(), tmp_path / "e.h5", steps=3, hardware=chip)
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_is_done_is_kept(tmp_path):
     net, data = small_network(), small_data(n=4)
     points = spike_fault_points(net, "lost", [0.5], 1)[:1]
