@@ -66,6 +66,13 @@ def test_lif_as_nir_defines_it(rng):
     assert remarks == ["output (Output): what arrives is added up over the run (NIR's output has no memory)"]
 
 
+@pytest.mark.parametrize(("writer", "fires"), [("nir", [2]), ("spikingjelly", [1])])
+def test_a_tie_fires_where_the_writer_has_it_so(writer, fires):
+    neuron = nir.IF(r=np.ones(1), v_threshold=np.full(1, 3.0), v_reset=np.zeros(1))
+    net, _ = es.spiking_from_nir(graph({"a": nir.Linear(np.array([[3.0]])), "if": neuron}, [1], [1]), writer=writer, dt=1.0)
+    assert clocked(net, np.ones((2, 1))).spikes("if").ticks.tolist()[:1] == fires  # 3, then 6
+
+
 def test_cuba_lif_and_a_leaky_readout(rng):
     weight, second = rng.integers(-4, 9, (6, 5)).astype(float), rng.integers(-9, 9, (3, 6)).astype(float)
     cuba = nir.CubaLIF(**constants(6, tau_syn=2.0, tau_mem=4.0, r=4.0, v_leak=0.0, v_threshold=16.0, w_in=2.0, v_reset=0.0))

@@ -127,8 +127,13 @@ def leaky(**neuron):
 @pytest.mark.parametrize("resolution", [1, 4])
 def test_a_step_takes_its_share_of_the_magnitude(neuron, potentials, sign, resolution):
     net = leaky(threshold=100, **neuron)
-    run = es.run(net, {"src": ([1.0], [0 if sign > 0 else 1])}, steps=6, resolution=resolution, potentials=["n"])
-    assert run.potentials("n").ravel().tolist() == [sign * v for v in potentials]
+    net.leaky_readout("beside", 1, **neuron)
+    net.connect("src", "beside", np.array([[6], [-6]]))
+    for engine in runnable(net, prepare(net, {"src": ([], [])}, steps=1)):
+        given = {"src": ([1.0], [0 if sign > 0 else 1])}
+        run = es.run(net, given, steps=6, resolution=resolution, potentials=["n", "beside"], engine=engine)
+        for name in ("n", "beside"):  # derived from the spikes, and as the engine has it
+            assert run.potentials(name).ravel().tolist() == [sign * v for v in potentials]
 
 
 @pytest.mark.parametrize(
