@@ -90,7 +90,9 @@ def over_seeds(rows: Sequence[dict[str, Any]], *names: str, measures: Sequence[s
         raise RunError("a study of faults is one of accuracy, and the data set has no labels")
     found = []
     swept = ("series", *names)
-    for key in dict.fromkeys(tuple(row[name] for name in swept) for row in rows):
+    series = list(dict.fromkeys(row["series"] for row in rows))
+    keys = dict.fromkeys(tuple(row[name] for name in swept) for row in rows)
+    for key in sorted(keys, key=lambda key: series.index(key[0])):
         these = [row for row in rows if tuple(row[name] for name in swept) == key]
         accuracy = np.array([row["accuracy"] for row in these])
         n = len(these)

@@ -148,7 +148,9 @@ def test_so_many_spikes_are_delivered_at_a_time(monkeypatch, kind):
     lengths, part = [], layer.Layer.advance
     monkeypatch.setattr(layer, "WORK", 1000)
     monkeypatch.setattr(
-        layer.Layer, "advance", lambda self, train, *rest: lengths.append((self.name, len(train.tick))) or part(self, train, *rest)
+        layer.Layer,
+        "advance",
+        lambda self, way, train, *rest: lengths.append((self.name, len(train.tick))) or part(self, way, train, *rest),
     )
     run_layered(prepare(net, {"src": (np.arange(50) / 50, np.arange(50))}, steps=1), NoRecorder())
     some = 1000 // (64 if kind == "dense" else 80)
