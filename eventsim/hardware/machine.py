@@ -136,7 +136,8 @@ class Machine:
             out += [i for i, p in enumerate(network.projections) if p.source == name]
             row["end_out"] = len(out)
         for row, p in zip(projections, network.projections, strict=True):
-            row["place"] = 0 if self._stepwise or decided is not None else rank[p.target]
+            # In a script all that is sent in a picosecond is known before any of it arrives.
+            row["place"] = len(rank) if decided is not None else 0 if self._stepwise else rank[p.target]
             row["target"], row["first"], row["delay"] = rank[p.target], populations["first"][rank[p.target]], job.delay[p.name]
             number = m.projection.get(p.name, -1)
             row["divisor"], row["offset"] = (1, 0) if number < 0 else (m.divisor[number], m.offset[number])
@@ -252,13 +253,15 @@ class Machine:
         job, decided = self._script(run)
         plan = self._plan(job, decided)
         state, tally = _start(job, plan, self._tables), _tally(job)
+        # Not when the potentials say: when the run had decided, and its messages are served.
+        state.progress["decision_tick"] = -1
         begin(plan, self._tables, state)
         while advance(plan, self._tables, state, tally) != Status.DONE:
             state = _grown(plan, state)
         s, end = state.progress, int(_picoseconds(run, self.placement, np.array([run.counts.end_tick]))[0])
         s["fired"] = sum(len(given) for name, (given, _) in job.events.items() if job.network.populations[name].fires)
         s["end"] = max(end, int(s["served"]))
-        s["decision_tick"] = max(decided, int(s["decision_tick"]))
+        s["decision"], s["decision_tick"] = min(decided, 0), max(decided, int(s["decision_tick"]))
         return self._report(job, plan, state, "replay")
 
     def _script(self, run: Run) -> tuple[Job, int]:
@@ -304,7 +307,7 @@ class Machine:
             mode,
             self.placement.utilisation(),
             end,
-            decided if decided > 0 else None,
+            decided if s["decision"] >= 0 else None,
             counts,
             used,
             np.stack([serving["work"], sending["work"]], 1)[used],
@@ -377,14 +380,14 @@ def _by_block(tables: Tables, placement: Placement) -> tuple[Tables, dict[str, I
 
 
 def _given(job: Job, populations: IntArray, rank: dict[str, int]) -> dict[str, IntArray]:
-    """All given spikes, by time and then by population."""
+    """All given spikes, by time, then by population, then in the order in which they are given: several ticks may be one picosecond."""
     times, neurons, ranks = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for name, (given, numbers) in job.events.items():
         times.append(given.astype(np.int64))
         neurons.append(numbers + populations["first"][rank[name]])
         ranks.append(np.full(len(given), rank[name]))
     time, neuron, of = (np.concatenate(parts) for parts in (times, neurons, ranks))
-    order = np.lexsort((neuron, of, time))
+    order = np.lexsort((of, time))
     return {"given_time": time[order], "given_neuron": neuron[order]}
 
 

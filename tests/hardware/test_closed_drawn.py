@@ -16,7 +16,7 @@ from eventsim.errors import HardwareError, PotentialOverflow
 CHIP = """
 name = "timeless"
 [chip]
-columns = 60
+columns = 400
 rows = 10
 cores_per_tile = 2
 step_us = 0.00{step:04}
