@@ -12,8 +12,8 @@ from eventsim.errors import NetworkError
 from eventsim.model.limits import POTENTIAL_MAX, POTENTIAL_MIN
 from eventsim.model.periods import checked_period
 from eventsim.model.populations.checks import PerChannel, checked_per_channel, checked_shape
-from eventsim.model.populations.leak import DECAY_ONE, checked_decay, checked_leak, decayed, leak_details, leak_facts
-from eventsim.model.populations.population import STORED, Population, Reset, Surroundings, one_of, span
+from eventsim.model.populations.leak import Leaking, WithCurrent, checked_decay, checked_leak
+from eventsim.model.populations.population import STORED, Reset, Surroundings, one_of, span
 from eventsim.model.values import IntArray, Shape
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ RESETS: tuple[Reset, ...] = get_args(Reset)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Leaky(Population):
+class Leaky(Leaking):
     """Leaky integrate-and-fire neurons.
 
     Within a tick they integrate and fire as :class:`Spiking` do. At the end of each step, after the tick ``s * R``, every potential
@@ -57,7 +57,6 @@ class Leaky(Population):
     sends_spikes = True
     fires = True
     reads_out = False
-    decays = 1
     signed = False
     encoder = None
     bias = None
@@ -107,14 +106,6 @@ class Leaky(Population):
         """What a spike takes from the potential (reset ``"subtract"``), or sets it to."""
         return self.amount
 
-    def leaks(self) -> tuple[IntArray, IntArray]:
-        """Decay and constant leak of each neuron."""
-        return self.per_neuron(self.decay), self.per_neuron(self.leak)
-
-    def decayed(self, potentials: IntArray) -> IntArray:
-        """Potentials, int64 (neurons,), after the end of a step."""
-        return decayed(potentials, *self.leaks())
-
     def facts(self) -> dict[str, Any]:
         """What ``info`` says of it."""
         return {
@@ -123,7 +114,7 @@ class Leaky(Population):
             "refractory": self.refractory,
             "v0_min": int(self.v0.min()),
             "v0_max": int(self.v0.max()),
-            **leak_facts(self.decay, self.leak),
+            **super().facts(),
             "reset": self.reset,
             "amount_min": int(self.amount.min()),
             "amount_max": int(self.amount.max()),
@@ -135,21 +126,17 @@ class Leaky(Population):
         by = "" if np.all(self.amount == usual) else f" {span(self.amount)}"
         return [
             f"threshold {span(self.threshold)}",
-            *leak_details(self.decay, self.leak),
+            *super().details(),
             f"reset {self.reset}{by}",
             *([f"refractory {refractory:g} steps"] if refractory else []),
         ]
 
     def write(self, group: NewGroup) -> None:
         """Write it into a group of a network file; see :meth:`Population.write`."""
+        super().write(group)
         group.attributes(refractory=float(self.refractory), reset=self.reset)
-        for name in ("threshold", "v0", "decay", "leak", "amount"):
-            group.per_channel(name, getattr(self, name))
-
-    @classmethod
-    def read(cls, group: StoredGroup, around: Surroundings) -> Self:
-        """Read it from a file that may come from anywhere; see :meth:`Population.read`."""
-        return cls._read(group, around)
+        group.per_channel("threshold", self.threshold)
+        group.per_channel("amount", self.amount)
 
     @classmethod
     def _read(cls, group: StoredGroup, around: Surroundings, further: Sequence[str] = ()) -> Self:
@@ -164,7 +151,7 @@ class Leaky(Population):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class CurrentLeaky(Leaky):
+class CurrentLeaky(WithCurrent, Leaky):
     """Leaky integrate-and-fire neurons with a synaptic current I, a second state with a decay of its own.
 
     A spike that arrives changes the current, ``I += sign * weight``, and so does not make a neuron fire at once. In the last tick of a
@@ -182,8 +169,6 @@ class CurrentLeaky(Leaky):
 
     current_decay: IntArray
     kind = "current_leaky"
-    decays = 2
-    has_current = True
 
     @classmethod
     def checked(
@@ -192,29 +177,6 @@ class CurrentLeaky(Leaky):
         """From what :meth:`eventsim.Network.leaky` takes, and the decay of the current; raises as :meth:`Leaky.checked`."""
         checked = checked_decay(current_decay, checked_shape(shape, name), name, "current_decay")
         return super().checked(name, shape, threshold, current_decay=checked, **further)
-
-    def decayed_current(self, currents: IntArray) -> IntArray:
-        """Synaptic currents, int64 (neurons,), after the end of a step."""
-        return decayed(currents, self.per_neuron(self.current_decay))
-
-    def facts(self) -> dict[str, Any]:
-        """What ``info`` says of it."""
-        decay = self.current_decay
-        return super().facts() | {"current_decay_min": int(decay.min()), "current_decay_max": int(decay.max())}
-
-    def details(self) -> list[str]:
-        """The same in words."""
-        return [*super().details(), f"current decay {span(self.current_decay)}/{DECAY_ONE}"]
-
-    def write(self, group: NewGroup) -> None:
-        """Write it into a group of a network file; see :meth:`Population.write`."""
-        super().write(group)
-        group.per_channel("current_decay", self.current_decay)
-
-    @classmethod
-    def read(cls, group: StoredGroup, around: Surroundings) -> Self:
-        """Read it from a file that may come from anywhere; see :meth:`Population.read`."""
-        return cls._read(group, around, ("current_decay",))
 
 
 def _checked_amount(reset: Reset, amount: PerChannel | None, threshold: IntArray, shape: Shape, name: str) -> IntArray:

@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 from eventsim.model.limits import POTENTIAL_MIN
 from eventsim.model.populations.checks import PerChannel, checked_per_channel, checked_shape
-from eventsim.model.populations.leak import DECAY_ONE, checked_decay, checked_leak, decayed, leak_details, leak_facts
-from eventsim.model.populations.population import STORED, Population, Surroundings, span
+from eventsim.model.populations.leak import Leaking, WithCurrent, checked_decay, checked_leak
+from eventsim.model.populations.population import STORED, Surroundings
 from eventsim.model.values import IntArray, Shape
 
 if TYPE_CHECKING:
     from eventsim.model.storage.reading import StoredGroup
-    from eventsim.model.storage.writing import NewGroup
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LeakyReadout(Population):
+class LeakyReadout(Leaking):
     """Leaky neurons that never fire; they decide as :class:`Readout` do.
 
     Parameters
@@ -39,7 +38,6 @@ class LeakyReadout(Population):
     sends_spikes = False
     fires = False
     reads_out = True
-    decays = 1
     signed = False
     threshold = None
     refractory = None
@@ -66,32 +64,6 @@ class LeakyReadout(Population):
         initial = checked_per_channel(v0, dims, name, "v0", POTENTIAL_MIN)
         return cls(dims, initial, *checked_leak(decay, leak, dims, name), **further)
 
-    def leaks(self) -> tuple[IntArray, IntArray]:
-        """Decay and constant leak of each neuron."""
-        return self.per_neuron(self.decay), self.per_neuron(self.leak)
-
-    def decayed(self, potentials: IntArray) -> IntArray:
-        """Potentials, int64 (neurons,), after the end of a step."""
-        return decayed(potentials, *self.leaks())
-
-    def facts(self) -> dict[str, Any]:
-        """What ``info`` says of it."""
-        return leak_facts(self.decay, self.leak)
-
-    def details(self) -> list[str]:
-        """The same in words."""
-        return leak_details(self.decay, self.leak)
-
-    def write(self, group: NewGroup) -> None:
-        """Write it into a group of a network file; see :meth:`Population.write`."""
-        for name in ("v0", "decay", "leak"):
-            group.per_channel(name, getattr(self, name))
-
-    @classmethod
-    def read(cls, group: StoredGroup, around: Surroundings) -> Self:
-        """Read it from a file that may come from anywhere; see :meth:`Population.read`."""
-        return cls._read(group, around)
-
     @classmethod
     def _read(cls, group: StoredGroup, around: Surroundings, further: Sequence[str] = ()) -> Self:
         """With further numbers per channel of these names."""
@@ -101,7 +73,7 @@ class LeakyReadout(Population):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class CurrentLeakyReadout(LeakyReadout):
+class CurrentLeakyReadout(WithCurrent, LeakyReadout):
     """Leaky readouts with a synaptic current, as :class:`CurrentLeaky` have it.
 
     Parameters
@@ -114,34 +86,9 @@ class CurrentLeakyReadout(LeakyReadout):
 
     current_decay: IntArray
     kind = "current_leaky_readout"
-    decays = 2
-    has_current = True
 
     @classmethod
     def checked(cls, name: str, shape: int | Sequence[int], *, current_decay: PerChannel = 0, **further: Any) -> Self:
         """From what :meth:`eventsim.Network.leaky_readout` takes; raises NetworkError if a parameter is out of range."""
         checked = checked_decay(current_decay, checked_shape(shape, name), name, "current_decay")
         return super().checked(name, shape, current_decay=checked, **further)
-
-    def decayed_current(self, currents: IntArray) -> IntArray:
-        """Synaptic currents, int64 (neurons,), after the end of a step."""
-        return decayed(currents, self.per_neuron(self.current_decay))
-
-    def facts(self) -> dict[str, Any]:
-        """What ``info`` says of it."""
-        decay = self.current_decay
-        return super().facts() | {"current_decay_min": int(decay.min()), "current_decay_max": int(decay.max())}
-
-    def details(self) -> list[str]:
-        """The same in words."""
-        return [*super().details(), f"current decay {span(self.current_decay)}/{DECAY_ONE}"]
-
-    def write(self, group: NewGroup) -> None:
-        """Write it into a group of a network file; see :meth:`Population.write`."""
-        super().write(group)
-        group.per_channel("current_decay", self.current_decay)
-
-    @classmethod
-    def read(cls, group: StoredGroup, around: Surroundings) -> Self:
-        """Read it from a file that may come from anywhere; see :meth:`Population.read`."""
-        return cls._read(group, around, ("current_decay",))
