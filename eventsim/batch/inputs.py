@@ -19,9 +19,10 @@ from eventsim.data.images import decode_image, fit_image
 from eventsim.data.npy import MAGIC, npy_header, read_elements
 from eventsim.data.recordings import frames
 from eventsim.data.recordings.fitting import Reading, fit_recording
-from eventsim.data.recordings.reading import HDF5, is_recording, read_recording
+from eventsim.data.recordings.reading import is_recording, read_recording
 from eventsim.data.recordings.sonata import read_sonata
 from eventsim.errors import InputError
+from eventsim.files.hdf5_heaps import HDF5_SIGNATURE
 from eventsim.model.network import Network
 
 MAX_STDIN_BYTES = 256 * 2**20
@@ -232,7 +233,7 @@ def _kind(stream: IO[bytes], item: Item) -> str:
     stream.seek(0)
     if head == MAGIC:
         return "npy"
-    if head == HDF5[: len(head)] and head:
+    if head == HDF5_SIGNATURE[: len(head)] and head:
         return "hdf5"
     return "text" if item.path.lower().endswith((".csv", ".txt")) else "image"
 

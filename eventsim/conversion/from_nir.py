@@ -119,7 +119,7 @@ def _whatever(model: str | os.PathLike[str] | Any, read: Callable[[Any], Made]) 
     if not Path(model).is_file():
         raise ConversionError(f"{model}: no such file")
     try:
-        if not heaps_end(model):
+        if not heaps_end(Path(model).read_bytes()):
             raise ValueError("no HDF5, or texts without an end")
         graph = nir.read(os.fspath(model), type_check=False)
     except Exception as error:  # whatever a damaged file makes nir and h5py raise

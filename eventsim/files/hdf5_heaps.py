@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import struct
-from pathlib import Path
 
+# What an HDF5 file begins with, or has behind a block of its user's.
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _HEAP, _OBJECT = struct.Struct("<4sB3xQ"), struct.Struct("<HH4xQ")
 # Where a superblock says how long offsets and lengths are, by its version.
 _SIZES = {0: 13, 1: 13, 2: 9, 3: 9}
 
 
-def heaps_end(path: str | os.PathLike[str]) -> bool:
+def heaps_end(content: bytes) -> bool:
     """Whether every global heap of a file can be read to its end.
 
     A heap (``GCOL``) is objects one behind the other, each with its length; number 0 is the space that is left. With a length of 0
     there, the library stands still. Lengths of other than 8 bytes, which nobody writes, count as damaged.
     """
-    content = Path(path).read_bytes()
-    start = content.find(b"\x89HDF\r\n\x1a\n")
+    start = content.find(HDF5_SIGNATURE)
     place = _SIZES.get(content[start + 8]) if 0 <= start < len(content) - 16 else None
     if place is None or content[start + place : start + place + 2] != b"\x08\x08":
         return False

@@ -19,15 +19,15 @@ import numpy as np
 import numpy.typing as npt
 
 from eventsim.errors import EventsimError
+from eventsim.files.hdf5_heaps import HDF5_SIGNATURE
 from eventsim.files.seal import SEAL, block_rows, check_sums, digest
 
 _MAX_MEMBERS = 2**18
 _MAX_ATTRIBUTES = 64
 _MAX_ATTRIBUTE = 2**16
 # Deflate packs at most 1,032 to 1.
-_MAX_RATIO = 1040
+MAX_RATIO = 1040
 _FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
-_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 def is_hdf5(path: str | os.PathLike[str]) -> bool:
@@ -37,7 +37,7 @@ def is_hdf5(path: str | os.PathLike[str]) -> bool:
         if not stat.S_ISREG(os.stat(path).st_mode):
             return False
         with open(path, "rb") as file:
-            return file.read(len(_HDF5_SIGNATURE)) == _HDF5_SIGNATURE
+            return file.read(len(HDF5_SIGNATURE)) == HDF5_SIGNATURE
     except (OSError, ValueError):
         return False
 
@@ -295,7 +295,7 @@ class SealedFile:
         stored = dataset.id.get_storage_size()
         self._left -= stored
         # A chunk is unpacked to what its stream holds, whatever its shape says; many chunks may not share one stream.
-        most = stored * (_MAX_RATIO if h5py.h5z.FILTER_DEFLATE in filters else 1)
+        most = stored * (MAX_RATIO if h5py.h5z.FILTER_DEFLATE in filters else 1)
         size = math.prod(dims) * found.get_size()
         if self._left < 0 or size > most:
             raise self.damaged(f"{path} claims {size:,} bytes, more than the file can hold")

@@ -264,6 +264,20 @@ def _joined(parts: list[Spikes]) -> Spikes:
     return parts[0] if parts else NO_SPIKES
 
 
+def decisions(potentials: IntArray, arrivals: IntArray) -> IntArray:
+    """The decision at the end of each step: int64 (..., steps), -1 where there is none yet.
+
+    Parameters
+    ----------
+    potentials : int64 array (..., steps, neurons)
+        Of the output.
+    arrivals : int64 array (..., steps)
+        Spikes that reached it. Before there are any, potentials are the initial ones, which may differ.
+    """
+    reached = np.cumsum(arrivals, -1) > 0
+    return np.where(reached | (potentials.min(-1) < potentials.max(-1)), potentials.argmax(-1), -1)
+
+
 class Run:
     """The description and the counts of a run, and what follows from them. Base of :class:`Result` and ``Trace``.
 
@@ -341,9 +355,7 @@ class Run:
         if potentials is None:
             raise RunError("the network has no output readout, so it decides nothing")
         arriving = [i for i, p in enumerate(self.info.projections) if p.target == self.info.output]
-        reached = np.cumsum(self.counts.deliveries[:, arriving].sum(1)) > 0
-        # Before anything arrives potentials are the initial ones.
-        return np.where(reached | (potentials.min(1) < potentials.max(1)), potentials.argmax(1), -1)
+        return decisions(potentials, self.counts.deliveries[:, arriving].sum(1))
 
     @property
     def exit_latency(self) -> float | None:

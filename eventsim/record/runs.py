@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from eventsim.errors import RunError
+from eventsim.job.job import OPERATIONS
 from eventsim.model.network import Network
 from eventsim.model.tables import IntArray
-from eventsim.record.result import Result
+from eventsim.record.result import Result, decisions
 
-# Counts by step (:class:`eventsim.job.job.Counts`): of populations, of projections.
+# Counts by step (:class:`eventsim.job.job.Counts`) of populations; those of projections are OPERATIONS.
 _OF_POPULATIONS = "spikes", "negative_spikes"
-_OF_PROJECTIONS = "deliveries", "synaptic_events", "additions", "toolbox", "effective"
 
 
 class Runs(Sequence[Result]):
@@ -100,8 +100,8 @@ class Runs(Sequence[Result]):
         RunError
             Nothing of this name is counted.
         """
-        if name not in _OF_POPULATIONS + _OF_PROJECTIONS:
-            raise RunError(f"{name!r} is not counted by step; there are: {', '.join(_OF_POPULATIONS + _OF_PROJECTIONS)}")
+        if name not in _OF_POPULATIONS + OPERATIONS:
+            raise RunError(f"{name!r} is not counted by step; there are: {', '.join(_OF_POPULATIONS + OPERATIONS)}")
         columns = len(self.populations if name in _OF_POPULATIONS else self.projections)
         rows = np.zeros((len(self), self._steps, columns), np.int64)
         for row, result in zip(rows, self, strict=True):
@@ -156,8 +156,7 @@ class Runs(Sequence[Result]):
         """
         potentials = self.readout
         arriving = [i for i, p in enumerate(self._network.projections) if p.target == self._network.output]
-        reached = np.cumsum(self.counted("deliveries")[:, :, arriving].sum(2), 1) > 0
-        return np.where(reached | (potentials.min(2) < potentials.max(2)), potentials.argmax(2), -1)
+        return decisions(potentials, self.counted("deliveries")[:, :, arriving].sum(2))
 
     @property
     def _steps(self) -> int:

@@ -13,11 +13,11 @@ import numpy.typing as npt
 
 from eventsim.data.recordings.events import Recording, check_number, recording
 from eventsim.data.recordings.fields import Fields
+from eventsim.data.recordings.header import header_lines
 from eventsim.errors import InputError
 
 # By what the header or the stream calls the camera: (width, height).
 _CAMERAS = {"DVS128": (128, 128), "DAVIS240": (240, 180), "DAVIS346": (346, 260), "DVXPLORER": (640, 480)}
-_MAX_HEADER = 2**20
 # Of a packet of AEDAT 3.1: type, source, size of an event, where its time stamp is, overflows of it, capacity, number, valid ones.
 _PACKET = struct.Struct("<hhiiiiii")
 _SPECIAL, _POLARITY = 0, 1
@@ -31,7 +31,7 @@ def read_aedat2(stream: IO[bytes], name: str, fields: Fields) -> Recording:
     ------
     InputError
     """
-    camera = _header(stream, name)
+    camera = _camera(stream, name)
     data = stream.read()
     if len(data) % 8:
         raise InputError(f"{name}: {len(data):,} bytes of events, expected 8 for each; cut short")
@@ -58,7 +58,7 @@ def read_aedat3(stream: IO[bytes], name: str, fields: Fields) -> Recording:
     ------
     InputError
     """
-    camera = _header(stream, name)
+    camera = _camera(stream, name)
     data = stream.read()
     parts: list[npt.NDArray[Any]] = []
     number = place = 0
@@ -132,19 +132,7 @@ def read_aedat4(stream: IO[bytes], name: str, fields: Fields) -> Recording:
     return recording(name, columns["x"], columns["y"], columns["t"], columns["on"], size if all(size) else None)
 
 
-def _header(stream: IO[bytes], name: str) -> tuple[int, int] | None:
-    """Pass over the lines of the header, and tell the camera's size if they name it."""
-    size = None
-    while True:
-        place = stream.tell()
-        line = stream.readline(_MAX_HEADER)
-        if not line.startswith(b"#") or not line.endswith(b"\n"):
-            stream.seek(place)
-            return size
-        if place > _MAX_HEADER:
-            raise InputError(f"{name}: a header of more than {_MAX_HEADER:,} bytes; a damaged recording")
-        found = re.search("|".join(_CAMERAS).encode(), line.upper())
-        if found:
-            size = _CAMERAS[found[0].decode()]
-        if line.startswith(b"#!END-HEADER"):
-            return size
+def _camera(stream: IO[bytes], name: str) -> tuple[int, int] | None:
+    """Pass over the header, and tell the camera's size if it names one: the last that it names."""
+    named = re.findall("|".join(_CAMERAS).encode(), b"".join(header_lines(stream, name, b"#", b"#!END-HEADER")).upper())
+    return _CAMERAS[named[-1].decode()] if named else None

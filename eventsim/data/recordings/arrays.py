@@ -14,9 +14,8 @@ from eventsim.data.npy import npy_header, read_elements
 from eventsim.data.recordings.events import MAX_EVENTS, Recording, check_number, recording
 from eventsim.data.recordings.fields import FIELDS, Fields
 from eventsim.errors import InputError
+from eventsim.files.hdf5_reading import MAX_RATIO
 
-# Deflate packs at most 1,032 to 1.
-_MAX_RATIO = 1040
 _MAX_MEMBERS = 64
 # Of an event, in an archive.
 _MAX_EVENT = 64
@@ -59,7 +58,7 @@ def read_npz(stream: IO[bytes], name: str, fields: Fields) -> Recording:
 
 
 def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> npt.NDArray[Any]:
-    if member.file_size > min(_MAX_RATIO * (member.compress_size + 64), MAX_EVENTS * _MAX_EVENT) or member.flag_bits & 1:
+    if member.file_size > min(MAX_RATIO * (member.compress_size + 64), MAX_EVENTS * _MAX_EVENT) or member.flag_bits & 1:
         raise InputError(f"{name}: {member.filename[:80]!a} declares {member.file_size:,} bytes, or is encrypted; a damaged archive")
     return _array(io.BytesIO(archive.read(member)), f"{name}: {member.filename[:80]!a}")
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from eventsim.data.recordings.events import Recording, check_number, recording
 from eventsim.data.recordings.fields import Fields
+from eventsim.data.recordings.header import header_lines
 from eventsim.errors import InputError
 
-_MAX_HEADER = 2**20
 # Kinds of words of EVT 2.
 _OFF, _ON, _TIME_HIGH = 0x0, 0x1, 0x8
 # Words of EVT 2 begin anew to count time after this many microseconds.
@@ -27,7 +27,7 @@ def read_evt(stream: IO[bytes], name: str, fields: Fields) -> Recording:
     InputError
         Also if the package that reads EVT 3 is not installed.
     """
-    header = _header(stream, name)
+    header = b"".join(header_lines(stream, name, b"%", rb"% *end *\r?\n")).decode("ascii", "replace")
     version = re.search(r"^% *(?:evt +|format +EVT)([0-9])", header, re.M | re.I)
     size = _geometry(header)
     data = stream.read()
@@ -77,23 +77,6 @@ def _evt3(data: bytes, name: str, size: tuple[int, int] | None) -> Recording:
             raise
         raise InputError(f"{name}: not a readable EVT 3 file ({' '.join(str(error).split())[:200]})") from None
     return recording(name, events.x, events.y, events.timestamp, events.polarity, size)
-
-
-def _header(stream: IO[bytes], name: str) -> str:
-    """The lines of the header."""
-    lines = []
-    while True:
-        place = stream.tell()
-        line = stream.readline(_MAX_HEADER)
-        if not line.startswith(b"%") or not line.endswith(b"\n"):
-            stream.seek(place)
-            break
-        if place > _MAX_HEADER:
-            raise InputError(f"{name}: a header of more than {_MAX_HEADER:,} bytes; a damaged recording")
-        lines.append(line.decode("ascii", "replace"))
-        if re.match(rb"% *end *\r?\n", line):
-            break
-    return "".join(lines)
 
 
 def _geometry(header: str) -> tuple[int, int] | None:

@@ -10,12 +10,11 @@ import h5py
 from eventsim.data.recordings.events import Recording, check_number, recording
 from eventsim.data.recordings.fields import FIELDS, Fields
 from eventsim.errors import InputError
+from eventsim.files.hdf5_reading import MAX_RATIO
 
 # Groups with columns: DSEC's and others'; structured datasets: Prophesee's, and those that Tonic's cache on the disk makes.
 _GROUPS = ("events/", "", "CD/")
 _TABLES = ("events", "CD/events", "data/0", "data/events")
-# A file may declare more than it holds; no filter packs events more tightly than that.
-_MAX_RATIO = 1040
 _FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32, h5py.h5z.FILTER_LZF}
 # Blosc, LZ4, bitshuffle, Blosc2 and Zstandard.
 _PLUGIN_FILTERS = {32001, 32004, 32008, 32026, 32015}
@@ -90,7 +89,8 @@ class Paths:
         if dataset.shape is None or len(dataset.shape) != 1 or dtype.hasobject or dtype.subdtype is not None:
             raise InputError(f"{self._name}: {path} is {dtype} {dataset.shape}, expected one dimension of numbers")
         check_number(dataset.shape[0], self._name)
-        if dataset.is_virtual or dataset.external or dataset.shape[0] * dtype.itemsize > _MAX_RATIO * self._bytes:
+        # No filter packs events more tightly than deflate packs zeros.
+        if dataset.is_virtual or dataset.external or dataset.shape[0] * dtype.itemsize > MAX_RATIO * self._bytes:
             raise InputError(f"{self._name}: {path} is not in the file itself, or declares more than it holds; a damaged recording")
         plist = dataset.id.get_create_plist()
         filters = {plist.get_filter(number)[0] for number in range(plist.get_nfilters())} - _FILTERS

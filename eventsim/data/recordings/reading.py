@@ -16,14 +16,14 @@ from eventsim.data.recordings.fields import Fields
 from eventsim.data.recordings.hdf5 import read_hdf5
 from eventsim.data.recordings.nmnist import read_bin
 from eventsim.errors import InputError
+from eventsim.files.hdf5_heaps import HDF5_SIGNATURE
 
 Reader = Callable[[IO[bytes], str, Fields], Recording]
-HDF5 = b"\x89HDF\r\n\x1a\n"
 # What a file begins with.
 _BEGINNINGS: dict[bytes, Reader] = {
     NPY: read_npy,
     b"PK\x03\x04": read_npz,
-    HDF5: read_hdf5,
+    HDF5_SIGNATURE: read_hdf5,
     b"#!AER-DAT2.0": read_aedat2,
     b"#!AER-DAT3.1": read_aedat3,
     b"#!AER-DAT4.0": read_aedat4,

@@ -8,8 +8,10 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from eventsim.data.recordings.events import MAX_BYTES
 from eventsim.data.recordings.hdf5 import Paths
 from eventsim.errors import InputError
+from eventsim.files.hdf5_heaps import heaps_end
 
 # Milliseconds of what a file may call the unit of its times; a step is one.
 _UNITS = {"": 1.0, "ms": 1.0, "milliseconds": 1.0, "s": 1000.0, "seconds": 1000.0}
@@ -22,6 +24,12 @@ def read_sonata(stream: IO[bytes], name: str, population: str) -> tuple[npt.NDAr
     ------
     InputError
     """
+    if stream.seek(0, 2) > MAX_BYTES:
+        raise InputError(f"{name}: more than {MAX_BYTES:,} bytes; cut it")
+    stream.seek(0)
+    # Units may be texts, which the library reads from a heap.
+    if not heaps_end(stream.read()):
+        raise InputError(f"{name}: not a readable HDF5 file (texts without an end)")
     try:
         with h5py.File(stream, "r") as file:
             spikes = file.get("spikes")

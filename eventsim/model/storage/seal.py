@@ -9,10 +9,10 @@ import stat
 from io import FileIO
 
 from eventsim.errors import NetworkFileError
+from eventsim.files.hdf5_heaps import HDF5_SIGNATURE
 from eventsim.model.storage.format import FORMAT, USER_BLOCK, VERSION
 from eventsim.model.storage.messages import reason
 
-_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _SEAL = re.compile(rb"eventsim-network [1-9][0-9]{0,8}\nsha256 ([0-9a-f]{64})\nbytes (0|[1-9][0-9]{0,17})\n\0*")
 
 
@@ -42,7 +42,7 @@ def verify_seal(file: FileIO) -> int:
     size = os.fstat(file.fileno()).st_size
     block = file.read(USER_BLOCK)
     if not block.startswith(f"{FORMAT} ".encode()):
-        if block.startswith(_HDF5_SIGNATURE):
+        if block.startswith(HDF5_SIGNATURE):
             found = "it is an HDF5 file without the seal of one"
         else:
             found = f"it starts with {block[:16]!r}" if block else "it is empty"

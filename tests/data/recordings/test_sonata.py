@@ -7,6 +7,7 @@ import io
 import h5py
 import numpy as np
 import pytest
+from judges.heaps import free_length
 
 import eventsim as es
 from eventsim.batch.inputs import Item, read_input
@@ -55,3 +56,12 @@ def test_files_of_others():
         read_sonata(written({"v1": ([1.0], [1])}, "hours"), "x", "in")
     with pytest.raises(InputError, match="no population"):
         read_sonata(written({}), "x", "in")
+
+
+def test_units_without_an_end():
+    """libhdf5 would read them for ever."""
+    content = written({"in": ([1.0], [1])}).getvalue()
+    length = free_length(content)
+    damaged = io.BytesIO(content[:length] + bytes(8) + content[length + 8 :])
+    with pytest.raises(InputError, match="texts without an end"):
+        read_sonata(damaged, "x", "in")
