@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from eventsim.analysis.provenance import spread
-from eventsim.batch.pictures import Pictures
+from eventsim.batch.pictures import pictures_of
 from eventsim.batch.study import MODES, Study, file_name, make_folder, title_of
 from eventsim.data.image_sets import Dataset
 from eventsim.errors import HardwareError, InputError, RunError
@@ -155,10 +155,10 @@ class _Point:
 
     def __init__(self, point: ImperfectPoint, data: Dataset, path: Path, images: int | None, steps: int | None):
         net = point.network
-        if net.input is None or net.output is None:
-            raise InputError("a study needs a network that takes an image and has an output readout")
+        if net.output is None:
+            raise InputError("a study needs a network that has an output readout")
         self.point, self.data, self.path = point, data, path
-        self.pictures = Pictures(data, net.input.shape, False, False)
+        self.pictures = pictures_of(net, data, False, False)
         self.chosen = np.arange(len(data)) if images is None else spread(images, len(data))
         self.steps = default_steps(net) if steps is None else steps
         self.imperfect = Imperfect(net, point.architecture, point.faults, point.seed)

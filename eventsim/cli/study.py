@@ -14,8 +14,8 @@ from eventsim.analysis.evaluation import Evaluation
 from eventsim.batch import fault_study
 from eventsim.batch import study as studies
 from eventsim.batch.imperfect_study import LEVELS, converter_points, run_points
-from eventsim.batch.on_hardware import STEPS_US, throughput_study
 from eventsim.batch.study import Point, Study
+from eventsim.batch.throughput_study import STEPS_US, throughput_study
 from eventsim.cli.calibration import sample_images
 from eventsim.cli.options import architecture, evaluated, normalisation, numbers, options, workers
 from eventsim.cli.progress import point_progress

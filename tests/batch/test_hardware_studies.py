@@ -1,4 +1,4 @@
-"""Evaluations on hardware: means of what single runs take, and what faster steps lose."""
+"""Evaluations on hardware: what each image takes, their means, and what faster steps lose."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from judges.sealing import change_and_reseal
 from PIL import Image
 
 import eventsim as es
-from eventsim.batch.on_hardware import on_hardware, throughput_study
+from eventsim.batch.throughput_study import throughput_study
 from eventsim.cli.main import main
 from eventsim.engines.registry import Engines
 
@@ -32,24 +32,11 @@ synapse_pj = 2
 """
 
 
-def test_means_are_those_of_the_runs():
-    net, data, hardware = small_network(), small_data(n=7), es.Hardware(architecture(CHIP))
-    images, labels = data.arrays()
-    found = on_hardware(net, data, hardware, images=4, steps=5)
-    chosen = [0, 2, 4, 6]
-    runs = [hardware.run(net, images[i], steps=5) for i in chosen]
-    assert found["images"] == 4
-    assert found["accuracy"] == np.mean([result.decision == labels[i] for i, (result, _) in zip(chosen, runs, strict=True)])
-    assert found["energy_joules"] == pytest.approx(np.mean([report.total_energy for _, report in runs]) / 1e12)
-    assert found["duration_seconds"] == pytest.approx(np.mean([report.duration for _, report in runs]) / 1e12)
-    assert found["decision_seconds"] == pytest.approx(np.mean([r.decision for _, r in runs if r.decision is not None]) / 1e12)
-
-
 def test_an_evaluation_keeps_what_each_image_takes(tmp_path, monkeypatch):
     """The same as runs on the chip, from the runs that the evaluation makes anyway."""
     net, data, hardware = small_network(), small_data(n=7), es.Hardware(architecture(CHIP))
     runs = [hardware.run(net, image, steps=5) for image in data.arrays()[0]]
-    expected = on_hardware(net, data, hardware, steps=5)
+    labels, decided = data.arrays()[1], [report.decision for _, report in runs if report.decision is not None]
     made = []
     engines_run = Engines.run
 
@@ -61,7 +48,22 @@ def test_an_evaluation_keeps_what_each_image_takes(tmp_path, monkeypatch):
     monkeypatch.setattr(Engines, "run", counting)
     with es.evaluate(net, data, tmp_path / "e.h5", steps=5, workers=1, hardware=hardware) as e:
         assert len(made) == 7
-        assert e.hardware == pytest.approx(expected)
+        assert e.hardware == pytest.approx(
+            {
+                "name": "small",
+                "file": hardware.architecture.source,
+                "mode": "replay",
+                "images": 7,
+                "accuracy": np.mean([result.decision == label for (result, _), label in zip(runs, labels, strict=True)]),
+                "spikes": np.mean([result.total_spikes for result, _ in runs]),
+                "decision_seconds": np.mean(decided) / 1e12,
+                "duration_seconds": np.mean([report.duration for _, report in runs]) / 1e12,
+                "energy_joules": np.mean([report.total_energy for _, report in runs]) / 1e12,
+                "messages": np.mean([report.counts["message"] for _, report in runs]),
+                "dropped": 0,
+                "p99_waiting_seconds": np.mean([report.waiting()["p99"] for _, report in runs]) / 1e12,
+            }
+        )
         assert e.summary()["hardware"] == e.hardware
         for name, values in (
             ("duration", [r.duration for _, r in runs]),
