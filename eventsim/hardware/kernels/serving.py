@@ -166,6 +166,19 @@ def bring_bias(plan, tables, state, p, neuron, time):
 
 
 @inlined
+def reached(tables, of, neuron):
+    """Where a spike of a neuron leads through a stencil: its first target, the weight there, how many rows, neurons of a row."""
+    location = neuron // of["channels"]
+    channel = neuron - location * of["channels"]
+    row = location // of["width"]
+    y, x = tables.reach[of["y"] + row], tables.reach[of["x"] + location - row * of["width"]]
+    out = of["out_channels"]
+    target = (y["first"] * of["out_width"] + x["first"]) * out
+    at = of["weights"] + (channel * of["kernel_rows"] + y["tap"]) * of["row_weights"] + x["tap"] * out
+    return target, at, y["count"], x["count"] * out
+
+
+@inlined
 def add_weights(plan, tables, state, p, neuron, sign, low, high, time):
     """Add the weights of a spike to the neurons low..high-1 of its target that it reaches, and look which are due."""
     of, projection = tables.projections[p], plan.projections[p]
@@ -187,15 +200,9 @@ def add_weights(plan, tables, state, p, neuron, sign, low, high, time):
             if low <= n < high:
                 look_through(plan, state, rank, first + n, first + n + 1, time)
         return
-    location = neuron // of["channels"]
-    channel = neuron - location * of["channels"]
-    row = location // of["width"]
-    y, x = tables.reach[of["y"] + row], tables.reach[of["x"] + location - row * of["width"]]
-    out = of["out_channels"]
-    target = (y["first"] * of["out_width"] + x["first"]) * out
-    at = of["weights"] + (channel * of["kernel_rows"] + y["tap"]) * of["row_weights"] + x["tap"] * out
-    for _ in range(y["count"]):
-        start, stop = max(target, low), min(target + x["count"] * out, high)
+    target, at, rows, length = reached(tables, of, neuron)
+    for _ in range(rows):
+        start, stop = max(target, low), min(target + length, high)
         if start < stop:
             here = at + start - target
             if of["wide"]:
@@ -204,7 +211,7 @@ def add_weights(plan, tables, state, p, neuron, sign, low, high, time):
                 hit = add_and_compare(state.v, state.upper, state.lower, first + start, tables.weights8, here, stop - start, sign)
             if hit:
                 look_through(plan, state, rank, first + start, first + stop, time)
-        target += of["out_width"] * out
+        target += of["out_width"] * of["out_channels"]
         at -= of["stride"] * of["row_weights"]
 
 
@@ -232,15 +239,9 @@ def sum_weights(plan, tables, into, marks, base, p, neuron, sign, low, high):
                 if marked:
                     marks[first + n] = 1
         return
-    location = neuron // of["channels"]
-    channel = neuron - location * of["channels"]
-    row = location // of["width"]
-    y, x = tables.reach[of["y"] + row], tables.reach[of["x"] + location - row * of["width"]]
-    out = of["out_channels"]
-    target = (y["first"] * of["out_width"] + x["first"]) * out
-    at = of["weights"] + (channel * of["kernel_rows"] + y["tap"]) * of["row_weights"] + x["tap"] * out
-    for _ in range(y["count"]):
-        start, stop = max(target, low), min(target + x["count"] * out, high)
+    target, at, rows, length = reached(tables, of, neuron)
+    for _ in range(rows):
+        start, stop = max(target, low), min(target + length, high)
         if start < stop:
             if of["wide"]:
                 add_run(into, first + start, tables.weights32, at + start - target, stop - start, sign)
@@ -248,7 +249,7 @@ def sum_weights(plan, tables, into, marks, base, p, neuron, sign, low, high):
                 add_run(into, first + start, tables.weights8, at + start - target, stop - start, sign)
             if marked:
                 marks[first + start : first + stop] = 1
-        target += of["out_width"] * out
+        target += of["out_width"] * of["out_channels"]
         at -= of["stride"] * of["row_weights"]
 
 
