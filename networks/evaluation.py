@@ -9,8 +9,8 @@ import numpy as np
 
 import eventsim as es
 from eventsim import datasets
-from eventsim.batch.study import MODES
 from eventsim.cli.progress import image_progress
+from eventsim.job.job import MODES
 
 __all__ = ["MODES", "STEPS", "Scores", "evaluate"]
 

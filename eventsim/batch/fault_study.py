@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from eventsim.batch.imperfect_study import ImperfectPoint
-from eventsim.batch.study import MODES, Point
+from eventsim.batch.study import Point
 from eventsim.errors import RunError
 from eventsim.hardware.faults import Faults, with_faults
+from eventsim.job.job import MODES
 from eventsim.model.network import Network
 
 # What a value of the sweep is, by the name of the kind of fault: of cells and neurons, which make another network, and of spikes.

@@ -15,7 +15,7 @@ import numpy as np
 
 from eventsim.analysis.provenance import spread
 from eventsim.batch.pictures import pictures_of
-from eventsim.batch.study import MODES, Study, file_name, make_folder, title_of
+from eventsim.batch.study import Study, file_name, make_folder, title_of
 from eventsim.data.image_sets import Dataset
 from eventsim.errors import HardwareError, InputError, RunError
 from eventsim.files.atomic import write_text
@@ -23,6 +23,7 @@ from eventsim.hardware.architecture import Architecture, CrossbarCore
 from eventsim.hardware.faults import Faults
 from eventsim.hardware.imperfect import Imperfect
 from eventsim.hardware.reading import MAX_LEVELS
+from eventsim.job.job import MODES
 from eventsim.job.preparation import default_steps
 from eventsim.model.network import Network
 

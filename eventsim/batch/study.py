@@ -18,20 +18,19 @@ from eventsim.analysis.costs import usual_costs
 from eventsim.analysis.evaluation import Evaluation
 from eventsim.batch.evaluate import evaluate
 from eventsim.conversion import convert
+from eventsim.conversion.choices import PERCENTILES
 from eventsim.data.image_sets import Dataset
 from eventsim.errors import RunError
 from eventsim.files.atomic import write_text
-from eventsim.job.job import DEFAULT_RESOLUTION, MAX_STEPS
+from eventsim.job.job import DEFAULT_RESOLUTION, MAX_STEPS, MODES
 from eventsim.model.exits import ExitRule, exit_kinds
 from eventsim.model.network import Network
 from eventsim.model.order import feed_forward_order
 from eventsim.model.periods import ticks
 
-MODES = {"clocked": 1, "asynchronous": DEFAULT_RESOLUTION}
 RESOLUTIONS = (1, 2, 4, 16, 64, 256, 4096, DEFAULT_RESOLUTION)
 DELAYS = (0.0, 0.1, 0.25, 0.5, 1.0)
 INITIALS = (0.0, 0.25, 0.5, 0.75)
-PERCENTILES = (99.0, 99.7, 99.9, 99.99, 100.0)
 LOSSES = (0.001, 0.003, 0.01)
 
 

@@ -15,7 +15,7 @@ from functools import cached_property
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -137,9 +137,9 @@ class Worker:
         ``progress`` is called with the current tick now and then.
         """
         kinds, exits_need_spikes = self._kinds(), self._trajectories.needs_spikes(self.work.resolution)
-        record: Literal["all"] | list[str] = "all" if self._hardware is not None else []
-        if not record and kinds and exits_need_spikes:
-            record = self._trajectories.reads
+        recorded: dict[str, Any] = {"record": self._trajectories.reads if kinds and exits_need_spikes else []}
+        if self._hardware is not None:
+            recorded = self._hardware.recorded
         exits: list[dict[ExitKind, Exits]] = []
         reports: list[Report] = []
 
@@ -154,7 +154,7 @@ class Worker:
             if self._hardware is not None:
                 reports.append(self._hardware.replay(self.simulator.network, result))
 
-        runs = self.simulator.run_many(images, record=record, first=first, each=look_at, progress=progress, **self.settings())
+        runs = self.simulator.run_many(images, **recorded, first=first, each=look_at, progress=progress, **self.settings())
         kept = _rows(runs)
         if kinds and not exits_need_spikes:
             for kind, (rows, found) in self._trajectories.exits_of_steps(runs, kinds).items():

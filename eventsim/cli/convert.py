@@ -24,10 +24,9 @@ from eventsim.conversion.read import read_model
 from eventsim.conversion.to_nir import write_nir
 from eventsim.files.atomic import check_output
 from eventsim.files.printable import echo, printable
-from eventsim.job.job import DEFAULT_RESOLUTION
+from eventsim.job.job import MODES
 from eventsim.model.netfile import save
 
-_MODES = {"clocked": 1, "asynchronous": DEFAULT_RESOLUTION}
 _of_source = options(
     click.option("--calibrate", help="Data set (its training images) or folder of images whose activations set the ranges of ReLU layers."),
     click.option("--images", type=click.IntRange(1), default=1000, show_default=True, help="How many of them."),
@@ -63,9 +62,7 @@ _of_result = options(
     click.option(
         "--choose", type=click.IntRange(1), metavar="N", help="Try neurons, ranges, initial potentials and balanced biases on N images."
     ),
-    click.option(
-        "--choose-for", type=click.Choice(list(_MODES)), default="clocked", show_default=True, help="Runs that --choose compares."
-    ),
+    click.option("--choose-for", type=click.Choice(list(MODES)), default="clocked", show_default=True, help="Runs that --choose compares."),
     click.option("--report", type=click.IntRange(1), help="Compare layer by layer on so many test images of the --calibrate set."),
     click.option("--nir", type=click.Path(path_type=Path), help="Write the network as NIR too, for other tools."),
 )
@@ -177,7 +174,7 @@ def _convert(source: Any, images: np.ndarray | None, choices: Choices, settings:
             return convert_model(source, images, progress=progress, **settings), None
         apart = np.zeros(len(images), bool)
         apart[np.linspace(0, len(images) - 1, min(choices.choose, len(images) // 2)).astype(int)] = True
-        chosen = choose(source, images[~apart], images[apart], resolution=_MODES[choices.choose_for], progress=progress, **settings)
+        chosen = choose(source, images[~apart], images[apart], resolution=MODES[choices.choose_for], progress=progress, **settings)
         return chosen.conversion, chosen
 
 

@@ -12,13 +12,10 @@ import numpy.typing as npt
 from eventsim.conversion.lowering import Layer
 from eventsim.conversion.made import Conversion
 from eventsim.errors import ConversionError
-from eventsim.job.job import DEFAULT_RESOLUTION
+from eventsim.job.job import MODES
 from eventsim.job.preparation import default_steps
 from eventsim.record.result import Result
 from eventsim.simulate import Simulator
-
-# Ticks per step.
-MODES = {"clocked": 1, "asynchronous": DEFAULT_RESOLUTION}
 
 
 @dataclass

@@ -67,6 +67,11 @@ class Hardware:
         return self.architecture.core.converts
 
     @property
+    def recorded(self) -> dict[str, Any]:
+        """What a run has to record to be replayed, as settings of :meth:`eventsim.Simulator.run`."""
+        return {"record": "all", "potentials": "all" if self.architecture.core.update_when == "potential" else "none"}
+
+    @property
     def closed_resolution(self) -> int:
         """Ticks of a step of closed runs."""
         return 1 if self.architecture.chip.synchronisation == "barrier" else self.architecture.chip.step
@@ -140,9 +145,7 @@ class Hardware:
             resolution = settings.pop("resolution", DEFAULT_RESOLUTION)
             result, _ = run_machine(self._simulator, self._timeless[1], inputs, resolution, settings)
             return result, replayer.replay(result)
-        if self.architecture.core.update_when == "potential":
-            settings = {"potentials": "all"} | settings
-        result = self._simulator.run(inputs, **settings)
+        result = self._simulator.run(inputs, **self.recorded | settings)
         return result, replayer.replay(result)
 
     def _replayer(self, network: Network) -> Replayer:

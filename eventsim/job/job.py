@@ -11,6 +11,8 @@ from eventsim.model.network import Network
 from eventsim.model.tables import IntArray
 
 DEFAULT_RESOLUTION = 2**20
+# Ticks of a step.
+MODES = {"clocked": 1, "asynchronous": DEFAULT_RESOLUTION}
 MAX_STEPS = 10**6
 # Ticks up to here are exact as float64 milliseconds in a trace, whatever the resolution.
 MAX_TICKS = 2**50

@@ -87,6 +87,14 @@ def test_an_evaluation_keeps_what_each_image_takes(tmp_path, monkeypatch):
     assert not list(tmp_path.glob("f.h5*"))
 
 
+def test_where_potentials_tell_who_is_updated_they_are_recorded(tmp_path):
+    chip = CHIP.replace("step_us = 10", 'step_us = 10\nsynchronisation = "barrier"') + 'update_pj = 1\nupdate_when = "potential"\n'
+    net, data, hardware = small_network(), small_data(n=3), es.Hardware(architecture(chip))
+    runs = [hardware.run(net, image, steps=4)[1] for image in data.arrays()[0]]
+    with es.evaluate(net, data, tmp_path / "e.h5", steps=4, workers=1, hardware=hardware) as e:
+        assert e.array("hardware/energy").tolist() == [report.total_energy for report in runs]
+
+
 @pytest.mark.parametrize(
     ("column", "values", "message"),
     [
