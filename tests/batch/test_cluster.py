@@ -68,10 +68,13 @@ def test_a_cluster_that_loses_a_worker_and_then_its_scheduler(tmp_path, real_clu
 
     import eventsim.batch.executors.dask
 
+    clients = []
+
     class Impatient(eventsim.batch.executors.dask.Client):
         def __init__(self, *args, **kwargs):
             super().__init__(*args, **kwargs)
             self._timeout = 1  # to connect again
+            clients.append(self)
 
     monkeypatch.setattr(eventsim.batch.executors.dask, "Client", Impatient)
 
@@ -79,6 +82,8 @@ def test_a_cluster_that_loses_a_worker_and_then_its_scheduler(tmp_path, real_clu
         if done >= 20:
             processes[0].kill()
             processes[0].wait()
+            # The client has given up, and says so to whoever asks for more.
+            wait_for(lambda: clients[0].status == "closed", "the client waits for its scheduler")
 
     capfd.readouterr()
     with pytest.raises(es.RunError, match=r"the Dask scheduler is gone; once it is back, the same command goes on"):

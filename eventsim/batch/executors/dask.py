@@ -89,7 +89,8 @@ def _cluster(work: Work, scheduler: str) -> Iterator[tuple[Executor, int]]:
                 raise
             raise RunError(f"{scheduler}: the Dask scheduler is gone; once it is back, the same command goes on") from None
         finally:
-            pool.shutdown(wait=False)
-            # Where the scheduler is gone, so is the plugin.
+            # Where the scheduler is gone, so are the pieces and the plugin: the client, closed by then, refuses to say so.
+            with contextlib.suppress(Exception):
+                pool.shutdown(wait=False)
             with contextlib.suppress(Exception):
                 client.unregister_worker_plugin(plugin.name)
