@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pytest
 from judges.architectures import architecture, random_architecture
 from judges.engines import assert_same
 from judges.random_networks import random_case
@@ -41,7 +40,6 @@ def cases(seed, n):
             continue
 
 
-@pytest.mark.kernels
 def test_it_is_the_clocked_run_and_takes_what_a_replay_of_it_takes():
     whole = maxima = stopped = 0
     for rng, case, settings, expected in cases(24, 60):

@@ -26,7 +26,6 @@ step_us = 0.00{step:04}
 EVENT, CROSSBAR = 'kind = "event"\nneurons = {n}\n', 'kind = "crossbar"\nrows = {n}\ncolumns = {n}\n'
 
 
-@pytest.mark.kernels
 @pytest.mark.parametrize("core", [EVENT, CROSSBAR], ids=["event", "crossbar"])
 def test_on_a_chip_that_takes_no_time_it_is_the_ordinary_run(core):
     rng, done, maxima = np.random.default_rng(5), 0, 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from judges.architectures import architecture
@@ -27,7 +26,6 @@ kind = "{kind}"
 """
 
 
-@pytest.mark.kernels
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.integers(4, 50), st.sampled_from(["event", "crossbar"]), st.booleans())
 def test_it_is_the_ordinary_run(seed, step, room, kind, barrier):

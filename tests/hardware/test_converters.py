@@ -89,7 +89,6 @@ def test_levels(total, levels, full, expected):
     assert result.readout.tolist() == [[expected]]
 
 
-@pytest.mark.kernels
 @pytest.mark.parametrize("resolution", [1, 3])
 def test_against_a_plain_loop(resolution):
     """Kernels that are split, delays, signed neurons, several spikes of a source at once, ties, offsets."""

@@ -102,7 +102,6 @@ def test_sixteen_neurons_to_thirty_two():
     assert report.counts["synapse"] == 16 * 32 * 10
 
 
-@pytest.mark.kernels
 @pytest.mark.parametrize("resolution", [1, 7, 2**20])
 def test_against_a_chip_in_plain_python(resolution):
     rng = np.random.default_rng(22 + resolution)

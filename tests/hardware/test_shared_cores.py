@@ -27,7 +27,6 @@ def agree(hardware, network, result):
     return len(waits)
 
 
-@pytest.mark.kernels
 @pytest.mark.parametrize("resolution", [1, 5])
 def test_populations_that_share_cores(resolution):
     messages = 0
@@ -68,7 +67,6 @@ def test_potentials_are_asked_for():
         hardware.run(net, given, closed=True)
 
 
-@pytest.mark.kernels
 @pytest.mark.parametrize("barrier", [False, True])
 def test_many_cores_that_send_to_one(barrier):
     """Messages of 1 to 30 cores come to each core; those that come together wait by the core that they come from."""

@@ -50,7 +50,6 @@ def arriving(result, name, first, seed, lost, most):
     return kept
 
 
-@pytest.mark.kernels
 @pytest.mark.parametrize(("lost", "jitter"), [(0.25, 0), (0, 0.5), (0.5, 0.25), (1, 0)])
 @pytest.mark.parametrize("resolution", [1, 20])
 @pytest.mark.parametrize("signed", [False, True])
