@@ -55,6 +55,8 @@ class Settings:
         Microseconds of a step of recordings. None: what the network file says.
     polarity : {"split", "merge", "sign"} or None
         Likewise.
+    sana_fe : Path or None
+        A folder: network, input and architecture are written there for SANA-FE.
     """
 
     network: Path
@@ -67,6 +69,7 @@ class Settings:
     reading: Reading = field(default_factory=Reading)
     step_us: int | None = None
     polarity: Polarity | None = None
+    sana_fe: Path | None = None
 
     def load(self) -> Network:
         """The network, with steps and polarities of recordings as they are asked for.
@@ -202,6 +205,7 @@ class Runner:
         kept = {name: True for name in ("invert", "crop") if getattr(self.settings, name)} | self.settings.recorded()
         try:
             noted = {"network": str(self.settings.network), "input": about, "encoding": self.settings.encoding, **kept}
+            self._write_sana_fe(values, steps, outcome)
             given: dict[str, Any] = {"trace": trace, "progress": progress, "about": noted}
             if self.hardware is not None and self.hardware.changes_spikes and not self.settings.closed:
                 settings = {key: value for key, value in self.settings.run.items() if key in (*CLOSED, "resolution")} | {"steps": steps}
@@ -220,6 +224,16 @@ class Runner:
             if outcome.report is not None:
                 outcome.summary["hardware"] = outcome.report.summary()
         return outcome
+
+    def _write_sana_fe(self, values: Any, steps: int, outcome: Outcome) -> None:
+        """Write the files for SANA-FE, if that is asked for: before anything is run, so that what cannot be written is said at once."""
+        folder = self.settings.sana_fe
+        if folder is None or self.hardware is None:
+            return
+        seed = self.settings.run.get("seed", 0)
+        written = self.hardware.write_sana_fe(self.simulator.network, self._encoded(values), folder, steps=steps, seed=seed)
+        outcome.remarks = [*outcome.remarks, *(f"{folder} does not say: {loss}" for loss in written.losses)]
+        outcome.summary["sana_fe"] = {"folder": str(folder), "steps": written.steps, "begins": written.begins, "groups": written.names}
 
     def _run_closed(self, inputs: Any, outcome: Outcome, given: dict[str, Any], steps: int) -> tuple[Report, Result]:
         """A closed run, compared with the ordinary one."""

@@ -93,6 +93,9 @@ _of_hardware = options(
         "--hardware", help="Architecture file, or a name (as in `info loihi`): also say what the run takes there, in time and energy."
     ),
     click.option("--closed", is_flag=True, help="What --hardware takes changes when spikes happen: queues and routes delay them."),
+    click.option(
+        "--sana-fe", type=click.Path(path_type=Path), help="Folder: write network, input and --hardware there as files for SANA-FE, too."
+    ),
 )
 _of_process = options(
     click.option("--seed", type=int, default=0, show_default=True, help="Of random input (Poisson)."),
@@ -130,6 +133,7 @@ class Choices:
     potentials: str
     hardware: str | None
     closed: bool
+    sana_fe: Path | None
     exit_margin: int | None
     exit_potential: int | None
     max_spikes: int
@@ -151,6 +155,11 @@ class Choices:
             raise click.UsageError("--closed is for runs on --hardware; name an architecture")
         if self.closed and (self.resolution is not None or self.clocked or self.engine != "auto" or self.potentials != "none"):
             raise click.UsageError("--closed has ticks and an engine of its own; give no --resolution, --clocked, --engine or --potentials")
+
+        if self.sana_fe is not None and (self.hardware is None or self.closed or ticks_per_step(self.resolution, self.clocked) != 1):
+            raise click.UsageError("--sana-fe writes clocked runs on --hardware: name an architecture, give --clocked, leave out --closed")
+        if self.sana_fe is not None and (self.exit_margin is not None or self.exit_potential is not None):
+            raise click.UsageError("--sana-fe writes whole runs; leave out --exit-margin and --exit-potential")
 
     def reading(self) -> Reading:
         """How recordings are read."""
@@ -195,7 +204,9 @@ def run(network: Path, sources: tuple[str, ...], as_json: bool, **given: Any) ->
     choices = Choices(**given)
     choices.check()
     settings = Settings(network, choices.encoding, choices.invert, choices.crop, choices.settings(), choices.hardware, choices.closed)
-    runner = Runner(replace(settings, reading=choices.reading(), step_us=choices.step_us, polarity=choices.polarity))
+    runner = Runner(
+        replace(settings, reading=choices.reading(), step_us=choices.step_us, polarity=choices.polarity, sana_fe=choices.sana_fe)
+    )
     inputs, several = _inputs(runner.network, sources, choices)
     folder = _folder(choices.trace) if several and not choices.no_trace else None
     jobs = _traced(inputs, folder, None if choices.no_trace or folder is not None else choices.trace or Path("run.h5"))
@@ -239,6 +250,8 @@ def _inputs(network: Network, sources: tuple[str, ...], choices: Choices) -> tup
     several = len(inputs) > 1 or (sources[0] != "-" and Path(sources[0]).is_dir())
     if several and choices.potentials != "none":
         raise click.UsageError("--potentials is for one input; run the inputs one by one to keep the membrane potentials of each")
+    if several and choices.sana_fe is not None:
+        raise click.UsageError("--sana-fe is for one input; run the inputs one by one to write files of each")
     return inputs, several
 
 
@@ -339,6 +352,10 @@ def _print_result(result: Result, summary: dict[str, Any]) -> None:
     rows.append(("spikes", f"{result.total_spikes:,}"))
     rows.append(("synaptic events", f"{result.total_synaptic_events:,}"))
     rows.append(("simulated", f"{result.duration:g} steps ({mode}) in {summary['wall_seconds']:.3f} s by the {summary['engine']} engine"))
+    if "sana_fe" in summary:
+        rows.append(
+            ("for SANA-FE", f"{summary['sana_fe']['folder']}: network.yaml, architecture.yaml; {summary['sana_fe']['steps']:,} steps")
+        )
     if summary["trace"]:
         rows.append(("trace", summary["trace"]))
     for name, value in rows:

@@ -15,6 +15,7 @@ from eventsim.hardware.placement import Placement, columns_of, messages_of, plac
 from eventsim.hardware.reading import presets, read_architecture
 from eventsim.hardware.replay import Replayer
 from eventsim.hardware.report import Report
+from eventsim.hardware.sana_fe.writing import Written, write_sana_fe
 from eventsim.job.job import DEFAULT_RESOLUTION
 from eventsim.model.network import Network
 from eventsim.record.result import Result, Run
@@ -129,24 +130,62 @@ class Hardware:
         RunError, InputError, NetworkError, PotentialOverflow, TraceError
             As :meth:`eventsim.Simulator.run`.
         """
-        if self._simulator is None or self._simulator.network is not network:
-            self._simulator = Simulator(network)
+        simulator = self._simulator_of(network)
         if closed:
             if self.architecture.core.update_when == "potential":
                 raise HardwareError(f'{self.architecture.name}: update_when = "potential" is for replays only: leave out closed')
             if self._closed is None or self._closed[0] is not network:
                 placement = self.place(network)
                 self._closed = network, Machine(placement, messages_of(placement), columns_of(placement))
-            return run_machine(self._simulator, self._closed[1], inputs, self._closed[1].resolution, settings)
+            return run_machine(simulator, self._closed[1], inputs, self._closed[1].resolution, settings)
         replayer = self._replayer(network)
         if self.changes_spikes:
             if self._timeless is None or self._timeless[0] is not network:
                 self._timeless = network, timeless_machine(replayer.placement)
             resolution = settings.pop("resolution", DEFAULT_RESOLUTION)
-            result, _ = run_machine(self._simulator, self._timeless[1], inputs, resolution, settings)
+            result, _ = run_machine(simulator, self._timeless[1], inputs, resolution, settings)
             return result, replayer.replay(result)
-        result = self._simulator.run(inputs, **self.recorded | settings)
+        result = simulator.run(inputs, **self.recorded | settings)
         return result, replayer.replay(result)
+
+    def write_sana_fe(
+        self,
+        network: Network,
+        inputs: Any | npt.ArrayLike | None,
+        folder: str | os.PathLike[str],
+        *,
+        steps: int | None = None,
+        seed: int = 0,
+    ) -> Written:
+        """Write the network with an input, and the chip, as ``network.yaml`` and ``architecture.yaml`` for SANA-FE (docs/hardware.md).
+
+        Parameters
+        ----------
+        network : Network
+        inputs, steps, seed
+            Of a clocked run; as for :meth:`eventsim.Simulator.run`.
+        folder : path-like
+            Made if need be.
+
+        Returns
+        -------
+        Written
+            How many steps the run has there, which of them are whose, and what the files do not say (``losses``).
+
+        Raises
+        ------
+        HardwareError
+            The network does not fit the chip, SANA-FE has nothing like it, or the files cannot be written.
+        RunError, InputError
+            As :meth:`eventsim.Simulator.run`.
+        """
+        job = self._simulator_of(network).prepare(inputs, steps=steps, resolution=1, seed=seed)
+        return write_sana_fe(self.place(network), job, folder)
+
+    def _simulator_of(self, network: Network) -> Simulator:
+        if self._simulator is None or self._simulator.network is not network:
+            self._simulator = Simulator(network)
+        return self._simulator
 
     def _replayer(self, network: Network) -> Replayer:
         if self._placed is None or self._placed[0] is not network:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from judges import sana_fe
 from repository import ROOT
 
 import eventsim as es
@@ -129,3 +131,32 @@ def test_converters(cli, tmp_path):
     assert outcome.exit_code == 1
     assert "leave out --engine and --potentials" in outcome.stderr
     assert "0.05 weights" in cli("info", "fine.toml").stdout
+
+
+def test_files_for_sana_fe(cli):
+    """Written before the run, with what they do not say; nothing where it has no such neurons."""
+    relu = ROOT / "networks" / "lenet-relu-mnist.h5"
+    mlp = ROOT / "networks" / "mlp-mnist.h5"
+    run = "--input", DIGITS / "digit-7.png", "--clocked", "--steps", "2", "--no-trace", "--hardware", "loihi-fitted", "--sana-fe", "out"
+    outcome = cli("run", mlp, *run)
+    assert outcome.exit_code == 1
+    assert outcome.stderr == "eventsim: error: fc2: SANA-FE has no signed neurons, and the network cannot be written for it\n"
+    net = es.Network()
+    net.image_input((28, 28, 1))
+    net.driven("a", (28, 28, 1), threshold=500, encoder=es.Conv2d([[[[1]]]]))
+    net.readout("b", 10)
+    net.connect("a", "b", es.Dense(np.resize([1, -1, 0, 2], (784, 10))))
+    es.save(net, "net.h5")
+    found = json.loads(cli("run", "net.h5", *run, "--json").stdout)
+    assert found["sana_fe"] == {"folder": "out", "steps": 3, "begins": {"a": 1, "b": 2}, "groups": {"a": "a", "b": "b"}}
+    outcome = cli("run", "net.h5", *run)
+    assert "for SANA-FE      out: network.yaml, architecture.yaml; 3 steps" in outcome.stdout
+    assert "note: out does not say: that what goes before ends when the run does" in outcome.stderr
+    spikes = sana_fe.run("out", 3).spikes["a"]
+    assert sum(step <= 2 for step, _ in spikes) == found["spikes"]
+    wrong = (("--closed",), ("--exit-margin", "3"), ("--input", DIGITS))
+    for more, words in zip(wrong, ("give --clocked", "leave out --exit-margin", "one input"), strict=True):
+        arguments = [*run[:2], *run[3:], *more] if more[0] == "--closed" else [*run[2:], *more] if more[0] == "--input" else [*run, *more]
+        outcome = cli("run", relu, *arguments)
+        assert outcome.exit_code == 2
+        assert words in outcome.stderr

@@ -5,11 +5,16 @@ Its networks wait a step for every spike, so projections have a delay of a step;
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
-from judges.architectures import preset
+from judges import sana_fe
+from judges.architectures import architecture, preset
+from judges.plain_networks import CHIP, mlp, random_networks
 
 import eventsim as es
+from eventsim.errors import EventsimError
 
 sanafe = pytest.importorskip("sanafe")
 STEPS = 10
@@ -78,3 +83,59 @@ def test_two_targets():
     report = ours(layers, weights, cores)
     assert report.total_energy == pytest.approx(energy, rel=1e-9)
     assert len(messages) == report.counts["message"]
+
+
+def run(folder, steps, model="simple"):
+    """Written files, run by itself: spikes as (step, neuron) by group, and what it says."""
+    chip_file = sanafe.load_arch(str(folder / "architecture.yaml"))
+    network = sanafe.load_net(str(folder / "network.yaml"), chip_file)
+    chip = sanafe.SpikingChip(chip_file)
+    chip.load(network)
+    said = chip.sim(steps, timing_model=model, spike_trace=True)
+    spikes: dict = {}
+    for step, fired in enumerate(said["spike_trace"], 1):
+        for address in fired:
+            spikes.setdefault(address.group_name, []).append((step, address.neuron_offset))
+    return {name: sorted(each) for name, each in spikes.items()}, said
+
+
+def compare(hardware, network, inputs, steps, folder, seed=0):
+    """What it makes of the files is what they say, which is the run (test_sana_fe_files.py)."""
+    files = hardware.write_sana_fe(network, inputs, folder, steps=steps, seed=seed)
+    spikes, said = run(folder, files.steps)
+    found = sana_fe.run(folder, files.steps)
+    assert spikes == {name: sorted(each) for name, each in found.spikes.items() if each}
+    given = sum(len(found.spikes[files.names[name]]) for name, p in network.populations.items() if p.emits and name in files.names)
+    counts = {"neurons_fired": "spike", "spikes": "synapse", "packets_sent": "message", "neurons_updated": "update"}
+    expected = Counter({key: found.counts[name] for key, name in counts.items()})
+    expected["neurons_fired"] += given
+    expected["neurons_updated"] += given
+    assert {key: said[key] for key in counts} == dict(expected)
+    assert said["energy"]["total"] * 1e12 == pytest.approx(found.energy, rel=1e-9)
+    return files, said
+
+
+@pytest.mark.parametrize("delay", [1.0, 0.0])
+def test_written_files(delay, tmp_path):
+    compared = 0
+    for i, case in random_networks(delay):
+        try:
+            compare(es.Hardware(architecture(CHIP)), case.network, case.inputs, case.steps, tmp_path / str(i), case.seed)
+        except EventsimError:
+            continue
+        compared += 1
+    assert compared > (35 if delay else 15)
+
+
+def test_the_shipped_network(tmp_path):
+    """Spikes, events, messages, updates and energy of a replay, and its time, but for what messages wait in its simple schedule."""
+    network, image = mlp()
+    hardware = preset("loihi-fitted")
+    result, report = hardware.run(network, image, steps=8, resolution=1)
+    files, said = compare(hardware, network, image, 8, tmp_path)
+    assert (said["neurons_fired"], said["spikes"], said["packets_sent"], said["neurons_updated"]) == (
+        result.total_spikes, report.counts["synapse"], report.counts["message"], report.counts["neuron update"],
+    )  # fmt: skip
+    assert report.total_energy == pytest.approx(said["energy"]["total"] * 1e12, rel=1e-9)
+    assert run(tmp_path, files.steps, "detailed")[1]["sim_time"] == pytest.approx(report.duration / 1e12, rel=1e-9)
+    assert said["sim_time"] == pytest.approx(report.duration / 1e12, rel=1e-3)
