@@ -8,12 +8,13 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from judges import dense_loop
 from judges.engines import ENGINES, Spikes, assert_same
-from judges.leaky_networks import leaky_cases
+from judges.leaky_networks import LARGE, leaky_cases
 
 import eventsim as es
 from eventsim.engines.reference.loop import Loop
 from eventsim.engines.reference.synapses import Synapses
 from eventsim.engines.registry import Engines
+from eventsim.errors import PotentialOverflow
 from eventsim.job.job import NoRecorder
 from eventsim.job.preparation import prepare
 from eventsim.model.exits import ExitRule
@@ -37,7 +38,7 @@ def prepared(net, inputs, resolution, **settings):
 
 
 @DRAWN
-@given(leaky_cases(currents=False), st.sampled_from([1, 2, 7, 1000]), st.sampled_from([None, 1, 4]))
+@given(leaky_cases(), st.sampled_from([1, 2, 7, 1000]), st.sampled_from([None, 1, 4]))
 def test_engines_agree(case, resolution, margin):
     net, inputs = case
     rule = None if margin is None else ExitRule("margin", margin)
@@ -87,6 +88,26 @@ def test_potentials_follow_from_the_spikes(case, resolution):
     for name, population in net.populations.items():
         if population.v0 is not None:
             np.testing.assert_array_equal(run.potentials(name), [row[name] for row in loop.rows], err_msg=name)
+
+
+@DRAWN
+@given(leaky_cases(LARGE), st.sampled_from([1, 3]))
+def test_engines_agree_on_what_32_bits_do_not_hold(case, resolution):
+    net, inputs = case
+    job = prepared(net, inputs, resolution)
+    outcomes = []
+    for name in runnable(net, job):
+        spikes = Spikes()
+        try:
+            outcomes.append((ENGINES[name](job, spikes), spikes.all()))
+        except PotentialOverflow as error:
+            outcomes.append(str(error))
+    for outcome in outcomes[1:]:
+        if isinstance(outcome, str) or isinstance(outcomes[0], str):
+            assert outcome == outcomes[0]
+        else:
+            assert_same(outcomes[0][0], outcome[0])
+            assert outcome[1] == outcomes[0][1]
 
 
 class Noting(Loop):
@@ -174,10 +195,38 @@ def test_a_neuron_that_may_not_fire_yet_may_not_be_due_any_more_when_it_may():
 
 def test_a_current_flows_at_the_end_of_each_step():
     net = leaky(threshold=100, current_decay=2048)
-    run = es.run(net, {"src": ([0.25], [0])}, steps=4, resolution=4, potentials=["n"], engine="reference")
-    assert run.potentials("n").ravel().tolist() == [6, 9, 11, 12]  # I = 6, 3, 2 (3 less the half of it, 1), 1
-    run = es.run(leaky(threshold=9, current_decay=2048), {"src": ([0.25], [0])}, steps=4, resolution=4)
-    assert run.spikes("n").ticks.tolist() == [8]
+    net.leaky_readout("beside", 1, current_decay=2048)
+    net.connect("src", "beside", np.array([[6], [-6]]))
+    firing = leaky(threshold=9, current_decay=2048)
+    for engine in runnable(net, prepare(net, {"src": ([], [])}, steps=1)):
+        run = es.run(net, {"src": ([0.25], [0])}, steps=4, resolution=4, potentials=["n", "beside"], engine=engine)
+        for name in ("n", "beside"):
+            assert run.potentials(name).ravel().tolist() == [6, 9, 11, 12]  # I = 6, 3, 2 (3 less the half of it, 1), 1
+        run = es.run(firing, {"src": ([0.25], [0])}, steps=4, resolution=4, engine=engine)
+        assert run.spikes("n").ticks.tolist() == [8]
+
+
+@pytest.mark.parametrize(
+    ("weights", "times", "tick"),
+    [
+        ([2**30, 2**30], [1, 1], 4),  # the current itself
+        ([2**30, 2**29], [1, 1], 8),  # what it has flown into: 1.5 and then 3 times 2**30
+        ([2**30, 2**30 - 1], [1, 1.25], 8),  # 2**30, and 2 * 2**30 + 2**30 - 1
+        ([2**30, -(2**30)], [1, 1.25], None),  # it comes to nothing before it flows again
+    ],
+)
+def test_currents_stay_within_32_bits_and_so_does_what_they_flow_into(weights, times, tick):
+    net = es.Network()
+    net.source("src", 2)
+    net.leaky("n", 1, threshold=2**31 - 1, current_decay=0)
+    net.connect("src", "n", np.array(weights)[:, None])
+    for engine in runnable(net, prepare(net, {"src": ([], [])}, steps=1)):
+        if tick is None:
+            run = es.run(net, {"src": (times, [0, 1])}, steps=4, resolution=4, potentials=["n"], engine=engine)
+            assert run.potentials("n").ravel().tolist() == [2**30] * 4
+        else:
+            with pytest.raises(PotentialOverflow, match=rf"^n: .*\(tick {tick}\)"):
+                es.run(net, {"src": (times, [0, 1])}, steps=4, resolution=4, engine=engine)
 
 
 def test_what_decays_may_decide_otherwise():

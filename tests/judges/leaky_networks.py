@@ -11,6 +11,8 @@ from judges.drawn_networks import PERIODS
 
 # Potentials of a few units, where rounding matters most, and of many.
 UNITS = st.sampled_from([1, 1, 100, 70_000])
+# Of which a few are more than 32 bits hold.
+LARGE = st.just(150_000_000)
 DECAYS = st.sampled_from([0, 1, 410, 1024, 2048, 3000, 4095, 4096])
 
 
@@ -27,7 +29,7 @@ def leaks(draw, size, unit, current):
     return found | ({"current_decay": draw(DECAYS)} if current else {})
 
 
-def add_leaky(draw, net, name, size, unit, currents):
+def add_leaky(draw, net, name, size, unit):
     """A population of leaky neurons."""
     reset = draw(st.sampled_from(["subtract", "subtract", "zero", "value"]))
     amount = {"subtract": st.none() | st.integers(1, 6 * unit), "zero": st.none(), "value": st.integers(-3 * unit, 0)}[reset]
@@ -39,32 +41,28 @@ def add_leaky(draw, net, name, size, unit, currents):
         reset=reset,
         amount=draw(amount),
         refractory=draw(PERIODS),
-        **leaks(draw, size, unit, currents and draw(st.booleans())),
+        **leaks(draw, size, unit, draw(st.booleans())),
     )
 
 
 @st.composite
-def leaky_cases(draw, currents=True):
-    """A network of a source, up to three populations of leaky neurons and perhaps one of others, any edges, and its input.
-
-    With ``currents``, some have a synaptic current.
-    """
+def leaky_cases(draw, units=UNITS):
+    """A network of a source, up to three populations of leaky neurons and perhaps one of others, any edges, and its input."""
     net = es.Network()
-    sizes, unit = {"src": draw(st.integers(1, 3))}, draw(UNITS)
+    sizes, unit = {"src": draw(st.integers(1, 3))}, draw(units)
     weights = st.integers(-3, 3).map(lambda weight: weight * unit)
     net.source("src", sizes["src"])
     names = [f"n{i}" for i in range(draw(st.integers(1, 3)))]
     for name in names:
         sizes[name] = draw(st.integers(1, 4))
-        add_leaky(draw, net, name, sizes[name], unit, currents)
+        add_leaky(draw, net, name, sizes[name], unit)
     if draw(st.booleans()):
         names.append("plain")
         sizes["plain"] = draw(st.integers(1, 3))
         net.spiking("plain", sizes["plain"], draw(st.integers(1, 3)) * unit, signed=draw(st.booleans()))
     for name in ("out", "other"):
         sizes[name] = 3
-        current = currents and draw(st.booleans())
-        net.leaky_readout(name, 3, v0=values(draw, 3, -2 * unit, 2 * unit), **leaks(draw, 3, unit, current))
+        net.leaky_readout(name, 3, v0=values(draw, 3, -2 * unit, 2 * unit), **leaks(draw, 3, unit, draw(st.booleans())))
     for _ in range(draw(st.integers(1, 7))):
         pre, post = draw(st.sampled_from(["src", *names])), draw(st.sampled_from([*names, "out", "other"]))
         table = draw(hnp.arrays(np.int64, (sizes[pre], sizes[post]), elements=weights))

@@ -20,8 +20,8 @@ from eventsim.kernels.compiled import entry
 from eventsim.model.network import Network
 from eventsim.model.tables import Dense
 
-# What runs :func:`advance`, by whether distances are wide.
-_code: dict[bool, Any] = {}
+# What runs :func:`advance`, by whether distances are wide, and whether something leaks.
+_code: dict[tuple[bool, bool], Any] = {}
 
 
 def why_not(network: Network) -> str | None:
@@ -47,16 +47,19 @@ def compile_network(network: Network) -> Tables:
 
 
 def warm_up(job: Job, compiled: Tables) -> None:
-    """Compile the kernels, or load them from the disk cache: they are the same for all jobs."""
-    _warm_up()
+    """Compile the kernels, or load them from the disk cache: the same for all jobs in which something leaks, and for all others."""
+    _warm_up(any(population.decays for population in job.network.populations.values()))
 
 
 @cache
-def _warm_up() -> None:
+def _warm_up(leaks: bool) -> None:
     """By a run of two neurons."""
     network = Network()
     network.driven("input", 1, threshold=1)
-    network.readout("output", 1)
+    if leaks:
+        network.leaky_readout("output", 1)
+    else:
+        network.readout("output", 1)
     network.connect("input", "output", Dense(np.ones((1, 1), np.int8)))
     run(prepare(network, {"input": [1]}, steps=1), compile_tables(network), NoRecorder())
 
@@ -102,11 +105,11 @@ def run(job: Job, compiled: Tables, recorder: Recorder, progress: Callable[[int]
 
 
 def _advance(*arguments: Any) -> Status:
-    """Run compiled code on arguments whose types depend on nothing but the width of distances, the last one."""
-    wide = arguments[-1]
-    if wide not in _code:
-        _code[wide] = entry(advance, arguments)
-    return Status(_code[wide](*arguments))
+    """Run compiled code on a plan and others, whose types depend on nothing but leaks and the width of distances, the last one."""
+    kind = arguments[-1], arguments[0].leaks is not None
+    if kind not in _code:
+        _code[kind] = entry(advance, arguments)
+    return Status(_code[kind](*arguments))
 
 
 def _tally(job: Job, plan: Plan) -> Tally:

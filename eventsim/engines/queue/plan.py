@@ -12,9 +12,11 @@ from eventsim.model.tables import IntArray
 ROLES = {
     "spiking": Role.SPIKING,
     "leaky": Role.SPIKING,
+    "current_leaky": Role.SPIKING,
     "driven": Role.DRIVEN,
     "readout": Role.READOUT,
     "leaky_readout": Role.READOUT,
+    "current_leaky_readout": Role.READOUT,
     "source": Role.SOURCE,
     "event_input": Role.SOURCE,
     "maximum": Role.MAXIMUM,
@@ -31,8 +33,8 @@ def streams_of(job: Job) -> list[int]:
 
 def bits_of(job: Job) -> int:
     """Bits of a key that say which entity it is."""
-    neurons = sum(p.size for p in job.network.populations.values())
-    return (neurons + len(streams_of(job))).bit_length()
+    entities = sum(p.size + p.has_current for p in job.network.populations.values())
+    return (entities + len(streams_of(job))).bit_length()
 
 
 def plan_for(job: Job) -> Plan:
@@ -75,12 +77,15 @@ def _populations(job: Job) -> IntArray:
     out["end"] = np.cumsum(sizes)
     out["first"] = out["end"] - sizes
     columns = maxima = 0
+    currents = int(sizes.sum())
     for row, name in zip(out, job.order, strict=True):
         population = network.populations[name]
         row["role"], row["refractory"] = ROLES[population.kind], job.refractory.get(name, 1)
         row["signed"], row["zero_reset"] = population.signed, population.reset in ("zero", "value")
         row["readout"] = columns
         columns += population.size if population.reads_out else 0
+        row["receives"], row["currents"] = (currents, currents) if population.has_current else (row["first"], -1)
+        currents += population.size if population.has_current else 0
     # In the order of the projections that lead to them, as the tables have them.
     for projection in network.projections:
         if not projection.table.weighted:
@@ -89,9 +94,9 @@ def _populations(job: Job) -> IntArray:
     return out
 
 
-def _leaks(job: Job, populations: IntArray) -> Leaks:
+def _leaks(job: Job, populations: IntArray) -> Leaks | None:
     """Notes where each population's begin, too."""
-    parts: list[list[IntArray]] = [[np.zeros(0, np.int64)] for _ in Leaks._fields]
+    parts: list[list[IntArray]] = [[] for _ in Leaks._fields]
     place = 0
     for row, name in zip(populations, job.order, strict=True):
         population = job.network.populations[name]
@@ -102,11 +107,15 @@ def _leaks(job: Job, populations: IntArray) -> Leaks:
         amount = np.zeros(1, np.int64) if population.reset_amount is None else population.reset_amount
         for part, values in zip(parts, (*leaks, population.per_neuron(amount)), strict=True):
             part.append(values)
+        decays, nothing = population.current_decays(), np.zeros(population.size, np.int64)
+        if decays is not None:
+            for part, values in zip(parts, (decays, nothing, nothing), strict=True):
+                part.append(values)
         row["after_reset"] = _largest(amount)
         if population.threshold is not None and population.reset != "subtract":
             row["after_reset"] = max(row["after_reset"], _largest(amount - population.threshold))
-        place += population.size
-    return Leaks(*map(np.concatenate, parts))
+        place += population.size * population.decays
+    return Leaks(*map(np.concatenate, parts)) if place else None
 
 
 def _largest(values: IntArray) -> int:
@@ -134,12 +143,14 @@ def _event_signs(job: Job) -> IntArray:
 def _number_entities(populations: IntArray, projections: IntArray, streams: IntArray) -> None:
     target = projections["target"][streams]
     number = np.bincount(target, minlength=len(populations))
+    flows = populations["currents"] >= 0
+    before = populations["first"] + np.cumsum(flows) - flows
     populations["stream"] = np.cumsum(number) - number
-    populations["first_stream"] = populations["first"] + populations["stream"]
+    populations["first_stream"] = before + populations["stream"]
     populations["first_entity"] = populations["first_stream"] + number
-    populations["end_entity"] = populations["first_entity"] + populations["end"] - populations["first"]
+    populations["end_entity"] = populations["first_entity"] + populations["end"] - populations["first"] + flows
     projections["stream"] = -1
-    projections["stream"][streams] = populations["first"][target] + np.arange(len(streams))
+    projections["stream"][streams] = before[target] + np.arange(len(streams))
 
 
 def _grouped(populations: IntArray, projections: IntArray, key: IntArray, name: str) -> IntArray:
@@ -152,9 +163,10 @@ def _grouped(populations: IntArray, projections: IntArray, key: IntArray, name: 
 
 
 def _per_neuron(job: Job, populations: IntArray) -> tuple[IntArray, IntArray, IntArray]:
-    """Thresholds, currents and initial potentials."""
+    """Thresholds, input currents and initial potentials; thresholds and potentials of synaptic currents, too."""
     size = int(populations["end"][-1])
-    threshold, current, v0 = np.zeros(size, np.int32), np.zeros(size, np.int64), np.zeros(size, np.int64)
+    potentials = size + sum(p.size for p in job.network.populations.values() if p.has_current)
+    threshold, current, v0 = np.zeros(potentials, np.int32), np.zeros(size, np.int64), np.zeros(potentials, np.int64)
     for row, name in zip(populations, job.order, strict=True):
         neurons, population = slice(row["first"], row["end"]), job.network.populations[name]
         for out, values in ((threshold, population.threshold), (v0, population.v0)):

@@ -2,7 +2,11 @@
 
 Neurons of all populations are numbered one after another in topological order. An *entity* is something that may be due at a tick: a neuron
 to be looked at, or a *stream*, the arriving spikes of a projection with a delay or from a source. Entities are numbered so that those of
-one population are together, its streams first, and populations are in topological order.
+one population are together, its streams first, and populations are in topological order. The last entity of a population with synaptic
+currents is their flow, at the ends of steps.
+
+Behind the potentials of all neurons stand the synaptic currents of those that have some, as potentials of a threshold of 0 do: what
+spikes change, and what leaks, is the same for both.
 """
 
 from __future__ import annotations
@@ -55,14 +59,16 @@ class Store(IntEnum):
 #
 # role: a Role                              first, end: its neurons are numbered first..end-1
 # first_stream, first_entity, end_entity: its streams are the entities first_stream..first_entity-1, its neurons those from there on
+# receives: place in State.d of what spikes to its first neuron change
+# currents: the same if that is a synaptic current, -1 if it is the potential
 # stream: place of its first stream in Plan.streams            maximum: its place in Tables.maxima, if it is one
 # incoming, end_incoming: places in Plan.incoming; outgoing, end_outgoing: in Plan.outgoing
 # refractory: ticks                         signed, zero_reset: 0 or 1      readout: column in Tally.readout
-# leak: place of its first neuron's in Plan.leaks, -1 if it does not leak
+# leak: place of its first neuron's in Plan.leaks, -1 if it does not leak; behind its potentials' are its currents'
 # after_reset: neither |d| nor |V| is above it, nor above what they were, after a spike of a leaky neuron; 0 of others
 POPULATION = record(
     "role first end first_stream first_entity end_entity stream incoming end_incoming outgoing end_outgoing refractory signed zero_reset "
-    "readout maximum leak after_reset"
+    "readout maximum receives currents leak after_reset"
 )
 # A projection.
 #
@@ -74,7 +80,8 @@ PROJECTION = record("source target delay stream first_event end_event")
 # bound: neither |d| nor |V| is above it              flagged: whether spikes without delay are waiting
 # first_fired, end_fired: in the log, the spikes      fired_tick: of the last tick at which it fired
 # first_tick: of its first spike, or 0                decayed: steps whose decay its potentials have undergone
-ACTIVITY = record("bound flagged first_fired end_fired fired_tick first_tick decayed")
+# current_bound: no synaptic current is above it      flow: tick at which they are in the heap to flow
+ACTIVITY = record("bound flagged first_fired end_fired fired_tick first_tick decayed current_bound flow")
 # The spikes on their way through a projection with a delay: the places start..start+size-1 of the arrays ``ring_...`` of State; or of
 # one from a source: the next event.
 #
@@ -100,11 +107,11 @@ PROGRESS = record(
 
 
 class Leaks(NamedTuple):
-    """How the neurons of populations that leak do so, one population after another."""
+    """How the potentials, and then the currents, of populations that leak do so, one population after another."""
 
     decay: Any  # int64: in 4096ths
     constant: Any  # int64
-    amount: Any  # int64: what a spike takes from the potential, or sets it to (zero_reset); 0 of readouts
+    amount: Any  # int64: what a spike takes from the potential, or sets it to (zero_reset); 0 of readouts and currents
 
 
 class Plan(NamedTuple):
@@ -121,10 +128,10 @@ class Plan(NamedTuple):
     incoming: Any  # int64: projections without delay from neurons, by target
     outgoing: Any  # int64: projections from neurons, by source
     streams: Any  # int64: projection of each stream, in the order of entities
-    threshold: Any  # int32 (neurons,); 0 of readouts and sources
+    threshold: Any  # int32 (neurons and currents,); 0 of readouts, sources and currents
     current: Any  # int64 (neurons,): per step; 0 unless driven
-    v0: Any  # int64 (neurons,)
-    leaks: Leaks
+    v0: Any  # int64 (neurons and currents,)
+    leaks: Any  # Leaks; None if nothing leaks: less is compiled
     event_tick: Any  # int64: all events, source by source
     event_neuron: Any  # int32, in its population
     event_sign: Any  # int8
@@ -138,7 +145,7 @@ class State(NamedTuple):
     rings: Any  # RING (projections,)
     pending: Any  # PENDING
     heap: Any  # int64: keys, ``tick << bits | entity``
-    d: Any  # int32 or int64 (neurons,): V - threshold
+    d: Any  # int32 or int64 (neurons and currents,): V - threshold, and currents
     low: Any  # as d (neurons,): signed neurons are due below it; (0,) if there are none
     net: Any  # int32 (neurons,): positive minus negative spikes; of a maximum times its sense
     counts: Any  # int32: of what maxima compare, times the sense (see eventsim.kernels.windows)

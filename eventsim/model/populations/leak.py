@@ -113,9 +113,13 @@ class WithCurrent(Leaking):
     decays = 2
     has_current = True
 
+    def current_decays(self) -> IntArray:
+        """Decay of each neuron's synaptic current."""
+        return self.per_neuron(self.current_decay)
+
     def decayed_current(self, currents: IntArray) -> IntArray:
         """Synaptic currents, int64 (neurons,), after the end of a step."""
-        return decayed(currents, self.per_neuron(self.current_decay))
+        return decayed(currents, self.current_decays())
 
     def facts(self) -> dict[str, Any]:
         """What ``info`` says of it."""

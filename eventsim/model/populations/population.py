@@ -149,6 +149,10 @@ class Population(ByValue, ABC):
         """Decay in 4096ths and constant leak of each neuron, int64 (neurons,); None if it does not leak."""
         return None
 
+    def current_decays(self) -> IntArray | None:
+        """Decay of each neuron's synaptic current in 4096ths, int64 (neurons,); None of neurons without any."""
+        return None
+
     def decayed(self, potentials: IntArray) -> IntArray:
         """Potentials, int64 (neurons,), after the end of a step: what a leak leaves of them."""
         return potentials

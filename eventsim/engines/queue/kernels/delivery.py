@@ -8,7 +8,6 @@ from eventsim.engines.queue.kernels.pending import pending_spike
 from eventsim.kernels.compiled import brief as compiled
 from eventsim.kernels.compiled import brief_inlined as inlined
 from eventsim.kernels.windows import count_spike
-from eventsim.model.limits import POTENTIAL_MAX
 
 # Work after which compiled code returns, so that Ctrl-C works and progress shows: a unit is a spike or a heap operation, or WORK additions.
 PAUSE_AFTER, WORK = 1 << 20, 16
@@ -47,8 +46,8 @@ def deliver(tables, p, neuron, sign, first, d, counts, operations):
     sign : int64
         1 or -1.
     first : int64
-        The first neuron of the target.
-    d : int32 or int64 array (neurons,)
+        Place in ``d`` of what spikes to the first neuron of the target change.
+    d : int32 or int64 array (neurons and currents,)
     counts : int32 array
         Of what maxima compare.
     operations : int64 array (5, projections)
@@ -115,7 +114,7 @@ def deliver_pending(state, plan, tables, q, tally):
     """
     s = state.progress[()]
     operations = tally.operations[:, s["step"]]
-    first = plan.populations[q]["first"]
+    first = plan.populations[q]["receives"]
     total, work = s["added"], s["work"]
     while s["part"] < s["pending"]:
         part = state.pending[s["part"]]
@@ -135,26 +134,3 @@ def deliver_pending(state, plan, tables, q, tally):
         s["place"] = 0
     s["added"], s["work"] = total, work
     return s["part"] == s["pending"]
-
-
-@inlined
-def room_for_pending(state, plan, tables, q):
-    """Whether the pending spikes surely keep d and V of population q within int32; tightens its bound if that is loose."""
-    activity, population = state.populations[q], plan.populations[q]
-    rise = np.int64(0)
-    for i in range(state.progress[()]["pending"]):
-        part = state.pending[i]
-        rise += (part["end"] - part["first"]) * tables.projections[part["projection"]]["largest"]
-    fits = True
-    if activity["bound"] + rise > POTENTIAL_MAX:
-        largest = population["after_reset"]
-        for i in range(population["first"], population["end"]):
-            # Of d and of V = d + threshold; and a reset may leave |d| at up to the threshold.
-            d, threshold = np.int64(state.d[i]), np.int64(plan.threshold[i])
-            largest = max(largest, abs(d), abs(d + threshold), threshold)
-        activity["bound"] = largest
-        state.progress[()]["work"] += (population["end"] - population["first"]) // WORK
-        fits = largest + rise <= POTENTIAL_MAX
-    if fits:
-        activity["bound"] += rise
-    return fits

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from eventsim.engines.queue.kernels.leak import reset_leaky
 from eventsim.kernels.compiled import brief as compiled
 from eventsim.kernels.compiled import brief_inlined as inlined
 from eventsim.kernels.heap import sift_down, sift_up
@@ -74,13 +75,18 @@ def fire_driven(state, plan, q, tick, tally):
 
 @inlined
 def take_looks(state, plan, q, tick, n):
-    """Append the neurons of population q that are in the heap to be looked at now to the n candidates; returns their new number."""
+    """Append the neurons of population q that are in the heap to be looked at now to the n candidates; returns their new number.
+
+    (The flow of its currents, behind its neurons, is taken off the heap, too.)
+    """
     s, population, bits = state.progress[()], plan.populations[q], plan.bits
     mask = (np.int64(1) << bits) - 1
     shift = population["first"] - population["first_entity"]
     while s["heap"] > 0 and state.heap[0] >> bits == tick and (state.heap[0] & mask) < population["end_entity"]:
-        state.candidates[n] = (state.heap[0] & mask) + shift
-        n += 1
+        neuron = (state.heap[0] & mask) + shift
+        if neuron < population["end"]:
+            state.candidates[n] = neuron
+            n += 1
         s["heap"] -= 1
         sift_down(state.heap, s["heap"], state.heap[s["heap"]])
     return n
@@ -138,8 +144,7 @@ def fire_spiking(state, plan, q, tick, n, tally):
             continue
         threshold = plan.threshold[neuron]
         if population["leak"] >= 0:
-            amount = plan.leaks.amount[population["leak"] + neuron - population["first"]]
-            state.d[neuron] = amount - threshold if population["zero_reset"] else state.d[neuron] - amount
+            reset_leaky(state.d, plan.threshold, population, neuron, plan.leaks)
         elif population["zero_reset"]:
             state.d[neuron] = -threshold
         else:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from eventsim.engines.queue.kernels.delivery import PAUSE_AFTER, WORK, deliver_pending, room_for_pending
+from eventsim.engines.queue.kernels.bounds import room_for_pending
+from eventsim.engines.queue.kernels.delivery import PAUSE_AFTER, WORK, deliver_pending
 from eventsim.engines.queue.kernels.due import find_changed, out_of_range, scan_pending, scan_run, scan_run_signed
 from eventsim.engines.queue.kernels.firing import fire_driven, fire_maximum, fire_spiking, look_at, take_looks
-from eventsim.engines.queue.kernels.leak import any_potential, leak_run
+from eventsim.engines.queue.kernels.leak import any_potential, catch_up, flow, flow_again, leak_population
 from eventsim.engines.queue.kernels.pending import collect
 from eventsim.engines.queue.records import Exit, Role, Status
 from eventsim.kernels.compiled import brief as compiled
@@ -28,9 +29,9 @@ def end_step(progress, populations, leaks, threshold, d, readout):
     ----------
     progress : PROGRESS, without dimensions
     populations : POPULATION array
-    leaks : Leaks
-    threshold : int32 array (neurons,)
-    d : int32 or int64 array (neurons,)
+    leaks : Leaks or None
+    threshold : int32 array (neurons and currents,)
+    d : int32 or int64 array (neurons and currents,)
     readout : int64 array (steps, neurons of all readouts)
     """
     s = progress[()]
@@ -40,8 +41,7 @@ def end_step(progress, populations, leaks, threshold, d, readout):
             for i in range(population["first"], population["end"]):
                 readout[s["step"], population["readout"] + i - population["first"]] = d[i]
             if population["leak"] >= 0:
-                first, size = population["first"], population["end"] - population["first"]
-                leak_run(d, threshold, leaks.decay, leaks.constant, first, population["leak"], size, 1)
+                leak_population(d, threshold, population, leaks, 1)
     s["step"] += 1
 
 
@@ -93,18 +93,6 @@ def find_due(state, plan, tables, q, additions):
 
 
 @inlined
-def catch_up(state, plan, q):
-    """The neurons of population q, which leak, undergo the ends of the steps since it was last visited."""
-    s, population, activity = state.progress[()], plan.populations[q], state.populations[q]
-    size = population["end"] - population["first"]
-    leaks, place = plan.leaks, population["leak"]
-    if s["step"] > activity["decayed"]:
-        leak_run(state.d, plan.threshold, leaks.decay, leaks.constant, population["first"], place, size, s["step"] - activity["decayed"])
-        activity["decayed"] = s["step"]
-        s["work"] += size // WORK
-
-
-@inlined
 def read_leaky(state, plan, q):
     """The end of a visit of population q, leaky readouts: if they are the output, they are looked at again when they have leaked."""
     s, population = state.progress[()], plan.populations[q]
@@ -116,12 +104,12 @@ def read_leaky(state, plan, q):
 def visit(state, plan, tables, q, tally, wide):
     """Deliver what arrives at population q at this tick, then have its neurons fire; returns GO_ON, or why it has not been done yet."""
     s, population, activity = state.progress[()], plan.populations[q], state.populations[q]
-    if population["role"] == Role.SPIKING and population["leak"] >= 0:
-        catch_up(state, plan, q)
+    s["work"] += catch_up(state.progress, population, activity, plan.leaks, plan.threshold, state.d) // WORK
     if s["pending"] == 0:
         collect(state, plan, q, s["tick"])
     begins = s["part"] == 0 and s["place"] == 0
-    if s["pending"] > 0 and begins and not wide and not room_for_pending(state, plan, tables, q):
+    flows = population["currents"] >= 0 and s["tick"] % plan.resolution == 0
+    if (s["pending"] > 0 or flows) and begins and not wide and not room_for_pending(state, plan, tables, q, flows):
         s["where"] = q
         return Status.WIDEN
     logged = s["logged"]
@@ -133,9 +121,17 @@ def visit(state, plan, tables, q, tally, wide):
         additions = s["added"]
         s["part"] = s["added"] = 0
         size = population["end"] - population["first"]
+        overflown = wide and additions > 0 and out_of_range(state.d, plan.threshold, population["receives"], size)
+        if population["currents"] >= 0:
+            # Spikes make no neuron fire before currents flow.
+            additions = np.int64(0)
+            if flows:
+                flow(state.d, population, plan.leaks)
+                additions = size
+                overflown |= wide and out_of_range(state.d, plan.threshold, population["first"], size)
         if additions >= size or wide:
             s["work"] += size // WORK
-        if wide and additions > 0 and out_of_range(state.d, plan.threshold, population["first"], size):
+        if overflown:
             s["where"] = q
             return Status.OVERFLOW
         if population["role"] == Role.SPIKING:
@@ -152,6 +148,8 @@ def visit(state, plan, tables, q, tally, wide):
         if population["role"] == Role.READOUT and population["leak"] >= 0:
             take_looks(state, plan, q, s["tick"], 0)
             read_leaky(state, plan, q)
+        if population["currents"] >= 0:
+            flow_again(state.progress, (plan.bits, plan.resolution), population, activity, state.heap, state.d, plan.leaks)
     s["pending"] = 0
     if s["logged"] > logged:
         activity["first_fired"], activity["end_fired"], activity["fired_tick"] = logged, s["logged"], s["tick"]
@@ -204,7 +202,7 @@ def advance(plan, tables, state, tally, wide):
     tally : Tally
     wide : bool
         d is int64, and the range of every potential is checked after delivery; otherwise d is int32, and the bounds of
-        :func:`eventsim.engines.queue.kernels.delivery.room_for_pending` make sure that it suffices.
+        :func:`eventsim.engines.queue.kernels.bounds.room_for_pending` make sure that it suffices.
 
     Returns
     -------
