@@ -63,7 +63,15 @@ class Replayer:
         self._messages = messages_of(placement)
         self.columns = columns_of(placement)
         self.tables = tables_of(placement, self._messages)
+        # The projections of Tables.into.
+        self.into = [
+            p.name
+            for name, row in zip(self.names, self.tables.populations, strict=True)
+            if row["units"]
+            for p, _ in placement.incoming(name)
+        ]
         self.cores = placement.cores
+        self.barrier_time = placement.architecture.chip.barrier_time(len(placement.tiles))
         self.utilisation = placement.utilisation()
         output = [] if network.output is None else placement.blocks[network.output]
         self.output = np.isin(self.tables.cores, [core for block in output for core in block.cores]).astype(np.uint8)
@@ -111,7 +119,8 @@ class _Replay(ABC):
     def _counted(self, spikes: Spikes) -> tuple[IntArray, Room, Found]:
         """The messages by group, and room for them and for what is found."""
         counts = np.zeros((self.steps, len(self.tables.cores)), np.int64)
-        count_messages(self.tables, spikes, counts)
+        sent = np.zeros(len(self.tables.begin) - 1, np.int64)
+        count_messages(self.tables, spikes, counts, sent)
         by_step = counts.sum(1)
         n, most, cores = int(by_step.sum()), int(by_step.max(initial=0)), counts.shape[1]
         if n > _MAX_MESSAGES:
@@ -124,7 +133,7 @@ class _Replay(ABC):
             busy=np.zeros((cores, 2), np.int64),
             served=np.zeros(cores, np.int64),
             reads=np.zeros(cores, np.int64),
-            flow=np.zeros(len(self.tables.pairs), np.int64),
+            sent=sent,
             steps=np.zeros(self.steps, np.int64),
         )
         return counts, room, found
@@ -149,7 +158,7 @@ class _Replay(ABC):
         """What it takes."""
         found = self._found()
         links, hops = np.zeros((self.chip.tiles, 4), np.int64), np.zeros(3, np.int64)
-        walk(self.tables, found.flow, links, hops)
+        walk(self.tables, found.sent, np.zeros(len(self.tables.pairs), np.int64), links, hops)
         step_times = self._step_times(found)
         return Report(
             self.placement.architecture,
@@ -228,21 +237,25 @@ class _Stepwise(_Replay):
         self._check()
 
     def _found(self) -> Found:
-        neuron, bounds = self._by_step()
+        limits = self._limits()
+        neuron, bounds = self._by_step(limits)
         shape = self.model_steps, len(self.tables.blocks)
         first, last = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
         divide(self.tables, bounds, neuron, first, last)
         stage = np.array([self.stage[name] for name in self.r.names], np.int64)
         spikes = Spikes(neuron, neuron, first, last, stage, -1)
         counts, room, found = self._counted(spikes)
-        replay_steps(self.tables, spikes, self._arrivals(), counts, self.r.output, room, found)
+        replay_steps(self.tables, spikes, self._arrivals(limits), counts, self.r.output, room, found)
         return found
 
-    def _by_step(self) -> tuple[IntArray, IntArray]:
-        """Neurons, those of a population in a step ascending, and where these begin and end: int64 (2, steps, populations)."""
+    def _limits(self) -> IntArray:
+        """Where the spikes of each population in a step begin: int64 (steps + 1, populations), of which the last row is where they end."""
         ends = [np.searchsorted(tick, self._step_ends[1:-1], "right") for tick in self.ticks]
         inner = np.array(ends, np.int64).T.reshape(-1, len(self.ticks)) + self.bounds[:-1]
-        limits = np.concatenate([self.bounds[None, :-1], inner, self.bounds[None, 1:]])
+        return np.concatenate([self.bounds[None, :-1], inner, self.bounds[None, 1:]])
+
+    def _by_step(self, limits: IntArray) -> tuple[IntArray, IntArray]:
+        """Neurons, those of a population in a step ascending, and where these begin and end: int64 (2, steps, populations)."""
         bounds = np.stack([limits[:-1], limits[1:]])
         if self.resolution == 1:
             return self.neuron, bounds
@@ -256,16 +269,14 @@ class _Stepwise(_Replay):
         """The last tick of every step, and 0 before them."""
         return np.arange(self.model_steps + 1) * self.resolution
 
-    def _arrivals(self) -> Arrivals:
+    def _arrivals(self, limits: IntArray) -> Arrivals:
         """Which spikes come to each projection in each step."""
         populations, into = self.tables.populations, self.tables.into
-        bounds = np.zeros((len(into), self.model_steps + 1), np.int64)
-        for name, row in zip(self.r.names, populations, strict=True):
-            if not row["units"]:
-                continue
-            for j, (projection, _) in enumerate(self.placement.incoming(name), int(row["into"])):
-                source = int(into[j]["source"])
-                late = self._step_ends - self.delay[projection.name]
+        sources = into["source"].tolist()
+        bounds = np.ascontiguousarray(limits[:, sources].T)
+        for j, (source, name) in enumerate(zip(sources, self.r.into, strict=True)):
+            if self.delay[name]:
+                late = self._step_ends - self.delay[name]
                 bounds[j] = self.bounds[source] + np.searchsorted(self.ticks[source], late, "right")
         marked = np.zeros(int((populations["units"] + 1).sum()), np.int64)
         return Arrivals(self.neuron, bounds, np.full(len(self.tables.site_begin), -1, np.int64), marked, self._active(len(marked)))
@@ -293,7 +304,7 @@ class _Stepwise(_Replay):
         return active
 
     def _step_times(self, found: Found) -> IntArray:
-        return np.maximum(found.steps, self.chip.step) + self.chip.barrier_time(len(self.placement.tiles))
+        return np.maximum(found.steps, self.chip.step) + self.r.barrier_time
 
     def _duration(self, found: Found, step_times: IntArray) -> int:
         return int(step_times.sum())

@@ -95,8 +95,8 @@ class Found(NamedTuple):
         What serving took, and what updating and sending.
     served, reads : int64 (cores,)
         Messages, and how many times a core served.
-    flow : int64 (pairs,)
-        Messages between two cores.
+    sent : int64 (lines,)
+        Spikes that sent the messages of each line (Tables.begin).
     steps : int64 (steps,)
         Until the last core has sent and served everything.
     """
@@ -106,7 +106,7 @@ class Found(NamedTuple):
     busy: Any
     served: Any
     reads: Any
-    flow: Any
+    sent: Any
     steps: Any
 
 
@@ -168,8 +168,8 @@ def divide(tables, bounds, neuron, first, last):
 
 
 @compiled
-def count_messages(tables, spikes, counts):
-    """Count the messages that spikes make.
+def count_messages(tables, spikes, counts, sent):
+    """Count the messages that spikes make. Neighbours that send the same ones are counted together.
 
     Parameters
     ----------
@@ -177,21 +177,34 @@ def count_messages(tables, spikes, counts):
     spikes : Spikes
     counts : int64 (steps of the chip, cores)
         Messages by group are added.
+    sent : int64 (lines,)
+        See :class:`Found`; added.
     """
     for step in range(spikes.first.shape[0]):
         for b in range(len(tables.blocks)):
             block = tables.blocks[b]
             into = counts[step + spikes.stage[block["population"]]]
-            for i in range(spikes.first[step, b], spikes.last[step, b]):
-                for s in range(block["send"], block["end_send"]):
-                    send = tables.sends[s]
-                    line = send["base"] + (spikes.neuron[i] * send["factor"] >> send["shift"])
+            first, last = spikes.first[step, b], spikes.last[step, b]
+            if first == last:
+                continue
+            for s in range(block["send"], block["end_send"]):
+                send = tables.sends[s]
+                line, i = send["base"] + (spikes.neuron[first] * send["factor"] >> send["shift"]), first
+                while i < last:
+                    n, following = i, line
+                    while following == line:
+                        i += 1
+                        if i == last:
+                            break
+                        following = send["base"] + (spikes.neuron[i] * send["factor"] >> send["shift"])
+                    sent[line] += i - n
                     for e in range(tables.begin[line], tables.begin[line + 1]):
-                        into[tables.entries[e]["core"]] += 1
+                        into[tables.entries[e]["core"]] += i - n
+                    line = following
 
 
 @inlined
-def send_all(tables, room, found, b, neuron, time, part):
+def send_all(tables, room, b, neuron, time, part):
     """Send the messages of a spike of block ``b``, one after the other from ``time`` on; returns when the last has been sent."""
     block, message_out = tables.blocks[b], tables.costs[()]["message_out"]
     for s in range(block["send"], block["end_send"]):
@@ -205,7 +218,6 @@ def send_all(tables, room, found, b, neuron, time, part):
             room.filled[core] = at + 1
             room.time[0, at] = time + entry["travel"]
             room.load[0, at] = entry["synapses"] * 2 + part
-            found.flow[entry["pair"]] += 1
     return time
 
 
@@ -255,7 +267,7 @@ def replay_freely(tables, spikes, counts, cursor, output, room, found):
             making = 0 if given else costs["update"] + costs["spike"]
             for i in range(cursor[b], last):
                 start = max(spikes.ready[i], free)
-                free = send_all(tables, room, found, b, spikes.neuron[i], start + making, spikes.ready[i] <= spikes.decided)
+                free = send_all(tables, room, b, spikes.neuron[i], start + making, spikes.ready[i] <= spikes.decided)
                 work += free - start
                 found.totals[()]["updates"] += 1 - given
             cursor[b] = last
@@ -312,7 +324,7 @@ def go_round(tables, spikes, arrivals, room, found, b, step, begun, sending):
         if step >= 0:
             for i in range(spikes.first[step, b], spikes.last[step, b]):
                 ready = begun + sending
-                sending += send_all(tables, room, found, b, spikes.neuron[i], ready, 0) - ready
+                sending += send_all(tables, room, b, spikes.neuron[i], ready, 0) - ready
         return begun, sending
     updated = 0
     if step >= 0:
@@ -329,7 +341,7 @@ def go_round(tables, spikes, arrivals, room, found, b, step, begun, sending):
                 if not always and marked[unit] == marked[unit + 1]:
                     unmarked += 1
                 before = neuron
-            sent = send_all(tables, room, found, b, neuron, ready + sending + costs["spike"], 0)
+            sent = send_all(tables, room, b, neuron, ready + sending + costs["spike"], 0)
             sending = sent - ready
         updated = size if always else marked_before(population, marked, block["end"]) - outside + unmarked
         found.totals[()]["updates"] += updated
@@ -375,20 +387,25 @@ def replay_steps(tables, spikes, arrivals, counts, output, room, found):
 
 
 @compiled
-def walk(tables, flow, links, hops):
+def walk(tables, sent, flow, links, hops):
     """The ways that messages take: XY routing, east or west first.
 
     Parameters
     ----------
     tables : Tables
+    sent : int64 (lines,)
+        See :class:`Found`.
     flow : int64 (pairs,)
-        Messages between two cores.
+        Room, zeros: messages between two cores.
     links : int64 (tiles, 4)
         Messages by tile and direction in which they leave it (east, west, south, north) are added.
     hops : int64 (3,)
         East-west hops, north-south hops, and messages within a tile are added.
     """
     mesh, per_tile = tables.costs[()]["mesh"], tables.costs[()]["per_tile"]
+    for line in range(len(sent)):
+        for e in range(tables.begin[line], tables.begin[line + 1]):
+            flow[tables.entries[e]["pair"]] += sent[line]
     for i in range(len(flow)):
         n = flow[i]
         if not n:

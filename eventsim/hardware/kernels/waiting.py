@@ -91,18 +91,28 @@ def serve_all(tables, room, counts, output, found, done):
             continue
         side = sort_run(room.time, room.load, room.runs, i, end)
         time, load = room.time[side], room.load[side]
-        free, work, reads, decides = 0, 0, 0, output[core]
+        free, work, decides = 0, 0, output[core]
+        if not together:
+            found.reads[core] += counts[core]
+            for k in range(i, end):
+                start = max(time[k], free)
+                number = load[k] >> 1
+                free = start + message_in + number * synapse
+                work += free - start
+                synapses += number
+                found.waits[done + k - i] = start - time[k]
+                if decides and load[k] & 1:
+                    deciding = max(deciding, free)
+            done += counts[core]
+            i = end
         while i < end:
             start = max(time[i], free)
             last = i + 1
-            if together:
-                while last < end and time[last] <= start:
-                    last += 1
-                free = start + reading
-            else:
-                free = start + message_in + (load[i] >> 1) * synapse
+            while last < end and time[last] <= start:
+                last += 1
+            free = start + reading
             work += free - start
-            reads += 1
+            found.reads[core] += 1
             for k in range(i, last):
                 found.waits[done] = start - time[k]
                 done += 1
@@ -110,7 +120,6 @@ def serve_all(tables, room, counts, output, found, done):
                 if decides and load[k] & 1:
                     deciding = max(deciding, free)
             i = last
-        found.reads[core] += reads
         found.busy[core, 0] += work
         found.served[core] += counts[core]
         latest = max(latest, free)
