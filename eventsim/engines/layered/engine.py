@@ -21,6 +21,7 @@ from eventsim.engines.layered.results import counts_of
 from eventsim.engines.layered.state import Run, record
 from eventsim.engines.layered.together import run_together
 from eventsim.engines.layered.trains import Spikes, as_train
+from eventsim.engines.layered.ways.leaks import not_clocked
 from eventsim.engines.once import Once
 from eventsim.engines.protocol import RESETS, LeftToAnother, unknown_kind, unknown_table
 from eventsim.job.job import Counts, Job, NoRecorder, Recorder
@@ -32,12 +33,12 @@ def why_not(network: Network) -> str | None:
     """Why the engine cannot run a network, or None if it can."""
     if feed_forward_order(network) is None:
         return "the layered engine runs feed-forward networks, and this one has a cycle; use engine 'queue' or 'auto'"
-    return unknown_kind("layered", network, KINDS, RESETS, "use engine 'auto'") or unknown_table("layered", network)
+    return unknown_kind("layered", network, KINDS, (*RESETS, "value"), "use engine 'auto'") or unknown_table("layered", network)
 
 
 def too_much(job: Job) -> str | None:
-    """None: it runs jobs of any length."""
-    return None
+    """Why populations that leak cannot be run in a job; None if they can be. It runs jobs of any length."""
+    return not_clocked(job.network, job)
 
 
 def compile_network(network: Network) -> Layouts:

@@ -14,7 +14,7 @@ from eventsim.engines.layered.populations.population import Population, Tallies
 from eventsim.engines.layered.tables import Layout, compile_layout
 from eventsim.engines.layered.trains import NO_PROJECTIONS, Spikes, Train
 from eventsim.engines.layered.ways.records import Exit, Role, State, Tally
-from eventsim.engines.layered.ways.registry import WAYS
+from eventsim.engines.layered.ways.registry import LEAKY_WAYS, WAYS
 from eventsim.engines.layered.ways.way import TrainWay, Way
 from eventsim.engines.layered.windows import Window
 from eventsim.engines.layered.workspace import Workspace
@@ -58,7 +58,8 @@ class Layer(Population):
         self.some = max(1, WORK // layout.work)
         self.fires = self.spiking = constants.role == Role.NEURONS
         self.signed = layout.population.signed
-        kinds = [kind for kind in WAYS if kind.why_not(layout, job, name) is None]
+        every: tuple[Any, ...] = LEAKY_WAYS if layout.population.decays else WAYS
+        kinds = [kind for kind in every if kind.why_not(layout, job, name) is None]
         self._starts_parked = self.parks = self.spiking and job.refractory[name] > 1 and kinds[0].parks
         self.start = layout.start(self.parks, any(kind.clocked for kind in kinds))
         self.state = State(

@@ -11,8 +11,12 @@ from eventsim.engines.layered.populations.source import Source
 KINDS: dict[str, type[Population]] = {
     "driven": Driven,
     "spiking": Layer,
+    "leaky": Layer,
+    "current_leaky": Layer,
     "maximum": Maximum,
     "readout": Layer,
+    "leaky_readout": Layer,
+    "current_leaky_readout": Layer,
     "source": Source,
     "event_input": Source,
 }

@@ -26,7 +26,7 @@ SPARSE = 2**10
 class Way(ABC):
     """A way to run a population, in a run."""
 
-    # Whether its windows are rasters: a bit of memory for each neuron and tick, potentials in 32 bits.
+    # Whether a tick is a step: windows are as long as there is room for a bit for each neuron and tick, potentials have 32 bits.
     clocked: ClassVar[bool] = False
     # Whether neurons that wait for the end of a refractory period are parked: out of the reach of all tests.
     parks: ClassVar[bool] = True
