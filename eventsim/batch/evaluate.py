@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, closing
@@ -26,7 +25,7 @@ from eventsim.batch import self_test
 from eventsim.batch.executors.pieces import available_processors, executor, results
 from eventsim.batch.parts import Parts, remove_parts
 from eventsim.batch.pictures import Pictures, pictures_of
-from eventsim.batch.work import Work, Worker
+from eventsim.batch.work import Work, Worker, bytes_of
 from eventsim.data.datasets import open_dataset
 from eventsim.data.image_sets import Dataset
 from eventsim.errors import HardwareError, InputError, RunError
@@ -35,7 +34,7 @@ from eventsim.job.job import DEFAULT_RESOLUTION, Job
 from eventsim.job.preparation import default_steps
 from eventsim.job.recordings import recording_inputs
 from eventsim.model.exits import ExitRule
-from eventsim.model.netfile import load, save
+from eventsim.model.netfile import load
 from eventsim.model.network import Network
 from eventsim.model.tables import IntArray
 from eventsim.record.result import RunInfo
@@ -137,7 +136,7 @@ def evaluate(  # noqa: PLR0913 - public: every setting by its name
     if steps is None:
         steps = default_steps(net)
     here = version("eventsim"), self_test.digest("reference")
-    work = Work(_bytes(net), simulator.digest(), steps, resolution, 0, rule, trade_off, *here, chip)
+    work = Work(bytes_of(net), simulator.digest(), steps, resolution, 0, rule, trade_off, *here, chip)
     about = {"network": None if isinstance(network, Network) else os.fspath(network)} | _about(net, work, pictures, chosen)
     # One image is prepared first: what is wrong with the settings shows before anything is started or written.
     first = pictures[int(chosen[0])]
@@ -309,13 +308,6 @@ class _Plan:
                 about["truth"] = int(data.labels[number])
             worker.simulator.run(self.pictures[number], trace=folder / f"{number}.h5", about=about, **worker.settings())
         self.note(f"traces of {len(numbers)} images are in {folder}")
-
-
-def _bytes(network: Network) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "net.h5"
-        save(network, path)
-        return path.read_bytes()
 
 
 def _check_labels(network: Network, data: Dataset) -> None:

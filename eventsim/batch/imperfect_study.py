@@ -5,17 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
+from eventsim.analysis.evaluation import Arrays
 from eventsim.analysis.provenance import spread
+from eventsim.batch import self_test
+from eventsim.batch.evaluate import paying_processes
+from eventsim.batch.executors.pieces import executor, results
 from eventsim.batch.pictures import pictures_of
 from eventsim.batch.study import Study, file_name, make_folder, title_of
+from eventsim.batch.work import bytes_of, network_of
 from eventsim.data.image_sets import Dataset
 from eventsim.errors import HardwareError, InputError, RunError
 from eventsim.files.atomic import write_text
@@ -26,11 +34,14 @@ from eventsim.hardware.reading import MAX_LEVELS
 from eventsim.job.job import MODES
 from eventsim.job.preparation import default_steps
 from eventsim.model.network import Network
+from eventsim.simulate import Simulator
 
 # One less than powers of two, so that one of the levels is zero.
 LEVELS = (3, 7, 15, 31, 63, 127, 255)
 # Seconds after which what is done is written.
 _KEEP_EVERY = 5.0
+# How much longer than an ordinary run one event by event takes, about; images of a piece of work at most, and pieces for each process.
+_SLOWER, _MOST_IMAGES, _PIECES = 16, 16, 4
 
 
 @dataclass(frozen=True)
@@ -105,6 +116,66 @@ def converter_points(
     return points
 
 
+@dataclass(frozen=True)
+class ImperfectWork:
+    """What all images of a point have in common; see :class:`eventsim.batch.work.AnyWork`.
+
+    Attributes
+    ----------
+    network : bytes
+        A network file.
+    digest : str
+        Of the network.
+    steps, resolution : int
+    architecture : Architecture or None
+    faults : Faults
+    seed : int
+    version, self_test : str
+    """
+
+    network: bytes
+    digest: str
+    steps: int
+    resolution: int
+    architecture: Architecture | None
+    faults: Faults
+    seed: int
+    version: str
+    self_test: str
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 (hex) over everything that a result depends on."""
+        chip = None if self.architecture is None else self.architecture.facts()
+        parts = [self.version, self.digest, chip, asdict(self.faults), self.seed, self.resolution, self.steps, self.self_test]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def worker(self) -> ImperfectWorker:
+        """What runs images."""
+        return ImperfectWorker(self)
+
+
+class ImperfectWorker:
+    """A network with imperfect hardware beneath it, loaded and compiled for many images."""
+
+    def __init__(self, work: ImperfectWork):
+        self.work = work
+        self._imperfect = Imperfect(network_of(work.network), work.architecture, work.faults, work.seed)
+
+    def run(self, first: int, images: Sequence[npt.NDArray[np.uint8]], progress: Callable[[int], None] | None = None) -> Arrays:
+        """What is kept of each image: its decision (-1 without one), its latency, and counts."""
+        settings: dict[str, Any] = {"steps": self.work.steps, "resolution": self.work.resolution, "record": "none", "progress": progress}
+        runs = [self._imperfect.run_and_count(image, **settings) for image in images]
+        return {
+            "decision": np.array([-1 if result.decision is None else result.decision for result, _ in runs], np.int64),
+            "latency": np.array([np.nan if r.decision_latency is None else r.decision_latency for r, _ in runs], np.float64),
+            "spikes": np.array([result.total_spikes for result, _ in runs], np.int64),
+            "events": np.array([result.counts.synaptic_events.sum() for result, _ in runs], np.int64),
+            "reads": np.array([counts["read"] for _, counts in runs], np.int64),
+            "conversions": np.array([counts["conversion"] for _, counts in runs], np.int64),
+        }
+
+
 def run_points(
     name: str,
     points: Sequence[ImperfectPoint],
@@ -113,9 +184,11 @@ def run_points(
     *,
     images: int | None = None,
     steps: int | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
     each: Callable[[str, int, int], Callable[[int, int], None] | None] = lambda *_: None,
 ) -> Study:
-    """Run every point on images, one after the other; what is done is kept in the folder, and the same call goes on from there.
+    """Run every point on images; what is done is kept in the folder, and the same call goes on from there.
 
     Parameters
     ----------
@@ -128,13 +201,15 @@ def run_points(
         So many, spread evenly over the set. Default: all.
     steps : int, optional
         T. Default: what the network recommends.
+    workers, scheduler
+        See :func:`eventsim.evaluate`.
     each : callable, optional
         As for :func:`eventsim.batch.study.run_study`.
 
     Raises
     ------
     RunError
-        No points; the folder cannot be written, or holds another study.
+        No points; the folder cannot be written, or holds another study; or as :func:`eventsim.evaluate`.
     InputError, HardwareError, PotentialOverflow
     """
     if not points:
@@ -144,7 +219,7 @@ def run_points(
     for number, point in enumerate(points, 1):
         title = title_of(point.columns)
         files[title] = folder / f"{file_name(title)}.json"
-        done = _Point(point, data, files[title], images, steps).run(each(title, number, len(points)))
+        done = _Point(point, data, files[title], images, steps).run(each(title, number, len(points)), workers, scheduler)
         rows.append(point.columns | _means(done))
     study = Study(name, rows, files)
     study.write(folder)
@@ -158,50 +233,72 @@ class _Point:
         net = point.network
         if net.output is None:
             raise InputError("a study needs a network that has an output readout")
-        self.point, self.data, self.path = point, data, path
+        self.data, self.path = data, path
         self.pictures = pictures_of(net, data, False, False)
         self.chosen = np.arange(len(data)) if images is None else spread(images, len(data))
-        self.steps = default_steps(net) if steps is None else steps
-        self.imperfect = Imperfect(net, point.architecture, point.faults, point.seed)
+        steps = default_steps(net) if steps is None else steps
+        self.neuron_steps = steps * sum(p.size for p in net.populations.values())
+        digest, here = Simulator(net).digest(), (version("eventsim"), self_test.digest("reference"))
+        self.work = ImperfectWork(bytes_of(net), digest, steps, point.resolution, point.architecture, point.faults, point.seed, *here)
 
     def key(self) -> str:
         """The same for points of the same network, hardware, images and settings."""
-        point, chip = self.point, self.point.architecture
+        work, chip = self.work, self.work.architecture
         parts = (
-            version("eventsim"),
-            self.imperfect.digest(),
+            work.version,
+            work.digest,
             None if chip is None else chip.facts(),
-            asdict(point.faults),
-            point.seed,
-            point.resolution,
-            self.steps,
+            asdict(work.faults),
+            work.seed,
+            work.resolution,
+            work.steps,
             self.data.selection(self.chosen),
         )
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
-    def run(self, progress: Callable[[int, int], None] | None) -> list[Image]:
+    def run(self, progress: Callable[[int, int], None] | None, workers: int | None, scheduler: str | None) -> list[Image]:
         """What is not done yet."""
         key = self.key()
         done, kept = self._read(key), time.monotonic()
-        for number in self.chosen[len(done) :].tolist():
+        if progress is not None:
+            progress(len(done), len(self.chosen))
+        for images in self._pieces(len(done), workers, scheduler):
+            done += images
             if progress is not None:
                 progress(len(done), len(self.chosen))
-            done.append(self._image(number))
             if time.monotonic() - kept > _KEEP_EVERY:
                 self._write(key, done)
                 kept = time.monotonic()
         self._write(key, done)
-        if progress is not None:
-            progress(len(done), len(self.chosen))
         return done
 
-    def _image(self, number: int) -> Image:
-        result, counts = self.imperfect.run_and_count(
-            self.pictures[number], steps=self.steps, resolution=self.point.resolution, record="none"
-        )
-        right = -1 if self.data.labels is None else int(result.decision == int(self.data.labels[number]))
-        events = int(result.counts.synaptic_events.sum())
-        return Image(right, result.decision_latency, result.total_spikes, events, counts["read"], counts["conversion"])
+    def _pieces(self, first: int, workers: int | None, scheduler: str | None) -> Iterator[list[Image]]:
+        """Images from one on, some at a time and in their order."""
+        todo = len(self.chosen) - first
+        processes = paying_processes(workers, todo, _SLOWER * todo * self.neuron_steps)
+        size = 1 if processes == 1 and scheduler is None else max(1, min(_MOST_IMAGES, todo // (_PIECES * processes)))
+        if processes > 1 and scheduler is None:
+            # Compiled here, where it can be said, and once rather than in every worker.
+            yield self._images(first, self.work.worker().run(first, [self.pictures[int(self.chosen[first])]]))
+            first += 1
+        pieces = ((i, [self.pictures[int(k)] for k in self.chosen[i : i + size]]) for i in range(first, len(self.chosen), size))
+        early: dict[int, list[Image]] = {}
+        with executor(self.work, processes, scheduler) as (pool, window), closing(results(pool, window, self.work, pieces)) as arriving:
+            for begin, _, arrays in arriving:
+                early[begin] = self._images(begin, arrays)
+                while first in early:
+                    found = early.pop(first)
+                    first += len(found)
+                    yield found
+
+    def _images(self, begin: int, arrays: Arrays) -> list[Image]:
+        decision = arrays["decision"]
+        right = np.full(len(decision), -1)
+        if self.data.labels is not None:
+            right = decision == self.data.labels[self.chosen[begin : begin + len(decision)]]
+        latency = [None if np.isnan(value) else value for value in arrays["latency"].tolist()]
+        columns = (arrays[name].tolist() for name in ("spikes", "events", "reads", "conversions"))
+        return [Image(int(a), *rest) for a, *rest in zip(right.tolist(), latency, *columns, strict=True)]
 
     def _read(self, key: str) -> list[Image]:
         """What was done before; nothing where a file is damaged."""

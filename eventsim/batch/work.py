@@ -15,7 +15,7 @@ from functools import cached_property
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,8 @@ from eventsim.batch import self_test
 from eventsim.batch.executors import local as processes
 from eventsim.errors import RunError
 from eventsim.model.exits import ExitKind, ExitRule, exit_kinds
-from eventsim.model.netfile import load
+from eventsim.model.netfile import load, save
+from eventsim.model.network import Network
 from eventsim.record.result import Result
 from eventsim.record.runs import Runs
 from eventsim.simulate import Simulator
@@ -47,9 +48,42 @@ _ON_HARDWARE: dict[str, Callable[[Report], Any]] = {
 }
 
 
+class AnyWork(Protocol):
+    """What all images have in common, however they are run."""
+
+    @property
+    def key(self) -> str:
+        """SHA-256 (hex) over everything that a result depends on."""
+
+    @property
+    def version(self) -> str:
+        """Of the eventsim that asks."""
+
+    @property
+    def self_test(self) -> str:
+        """What :func:`eventsim.batch.self_test.digest` is there."""
+
+    def worker(self) -> AnyWorker:
+        """What runs images, loaded and compiled."""
+
+
+class AnyWorker(Protocol):
+    """Runs images of a work."""
+
+    @property
+    def work(self) -> AnyWork:
+        """Which it runs."""
+
+    def run(self, first: int, images: Sequence[npt.NDArray[np.uint8]], progress: Callable[[int], None] | None = None) -> Arrays:
+        """Run images, numbered from ``first``; what is kept of them, one row an image.
+
+        ``progress`` is called with the current tick now and then.
+        """
+
+
 @dataclass(frozen=True)
 class Work:
-    """What all images have in common.
+    """What all images of an evaluation have in common.
 
     Attributes
     ----------
@@ -90,6 +124,10 @@ class Work:
             parts.append(repr(replace(self.hardware, source="")))
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
+    def worker(self) -> Worker:
+        """What runs images."""
+        return Worker(self)
+
 
 class Done(NamedTuple):
     """What a worker sends back.
@@ -117,10 +155,7 @@ class Worker:
     """A network, loaded and compiled for many images."""
 
     def __init__(self, work: Work):
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "net.h5"
-            path.write_bytes(work.network)
-            self.simulator = Simulator(load(path))
+        self.simulator = Simulator(network_of(work.network))
         self.work = work
         self._trajectories = Trajectories(self.simulator.network)
         # Evaluations without hardware do without loading it.
@@ -193,16 +228,32 @@ def _rows(runs: Runs) -> Arrays:
     return rows | {name: runs.counted(name).sum(1) for name in TOTALS}
 
 
+def bytes_of(network: Network) -> bytes:
+    """A network as a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "net.h5"
+        save(network, path)
+        return path.read_bytes()
+
+
+def network_of(content: bytes) -> Network:
+    """The network of a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "net.h5"
+        path.write_bytes(content)
+        return load(path)
+
+
 # By key, with the number of evaluations that need it: several may use one process at a time, as threads or on one Dask cluster.
-works_here: dict[str, tuple[Work, int]] = {}
-_workers: dict[str, Worker] = {}
+works_here: dict[str, tuple[AnyWork, int]] = {}
+_workers: dict[str, AnyWorker] = {}
 _MOST_WORKERS = 2
 # A simulator runs one image at a time.
 _one_at_a_time = threading.Lock()
 _registering = threading.Lock()
 
 
-def register(work: Work) -> None:
+def register(work: AnyWork) -> None:
     """Make this process ready for :func:`run_images` of this work."""
     with _registering:
         works_here[work.key] = work, works_here.get(work.key, (work, 0))[1] + 1
@@ -238,7 +289,7 @@ def run_images(key: str, first: int, images: Sequence[npt.NDArray[np.uint8]]) ->
             work, _ = works_here[key]
             while len(_workers) >= _MOST_WORKERS:
                 _workers.pop(next(iter(_workers)))
-            _workers[key] = Worker(work)
+            _workers[key] = work.worker()
         worker = _workers[key]
         arrays = worker.run(first, images, wanted)
         return Done(arrays, worker.work.key, version("eventsim"), self_test.digest(), f"{socket.gethostname()}, process {os.getpid()}")

@@ -31,10 +31,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PLOTTED = ("accuracy", "decision latency", "spikes", "synaptic events")
+_scheduler = click.option("--scheduler", help="Address of a Dask scheduler.")
 _swept = options(
     evaluated,
     workers,
-    click.option("--scheduler", help="Address of a Dask scheduler."),
+    _scheduler,
     click.option("--values", help="Values of the sweep, with commas."),
     click.option("--output", "-o", type=click.Path(path_type=Path), help="Folder for the table, the plot and the evaluations."),
 )
@@ -110,7 +111,7 @@ def percentile(
 def faults(network: Path, kind: str, seeds: int, **common: Any) -> None:
     """Faults of hardware: weights flipped, cells stuck, conductances and thresholds that vary, spikes lost or late.
 
-    --values: probabilities, or spreads; of jitter steps. Spikes are lost and late in this process, one image after the other.
+    --values: probabilities, or spreads; of jitter steps.
     """
     net, values = load(network), numbers_or(common["values"], fault_study.VALUES)
     data = open_dataset(common["dataset"], common["split"])
@@ -119,7 +120,7 @@ def faults(network: Path, kind: str, seeds: int, **common: Any) -> None:
     with point_progress() as each:
         if kind in fault_study.OF_SPIKES:
             spike_points = fault_study.spike_fault_points(net, kind, values, seeds)
-            found = run_points("faults", spike_points, data, folder, images=common["images"], steps=common["steps"], each=each)
+            found = run_points("faults", spike_points, data, folder, each=each, **settings)
         else:
             found = studies.run_study("faults", fault_study.fault_points(net, kind, values, seeds), data, folder, each=each, **settings)
     means = Study("faults", fault_study.over_seeds(found.rows, kind), found.evaluations)
@@ -137,6 +138,8 @@ def faults(network: Path, kind: str, seeds: int, **common: Any) -> None:
 @study.command()
 @click.argument("network", type=click.Path(path_type=Path))
 @evaluated
+@workers
+@_scheduler
 @click.option("--hardware", required=True, help="Architecture file of crossbars, or the name of one.")
 @click.option("--values", help="Levels that converters tell apart, with commas.")
 @click.option("--rows", help="Full scales of converters in rows, with commas. Default: what the file says.")
@@ -147,12 +150,12 @@ def faults(network: Path, kind: str, seeds: int, **common: Any) -> None:
     "--output", "-o", type=click.Path(path_type=Path), default="study-adc", show_default=True, help="Folder for table, plot and points."
 )
 def adc(network: Path, hardware: str, values: str | None, rows: str | None, seeds: int, output: Path, **common: Any) -> None:
-    """Converters of crossbars: accuracy against what they tell apart, clocked and asynchronous; one image after the other."""
-    data, net = open_dataset(common["dataset"], common["split"]), load(network)
+    """Converters of crossbars: accuracy against what they tell apart, clocked and asynchronous."""
+    data, net = open_dataset(common.pop("dataset"), common.pop("split")), load(network)
     levels, scales = [_whole(v) for v in numbers_or(values, LEVELS)], [_whole(v) for v in numbers_or(rows, ())]
     points = converter_points(net, Hardware(hardware).architecture, levels, scales, seeds)
     with point_progress() as each:
-        found = run_points("adc", points, data, output, images=common["images"], steps=common["steps"], each=each)
+        found = run_points("adc", points, data, output, each=each, **common)
     kept = ("spikes", "reads", "conversions")
     means = Study("adc", fault_study.over_seeds(found.rows, "rows", "levels", "bits", measures=kept), found.evaluations)
     studies.make_folder(output / "means")

@@ -96,6 +96,26 @@ def test_what_is_done_is_kept(tmp_path):
         run_points("faults", [type(other[0])(points[0].columns, net, 1, None, other[0].faults, 0)], data, tmp_path, steps=2)
 
 
+def test_processes(tmp_path):
+    """The same files, whoever runs the images and in whatever order they are done; and they go on from each other."""
+    net, data = small_network(), small_data(n=12)
+    points = spike_fault_points(net, "jitter", [0.5], 1)
+    seen = []
+    alone = run_points("faults", points, data, tmp_path / "alone", steps=2)
+    together = run_points(
+        "faults", points, data, tmp_path / "together", steps=2, workers=2, each=lambda *_: lambda done, _: seen.append(done)
+    )
+    assert together.rows == alone.rows
+    assert seen[0] == 0
+    assert seen[-1] == 12
+    assert seen[: seen.index(12) + 1] == sorted(set(seen))
+    for file in (tmp_path / "alone").glob("*.json"):
+        kept = json.loads(file.read_text())
+        assert json.loads((tmp_path / "together" / file.name).read_text()) == kept
+        file.write_text(json.dumps(kept | {"images": kept["images"][:5]}))
+    assert run_points("faults", points, data, tmp_path / "alone", steps=2, workers=2).rows == alone.rows
+
+
 def test_the_commands(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "chip.toml").write_text(CHIP + "converter_levels = 5\nconverter_offset = 0.5")
@@ -106,7 +126,7 @@ def test_the_commands(tmp_path, monkeypatch):
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image.squeeze()).save(folder / f"{i}.png")
     command = ["study", "adc", "net.h5", "--dataset", "images", "--steps", "2", "--hardware", "chip.toml", "--seeds", "2"]
-    outcome = CliRunner().invoke(main, [*command, "--values", "3,15"], catch_exceptions=False)
+    outcome = CliRunner().invoke(main, [*command, "--values", "3,15", "--workers", "2"], catch_exceptions=False)
     assert outcome.exit_code == 0
     assert "| series | rows | levels | bits | seeds | accuracy |" in outcome.stdout
     assert outcome.stdout.count("| asynchronous |") == 2

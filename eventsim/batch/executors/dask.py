@@ -12,7 +12,7 @@ from typing import Any
 
 from distributed import Client, KilledWorker, WorkerPlugin
 
-from eventsim.batch.work import Work, forget, register
+from eventsim.batch.work import AnyWork, forget, register
 from eventsim.errors import EventsimError, RunError
 
 TIMEOUT = "10s"
@@ -23,7 +23,7 @@ _TALKATIVE = ("distributed.client", "distributed.batched", "distributed.comm", "
 class _Ready(WorkerPlugin):
     """Makes each worker ready, those that join later too."""
 
-    def __init__(self, work: Work):
+    def __init__(self, work: AnyWork):
         self._work = work
         # A name of its own: the same evaluation may run twice at a time, and each removes what it has registered.
         self.name = f"eventsim-{work.key}-{uuid.uuid4()}"
@@ -36,7 +36,7 @@ class _Ready(WorkerPlugin):
 
 
 @contextmanager
-def cluster(work: Work, scheduler: str) -> Iterator[tuple[Executor, int]]:
+def cluster(work: AnyWork, scheduler: str) -> Iterator[tuple[Executor, int]]:
     """An executor on the cluster of a scheduler (``tcp://host:port``), and the pieces of work to have there at a time.
 
     Raises
@@ -66,7 +66,7 @@ def _quiet() -> Iterator[None]:
             handler.removeFilter(other)
 
 
-def _cluster(work: Work, scheduler: str) -> Iterator[tuple[Executor, int]]:
+def _cluster(work: AnyWork, scheduler: str) -> Iterator[tuple[Executor, int]]:
     try:
         client = Client(scheduler, timeout=TIMEOUT, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:

@@ -13,12 +13,12 @@ import numpy.typing as npt
 
 from eventsim.analysis.evaluation import Arrays
 from eventsim.batch.executors import local as processes
-from eventsim.batch.work import Done, Work, forget, register, run_images
+from eventsim.batch.work import AnyWork, Done, forget, register, run_images
 from eventsim.errors import RunError
 from eventsim.record.interrupt import DeferredInterrupt
 
 
-def _checked(work: Work, done: Any) -> Arrays:
+def _checked(work: AnyWork, done: Any) -> Arrays:
     """The arrays, if they are what was asked for and come from the same eventsim.
 
     Raises
@@ -50,7 +50,7 @@ class Here(Executor):
 
 
 @contextmanager
-def _local(work: Work, workers: int) -> Iterator[tuple[Executor, int]]:
+def _local(work: AnyWork, workers: int) -> Iterator[tuple[Executor, int]]:
     if workers == 1 or not processes.possible():
         register(work)
         try:
@@ -62,7 +62,7 @@ def _local(work: Work, workers: int) -> Iterator[tuple[Executor, int]]:
         yield pool, 2 * workers
 
 
-def executor(work: Work, workers: int, scheduler: str | None) -> AbstractContextManager[tuple[Executor, int]]:
+def executor(work: AnyWork, workers: int, scheduler: str | None) -> AbstractContextManager[tuple[Executor, int]]:
     """Where the images run, and how many pieces of work to have there at a time.
 
     Raises
@@ -85,7 +85,7 @@ def available_processors() -> int:
 
 
 def results(
-    pool: Executor, window: int, work: Work, pieces: Iterable[tuple[int, Sequence[npt.NDArray[np.uint8]]]]
+    pool: Executor, window: int, work: AnyWork, pieces: Iterable[tuple[int, Sequence[npt.NDArray[np.uint8]]]]
 ) -> Generator[tuple[int, int, Arrays], None, None]:
     """(first image, images, what was kept) of each piece, as they come; at most ``window`` pieces are under way.
 
