@@ -13,6 +13,7 @@ from eventsim.data.datasets import open_dataset
 from eventsim.data.image_sets import Dataset
 from eventsim.data.manifest import known_sets
 from eventsim.data.recording_sets import SIMULATED
+from eventsim.data.recordings.fitting import Reading
 from eventsim.errors import DatasetError
 
 
@@ -91,5 +92,6 @@ def _open(evaluation: Evaluation, dataset: str | os.PathLike[str] | None) -> Dat
         if name not in (*known_sets(), SIMULATED):
             raise DatasetError(f"the data set {name!r} is a folder; name it with --dataset")
         return open_dataset(name, split)
+    fields, unit = (value if isinstance(value, str) else None for value in map(settings.get, ("fields", "time_unit")))
     # A folder without splits calls its only one "all".
-    return open_dataset(dataset, split if split != "all" else "test")
+    return open_dataset(dataset, split if split != "all" else "test", reading=Reading.parsed(None, fields=fields, time_unit=unit))

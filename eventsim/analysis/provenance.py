@@ -106,7 +106,15 @@ def _settings(info: RunInfo) -> list[str]:
 
 
 def _fitting(settings: Mapping[str, Any]) -> list[str]:
-    return [f"--{name}" for name in ("invert", "crop") if settings.get(name)]
+    fitting = [f"--{name}" for name in ("invert", "crop") if settings.get(name)]
+    window = settings.get("window_us")
+    if isinstance(window, list) and len(window) == 2:
+        start, end = ("" if time is None else f"{time}us" for time in window)
+        fitting += ["--window", f"{start}:{end}"]
+    for name in ("downsample", "hot_pixels", "fields", "time_unit"):
+        if settings.get(name) is not None:
+            fitting += [f"--{name.replace('_', '-')}", str(settings[name])]
+    return fitting
 
 
 def _epoch() -> int | None:

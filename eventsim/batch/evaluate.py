@@ -32,7 +32,7 @@ from eventsim.errors import HardwareError, InputError, RunError
 from eventsim.files.atomic import remove_stale
 from eventsim.job.job import DEFAULT_RESOLUTION, Job
 from eventsim.job.preparation import default_steps
-from eventsim.job.recordings import recording_inputs
+from eventsim.job.recordings import recording_inputs, steps_of_window
 from eventsim.model.exits import ExitRule
 from eventsim.model.netfile import load
 from eventsim.model.network import Network
@@ -89,7 +89,7 @@ def evaluate(  # noqa: PLR0913 - public: every setting by its name
     images : int or sequence of int, optional
         So many images, spread evenly over the set, or these. Default: all.
     steps : int, optional
-        T. Default: what the network recommends, else 100.
+        T. Default: the window of time that a set of recordings is opened with, what the network recommends, else 100.
     resolution : int
         R, ticks per step.
     exit_margin, exit_potential : int, optional
@@ -134,7 +134,7 @@ def evaluate(  # noqa: PLR0913 - public: every setting by its name
     pictures = pictures_of(net, data, invert, crop)
     chosen = _chosen(images, len(data))
     if steps is None:
-        steps = default_steps(net)
+        steps = steps_of_window(net, data.reading.length) or default_steps(net)
     here = version("eventsim"), self_test.digest("reference")
     work = Work(bytes_of(net), simulator.digest(), steps, resolution, 0, rule, trade_off, *here, chip)
     about = {"network": None if isinstance(network, Network) else os.fspath(network)} | _about(net, work, pictures, chosen)
@@ -215,7 +215,9 @@ class _Plan:
     @cached_property
     def key(self) -> str:
         """The same for evaluations of the same network, images and settings."""
-        parts = [VERSION, self.work.key, self.info.settings["selection"], *self.pictures.options]
+        parts = [VERSION, self.work.key, self.info.settings["selection"]]
+        # An option that is on by its name, as ever; of recordings with what it says.
+        parts += [name if value is True else [name, value] for name, value in self.pictures.options.items()]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     @property

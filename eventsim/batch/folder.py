@@ -15,7 +15,7 @@ from eventsim.data.recordings.fitting import Reading
 from eventsim.errors import HardwareError, InputError, NetworkError, PotentialOverflow
 from eventsim.job.poisson import poisson_network, poisson_rates
 from eventsim.job.preparation import default_steps, recommended_steps
-from eventsim.job.recordings import recording_inputs, steps_of, with_event_input
+from eventsim.job.recordings import recording_inputs, steps_of, steps_of_window, with_event_input
 from eventsim.model.netfile import load
 from eventsim.model.network import Network
 from eventsim.model.populations.event_input import Polarity
@@ -72,30 +72,31 @@ class Settings:
     sana_fe: Path | None = None
 
     def load(self) -> Network:
-        """The network, with steps and polarities of recordings as they are asked for.
-
-        Raises
-        ------
-        NetworkFileError
-        InputError
-            The network takes no recordings.
-        """
-        network = load(self.network)
-        if self.step_us is None and self.polarity is None:
-            return network
-        try:
-            return with_event_input(network, self.step_us, self.polarity)
-        except (InputError, NetworkError) as error:
-            raise InputError(f"{self.network}: {error}") from None
+        """The network; see :func:`network_of`."""
+        return network_of(self.network, self.step_us, self.polarity)
 
     def recorded(self) -> dict[str, Any]:
         """The settings of recordings that are not the usual ones: JSON values, for a trace."""
-        reading = self.reading
-        window = None if (reading.start, reading.end) == (0, None) else [reading.start, reading.end]
-        settings = {"step_us": self.step_us, "polarity": self.polarity, "window_us": window, "hot_pixels": reading.hot_pixels}
-        if reading.downsample > 1:
-            settings["downsample"] = reading.downsample
+        settings = {"step_us": self.step_us, "polarity": self.polarity, **self.reading.facts()}
         return {key: value for key, value in settings.items() if value is not None}
+
+
+def network_of(path: Path, step_us: int | None, polarity: Polarity | None) -> Network:
+    """The network of a file, with steps and polarities of recordings as they are asked for.
+
+    Raises
+    ------
+    NetworkFileError
+    InputError
+        The network takes no recordings.
+    """
+    network = load(path)
+    if step_us is None and polarity is None:
+        return network
+    try:
+        return with_event_input(network, step_us, polarity)
+    except (InputError, NetworkError) as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 @dataclass
@@ -162,13 +163,11 @@ class Runner:
 
     def steps(self, values: Any) -> int:
         """Length of a run on what was read: as is asked for, the window of time, what the network recommends, or the recording's."""
-        steps, window = self.settings.run.get("steps"), self.settings.reading.length
+        steps = self.settings.run.get("steps")
         if steps is not None:
             return int(steps)
-        events = recording_inputs(self.network).values()
-        if window is not None and events:
-            return max(-(-window // population.step_us) for population in events)
-        return recommended_steps(self.network) or steps_of(self.network, values) or default_steps(self.network)
+        window = steps_of_window(self.network, self.settings.reading.length)
+        return window or recommended_steps(self.network) or steps_of(self.network, values) or default_steps(self.network)
 
     def _left_out(self, values: Any, steps: int) -> list[str]:
         """Remarks on events after the run's end."""

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from eventsim.data.image_sets import Dataset
 from eventsim.data.images import fit_image
 from eventsim.data.recordings import frames
-from eventsim.data.recordings.fitting import Reading, fit_recording
+from eventsim.data.recordings.fitting import fit_recording
 from eventsim.errors import InputError
 from eventsim.job.recordings import recording_inputs
 from eventsim.model.network import Network
@@ -30,13 +30,13 @@ class Pictures:
     Attributes
     ----------
     options : dict
-        Those of the options that are on.
+        Those of the options that are on, of recordings with what they say.
     """
 
     def __init__(self, data: Dataset, shape: tuple[int, ...], invert: bool, crop: bool):
         self.data = data
         self._shape = shape
-        self.options = {name: True for name, wanted in (("invert", invert), ("crop", crop)) if wanted}
+        self.options: dict[str, Any] = {name: True for name, wanted in (("invert", invert), ("crop", crop)) if wanted}
 
     def __getitem__(self, number: int) -> npt.NDArray[np.uint8]:
         """An image: uint8, in the network's input shape.
@@ -76,6 +76,9 @@ class Recordings(Pictures):
     def __init__(self, data: Dataset, shape: tuple[int, ...], name: str | None):
         super().__init__(data, shape, False, False)
         self._name = name
+        self.options = data.reading.facts()
+        fields = data.reading.fields
+        self.options |= {key: value for key, value in (("fields", fields.text), ("time_unit", fields.unit)) if value is not None}
 
     def __getitem__(self, number: int) -> Any:
         """What :meth:`eventsim.Simulator.run` takes."""
@@ -90,7 +93,7 @@ class Recordings(Pictures):
     def _fitted(self, number: int) -> tuple[npt.NDArray[Any], list[str]]:
         found = self.data.recording(number)
         assert found is not None
-        return fit_recording(found, self._shape, Reading())
+        return fit_recording(found, self._shape, self.data.reading)
 
 
 def pictures_of(network: Network, data: Dataset, invert: bool, crop: bool) -> Pictures:

@@ -10,9 +10,11 @@ import click
 
 from eventsim.analysis.evaluation import Evaluation
 from eventsim.batch.evaluate import evaluate as run_all
+from eventsim.batch.folder import network_of
 from eventsim.cli.errors import remark
 from eventsim.cli.hardware import print_means
-from eventsim.cli.options import as_json, evaluated, options, output, ticks_per_step, whole_numbers, workers
+from eventsim.cli.opening import dataset_of
+from eventsim.cli.options import as_json, evaluated, event_input, options, output, ticks_per_step, whole_numbers, workers
 from eventsim.cli.progress import image_progress
 from eventsim.files.printable import printable
 from eventsim.job.job import DEFAULT_RESOLUTION
@@ -34,6 +36,7 @@ _of_images = options(
 @evaluated
 @_of_simulation
 @_of_images
+@event_input
 @click.option("--no-trade-off", is_flag=True, help="Do not keep what every exit threshold would give: less memory for huge networks.")
 @workers
 @click.option("--scheduler", help="Address of a Dask scheduler, such as tcp://host:8786; its workers run the images.")
@@ -43,7 +46,6 @@ _of_images = options(
 @as_json
 def evaluate(
     network: Path,
-    dataset: str,
     output: Path,
     resolution: int | None,
     clocked: bool,
@@ -59,13 +61,17 @@ def evaluate(
     What is done is kept: after an interruption, the same command goes on. Examples:
       eventsim evaluate networks/lenet-mnist.h5 --dataset mnist
       eventsim evaluate net.h5 --dataset photos/ --clocked -o clocked.h5
+      eventsim evaluate net.h5 --dataset recordings/ --window 0:300ms --downsample 4
     """
+    changes = settings.pop("step_us"), settings.pop("polarity")
     settings |= {"resolution": ticks_per_step(resolution, clocked), "trade_off": not no_trade_off}
     if settings["workers"] is not None and settings["scheduler"] is not None:
         raise click.UsageError("give --workers or --scheduler: a cluster has its own workers")
     settings["traces"] = whole_numbers(traces or None, f"--trace {traces!r}: expected numbers of images with commas") or ()
     with image_progress("evaluating") as progress:
-        found = run_all(network, dataset, output, progress=progress, note=remark, hardware=hardware, **settings)
+        # A file is told from a network: the evaluation says which it was.
+        net = network if changes == (None, None) else network_of(network, *changes)
+        found = run_all(net, dataset_of(settings), output, progress=progress, note=remark, hardware=hardware, **settings)
     with found:
         if as_json:
             click.echo(json.dumps(found.summary() | {"evaluation": str(output)}, indent=2))

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 import numpy as np
 
+from eventsim.data.recordings.fields import UNITS
+from eventsim.data.recordings.fitting import Reading
+from eventsim.errors import InputError
 from eventsim.files.printable import printable
 from eventsim.job.job import DEFAULT_RESOLUTION
+from eventsim.model.limits import MAX_STEP_US
+from eventsim.model.populations.event_input import POLARITIES
 
+# The options of :data:`reading`.
+READING = "window", "downsample", "hot_pixels", "fields", "time_unit"
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -26,12 +33,28 @@ def options(*made: Callable[[Command], Command]) -> Callable[[Command], Command]
     return decorate
 
 
+# How recordings are read, and what is done to them.
+reading: Callable[[Any], Any] = options(
+    click.option("--window", help="Time of a recording that is run, since its first event: START:END, such as 0:300ms."),
+    click.option("--downsample", type=click.IntRange(1, 1024), default=1, help="Squares of so many pixels a side of a recording are one."),
+    click.option("--hot-pixels", type=click.IntRange(1), help="Leave out pixels with more events a second."),
+    click.option("--fields", help="Columns of a recording in an array or HDF5 file: x=NAME,y=NAME,t=NAME,p=NAME."),
+    click.option("--time-unit", type=click.Choice(list(UNITS)), help="Of the times there. Default: us, of fractions s."),
+)
+# What they mean to a network.
+event_input: Callable[[Any], Any] = options(
+    click.option(
+        "--step-us", type=click.IntRange(1, MAX_STEP_US), help="Microseconds of a step of recorded events. Default: the network's."
+    ),
+    click.option("--polarity", type=click.Choice(POLARITIES), help="What becomes of OFF events. Default: what the network file says."),
+)
 # What an evaluation, or one of many, runs on.
 evaluated: Callable[[Any], Any] = options(
-    click.option("--dataset", "-d", required=True, help="Known data set (`data list`) or folder of images."),
+    click.option("--dataset", "-d", required=True, help="Known data set (`data list`), or folder of images or recordings."),
     click.option("--split", default="test", show_default=True),
     click.option("--images", type=click.IntRange(1), help="So many images, spread evenly over the set. Default: all."),
-    click.option("--steps", type=click.IntRange(1), help="Length of a run, T. Default: what the network recommends, else 100."),
+    click.option("--steps", type=click.IntRange(1), help="Length of a run, T. Default: the window, what the network recommends, else 100."),
+    reading,
 )
 workers: Callable[[Any], Any] = click.option("--workers", type=click.IntRange(1, 1024), help="Processes, at most. Default: as many as pay.")
 # How a trained model's pixels are scaled.
@@ -48,6 +71,14 @@ as_json: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=True, 
 def output(default: str) -> Callable[[Any], Any]:
     """``--output`` of a command that writes a file."""
     return click.option("--output", "-o", type=click.Path(path_type=Path), default=default, show_default=True)
+
+
+def reading_of(given: Mapping[str, Any]) -> Reading:
+    """How recordings are read, by the options for that."""
+    try:
+        return Reading.parsed(*(given[name] for name in READING))
+    except InputError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def ticks_per_step(resolution: int | None, clocked: bool) -> int:

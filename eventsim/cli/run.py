@@ -14,17 +14,15 @@ from eventsim.batch.folder import Outcome, Runner, Settings, Source, run_in_proc
 from eventsim.batch.inputs import find_inputs, needed
 from eventsim.cli.errors import remark
 from eventsim.cli.hardware import print_report
-from eventsim.cli.options import names, options, ticks_per_step
+from eventsim.cli.options import event_input, names, options, reading, reading_of, ticks_per_step
 from eventsim.cli.progress import item_progress, tick_progress
-from eventsim.data.recordings.fields import UNITS, Fields
-from eventsim.data.recordings.fitting import Reading, parse_window
+from eventsim.data.recordings.fitting import Reading
 from eventsim.engines.registry import ENGINES
 from eventsim.errors import InputError, TraceError
 from eventsim.files.printable import printable
 from eventsim.job.job import DEFAULT_MAX_SPIKES, DEFAULT_RESOLUTION
-from eventsim.model.limits import MAX_STEP_US
 from eventsim.model.network import Network
-from eventsim.model.populations.event_input import POLARITIES, Polarity
+from eventsim.model.populations.event_input import Polarity
 from eventsim.record.result import Result
 
 # Exit code of a run that stopped at its limit of spikes.
@@ -42,17 +40,6 @@ _of_input = options(
     ),
     click.option("--invert", is_flag=True, help="Take 255 - pixel of image files: MNIST networks expect white on black."),
     click.option("--crop", is_flag=True, help="Cut image files to the network's proportions, in the middle, before they are resized."),
-)
-_of_recordings = options(
-    click.option(
-        "--step-us", type=click.IntRange(1, MAX_STEP_US), help="Microseconds of a step of recorded events. Default: the network's."
-    ),
-    click.option("--window", help="Time of a recording that is run, since its first event: START:END, such as 0:300ms."),
-    click.option("--polarity", type=click.Choice(POLARITIES), help="What becomes of OFF events. Default: what the network file says."),
-    click.option("--downsample", type=click.IntRange(1, 1024), default=1, help="Squares of so many pixels a side of a recording are one."),
-    click.option("--hot-pixels", type=click.IntRange(1), help="Leave out pixels with more events a second."),
-    click.option("--fields", help="Columns of a recording in an array or HDF5 file: x=NAME,y=NAME,t=NAME,p=NAME."),
-    click.option("--time-unit", type=click.Choice(list(UNITS)), help="Of the times there. Default: us, of fractions s."),
 )
 _of_simulation = options(
     click.option("--steps", type=int, help="Length of the run, T. Default: what the network file recommends, else 100."),
@@ -163,11 +150,7 @@ class Choices:
 
     def reading(self) -> Reading:
         """How recordings are read."""
-        try:
-            start, end = parse_window(self.window)
-            return Reading(start, end, self.downsample, self.hot_pixels, Fields.parsed(self.fields, self.time_unit))
-        except InputError as error:
-            raise click.UsageError(str(error)) from None
+        return reading_of(vars(self))
 
     def settings(self) -> dict[str, Any]:
         """Keyword arguments of :meth:`eventsim.Simulator.run` that all inputs have in common."""
@@ -183,7 +166,8 @@ class Choices:
 @click.command()
 @click.argument("network", type=click.Path(path_type=Path))
 @_of_input
-@_of_recordings
+@event_input
+@reading
 @_of_simulation
 @_of_trace
 @_of_end

@@ -17,10 +17,10 @@ from eventsim.batch.imperfect_study import LEVELS, converter_points, run_points
 from eventsim.batch.study import Point, Study
 from eventsim.batch.throughput_study import STEPS_US, throughput_study
 from eventsim.cli.calibration import sample_images
+from eventsim.cli.opening import dataset_of
 from eventsim.cli.options import architecture, evaluated, normalisation, numbers, options, workers
 from eventsim.cli.progress import point_progress
 from eventsim.conversion.read import read_model
-from eventsim.data.datasets import open_dataset
 from eventsim.errors import RunError
 from eventsim.files.atomic import write_bytes
 from eventsim.files.printable import echo
@@ -114,7 +114,7 @@ def faults(network: Path, kind: str, seeds: int, **common: Any) -> None:
     --values: probabilities, or spreads; of jitter steps.
     """
     net, values = load(network), numbers_or(common["values"], fault_study.VALUES)
-    data = open_dataset(common["dataset"], common["split"])
+    data = dataset_of(common)
     folder = common["output"] or Path(f"study-faults-{kind}")
     settings = {key: common[key] for key in ("images", "steps", "workers", "scheduler")}
     with point_progress() as each:
@@ -151,7 +151,7 @@ def faults(network: Path, kind: str, seeds: int, **common: Any) -> None:
 )
 def adc(network: Path, hardware: str, values: str | None, rows: str | None, seeds: int, output: Path, **common: Any) -> None:
     """Converters of crossbars: accuracy against what they tell apart, clocked and asynchronous."""
-    data, net = open_dataset(common.pop("dataset"), common.pop("split")), load(network)
+    data, net = dataset_of(common), load(network)
     levels, scales = [_whole(v) for v in numbers_or(values, LEVELS)], [_whole(v) for v in numbers_or(rows, ())]
     points = converter_points(net, Hardware(hardware).architecture, levels, scales, seeds)
     with point_progress() as each:
@@ -180,7 +180,7 @@ def adc(network: Path, hardware: str, values: str | None, rows: str | None, seed
 )
 def throughput(network: Path, hardware: str, values: str | None, output: Path, **common: Any) -> None:
     """Closed runs on hardware: accuracy against the duration of a step, one image after the other."""
-    data, net = open_dataset(common["dataset"], common["split"]), load(network)
+    data, net = dataset_of(common), load(network)
     settings = {key: common[key] for key in ("images", "steps")}
     chip = Hardware(hardware)
     with point_progress() as each:
@@ -200,7 +200,7 @@ def throughput(network: Path, hardware: str, values: str | None, output: Path, *
 def early_exit(network: Path, **common: Any) -> None:
     """Early exit by margin and by potential: what it saves for a loss of accuracy (--values, as shares: 0.003 is 0.3 points)."""
     net = load(network)
-    data = open_dataset(common["dataset"], common["split"])
+    data = dataset_of(common)
     folder = common["output"] or Path("study-exit")
     settings = {key: common[key] for key in ("images", "steps", "workers", "scheduler")}
     with point_progress() as each:
@@ -230,7 +230,7 @@ def _sweep(
     name: str, make: Callable[..., list[Point]], default: Any, network: Path | None, common: dict[str, Any], log: bool = False
 ) -> None:
     points = make(None if network is None else load(network), numbers_or(common["values"], default))
-    data = open_dataset(common["dataset"], common["split"])
+    data = dataset_of(common)
     folder = common["output"] or Path(f"study-{name.replace(' ', '-')}")
     settings = {key: common[key] for key in ("images", "steps", "workers", "scheduler")}
     with point_progress() as each:

@@ -25,6 +25,7 @@ from eventsim.data.formats import (
 from eventsim.data.image_sets import ArrayDataset, Dataset, FolderDataset, open_folder
 from eventsim.data.manifest import KnownSet, PublishedFile
 from eventsim.data.recording_sets import SIMULATED, RecordingFolder, Saccades, holds_recordings
+from eventsim.data.recordings.fitting import Reading
 from eventsim.errors import DatasetError
 
 __all__ = ["Dataset", "data_folder", "find", "load", "open_dataset", "read_cifar_binary", "read_cifar_python", "read_idx"]
@@ -72,7 +73,12 @@ def load(name: str, split: str = "test", folder: str | os.PathLike[str] | None =
     return _load_idx(known, split, root) if known.format == "idx" else _load_cifar(known, split, root)
 
 
-def open_dataset(name_or_folder: str | os.PathLike[str], split: str = "test", folder: str | os.PathLike[str] | None = None) -> Dataset:
+def open_dataset(
+    name_or_folder: str | os.PathLike[str],
+    split: str = "test",
+    folder: str | os.PathLike[str] | None = None,
+    reading: Reading | None = None,
+) -> Dataset:
     """Open a known set or a folder of images.
 
     Parameters
@@ -85,6 +91,8 @@ def open_dataset(name_or_folder: str | os.PathLike[str], split: str = "test", fo
         ``"train"``, ``"test"``; for folders also ``"val"``, which is taken for ``"test"`` where there is no ``test``.
     folder : path-like, optional
         Where known sets are looked for. Default: see :func:`data_folder`.
+    reading : Reading, optional
+        How recordings are read, and what is done to them.
 
     Returns
     -------
@@ -96,14 +104,22 @@ def open_dataset(name_or_folder: str | os.PathLike[str], split: str = "test", fo
     DatasetError
         Neither a known name nor a folder, no such split, or a file that is missing, damaged or partial.
     """
-    name = os.fspath(name_or_folder)
+    data = _open(os.fspath(name_or_folder), split, folder)
+    if reading is not None and reading != Reading():
+        if not isinstance(data, RecordingFolder | Saccades):
+            raise DatasetError(f"{data.name}: images; windows of time, hot pixels, columns and downsampling are for recordings")
+        data.reading = reading
+    return data
+
+
+def _open(name: str, split: str, folder: str | os.PathLike[str] | None) -> Dataset:
     if name == SIMULATED:
         return Saccades(name, open_dataset("mnist", split, folder))
     known = dataset_manifest.known_sets().get(name)
     if known is None:
         if not Path(name).is_dir():
             raise DatasetError(f"{name}: neither a folder nor a known data set; known: {', '.join(dataset_manifest.known_sets())}")
-        return open_folder(Path(name), split, kind=RecordingFolder if holds_recordings(Path(name)) else FolderDataset)
+        return _open_folder(Path(name), split)
     if known.format == "folder":
         return _open_known_folder(known, split, data_folder(folder))
     images, labels = load(name, split, folder)
@@ -121,7 +137,7 @@ def find(name: str, split: str, folder: str | os.PathLike[str] | None = None) ->
     known = dataset_manifest.known_set(name)
     root = data_folder(folder)
     if known.format == "folder":
-        place = root / name / split
+        place = root / name if split == "all" else root / name / split
         if not place.is_dir():
             raise _absent(known, root)
         return place
@@ -139,7 +155,7 @@ def _check_split(known: KnownSet, split: str) -> None:
 
 def _absent(known: KnownSet, root: Path) -> DatasetError:
     if known.by_hand:
-        return DatasetError(f"{known.name} is not in {root}: {known.by_hand}; or set EVENTSIM_DATA to the folder that holds imagenet/")
+        return DatasetError(f"{known.name} is not in {root}: {known.by_hand}; or set EVENTSIM_DATA to the folder that holds {known.name}/")
     return DatasetError(
         f"{known.name} is not in {root}; get it by `python -m eventsim data get {known.name}`, "
         "or set EVENTSIM_DATA to the folder that has it"
@@ -212,4 +228,9 @@ def _load_cifar(known: KnownSet, split: str, root: Path) -> Labelled:
 def _open_known_folder(known: KnownSet, split: str, root: Path) -> FolderDataset:
     if not (root / known.name).is_dir():
         raise _absent(known, root)
-    return open_folder(root / known.name, split, known.name)
+    return _open_folder(root / known.name, split, known.name)
+
+
+def _open_folder(folder: Path, split: str, name: str | None = None) -> FolderDataset:
+    """A folder of recordings, or of images."""
+    return open_folder(folder, split, name, kind=RecordingFolder if holds_recordings(folder) else FolderDataset)

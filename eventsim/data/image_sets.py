@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from eventsim.data.images import decode_image
 from eventsim.data.recordings.events import Recording
+from eventsim.data.recordings.fitting import Reading
 from eventsim.errors import DatasetError, InputError
 from eventsim.files.hashes import hash_files
 
@@ -36,7 +37,11 @@ class Dataset(ABC):
         Names by label; empty where none are known.
     labels : numpy.ndarray or None
         int64, shape (images,); None for images without labels.
+    reading : Reading
+        How recordings are read, and what is done to them, of a set of those.
     """
+
+    reading = Reading()
 
     def __init__(self, name: str, split: str, classes: Sequence[str], labels: npt.NDArray[np.int64] | None) -> None:
         self.name = name

@@ -47,7 +47,7 @@ class RecordingFolder(FolderDataset):
         path = self.files[index]
         try:
             with open(path, "rb") as stream:
-                return read_recording(stream, str(path))
+                return read_recording(stream, str(path), self.reading.fields)
         except (InputError, OSError) as error:
             text = str(error) if isinstance(error, InputError) else f"{path}: cannot be read ({error.strerror or error})"
             raise DatasetError(text) from None

@@ -117,6 +117,13 @@ def steps_of(network: Network, inputs: Any) -> int | None:
     return max(lengths, default=None)
 
 
+def steps_of_window(network: Network, length: int | None) -> int | None:
+    """Steps that so many microseconds take; None if no length is given, or the network takes no recordings."""
+    if length is None:
+        return None
+    return max((-(-length // population.step_us) for population in recording_inputs(network).values()), default=None)
+
+
 def with_event_input(network: Network, step_us: int | None, polarity: Polarity | None) -> Network:
     """The network with another duration of a step, or another meaning of polarity.
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from judges.recordings import HEIGHT, WIDTH, random_events, write_bin
+from PIL import Image
 
 import eventsim as es
+from eventsim.analysis.evaluation import Evaluation
 from eventsim.analysis.mistakes import some_mistakes
-from eventsim.data.datasets import open_dataset
+from eventsim.analysis.provenance import evaluate_command
+from eventsim.cli.main import main
+from eventsim.data.datasets import find, open_dataset
 from eventsim.data.image_sets import ArrayDataset
 from eventsim.data.recording_sets import Saccades
+from eventsim.data.recordings.fitting import Reading
 from eventsim.data.recordings.saccades import saccades
 from eventsim.errors import DatasetError, InputError
 
@@ -47,6 +56,64 @@ def test_a_folder_of_recordings_is_evaluated_as_its_files_are_run(folder, tmp_pa
         events = data[number]
         events["t"] -= events["t"][0]
         assert es.run(camera(), {"camera": events}, steps=4).decision == decision
+
+
+def test_sets_are_read_as_files_are(tmp_path, monkeypatch):
+    """Tables without names of columns, of a larger camera, times in ms, of which a window is run."""
+    monkeypatch.chdir(tmp_path)
+    es.save(camera(), "net.h5")
+    for number in range(4):
+        events = random_events(np.random.default_rng(number), 300, 9_000)
+        table = np.stack([2 * events["x"], 2 * events["y"], events["p"], events["t"] // 1000], axis=1).astype(np.int64)
+        place = tmp_path / "recs" / "ab"[number % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        np.save(place / f"{number}.npy", table)
+    reading = ["--fields", "x=0,y=1,p=2,t=3", "--time-unit", "ms", "--downsample", "2", "--window", "2:7ms", "--hot-pixels", "100000"]
+    outcome = CliRunner().invoke(main, ["evaluate", "net.h5", "-d", "recs", "-o", "eval.h5", *reading])
+    assert outcome.exit_code == 0, outcome.stderr
+    with Evaluation("eval.h5") as found:
+        assert found.info.steps == 5
+        for number, path in zip(found.image.tolist(), ["a/0", "a/2", "b/1", "b/3"], strict=True):
+            ran = CliRunner().invoke(main, ["run", "net.h5", "-i", f"recs/{path}.npy", *reading, "--no-trace", "--json"])
+            assert int(json.loads(ran.stdout)["label"]) == found.prediction[number]
+        again = shlex.split(evaluate_command(found))[1:]
+        assert len(some_mistakes(found, "recs")) == int(found.wrong().sum())
+        assert found.info.settings["window_us"] == [2000, 7000]
+    # The command that the evaluation says made it finds it whole; another window is another evaluation.
+    same = CliRunner().invoke(main, [*again[:4], "--split", "test", *again[6:], "-o", "eval.h5"])
+    assert (same.exit_code, "is whole" in same.stderr) == (0, True), same.stderr
+    reading[-3] = "2:6ms"
+    other = CliRunner().invoke(main, ["evaluate", "net.h5", "-d", "recs", "-o", "eval.h5", "--steps", "5", *reading])
+    assert (other.exit_code, "holds another evaluation" in other.stderr) == (1, True)
+    changed = CliRunner().invoke(
+        main, ["evaluate", "net.h5", "-d", "recs", "-o", "2.h5", "--step-us", "500", "--polarity", "split", *reading]
+    )
+    assert changed.exit_code == 0, changed.stderr
+    with Evaluation("2.h5") as found:
+        assert found.info.steps == 8
+    swept = CliRunner().invoke(main, ["study", "resolution", "net.h5", "-d", "recs", "-o", "study", "--values", "1,4", *reading])
+    assert swept.exit_code == 0, swept.stderr
+
+
+def test_known_sets_are_opened_from_where_they_are_to_be_put(tmp_path):
+    data = write_bin(random_events(np.random.default_rng(0), 20, 4000))
+    for place in ("n-mnist/test/7", "n-mnist/test/9", "cifar10-dvs/bird"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "00001.bin").write_bytes(data)
+    digits, birds = (open_dataset(name, folder=tmp_path) for name in ("n-mnist", "cifar10-dvs"))
+    assert (digits.name, digits.split, digits.classes, len(digits.recording(1).events)) == ("n-mnist", "test", ["7", "9"], 20)
+    assert (birds.split, birds.classes) == ("all", ["bird"])
+    assert find("cifar10-dvs", "all", tmp_path) == tmp_path / "cifar10-dvs"
+    assert find("n-mnist", "test", tmp_path) == tmp_path / "n-mnist" / "test"
+    with pytest.raises(DatasetError, match=r"dvs128-gesture is not in .*3a8f0d4120a166bac7591f77409cb105.*holds dvs128-gesture/$"):
+        open_dataset("dvs128-gesture", folder=tmp_path)
+
+
+def test_images_have_no_windows_of_time(tmp_path):
+    (tmp_path / "a").mkdir()
+    Image.new("L", (4, 4)).save(tmp_path / "a" / "0.png")
+    with pytest.raises(DatasetError, match="windows of time, hot pixels, columns and downsampling are for recordings"):
+        open_dataset(tmp_path, reading=Reading.parsed("0:1ms"))
 
 
 def test_networks_of_images_take_counts(folder, tmp_path):

@@ -18,12 +18,14 @@ DATA = Path(os.environ.get("EVENTSIM_DATA", ROOT.parent / "shared" / "data"))
 
 def test_manifest():
     sets = known_sets()
-    assert list(sets) == ["mnist", "fashion-mnist", "kmnist", "cifar-10", "cifar-100", "imagenet"]
+    images = ["mnist", "fashion-mnist", "kmnist", "cifar-10", "cifar-100", "imagenet"]
+    assert list(sets) == [*images, "n-mnist", "dvs128-gesture", "cifar10-dvs"]
     for known in sets.values():
         assert known.licence
         assert known.homepage.startswith("http")
         assert all(address.startswith("http") and address.endswith("/") for address in known.addresses)
         assert bool(known.files) != bool(known.by_hand)
+        assert not known.by_hand or (f"{known.name}/" in known.by_hand and "\n" not in known.by_hand)
         for file in known.files:
             sums = [file.md5, *(member.md5 for member in file.members), *filter(None, [file.content_md5])]
             assert all(len(bytes.fromhex(md5)) == 16 for md5 in sums)

@@ -54,6 +54,11 @@ class Fields:
             names[key] = name
         return cls(names, unit)
 
+    @property
+    def text(self) -> str | None:
+        """What :meth:`parsed` takes; None if no column has a name of its own."""
+        return ",".join(f"{key}={name}" for key, name in self.names.items()) or None
+
     def chosen(self, there: Container[str], prefix: str = "") -> dict[str, str] | None:
         """The name of each column among those that are there; None if one is missing."""
         chosen = {}

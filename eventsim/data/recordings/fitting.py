@@ -44,6 +44,19 @@ class Reading:
         """Of the window, in microseconds; None if it is open."""
         return None if self.end is None else self.end - self.start
 
+    @classmethod
+    def parsed(
+        cls, window: str | None, downsample: int = 1, hot_pixels: int | None = None, fields: str | None = None, time_unit: str | None = None
+    ) -> Reading:
+        """From texts as a user types them: see :func:`parse_window` and :meth:`Fields.parsed`; raises InputError."""
+        return cls(*parse_window(window), downsample, hot_pixels, Fields.parsed(fields, time_unit))
+
+    def facts(self) -> dict[str, Any]:
+        """What is not the usual: JSON values."""
+        window = None if (self.start, self.end) == (0, None) else [self.start, self.end]
+        facts = {"window_us": window, "hot_pixels": self.hot_pixels, "downsample": None if self.downsample == 1 else self.downsample}
+        return {key: value for key, value in facts.items() if value is not None}
+
 
 def parse_window(text: str | None) -> tuple[int, int | None]:
     """Start and end in microseconds, of ``START:END``: each a number with us, ms or s; a start without a unit has that of the end.
