@@ -215,9 +215,7 @@ class _Plan:
     @cached_property
     def key(self) -> str:
         """The same for evaluations of the same network, images and settings."""
-        parts = [VERSION, self.work.key, self.info.settings["selection"]]
-        # An option that is on by its name, as ever; of recordings with what it says.
-        parts += [name if value is True else [name, value] for name, value in self.pictures.options.items()]
+        parts = [VERSION, self.work.key, self.info.settings["selection"], *self.pictures.choices]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     @property

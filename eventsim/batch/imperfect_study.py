@@ -33,6 +33,7 @@ from eventsim.hardware.imperfect import Imperfect
 from eventsim.hardware.reading import MAX_LEVELS
 from eventsim.job.job import MODES
 from eventsim.job.preparation import default_steps
+from eventsim.job.recordings import steps_of_window
 from eventsim.model.network import Network
 from eventsim.simulate import Simulator
 
@@ -236,7 +237,8 @@ class _Point:
         self.data, self.path = data, path
         self.pictures = pictures_of(net, data, False, False)
         self.chosen = np.arange(len(data)) if images is None else spread(images, len(data))
-        steps = default_steps(net) if steps is None else steps
+        if steps is None:
+            steps = steps_of_window(net, data.reading.length) or default_steps(net)
         self.neuron_steps = steps * sum(p.size for p in net.populations.values())
         digest, here = Simulator(net).digest(), (version("eventsim"), self_test.digest("reference"))
         self.work = ImperfectWork(bytes_of(net), digest, steps, point.resolution, point.architecture, point.faults, point.seed, *here)
@@ -253,6 +255,7 @@ class _Point:
             work.resolution,
             work.steps,
             self.data.selection(self.chosen),
+            *self.pictures.choices,
         )
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 

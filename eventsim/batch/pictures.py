@@ -38,6 +38,11 @@ class Pictures:
         self._shape = shape
         self.options: dict[str, Any] = {name: True for name, wanted in (("invert", invert), ("crop", crop)) if wanted}
 
+    @property
+    def choices(self) -> list[Any]:
+        """The options for the keys of what is kept: an option that is on by its name, of recordings with what it says; JSON values."""
+        return [name if value is True else [name, value] for name, value in self.options.items()]
+
     def __getitem__(self, number: int) -> npt.NDArray[np.uint8]:
         """An image: uint8, in the network's input shape.
 

@@ -15,6 +15,7 @@ from eventsim.batch.study import Study, make_folder
 from eventsim.data.image_sets import Dataset
 from eventsim.errors import InputError, RunError
 from eventsim.hardware.hardware import Hardware
+from eventsim.job.recordings import steps_of_window
 from eventsim.model.network import Network
 
 # Steps of 1 ms and three decades down.
@@ -68,6 +69,8 @@ def throughput_study(
         raise InputError("a study needs a network that has an output readout")
     pictures = pictures_of(network, data, invert, crop)
     chosen = np.arange(len(data)) if images is None else spread(images, len(data))
+    if settings.get("steps") is None:
+        settings["steps"] = steps_of_window(network, data.reading.length)
     make_folder(folder)
     rows = []
     for number, (value, step) in enumerate(zip(values, picoseconds, strict=True), 1):

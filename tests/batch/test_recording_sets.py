@@ -15,13 +15,15 @@ import eventsim as es
 from eventsim.analysis.evaluation import Evaluation
 from eventsim.analysis.mistakes import some_mistakes
 from eventsim.analysis.provenance import evaluate_command
+from eventsim.batch.fault_study import spike_fault_points
+from eventsim.batch.imperfect_study import run_points
 from eventsim.cli.main import main
 from eventsim.data.datasets import find, open_dataset
 from eventsim.data.image_sets import ArrayDataset
 from eventsim.data.recording_sets import Saccades
 from eventsim.data.recordings.fitting import Reading
 from eventsim.data.recordings.saccades import saccades
-from eventsim.errors import DatasetError, InputError
+from eventsim.errors import DatasetError, InputError, RunError
 
 
 def camera(polarity="split"):
@@ -30,6 +32,16 @@ def camera(polarity="split"):
     net.event_input("camera", (HEIGHT, WIDTH, 2), polarity=polarity)
     net.readout("out", 2)
     net.connect("camera", "out", rng.integers(-3, 4, (HEIGHT * WIDTH * 2, 2)))
+    return net
+
+
+def counting():
+    """A network of images."""
+    net = es.Network()
+    net.image_input((HEIGHT, WIDTH, 2))
+    net.driven("in", (HEIGHT, WIDTH, 2), 50, encoder=es.Conv2d(np.ones((1, 1, 2, 2), int)))
+    net.readout("out", 2)
+    net.connect("in", "out", np.ones((HEIGHT * WIDTH * 2, 2), int))
     return net
 
 
@@ -95,6 +107,15 @@ def test_sets_are_read_as_files_are(tmp_path, monkeypatch):
     assert swept.exit_code == 0, swept.stderr
 
 
+def test_studies_of_lost_spikes_tell_windows_of_time_apart(folder, tmp_path):
+    points = spike_fault_points(counting(), "lost", [0.5], 1)
+    data, shorter = (open_dataset(folder, reading=Reading.parsed(window)) for window in ("0:4ms", "0:1ms"))
+    rows = run_points("faults", points, data, tmp_path / "study", steps=2).rows
+    assert run_points("faults", points, data, tmp_path / "study", steps=2).rows == rows
+    with pytest.raises(RunError, match="is of another study"):
+        run_points("faults", points, shorter, tmp_path / "study", steps=2)
+
+
 def test_known_sets_are_opened_from_where_they_are_to_be_put(tmp_path):
     data = write_bin(random_events(np.random.default_rng(0), 20, 4000))
     for place in ("n-mnist/test/7", "n-mnist/test/9", "cifar10-dvs/bird"):
@@ -117,12 +138,7 @@ def test_images_have_no_windows_of_time(tmp_path):
 
 
 def test_networks_of_images_take_counts(folder, tmp_path):
-    net = es.Network()
-    net.image_input((HEIGHT, WIDTH, 2))
-    net.driven("in", (HEIGHT, WIDTH, 2), 50, encoder=es.Conv2d(np.ones((1, 1, 2, 2), int)))
-    net.readout("out", 2)
-    net.connect("in", "out", np.ones((HEIGHT * WIDTH * 2, 2), int))
-    with es.evaluate(net, folder, tmp_path / "eval.h5", steps=2, workers=1) as found:
+    with es.evaluate(counting(), folder, tmp_path / "eval.h5", steps=2, workers=1) as found:
         assert len(found) == 4
 
 
