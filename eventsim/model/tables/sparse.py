@@ -130,9 +130,13 @@ class Sparse(Table):
 
     def apply(self, values: IntArray, target_shape: Shape) -> IntArray:
         """The table's exact integer output for dense source values: int64, flat (see :meth:`Conv2d.apply`)."""
-        out = np.zeros(self.targets, np.int64)
-        source = np.repeat(np.asarray(values, np.int64).ravel(), np.diff(self.indptr))
-        np.add.at(out, self.indices, source * self.weights.astype(np.int64))
+        out, values = np.zeros(self.targets, np.int64), np.asarray(values, np.int64).ravel()
+        # Of spikes, most values are 0.
+        rows = np.flatnonzero(values)
+        sizes = np.diff(self.indptr)[rows]
+        # Entry k of the i-th of these rows is one of the table's: the row's first and k behind it.
+        entries = np.arange(int(sizes.sum())) + np.repeat(self.indptr[rows] - np.cumsum(sizes) + sizes, sizes)
+        np.add.at(out, self.indices[entries], np.repeat(values[rows], sizes) * self.weights[entries].astype(np.int64))
         return out
 
     def scaled(self, gain: IntArray) -> Sparse:
