@@ -11,7 +11,7 @@ from eventsim.hardware.architecture import CrossbarCore
 from eventsim.hardware.placement import Messages, Placement
 from eventsim.hardware.records import PART
 from eventsim.model.network import Network
-from eventsim.model.tables import IntArray, Shape, spatial
+from eventsim.model.tables import IntArray
 
 # Sums of so many uniform numbers have a variance of one, and nearly a normal distribution.
 _UNIFORM = 12
@@ -51,7 +51,7 @@ def converters_of(placement: Placement, messages: Messages, tables: Tables) -> C
     core = placement.architecture.core
     if not isinstance(core, CrossbarCore) or not core.converts:
         return Converters(np.zeros(0, np.int64), [], np.zeros(0, PART), np.zeros(0, np.int64))
-    largest = _largest(placement.network, tables)
+    largest = largest_weights(placement.network, tables)
     number: dict[tuple[str, int, int], int] = {}
     names: list[str] = []
     rows, offsets = [], [np.zeros(0, np.int64)]
@@ -80,7 +80,7 @@ def converters_of(placement: Placement, messages: Messages, tables: Tables) -> C
     return Converters(part, names, np.array(rows, PART), np.concatenate(offsets))
 
 
-def _largest(network: Network, tables: Tables) -> dict[str, int]:
+def largest_weights(network: Network, tables: Tables) -> dict[str, int]:
     """By population, the largest magnitude of a weight between two neurons, weights of pooling fused; those of biases lie elsewhere."""
     largest: dict[str, int] = {}
     for of, projection in zip(tables.projections, network.projections, strict=True):
@@ -95,21 +95,22 @@ def _largest(network: Network, tables: Tables) -> dict[str, int]:
             _, place = np.unique(pairs, return_inverse=True)
             found = np.bincount(place, weights[begin[0] + of["shift"] : begin[-1] + of["shift"]])
         else:
-            found = _stencil(of, weights, tables, source.shape)
+            found = _stencil(of, weights, tables, source.size)
         largest[projection.target] = max(largest.get(projection.target, 0), int(np.abs(found).max(initial=0)))
     return largest
 
 
-def _stencil(of: Any, weights: Any, tables: Tables, source: Shape) -> Any:
-    """The weights of a stencil that lie between two neurons: at borders there may be no neuron."""
-    height, width, channels = spatial(source)
-    y, x = tables.reach[of["y"] : of["y"] + height], tables.reach[of["x"] : of["x"] + width]
-    rows = {tap - i * of["stride"] for tap, count in zip(y["tap"], y["count"], strict=True) for i in range(count)}
-    columns = {tap + i for tap, count in zip(x["tap"], x["count"], strict=True) for i in range(count)}
-    size = channels * of["kernel_rows"] * of["row_weights"]
-    shape = (channels, of["kernel_rows"], -1, of["out_channels"])
+def _stencil(of: Any, weights: Any, tables: Tables, source: int) -> Any:
+    """The weights of a stencil of so many source neurons that lie between two neurons: at borders there may be no neuron."""
+    y = tables.reach[of["y"] : of["y"] + source // (of["width"] * of["channels"])]
+    x = tables.reach[of["x"] : of["x"] + of["width"]]
+    down = of["tap_step"] // of["row_weights"]
+    rows = {tap - i * down for tap, count in zip(y["tap"], y["count"], strict=True) for i in range(count)}
+    within = {tap + i for tap, number in set(zip(x["tap"], x["count"] * x["length"], strict=True)) for i in range(number)}
+    size = of["channels"] * of["kernel_rows"] * of["row_weights"]
+    shape = (of["channels"], of["kernel_rows"], of["row_weights"])
     kernel = weights[of["weights"] : of["weights"] + size].reshape(shape).astype(np.int64)
-    return kernel[:, sorted(rows)][:, :, sorted(columns)]
+    return kernel[:, sorted(rows)][:, :, sorted(within)]
 
 
 def _offsets(core: CrossbarCore, number: int, unit: int) -> Any:

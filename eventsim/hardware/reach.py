@@ -1,6 +1,7 @@
 """Where spikes lead, in runs of neighbouring target neurons: what placement counts with, and what messages follow from.
 
-Neurons of a source that reach the same neurons are a *site*: all channels of a location for a convolution, else a neuron by itself. What
+Neurons of a source that reach the same neurons are a *site*: all channels of a location for a convolution, else a neuron by itself (of a
+convolution in groups, too). What
 a spike adds with weights of pooling fused is one synapse of hardware, whether its weight is zero or not.
 """
 
@@ -11,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eventsim.model.network import Network, Projection
-from eventsim.model.tables import IntArray, spatial
+from eventsim.model.tables import IntArray, Shape, Stencil, spatial
 
 
 class Reach(NamedTuple):
@@ -61,15 +62,28 @@ def reach_of(network: Network, projection: Projection) -> Reach:
         size = network.populations[projection.source].size
         found = {(n, m) for n in range(size) for m, _ in projection.table.synapses_from(n, source, target)}
         return _from_pairs(np.array(sorted(found), np.int64).reshape(-1, 2), size)
-    height, width, channels = spatial(source)
+    return _from_stencil(stencil, source)
+
+
+def _from_stencil(stencil: Stencil, source: Shape) -> Reach:
+    """Of a stencil, neighbouring target columns as one run."""
+    (height, width, channels), rows, columns, outputs = spatial(source), stencil.rows, stencil.columns, stencil.weights.shape[3]
     _, out_width, out = stencil.target
-    y, x = (np.arange(height * width) // width, np.arange(height * width) % width)
-    lines = stencil.rows.count[y].astype(np.int64) * (stencil.columns.count[x] > 0)
-    site = np.repeat(np.arange(height * width), lines)
-    within = np.arange(len(site)) - np.repeat(np.cumsum(lines) - lines, lines)
-    row = stencil.rows.first[y[site]] + within
-    start = (row * out_width + stencil.columns.first[x[site]]) * out
-    return Reach(channels, height * width, site, start, start + stencil.columns.count[x[site]].astype(np.int64) * out)
+    # One site a location, or, of channels that reach different ones, one a channel.
+    begins = np.zeros(1, np.int64) if stencil.begins is None else stencil.begins
+    divisor = channels // len(begins)
+    together = columns.step == 1 and outputs == out
+    location, begin = np.divmod(np.arange(height * width * len(begins)), len(begins))
+    y, x = np.divmod(location, width)
+    runs = columns.count[x].astype(np.int64) * (begins[begin] >= 0)
+    across = np.minimum(runs, 1) if together else runs
+    lines = rows.count[y] * across
+    site = np.repeat(np.arange(len(location)), lines)
+    row, column = np.divmod(np.arange(len(site)) - np.repeat(np.cumsum(lines) - lines, lines), np.maximum(1, across[site]))
+    y, x, begin = y[site], x[site], begin[site]
+    start = (rows.first[y] + row * rows.step) * out_width + columns.first[x] + column * columns.step
+    start = start * out + begins[begin]
+    return Reach(divisor, len(location), site, start, start + (runs[site] * out if together else outputs))
 
 
 def _from_pairs(pairs: IntArray, size: int) -> Reach:

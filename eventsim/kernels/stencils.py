@@ -8,26 +8,38 @@ phase, output channel).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from eventsim.errors import NetworkError
 from eventsim.kernels.records import record
+from eventsim.kernels.simd import LANES
 from eventsim.model.tables import Axis, IntArray, Shape, Table, spatial
 
 
-def stencil(table: Table, source: Shape, target: Shape) -> tuple[IntArray, Axis, Axis, IntArray, tuple[int, int, int]]:
-    """A table as one convolution with its pooling fused in, laid out for compiled code.
+class Laid(NamedTuple):
+    """A stencil whose weights lie as compiled code takes them.
 
-    Returns
-    -------
+    Attributes
+    ----------
     weights : integer array, shape (input channels, kernel rows, kernel columns in storage order, output channels)
-    rows, columns : Axis
+    rows, columns, target, begins
+        As in :class:`eventsim.model.tables.Stencil`.
     place : int array
-        Of each kernel column in the storage order.
-    out_shape : (height, width, channels)
-        Of the target as this convolution sees it.
+        Of each kernel column in the storage order: taps of neighbouring target columns lie side by side.
+    """
+
+    weights: IntArray
+    rows: Axis
+    columns: Axis
+    place: IntArray
+    target: tuple[int, int, int]
+    begins: IntArray | None
+
+
+def stencil(table: Table, source: Shape, target: Shape) -> Laid:
+    """A table as one convolution with its pooling fused in, laid out for compiled code.
 
     Raises
     ------
@@ -39,48 +51,99 @@ def stencil(table: Table, source: Shape, target: Shape) -> tuple[IntArray, Axis,
         raise NetworkError(f"a {table.kind} table cannot be compiled, as it is neither a stencil nor rows; take engine 'reference'")
     order, place = _column_order(form.columns)
     weights = form.weights.transpose(2, 0, 1, 3)
-    return weights[:, :, order] if len(order) > 1 else weights, form.rows, form.columns, place, form.target
+    return Laid(weights[:, :, order] if len(order) > 1 else weights, form.rows, form.columns, place, form.target, form.begins)
 
 
-# What the spikes of a source location reach, and cost: of :func:`padded_stencil`. (It fills a line of the cache.)
+# What the spikes of a source location, or of a block of its channels, reach, and cost: of :func:`padded_stencil`. (It fills a line of the
+# cache.)
 #
-# first_lane: where the first row begins   rows, run: how many there are, and of how many lanes each   lanes: of all rows
+# first_lane: where the first run begins    rows, columns: how many runs there are    run: lanes of a run
 # tap: place of the first weight of channel 0                  synapses, additions, toolbox: of a spike
-STENCIL = record("first_lane rows run lanes tap synapses additions toolbox")
+STENCIL = record("first_lane rows columns run tap synapses additions toolbox")
 
 
-def padded_stencil(table: Table, source: Shape, target: Shape, padded: int) -> tuple[IntArray, IntArray, tuple[int, int, int]]:
+class Steps(NamedTuple):
+    """How to go on within a padded stencil."""
+
+    row: int  # lanes from a run to that of the next row
+    tap: int  # weights that those of the next row lie before
+    column: int  # lanes from a run to that of the next column
+    column_tap: int  # weights that those of the next column lie behind
+    channel: int  # weights from a source channel to the next
+    channels: int  # source channels that have a record together
+
+
+def padded_stencil(table: Table, source: Shape, target: Shape, padded: int) -> tuple[IntArray, IntArray, Steps]:
     """A stencil for vectors: the channels of each target location are padded with weights 0 to ``padded`` lanes.
 
-    A spike reaches, from its location's first lane on, rows of adjacent lanes. The weights of a row are adjacent too.
+    A spike reaches, from its location's first lane on, runs of adjacent lanes, in rows and columns. The weights of a run are adjacent too.
+    Target columns that are neighbours are one run. Channels that do not reach all channels of the target have records in blocks, of those
+    that reach the same lanes, in multiples of LANES.
 
     Returns
     -------
     weights : integer array, flat
-    records : STENCIL array, shape (rows, columns)
-        Of each source location.
-    row_step, tap_step, channel_step : int
-        From a row to the next: lanes forward, weights back; from a source channel to the next: weights forward.
+    records : STENCIL array, flat
+        Of each source location and block of channels.
+    steps : Steps
     """
-    values, rows, cols, place, out_shape = stencil(table, source, target)
-    outputs = values.shape[3]
-    # A dense table reaches all locations of its target in one run.
-    copies = outputs // spatial(target)[2]
-    values = values.reshape(*values.shape[:3], copies, outputs // copies)
-    values = np.pad(values, [(0, 0)] * 4 + [(0, padded - outputs // copies)])
-    run = copies * padded
-    step = values.shape[2] * run
-    out_width = out_shape[1]
-    records = np.zeros((len(rows.first), len(cols.first)), STENCIL)
-    records["first_lane"] = (rows.first[:, None].astype(np.int64) * out_width + cols.first) * run
-    records["rows"] = rows.count[:, None] * (cols.count > 0)
-    records["run"] = cols.count * run
-    records["lanes"] = records["rows"] * records["run"]
-    records["tap"] = rows.tap[:, None].astype(np.int64) * step + place[cols.tap] * run
-    records["synapses"] = np.outer(rows.synapses, cols.synapses) * outputs
-    records["additions"] = np.outer(rows.count, cols.count) * outputs
-    records["toolbox"] = np.outer(rows.toolbox, cols.toolbox) * outputs
-    return values.ravel(), records, (out_width * run, rows.stride * step, values.shape[1] * step)
+    laid = stencil(table, source, target)
+    rows, columns, outputs = laid.rows, laid.columns, laid.weights.shape[3]
+    if laid.begins is None:
+        # A dense table reaches all locations of its target in one run.
+        copies = outputs // spatial(target)[2]
+        values = laid.weights.reshape(*laid.weights.shape[:3], copies, outputs // copies)
+        values = np.pad(values, [(0, 0)] * 4 + [(0, padded - outputs // copies)])
+        width = location = copies * padded
+        first, reaches, channels = np.zeros(1, np.int64), np.ones(1, bool), len(values)
+    else:
+        channels, first, width = _blocks(laid.begins, outputs, padded)
+        location, reaches = padded, laid.begins[::channels] >= 0
+        values = np.zeros((*laid.weights.shape[:3], width), laid.weights.dtype)
+        for channel, begin in enumerate(laid.begins - np.repeat(first, channels)):
+            if reaches[channel // channels]:
+                values[channel, ..., begin : begin + outputs] = laid.weights[channel]
+    step, out_width, together = values.shape[2] * width, laid.target[1], columns.step == 1 and width == location
+    # By source row, source column and block of channels.
+    records = np.zeros((len(rows.first), len(columns.first), len(first)), STENCIL)
+    top, left = rows.first[:, None, None].astype(np.int64), columns.first[:, None]
+    tap_row, tap_column = rows.tap[:, None, None].astype(np.int64), laid.place[columns.tap][:, None]
+    down, across = rows.count[:, None, None].astype(np.int64), columns.count[:, None] * reaches
+    records["first_lane"] = (top * out_width + left) * location + first
+    records["rows"], records["columns"] = down * (across > 0), np.minimum(across, 1) if together else across
+    records["run"] = across * width if together else width
+    block = channels * values.shape[1] * step
+    records["tap"] = tap_row * step + tap_column * width + np.arange(len(first)) * block
+    records["synapses"] = rows.synapses[:, None, None] * columns.synapses[:, None] * reaches * outputs
+    records["additions"] = down * across * outputs
+    records["toolbox"] = rows.toolbox[:, None, None] * columns.toolbox[:, None] * reaches * outputs
+    steps = Steps(rows.step * out_width * location, rows.stride * step, columns.step * location, width, values.shape[1] * step, channels)
+    return values.ravel(), records.ravel(), steps
+
+
+def lanes_of(records: IntArray) -> IntArray:
+    """How many lanes a spike reaches, by STENCIL record."""
+    lanes: IntArray = records["rows"] * records["columns"] * records["run"]
+    return lanes
+
+
+def _blocks(begins: IntArray, outputs: int, padded: int) -> tuple[int, IntArray, int]:
+    """Blocks of channels that reach lanes together, as large as that makes them reach no more lanes: how many channels, first lane, width.
+
+    ``begins`` is that of :class:`eventsim.model.tables.Stencil`; the first lane is int64 (blocks,), 0 where nothing is reached.
+    """
+    width, best = padded + 1, (1, np.zeros(0, np.int64), 0)
+    for channels in (n for n in range(1, len(begins) + 1) if len(begins) % n == 0):
+        blocks = begins.reshape(-1, channels)
+        reaches = blocks[:, 0] >= 0
+        if np.any((blocks >= 0) != reaches[:, None]):
+            continue
+        first = np.where(reaches, blocks.min(1), 0) // LANES * LANES
+        needed = int(np.max(np.where(reaches, -(-(blocks.max(1) + outputs - first) // LANES) * LANES, LANES)))
+        if needed <= width:
+            # (The last blocks may be narrower than others.)
+            width, best = needed, (channels, np.minimum(first, padded - needed), needed)
+    return best
 
 
 def aligned(values: IntArray, dtype: Any) -> IntArray:

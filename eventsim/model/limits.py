@@ -8,7 +8,8 @@ WEIGHT_LIMIT = 2**31 - 1
 MAX_NEURONS = 2**24
 MAX_POPULATIONS = 2**12
 MAX_PROJECTIONS = 2**14
-# Pooling after a convolution enlarges its stencil; more than this is surely a mistake.
+# Pooling after a convolution enlarges its stencil, and so do channels that it does not take or that have vectors with others; more than
+# this is surely a mistake.
 MAX_FUSED_WEIGHTS = 2**26
 # Synapses that compiled code lists one by one for a table that is stored compactly: five bytes or more each.
 MAX_LISTED_SYNAPSES = 2**27

@@ -308,16 +308,19 @@ class _Delivery:
             for reached, weight in self._table.synapses_from(neuron, self._source, self._target):
                 v[reached] += sign * weight
             return
-        weights, rows, columns, out_shape = self._stencil
+        weights, rows, columns, out_shape, begins = self._stencil
         location, channel = divmod(neuron, self._source[2])
-        (first_y, ny, taps_y), (first_x, nx, taps_x) = (
+        begin = 0 if begins is None else int(begins[channel])
+        if begin < 0:
+            return
+        (down, taps_y), (across, taps_x) = (
             _reached(axis, position) for axis, position in zip((rows, columns), divmod(location, self._source[1]), strict=True)
         )
-        part = v.reshape(out_shape)[first_y : first_y + ny, first_x : first_x + nx]
+        part = v.reshape(out_shape)[down, across, begin : begin + weights.shape[3]]
         part += sign * weights[np.ix_(taps_y, taps_x)][:, :, channel].astype(np.int64)
 
 
-def _reached(axis: Axis, position: int) -> tuple[int, int, IntArray]:
-    """Of a source position along one axis: the first target position, their number, and the tap that reaches each."""
+def _reached(axis: Axis, position: int) -> tuple[slice, IntArray]:
+    """Of a source position along one axis: the target positions, and the tap that reaches each."""
     first, count, tap = int(axis.first[position]), int(axis.count[position]), int(axis.tap[position])
-    return first, count, tap - axis.stride * np.arange(count)
+    return slice(first, first + count * axis.step, axis.step), tap - axis.stride * np.arange(count)

@@ -14,7 +14,7 @@ import numpy as np
 
 from eventsim.engines.layered.ways import records as k
 from eventsim.kernels.simd import LANES
-from eventsim.kernels.stencils import STENCIL, aligned, padded_stencil
+from eventsim.kernels.stencils import STENCIL, aligned, lanes_of, padded_stencil
 from eventsim.model.network import Network, Projection
 from eventsim.model.populations import Population
 from eventsim.model.tables import IntArray, Rows, Shape, Table, spatial
@@ -135,12 +135,12 @@ class _Incoming:
     def _stencil(self, row: IntArray, table: Table, source: Shape) -> tuple[IntArray, int, int]:
         """Weights, 0, and the work of a spike."""
         values, record, steps = padded_stencil(table, source, self.target, self.padded)
-        height, width, channels = spatial(source)
-        row["source_channels"], row["locations"], row["source_shift"] = channels, height * width, power_of_two(channels)
+        row["source_channels"], row["locations"], row["source_shift"] = steps.channels, len(record), power_of_two(steps.channels)
         row["records"] = sum(map(len, self.records))
-        row["row_step"], row["tap_step"], row["channel_step"] = steps
-        self.records.append(record.ravel())
-        return values, 0, int(record["lanes"].mean())
+        row["row_step"], row["tap_step"], row["channel_step"] = steps.row, steps.tap, steps.channel
+        row["column_step"], row["column_tap"] = steps.column, steps.column_tap
+        self.records.append(record)
+        return values, 0, int(lanes_of(record).mean())
 
 
 def compile_layout(network: Network, name: str) -> Layout:

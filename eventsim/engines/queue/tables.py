@@ -13,7 +13,7 @@ from eventsim.kernels.records import record
 from eventsim.kernels.stencils import stencil
 from eventsim.kernels.windows import maxima_of, windows_of
 from eventsim.model.network import Network, Projection
-from eventsim.model.tables import IntArray, Rows, Shape, Windows, spatial
+from eventsim.model.tables import IntArray, Rows, Shape, Windows
 
 # A projection.
 #
@@ -22,19 +22,21 @@ from eventsim.model.tables import IntArray, Rows, Shape, Windows, spatial
 # wide: 1 if its weights are in weights32, else 0        weights: place of the first one
 # channels, width: of the source, to decode where a neuron lies
 # y, x: places in ``reach`` for the source's first row and first column
-# kernel_rows, row_weights, stride: of the stencil, rows, weights in one row, vertical stride
-# out_channels, out_width: of the target
+# kernel_rows, row_weights: of the stencil, rows and weights in one row      outputs: channels that each of its taps reaches
+# row_step, tap_step: from a row that a spike reaches to the next: neurons of the target forward, weights back
+# column_step: from a run to the next in a row: neurons of the target; weights go on where they are
 # row: place in ``row_start`` of the first neuron's      shift: from a place in ``targets`` to that of the weight
 # nonzero: place in ``effective`` of the first neuron's, -1 if no weight is zero
 TABLE = record(
-    "sparse maximum largest wide weights channels width y x kernel_rows row_weights stride out_channels out_width row shift nonzero"
+    "sparse maximum largest wide weights channels width y x kernel_rows row_weights outputs row_step tap_step column_step row shift nonzero"
 )
-# What a spike in a row, or a column, of the source reaches.
+# What a spike in a row, or a column, of the source reaches. (A stencil that joins some channels only has a column for each channel.)
 #
-# first, count: target rows or columns
-# tap: of the stencil that reaches the first one: its row, or the place of its column in a row of weights
+# first: neuron of the target where its row begins, or within the row
+# count, length: target rows, of one neuron; or runs of neighbouring neurons, and neurons of each
+# tap: of the stencil that reaches the first one: its row, or the place of its first weight in a row of weights
 # synapses, toolbox: taps as they are counted, before pooling is fused
-REACH = record("first count tap synapses toolbox", np.int32)
+REACH = record("first count length tap synapses toolbox")
 
 
 class Tables(NamedTuple):
@@ -70,15 +72,30 @@ class _Parts:
     def add_stencil(self, row: Any, projection: Projection, network: Network) -> IntArray:
         """A stencil; returns its weights."""
         source, target = (network.populations[name].shape for name in (projection.source, projection.target))
-        weights, rows, columns, place, out_shape = stencil(projection.table, source, target)
-        row["channels"], row["width"] = spatial(source)[2], spatial(source)[1]
-        row["out_channels"], row["out_width"] = weights.shape[3], out_shape[1]
-        row["kernel_rows"], row["stride"], row["row_weights"] = rows.kernel, rows.stride, columns.kernel * weights.shape[3]
-        for axis, key, tap in ((rows, "y", rows.tap), (columns, "x", place[columns.tap])):
+        weights, rows, columns, place, out_shape, begins = stencil(projection.table, source, target)
+        inputs, kernel_rows, kernel_columns, outputs = weights.shape
+        channels, width, out_channels = inputs, len(columns.first), out_shape[2]
+        first, tap = columns.first.astype(np.int64) * out_channels, place[columns.tap]
+        count, synapses, toolbox = columns.count, columns.synapses, columns.toolbox
+        together = columns.step == 1 and outputs == out_channels
+        if begins is not None:
+            # Each channel is a column of its own, and so are its taps.
+            weights = weights.transpose(1, 0, 2, 3).reshape(1, kernel_rows, inputs * kernel_columns, outputs)
+            first, tap = np.add.outer(first, begins).ravel(), np.add.outer(tap, np.arange(inputs) * kernel_columns).ravel()
+            count, synapses, toolbox = (np.outer(each, begins >= 0).ravel() for each in (count, synapses, toolbox))
+            channels, width = 1, width * inputs
+        row["channels"], row["width"], row["outputs"] = channels, width, outputs
+        row["kernel_rows"], row["row_weights"] = kernel_rows, weights.shape[2] * outputs
+        row["row_step"], row["tap_step"] = rows.step * out_shape[1] * out_channels, rows.stride * row["row_weights"]
+        row["column_step"] = columns.step * out_channels
+        across = np.zeros(width, REACH)
+        across["first"], across["tap"] = first * (count > 0), tap * outputs
+        across["count"], across["length"] = (np.minimum(count, 1), count * outputs) if together else (count, outputs)
+        down = np.zeros(len(rows.first), REACH)
+        down["first"], down["count"], down["tap"] = rows.first * np.int64(out_shape[1] * out_channels), rows.count, rows.tap
+        for part, key, counted in ((down, "y", (rows.synapses, rows.toolbox)), (across, "x", (synapses, toolbox))):
             row[key] = _size(self.reach)
-            part = np.empty(len(axis.first), REACH)
-            part["first"], part["count"], part["tap"] = axis.first, axis.count, tap
-            part["synapses"], part["toolbox"] = axis.synapses, axis.toolbox
+            part["synapses"], part["toolbox"] = counted
             self.reach.append(part)
         return weights
 

@@ -167,15 +167,13 @@ def bring_bias(plan, tables, state, p, neuron, time):
 
 @inlined
 def reached(tables, of, neuron):
-    """Where a spike of a neuron leads through a stencil: its first target, the weight there, how many rows, neurons of a row."""
+    """Where a spike of a neuron leads through a stencil: its first target, the weight there, rows and columns of runs, neurons of a run."""
     location = neuron // of["channels"]
     channel = neuron - location * of["channels"]
     row = location // of["width"]
     y, x = tables.reach[of["y"] + row], tables.reach[of["x"] + location - row * of["width"]]
-    out = of["out_channels"]
-    target = (y["first"] * of["out_width"] + x["first"]) * out
-    at = of["weights"] + (channel * of["kernel_rows"] + y["tap"]) * of["row_weights"] + x["tap"] * out
-    return target, at, y["count"], x["count"] * out
+    at = of["weights"] + (channel * of["kernel_rows"] + y["tap"]) * of["row_weights"] + x["tap"]
+    return y["first"] + x["first"], at, y["count"], x["count"], x["length"]
 
 
 @inlined
@@ -200,19 +198,21 @@ def add_weights(plan, tables, state, p, neuron, sign, low, high, time):
             if low <= n < high:
                 look_through(plan, state, rank, first + n, first + n + 1, time)
         return
-    target, at, rows, length = reached(tables, of, neuron)
-    for _ in range(rows):
-        start, stop = max(target, low), min(target + length, high)
-        if start < stop:
-            here = at + start - target
-            if of["wide"]:
-                hit = add_and_compare(state.v, state.upper, state.lower, first + start, tables.weights32, here, stop - start, sign)
-            else:
-                hit = add_and_compare(state.v, state.upper, state.lower, first + start, tables.weights8, here, stop - start, sign)
-            if hit:
-                look_through(plan, state, rank, first + start, first + stop, time)
-        target += of["out_width"] * of["out_channels"]
-        at -= of["stride"] * of["row_weights"]
+    begin, origin, rows, columns, length = reached(tables, of, neuron)
+    for column in range(columns):
+        target, at = begin + column * of["column_step"], origin + column * length
+        for _ in range(rows):
+            start, stop = max(target, low), min(target + length, high)
+            if start < stop:
+                here = at + start - target
+                if of["wide"]:
+                    hit = add_and_compare(state.v, state.upper, state.lower, first + start, tables.weights32, here, stop - start, sign)
+                else:
+                    hit = add_and_compare(state.v, state.upper, state.lower, first + start, tables.weights8, here, stop - start, sign)
+                if hit:
+                    look_through(plan, state, rank, first + start, first + stop, time)
+            target += of["row_step"]
+            at -= of["tap_step"]
 
 
 @inlined
@@ -239,18 +239,20 @@ def sum_weights(plan, tables, into, marks, base, p, neuron, sign, low, high):
                 if marked:
                     marks[first + n] = 1
         return
-    target, at, rows, length = reached(tables, of, neuron)
-    for _ in range(rows):
-        start, stop = max(target, low), min(target + length, high)
-        if start < stop:
-            if of["wide"]:
-                add_run(into, first + start, tables.weights32, at + start - target, stop - start, sign)
-            else:
-                add_run(into, first + start, tables.weights8, at + start - target, stop - start, sign)
-            if marked:
-                marks[first + start : first + stop] = 1
-        target += of["out_width"] * of["out_channels"]
-        at -= of["stride"] * of["row_weights"]
+    begin, origin, rows, columns, length = reached(tables, of, neuron)
+    for column in range(columns):
+        target, at = begin + column * of["column_step"], origin + column * length
+        for _ in range(rows):
+            start, stop = max(target, low), min(target + length, high)
+            if start < stop:
+                if of["wide"]:
+                    add_run(into, first + start, tables.weights32, at + start - target, stop - start, sign)
+                else:
+                    add_run(into, first + start, tables.weights8, at + start - target, stop - start, sign)
+                if marked:
+                    marks[first + start : first + stop] = 1
+            target += of["row_step"]
+            at -= of["tap_step"]
 
 
 @inlined

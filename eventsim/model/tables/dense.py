@@ -86,9 +86,10 @@ class Dense(Table):
     def to_stencil(self, source_shape: Shape, target_shape: Shape) -> Stencil:
         """For compiled code, as a stencil with its pooling fused in."""
         conv = self.as_conv(source_shape)
-        weights, rows, columns, target = conv.to_stencil(source_shape, conv.output_shape(source_shape))
+        stencil = conv.to_stencil(source_shape, conv.output_shape(source_shape))
         # The toolbox gives a dense table's neurons the synapses that they have.
-        return Stencil(weights, replace(rows, toolbox=rows.synapses), replace(columns, toolbox=columns.synapses), target)
+        rows, columns = (replace(axis, toolbox=axis.synapses) for axis in (stencil.rows, stencil.columns))
+        return stencil._replace(rows=rows, columns=columns)
 
     def synapses_from(self, neuron: int, source_shape: Shape, target_shape: Shape) -> Iterator[tuple[int, int]]:
         """Every synapse (target neuron, weight) of one source neuron."""

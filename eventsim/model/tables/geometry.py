@@ -39,7 +39,7 @@ class Axis:
     first : int32 array
         First target position reached.
     count : int32 array
-        Number of consecutive target positions reached.
+        Number of target positions reached, ``step`` from each to the next.
     tap : int32 array
         Fused tap that reaches ``first``; the next target positions use ``tap - stride``, ``tap - 2 * stride``, ...
     synapses : int64 array
@@ -50,6 +50,8 @@ class Axis:
         Source position after pooling before the convolution, -1 where the pool window is incomplete.
     kernel, stride : int
         Of the fused stencil.
+    step : int
+        Target positions from one that is reached to the next: more than 1 if the convolution is dilated.
     """
 
     first: IntArray
@@ -60,6 +62,7 @@ class Axis:
     pooled: IntArray
     kernel: int
     stride: int
+    step: int = 1
 
 
 class Stencil(NamedTuple):
@@ -72,12 +75,16 @@ class Stencil(NamedTuple):
         The reach of source rows and of source columns, with the counts of the table that it was made from.
     target : (height, width, channels)
         Of the target population as this convolution sees it: all neurons at one location if it reaches all of them alike.
+    begins : int64 array, shape (input channels,), optional
+        Of each input channel, the target channel of its first output channel (the others are the next ones); -1 if it reaches nothing,
+        and its weights are 0. None: 0 for all.
     """
 
     weights: IntArray
     rows: Axis
     columns: Axis
     target: tuple[int, int, int]
+    begins: IntArray | None = None
 
 
 class Rows(NamedTuple):

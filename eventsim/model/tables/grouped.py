@@ -1,17 +1,17 @@
-"""A convolution in groups of channels, with dilation, or between some channels only: stored compactly, run as rows of synapses."""
+"""A convolution in groups of channels, with dilation, or between some channels only."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from eventsim.errors import NetworkError
-from eventsim.model.limits import MAX_LISTED_SYNAPSES, MAX_NEURONS
-from eventsim.model.tables.geometry import Rows, pair, spatial, summed
+from eventsim.model.limits import MAX_FUSED_WEIGHTS, MAX_LISTED_SYNAPSES, MAX_NEURONS
+from eventsim.model.tables.geometry import Axis, Rows, Stencil, pair, spatial, summed
 from eventsim.model.tables.storage import check_members, read_weights
 from eventsim.model.tables.table import Table
 from eventsim.model.tables.weights import integer_weights, product_dtype
@@ -20,6 +20,9 @@ from eventsim.model.values import IntArray, Shape
 if TYPE_CHECKING:
     from eventsim.model.storage.reading import StoredGroup
     from eventsim.model.storage.writing import NewGroup
+
+# Weights that compiled code takes at a time.
+_VECTOR = 32
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -33,6 +36,9 @@ class GroupedConv2d(Table):
 
     Its inputs are the channels ``sources`` of the source, its outputs the channels ``targets`` of the target; other channels have no
     synapses. As many groups as inputs are a depthwise convolution; one group is a plain one, dilated or between some channels.
+
+    It is run as a stencil, unless the outputs of a group lie elsewhere than side by side, in their order: then from a list of all synapses,
+    of which there is a limit.
 
     Parameters
     ----------
@@ -93,8 +99,12 @@ class GroupedConv2d(Table):
         object.__setattr__(self, "targets", _channels(self.targets, outputs, channels, "targets"))
 
     kind = "grouped_conv2d"
-    form = "rows"
     all_to_all = False
+
+    @property
+    def form(self) -> Literal["stencil", "rows"]:
+        """A stencil if the outputs of each group are neighbouring channels of the target, in their order."""
+        return "stencil" if np.all(np.diff(self.targets.reshape(self.groups, -1)) == 1) else "rows"
 
     @property
     def reach(self) -> tuple[int, int]:
@@ -133,9 +143,27 @@ class GroupedConv2d(Table):
         if spatial(expected) != spatial(target_shape) and expected != target_shape:
             raise NetworkError(f"grouped_conv2d: makes {expected} from {source_shape}, but the target has shape {target_shape}")
         rows, columns = self._axis(0, source_shape, target_shape), self._axis(1, source_shape, target_shape)
+        if self.form == "stencil":
+            self._check_stencil(spatial(source_shape)[2])
+            return
         count = len(rows[0]) * len(columns[0]) * self.weights.shape[2] * self.weights.shape[3]
         if count > MAX_LISTED_SYNAPSES:
-            raise NetworkError(f"grouped_conv2d: has {count} synapses, the limit is {MAX_LISTED_SYNAPSES}; a plain convolution has no list")
+            raise NetworkError(
+                f"grouped_conv2d: has {count} synapses, which are listed, and the limit is {MAX_LISTED_SYNAPSES}; "
+                "outputs of a group that are neighbouring channels of the target, in their order, need no list"
+            )
+
+    def _check_stencil(self, channels: int) -> None:
+        """Raise NetworkError if compiled code would take too many weights, those of all channels of the source, in vectors."""
+        kh, kw, each, outputs = self.weights.shape
+        if self.groups == 1 and each == channels:
+            return  # they are those of the table
+        size = kh * kw * channels * -(-(outputs // self.groups) // _VECTOR) * _VECTOR
+        if size > MAX_FUSED_WEIGHTS:
+            raise NetworkError(
+                f"grouped_conv2d: makes a stencil of {size} weights for {channels} channels of the source, "
+                f"the limit is {MAX_FUSED_WEIGHTS}; list its synapses (sparse)"
+            )
 
     def _axis(self, i: int, source_shape: Shape, target_shape: Shape) -> tuple[IntArray, IntArray, IntArray]:
         """Which positions are joined along an axis: of the source, of the target, and the tap."""
@@ -157,8 +185,46 @@ class GroupedConv2d(Table):
         order = np.lexsort((target, source))
         return source[order], target[order], tap[order]
 
-    def to_rows(self, source_shape: Shape, target_shape: Shape) -> Rows:
-        """For compiled code, as compressed sparse rows."""
+    def to_stencil(self, source_shape: Shape, target_shape: Shape) -> Stencil | None:
+        """For compiled code, as a stencil; None if :attr:`form` is rows."""
+        if self.form == "rows":
+            return None
+        kh, kw, each, outputs = self.weights.shape
+        per, channels = outputs // self.groups, spatial(source_shape)[2]
+        begins = np.full(channels, -1)
+        begins[self.sources] = np.repeat(self.targets[::per], each)
+        weights = np.zeros((kh, kw, channels, per), self.weights.dtype)
+        of_inputs = self.weights.reshape(kh, kw, each, self.groups, per).transpose(0, 1, 3, 2, 4)
+        weights[:, :, self.sources] = of_inputs.reshape(kh, kw, each * self.groups, per)
+        rows, columns = self._reach(0, source_shape, target_shape), self._reach(1, source_shape, target_shape)
+        return Stencil(weights, rows, columns, spatial(target_shape), begins)
+
+    def _reach(self, i: int, source_shape: Shape, target_shape: Shape) -> Axis:
+        """The reach of source rows (0), or columns (1)."""
+        source, target, tap = self._axis(i, source_shape, target_shape)
+        size, common = spatial(source_shape)[i], math.gcd(self.stride[i], self.dilation[i])
+        synapses, (first, tap_of_first) = np.bincount(source, minlength=size), np.zeros((2, size), np.int32)
+        # Target positions ascend: of each source position the first one counts.
+        reached, place = np.unique(source, return_index=True)
+        first[reached], tap_of_first[reached] = target[place], tap[place]
+        position = np.arange(size) // self.pool_before[i]
+        several = bool(np.any(synapses > 1))
+        return Axis(
+            first=first,
+            count=synapses.astype(np.int32),
+            tap=tap_of_first,
+            synapses=synapses,
+            toolbox=synapses,
+            pooled=np.where(position < size // self.pool_before[i], position, -1).astype(np.int32),
+            kernel=self.weights.shape[i],
+            stride=self.stride[i] // common if several else 1,
+            step=self.dilation[i] // common if several else 1,
+        )
+
+    def to_rows(self, source_shape: Shape, target_shape: Shape) -> Rows | None:
+        """For compiled code, as compressed sparse rows; None if :attr:`form` is a stencil."""
+        if self.form == "stencil":
+            return None
         source, target, tap = self._pairs(source_shape, target_shape)
         each, outputs = self.weights.shape[2:]
         per = outputs // self.groups

@@ -42,10 +42,14 @@ class Table(ByValue, ABC):
     """
 
     kind: ClassVar[str]
-    form: ClassVar[Literal["stencil", "rows", "windows"] | None]
     weighted: ClassVar[bool] = True
     all_to_all: ClassVar[bool]
     weights: IntArray
+
+    @property
+    @abstractmethod
+    def form(self) -> Literal["stencil", "rows", "windows"] | None:
+        """What compiled code runs it as."""
 
     @cached_property
     def magnitude(self) -> int | None:

@@ -168,3 +168,11 @@ def test_a_step_is_run_again_up_to_an_exit(rule):
         found = compare(net, image, steps=6, **rule)
         exits += found.counts.exited
     assert exits > 2
+
+
+def test_tables_that_would_be_too_large_are_not_made(statuses, monkeypatch):
+    """A wide kernel over many locations has a place for each pair of them: such populations run tick by tick, with the same result."""
+    net, image = network(np.random.default_rng(5), 0)
+    monkeypatch.setattr(site_tables, "MOST", 4)
+    compare(net, image, steps=2, resolution=2**20)
+    assert not statuses

@@ -10,6 +10,7 @@ from eventsim.engines.layered.tables import Layout, joined
 from eventsim.engines.layered.ways import records as k
 from eventsim.engines.layered.ways.tick_kernels.gather import ZEROS
 from eventsim.kernels.simd import LANES
+from eventsim.kernels.stencils import lanes_of
 from eventsim.model.tables import Conv2d, IntArray, Shape, spatial
 
 
@@ -81,6 +82,6 @@ def worth_gathering(layer: k.Layer, row: IntArray, g: IntArray) -> int:
     reached = float(g["rows"] * g["columns"] / (g["stride_y"] * g["stride_x"]))
     locations = int(g["height"] * g["width"]) if row["row_step"] else 1
     records = layer.records[row["records"] :][:locations]
-    scattered = 7 + 0.52 * float(records["lanes"].mean()) / LANES
+    scattered = 7 + 0.52 * float(lanes_of(records).mean()) / LANES
     saved = scattered - (1.0 if words > 4 else 0.65) * reached * blocks
     return max(4, int(visits * (10 + 10 * segments + 9 * words) / saved)) if saved > 0 else int(k.FOREVER)

@@ -51,12 +51,14 @@ class Exit(IntEnum):
 #
 # sparse: 1 for a table in rows of synapses, 0 for a stencil     wide: which of the arrays of weights is its own (w8, w16, w32)
 # weights: place of its first weight                             largest: |weight|
-# records: its first record, or of a sparse table its first row  locations, source_channels: of the source
-# source_shift: source_channels as a power of two, or -1         row_step, tap_step, channel_step: see padded_stencil
+# records: its first record, or of a sparse table its first row  locations: how many records  source_channels: neurons of a record
+# source_shift: source_channels as a power of two, or -1
+# row_step, tap_step, column_step, column_tap, channel_step: row, tap, column, column_tap and channel of eventsim.kernels.stencils.Steps
 # nonzero: place of its effective fan-out, -1 if that is all     gather_from: spikes in a tick from which on they are gathered
 # number: among the network's projections
 PROJECTION = record(
-    "sparse wide weights largest source_channels records row_step tap_step channel_step nonzero gather_from source_shift number locations"
+    "sparse wide weights largest source_channels records row_step tap_step column_step column_tap channel_step nonzero gather_from "
+    "source_shift number locations"
 )
 # What gathering takes of a projection (see eventsim.engines.layered.ways.tick_kernels.gather).
 #

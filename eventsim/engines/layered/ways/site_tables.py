@@ -8,11 +8,13 @@ from eventsim.engines.layered.tables import Layout, power_of_two
 from eventsim.engines.layered.ways.records import Layer
 from eventsim.engines.layered.ways.site_kernels.records import COSTS, PROGRESS, Sites, Sizes
 from eventsim.kernels.simd import NEGATIVE
-from eventsim.kernels.stencils import aligned
+from eventsim.kernels.stencils import aligned, lanes_of
 from eventsim.model.tables import IntArray
 
 # Entries that the spikes of a stretch should make (see eventsim.engines.layered.ways.site_kernels), for the second-level cache.
 ENTRIES = 2**15
+# Places of the table of sites that a projection may have: half a gigabyte while it is made.
+MOST = 2**26
 _TOO_LARGE = "its tables are too large for entries of 32 bits"
 
 
@@ -29,14 +31,16 @@ def by_site(layout: Layout) -> tuple[Layer, Sites] | str:
     if max(layer.w8.size, 0 if layer.w16 is None else layer.w16.size) >= NEGATIVE:
         return _TOO_LARGE
     size, padded = layer.constants.size, layer.constants.padded
-    lanes = size if all(p.table.all_to_all for p in layout.incoming) else padded
-    block = next(n for n in (128, 64, 32) if padded % n == 0)
+    # What reaches some lanes of a location only makes sites of those. (All runs of lanes begin and end with a site.)
+    bounds = layer.records["first_lane"], layer.records["run"]
+    lanes = size if all(p.table.all_to_all for p in layout.incoming) else int(np.gcd.reduce(np.concatenate(([padded], *bounds))))
+    block = next(n for n in (128, 64, 32) if padded % n == 0 and lanes % n == 0)
     number, blocks = size // lanes, size // block
     found = _reach(layer, lanes)
     if found is None:
         return _TOO_LARGE
     reach, rows = found
-    locations, each = len(layer.records), float(layer.records["lanes"].mean()) / lanes
+    locations, each = len(layer.records), float(lanes_of(layer.records).mean()) / lanes
     # A stretch looks at all locations: it should have spikes enough for that.
     stretch = max(int(ENTRIES / max(1.0, each)), locations, number, 256)
     expected = int(1.5 * each * stretch) + 2 * number
@@ -57,15 +61,19 @@ def _reach(layer: Layer, lanes: int) -> tuple[IntArray, IntArray] | None:
     begin, none = layer.projections["records"], layer.constants.size // lanes
     parts, rows, place = [], np.zeros((len(begin), 2), np.int64), 0
     for of, records, row in zip(layer.projections, np.split(layer.records, begin[1:]), rows, strict=True):
-        columns = records["run"][:, None] // lanes
-        number = records["rows"][:, None] * columns
+        run, columns = records["run"][:, None] // lanes, records["columns"][:, None]
+        number = records["rows"][:, None] * columns * run
         # All locations of a projection have the same number, so that no branch depends on it; the site behind the last one is none.
         which = np.arange(int(number.max(initial=0)))
-        i, j = which // np.maximum(1, columns), which % np.maximum(1, columns)
+        if len(records) * (COSTS + 2 * len(which)) > MOST:
+            return None
+        i, j = which // np.maximum(1, columns * run), which % np.maximum(1, run)
+        column = which // np.maximum(1, run) % np.maximum(1, columns)
         part = np.zeros((len(records), COSTS + 2 * len(which)), np.int64)
         part[:, :COSTS] = np.stack([records[cost] for cost in ("synapses", "additions", "toolbox")], axis=1)
-        part[:, COSTS::2] = records["first_lane"][:, None] // lanes + i * (of["row_step"] // lanes) + j
-        part[:, COSTS + 1 :: 2] = of["weights"] + records["tap"][:, None] - i * of["tap_step"] + j * lanes
+        rows_forward, columns_forward = i * (of["row_step"] // lanes), column * (of["column_step"] // lanes)
+        part[:, COSTS::2] = records["first_lane"][:, None] // lanes + rows_forward + columns_forward + j
+        part[:, COSTS + 1 :: 2] = of["weights"] + records["tap"][:, None] - i * of["tap_step"] + column * of["column_tap"] + j * lanes
         missing = which >= number
         part[:, COSTS::2][missing], part[:, COSTS + 1 :: 2][missing] = none, 0
         if part.max(initial=0) >= 2**31:

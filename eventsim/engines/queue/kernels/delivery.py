@@ -83,21 +83,21 @@ def deliver(tables, p, neuron, sign, first, d, counts, operations):
         channel = neuron - location * of["channels"]
         row = location // of["width"]
         y, x = tables.reach[of["y"] + row], tables.reach[of["x"] + location - row * of["width"]]
-        out, out_row = of["out_channels"], of["out_width"] * of["out_channels"]
-        length = x["count"] * out
-        target = first + y["first"] * out_row + x["first"] * out
-        at = of["weights"] + (channel * of["kernel_rows"] + y["tap"]) * of["row_weights"] + x["tap"] * out
-        for _ in range(y["count"]):
-            if of["wide"]:
-                add_run(d, target, tables.weights32, at, length, sign)
-            else:
-                add_run(d, target, tables.weights8, at, length, sign)
-            target += out_row
-            at -= of["stride"] * of["row_weights"]
-        added = additions = y["count"] * length
-        exact = np.int64(y["synapses"]) * x["synapses"] * out
+        length = x["length"]
+        for column in range(x["count"]):
+            target = first + y["first"] + x["first"] + column * of["column_step"]
+            at = of["weights"] + (channel * of["kernel_rows"] + y["tap"]) * of["row_weights"] + x["tap"] + column * length
+            for _ in range(y["count"]):
+                if of["wide"]:
+                    add_run(d, target, tables.weights32, at, length, sign)
+                else:
+                    add_run(d, target, tables.weights8, at, length, sign)
+                target += of["row_step"]
+                at -= of["tap_step"]
+        added = additions = y["count"] * x["count"] * length
+        exact = y["synapses"] * x["synapses"] * of["outputs"]
         operations[1, p] += exact
-        operations[3, p] += np.int64(y["toolbox"]) * x["toolbox"] * out
+        operations[3, p] += y["toolbox"] * x["toolbox"] * of["outputs"]
     operations[2, p] += added
     if of["nonzero"] >= 0:
         operations[4, p] += tables.effective[of["nonzero"] + neuron]

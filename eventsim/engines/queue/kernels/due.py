@@ -112,12 +112,12 @@ def scan_reached(tables, p, neuron, first, signed, state, n):
     location = neuron // of["channels"]
     row = location // of["width"]
     y, x = tables.reach[of["y"] + row], tables.reach[of["x"] + location - row * of["width"]]
-    out = of["out_channels"]
-    length = x["count"] * out
-    target = first + (y["first"] * of["out_width"] + x["first"]) * out
-    for _ in range(y["count"]):
-        n = scan_run_signed(d, low, target, length, candidates, n) if signed else scan_run(d, target, length, candidates, n)
-        target += of["out_width"] * out
+    length = x["length"]
+    for column in range(x["count"]):
+        target = first + y["first"] + x["first"] + column * of["column_step"]
+        for _ in range(y["count"]):
+            n = scan_run_signed(d, low, target, length, candidates, n) if signed else scan_run(d, target, length, candidates, n)
+            target += of["row_step"]
     return n
 
 

@@ -89,10 +89,11 @@ def find_reached(layer, d, low, train, at, stop, candidates, n):
             continue  # spikes of one location reach the same lanes, and count once in what was reached
         looked_at = row
         record = layer.records[row]
-        lane = record["first_lane"]
-        for _ in range(record["rows"]):
-            n = scan(d, low, lane, record["run"], candidates, n)
-            lane += of["row_step"]
+        for column in range(record["columns"]):
+            lane = record["first_lane"] + column * of["column_step"]
+            for _ in range(record["rows"]):
+                n = scan(d, low, lane, record["run"], candidates, n)
+                lane += of["row_step"]
     if n > 1:
         sort_candidates(candidates, n)
     return n

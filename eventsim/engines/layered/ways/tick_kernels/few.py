@@ -38,6 +38,7 @@ def run_few(layer, state, scratch, train, out, tally, last, release):
     few, effective = min(FEW, of["gather_from"] - 1), of["nonzero"]
     source_channels, source_shift, channel_step, weights = of["source_channels"], of["source_shift"], of["channel_step"], of["weights"]
     row_step, tap_step, base = of["row_step"], of["tap_step"], of["records"]
+    column_step, column_tap = of["column_step"], of["column_tap"]
     synapses = additions = toolbox = nonzero = np.int64(0)
     at, arrivals, room = first, len(train.tick), len(out.tick) - layer.constants.size
     while at < arrivals:
@@ -59,14 +60,18 @@ def run_few(layer, state, scratch, train, out, tally, last, release):
             additions += record["additions"]
             toolbox += record["toolbox"]
             nonzero += layer.effective[effective + neuron] if effective >= 0 else exact
-            if n + record["lanes"] > len(scratch.candidates):
+            if n + record["rows"] * record["columns"] * record["run"] > len(scratch.candidates):
                 n, everywhere = 0, True
             w = weights + (neuron - location * source_channels) * channel_step + record["tap"]
             positive = len(train.sign) == 0 or simd.peek(train.sign, f) > 0
-            n = add(state.d, state.low, layer.w8, record, w, row_step, tap_step, positive, scratch.candidates, n)
+            lane = record["first_lane"]
+            for _ in range(record["columns"]):
+                n = add(state.d, state.low, layer.w8, record, lane, w, row_step, tap_step, positive, scratch.candidates, n)
+                lane += column_step
+                w += column_tap
         if everywhere:
             n = scan(state.d, state.low, 0, layer.constants.size, scratch.candidates, 0)
-        elif stop > at + 1 and n > 1:
+        elif n > 1 and (stop > at + 1 or record["columns"] > 1):
             sort_candidates(scratch.candidates, n)
         fire_due(layer, state, out, tally, scratch.candidates, n, tick)
         at = stop
@@ -89,8 +94,8 @@ def all_are(values, first, last, wanted):
 
 
 @part
-def add(d, low, w8, record, w, row_step, tap_step, positive, candidates, n):
-    """Add the weights of a spike, or take them off, and append who is due then to the candidates; returns their new number.
+def add(d, low, w8, record, lane, w, row_step, tap_step, positive, candidates, n):
+    """Add a column of the weights of a spike, or take them off, and append who is due then to the candidates; returns their new number.
 
     A neuron that is due after the tick was so after the last addition to it.
 
@@ -101,8 +106,8 @@ def add(d, low, w8, record, w, row_step, tap_step, positive, candidates, n):
     w8 : int8 array
     record : STENCIL
         Of its source location.
-    w : int64
-        The place of its first weight.
+    lane, w : int64
+        The first one that the column reaches, and the place of its first weight.
     row_step, tap_step : int64
         To the next row: lanes forward, weights back.
     positive : bool
@@ -110,7 +115,7 @@ def add(d, low, w8, record, w, row_step, tap_step, positive, candidates, n):
     candidates : int32 array
         There are ``n`` (int64), and has room for all lanes reached.
     """
-    lane, run = record["first_lane"], record["run"]
+    run = record["run"]
     for _ in range(record["rows"]):
         for k in range(0, run, LANES):
             due = add_vector(d, low, w8, lane + k, w + k, positive)

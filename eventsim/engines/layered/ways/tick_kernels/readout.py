@@ -8,7 +8,7 @@ from eventsim.engines.layered.ways.parts import divided, end_of_tick, note_opera
 from eventsim.engines.layered.ways.records import FOREVER, Exit, Role, Status
 from eventsim.engines.layered.ways.tick_kernels.deliver import deliver, fits, out_of_range
 from eventsim.engines.layered.ways.tick_kernels.few import FEW
-from eventsim.engines.layered.ways.tick_kernels.scatter import scatter
+from eventsim.engines.layered.ways.tick_kernels.scatter import scatter_columns
 from eventsim.kernels import simd
 from eventsim.kernels.compiled import compiled, inner, part
 from eventsim.kernels.simd import LANES
@@ -85,7 +85,7 @@ def read_few(layer, state, train, tally, until):
     quick = decides and c.exit_kind == Exit.NONE and len(d) == LANES
     # From here on, of one location and without signs, a loop of its own does it.
     alone = quick and of["locations"] == 1 and len(train.sign) == 0 and of["gather_from"] == FOREVER
-    alone = alone and layer.records[of["records"]]["rows"] == 1
+    alone = alone and layer.records[of["records"]]["rows"] == 1 and layer.records[of["records"]]["columns"] == 1
     step_end = (s["step"] + 1) * c.resolution
     while at < end:
         tick = simd.peek(train.tick, at)
@@ -141,7 +141,7 @@ def deliver_one(layer, d, of, train, at):
     record = simd.peek(layer.records, of["records"] + location)
     w = of["weights"] + (neuron - location * of["source_channels"]) * of["channel_step"] + record["tap"]
     positive = len(train.sign) == 0 or simd.peek(train.sign, at) > 0
-    scatter(d, record["first_lane"], layer.w8, w, record["rows"], record["run"], of["row_step"], of["tap_step"], positive)
+    scatter_columns(d, layer.w8, w, record, of, positive)
 
 
 @part

@@ -88,6 +88,17 @@ def scatter_4(d, lane, weights, a, b, c, e, rows, run, row_step, tap_step, narro
         e -= tap_step
 
 
+@part
+def scatter_columns(d, weights, w, record, of, positive):
+    """As :func:`scatter` for all columns of a spike with a STENCIL record through a PROJECTION; returns the number of lanes reached."""
+    lane, rows, run = record["first_lane"], record["rows"], record["run"]
+    for _ in range(record["columns"]):
+        scatter(d, lane, weights, w, rows, run, of["row_step"], of["tap_step"], positive)
+        lane += of["column_step"]
+        w += of["column_tap"]
+    return rows * record["columns"] * run
+
+
 @inner
 def scatter_all(d, w8, records, of, spikes, signs, first, last, operations):
     """Deliver the spikes first..last-1 of a tick through a stencil of int8 weights; returns the number of lanes reached.
@@ -125,20 +136,24 @@ def scatter_all(d, w8, records, of, spikes, signs, first, last, operations):
         synapses += n * record["synapses"]
         additions += n * record["additions"]
         toolbox += n * record["toolbox"]
-        touched += record["lanes"]
-        a = weights_of(origin, spikes, f, channel_step)
-        if n == 1:
-            positive = len(signs) == 0 or simd.peek(signs, f) > 0
-            scatter(d, lane, w8, a, rows, run, row_step, tap_step, positive)
-        elif n == 2:
-            scatter_2(d, lane, w8, a, weights_of(origin, spikes, f + 1, channel_step), rows, run, row_step, tap_step, narrow)
-        else:
-            b, c = weights_of(origin, spikes, f + 1, channel_step), weights_of(origin, spikes, f + 2, channel_step)
-            if n == 3:
-                scatter_3(d, lane, w8, a, b, c, rows, run, row_step, tap_step, narrow)
+        touched += rows * record["columns"] * run
+        a, shift = weights_of(origin, spikes, f, channel_step), np.int64(0)
+        for _ in range(record["columns"]):
+            if n == 1:
+                positive = len(signs) == 0 or simd.peek(signs, f) > 0
+                scatter(d, lane, w8, a + shift, rows, run, row_step, tap_step, positive)
+            elif n == 2:
+                b = weights_of(origin, spikes, f + 1, channel_step) + shift
+                scatter_2(d, lane, w8, a + shift, b, rows, run, row_step, tap_step, narrow)
             else:
-                e = weights_of(origin, spikes, f + 3, channel_step)
-                scatter_4(d, lane, w8, a, b, c, e, rows, run, row_step, tap_step, narrow)
+                b, c = weights_of(origin, spikes, f + 1, channel_step) + shift, weights_of(origin, spikes, f + 2, channel_step) + shift
+                if n == 3:
+                    scatter_3(d, lane, w8, a + shift, b, c, rows, run, row_step, tap_step, narrow)
+                else:
+                    e = weights_of(origin, spikes, f + 3, channel_step) + shift
+                    scatter_4(d, lane, w8, a + shift, b, c, e, rows, run, row_step, tap_step, narrow)
+            lane += of["column_step"]
+            shift += of["column_tap"]
         f += n
     operations[0] += last - first
     operations[1] += synapses
@@ -167,8 +182,7 @@ def scatter_wide(d, weights, records, of, spikes, signs, first, last, operations
         operations[3] += record["toolbox"]
         w = of["weights"] + (neuron - location * of["source_channels"]) * of["channel_step"] + record["tap"]
         positive = len(signs) == 0 or signs[f] > 0
-        scatter(d, record["first_lane"], weights, w, record["rows"], record["run"], of["row_step"], of["tap_step"], positive)
-        touched += record["lanes"]
+        touched += scatter_columns(d, weights, w, record, of, positive)
     return touched
 
 
