@@ -338,7 +338,8 @@ class Simulator:
         """Check everything and compute what a run starts from, without running it; parameters and errors are those of :meth:`run`."""
         if steps is None:
             steps = default_steps(self.network)
-        return self._preparation.job(inputs, steps=steps, resolution=resolution, exit_rule=exit_rule, seed=seed, max_spikes=max_spikes)
+        job_of = self._preparation.jobs(steps=steps, resolution=resolution, exit_rule=exit_rule, seed=seed, max_spikes=max_spikes)
+        return job_of(inputs)
 
     def describe(self, job: Job, settings: Mapping[str, Any]) -> RunInfo:
         """The description of a job that goes with its counts; ``settings`` are JSON values kept with it."""

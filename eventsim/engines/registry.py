@@ -102,19 +102,17 @@ class Engines:
         module = load(name)
         return module.run_many(jobs, self.compile_network(name)) if isinstance(module, Together) else None
 
-    def run(self, engine: str, job: Job, recorder: Recorder, progress: Callable[[int], None] | None = None, threads: int = 1) -> Counts:
-        """Run a job of the network; see :class:`Engine`. What an engine leaves, the next one that can runs.
+    def run(self, name: str, job: Job, recorder: Recorder, progress: Callable[[int], None] | None = None, threads: int = 1) -> Counts:
+        """Run a job of the network by an engine that :meth:`choose` names; see :class:`Engine`. What it leaves, the next one that can runs.
 
         Raises
         ------
         RunError, PotentialOverflow
         """
+        try:
+            return load(name).run(job, self.compile_network(name), recorder, progress, threads)
+        except LeftToAnother as left:
+            once = Once(recorder, progress, left.given)
         names = list(_MODULES)
-        name = self.choose(engine, job)
-        while True:
-            try:
-                return load(name).run(job, self.compile_network(name), recorder, progress, threads)
-            except LeftToAnother as left:
-                once = Once(recorder, progress, left.given)
-                recorder, progress = once, once.reached
-                name = next(other for other in names[names.index(name) + 1 :] if self.why_not(other, job) is None)
+        after = next(other for other in names[names.index(name) + 1 :] if self.why_not(other, job) is None)
+        return self.run(after, job, once, once.reached, threads)

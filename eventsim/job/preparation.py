@@ -42,22 +42,13 @@ class Preparation:
     def __init__(self, network: Network):
         network.check()
         self.network = network
+        numbered = enumerate(network.populations.items())
+        # With their numbers, from which, and from the seed of a run, their spikes follow.
+        self._sources = [(number, name, population) for number, (name, population) in numbered if population.emits]
+        self._driven = {name: population for name, population in network.populations.items() if population.input_kind == "currents"}
         self._timings: dict[tuple[int, int], tuple[list[str], dict[str, int], dict[str, int]]] = {}
         self._encoders: dict[str, Encoder] = {}
         self._same_events: dict[str, tuple[tuple[int, int], Events]] = {}
-
-    def job(
-        self,
-        inputs: Mapping[str, Any] | npt.ArrayLike | None,
-        *,
-        steps: int,
-        resolution: int = DEFAULT_RESOLUTION,
-        exit_rule: ExitRule | None = None,
-        seed: int = 0,
-        max_spikes: int = DEFAULT_MAX_SPIKES,
-    ) -> Job:
-        """Check everything else and compute what a run starts from; see :func:`prepare`."""
-        return self.jobs(steps=steps, resolution=resolution, exit_rule=exit_rule, seed=seed, max_spikes=max_spikes)(inputs)
 
     def jobs(
         self,
@@ -68,7 +59,7 @@ class Preparation:
         seed: int = 0,
         max_spikes: int = DEFAULT_MAX_SPIKES,
     ) -> Callable[[Mapping[str, Any] | npt.ArrayLike | None], Job]:
-        """Check the settings; what is returned makes the jobs of inputs that have these settings in common."""
+        """Check the settings, which are those of :func:`prepare`; what is returned makes the job of an input, which is checked, too."""
         steps = _whole(steps, "steps", MAX_STEPS)
         resolution = _whole(resolution, "resolution", MAX_TICKS)
         if steps * resolution > MAX_TICKS:
@@ -91,20 +82,19 @@ class Preparation:
         """What an input makes, by population: currents, their largest magnitude, synapses of encoders; events of sources, their signs."""
         image, given = given_inputs(self.network, inputs)
         currents, largest, encoded, events, signs = {}, {}, {}, {}, {}
-        for position, (name, population) in enumerate(self.network.populations.items()):
-            if population.input_kind == "currents":
-                if name in given:
-                    currents[name], largest[name] = given_currents(name, population, given[name])
-                else:
-                    currents[name], largest[name], encoded[name] = self._encode(name, population, image)
-                # Twice the range of a potential, and what the current brings: more than V + threshold * spikes ever is.
-                if (largest[name] * steps + 2**32) * resolution >= 2**62:
-                    raise RunError(f"{name}: {steps} steps of these currents exceed 64 bits at resolution {resolution}; lower it")
-            elif population.emits:
-                spikes = self._events(name, population, given.get(name), steps, resolution, [seed, position])
-                events[name] = spikes.ticks, spikes.neurons
-                if population.signed:
-                    signs[name] = spikes.signs
+        for name, population in self._driven.items():
+            if name in given:
+                currents[name], largest[name] = given_currents(name, population, given[name])
+            else:
+                currents[name], largest[name], encoded[name] = self._encode(name, population, image)
+            # Twice the range of a potential, and what the current brings: more than V + threshold * spikes ever is.
+            if (largest[name] * steps + 2**32) * resolution >= 2**62:
+                raise RunError(f"{name}: {steps} steps of these currents exceed 64 bits at resolution {resolution}; lower it")
+        for number, name, population in self._sources:
+            spikes = self._events(name, population, given.get(name), steps, resolution, [seed, number])
+            events[name] = spikes.ticks, spikes.neurons
+            if population.signed:
+                signs[name] = spikes.signs
         return currents, largest, encoded, events, signs
 
     def _events(self, name: str, population: Population, given: Any, steps: int, resolution: int, seed: list[int]) -> Events:
@@ -174,7 +164,8 @@ def prepare(
     ------
     RunError, InputError, NetworkError
     """
-    return Preparation(network).job(inputs, steps=steps, resolution=resolution, exit_rule=exit_rule, seed=seed, max_spikes=max_spikes)
+    preparation = Preparation(network)
+    return preparation.jobs(steps=steps, resolution=resolution, exit_rule=exit_rule, seed=seed, max_spikes=max_spikes)(inputs)
 
 
 def default_steps(network: Network) -> int:

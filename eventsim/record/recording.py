@@ -48,12 +48,12 @@ class Recording:
         self._writer: TraceWriter | None = None
         self._reader: Any = None
         self._deriving: PotentialRecorder | None = None
-
-    def __enter__(self) -> Recording:
-        self._memory = MemoryRecorder(self._spikes_of)
+        self._memory = MemoryRecorder(spikes_of)
         self.recorder: Recorder = self._memory
         self._sink: Recorder = self._memory
-        self._open = ExitStack()
+        self._open: ExitStack | None = None
+
+    def __enter__(self) -> Recording:
         if not self._deferred and not self._potentials_of:
             return self  # as small runs do, which take as long as what follows
         with ExitStack() as stack:
@@ -71,7 +71,8 @@ class Recording:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._open.__exit__(kind, error, trace)
+        if self._open is not None:
+            self._open.__exit__(kind, error, trace)
 
     def add_sources(self, counts: Counts) -> None:
         """Count and record the sources' spikes, which engines only deliver."""

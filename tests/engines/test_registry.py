@@ -81,7 +81,7 @@ def test_a_kind_that_an_engine_does_not_know_is_refused(monkeypatch):
     with pytest.raises(RunError, match=r"the reference engine does not run unheard populations, and out is one; .*neurons\.py"):
         Engines(net).choose("auto")
     monkeypatch.setitem(kinds.KINDS, "unheard", neurons.Readout)
-    counts = Engines(net).run("auto", prepare(net, EVENTS, steps=2), NoRecorder())
+    counts = Engines(net).run(Engines(net).choose("auto"), prepare(net, EVENTS, steps=2), NoRecorder())
     assert (counts.engine, counts.deliveries.sum()) == ("reference", 2)
 
 
@@ -94,7 +94,7 @@ def test_an_engine_compiles_a_network_once(monkeypatch):
     engines, job = Engines(net), prepare(net, EVENTS, steps=1)
     for name in ENGINES:
         for _ in range(2):
-            assert engines.run(name, job, NoRecorder()).deliveries.sum() == 2
+            assert engines.run(engines.choose(name, job), job, NoRecorder()).deliveries.sum() == 2
     assert compiled == list(ENGINES[1:])
 
 

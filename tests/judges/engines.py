@@ -59,17 +59,22 @@ class Spikes:
 
 def run_reference(job, recorder):
     """Run the reference engine."""
-    return Engines(job.network).run("reference", job, recorder)
+    return _run("reference", job, recorder)
 
 
 def run_queue(job, recorder):
     """Run the compiled engine."""
-    return Engines(job.network).run("queue", job, recorder)
+    return _run("queue", job, recorder)
 
 
 def run_layered(job, recorder):
     """Run the engine for feed-forward networks."""
-    return Engines(job.network).run("layered", job, recorder)
+    return _run("layered", job, recorder)
+
+
+def _run(name, job, recorder):
+    engines = Engines(job.network)
+    return engines.run(engines.choose(name, job), job, recorder)
 
 
 ENGINES = {"reference": run_reference, "queue": run_queue, "layered": run_layered}

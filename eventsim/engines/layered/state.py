@@ -10,7 +10,7 @@ import numpy as np
 
 from eventsim.engines.layered.limits import CROWD
 from eventsim.engines.layered.populations.layer import Layer
-from eventsim.engines.layered.populations.population import Population, Tallies
+from eventsim.engines.layered.populations.population import Independent, Population, Tallies
 from eventsim.engines.layered.populations.registry import KINDS
 from eventsim.engines.layered.trains import Delayed, Spikes, as_train, signs_of
 from eventsim.engines.layered.windows import Window
@@ -45,8 +45,8 @@ class Run:
         Whether some populations may run from rasters.
     lanes : int
         Of all populations.
-    limited : list of Population
-        Those that cannot run windows of any length.
+    independent : list of Population
+        Those whose spikes do not follow from others'.
     """
 
     def __init__(self, job: Job, compiled: Mapping[str, Any], order: list[str]):
@@ -69,8 +69,7 @@ class Run:
         self._ways = [way for population in self.populations.values() for way in population.ways]
         self.clocked = any(way.clocked for way in self._ways)
         self.lanes = sum(population.lanes for population in self.populations.values())
-        # Those that have no room for windows of any length.
-        self.limited = [p for p in self.populations.values() if type(p).longest is not Population.longest]
+        self.independent = [p for p in self.populations.values() if isinstance(p, Independent)]
         self._scratch: list[Workspace] = []
         self._repeats = 0
 

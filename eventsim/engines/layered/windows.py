@@ -84,7 +84,7 @@ def ends(run: Run, threads: int) -> list[int]:
 
 def longest(run: Run) -> int:
     """Ticks for which there is room: for the keys of driven neurons, and for the rasters of all populations (a bit a neuron and tick)."""
-    most = min([run.job.end, *(population.longest() for population in run.limited)])
+    most = min([run.job.end, *(population.longest() for population in run.independent)])
     if not run.clocked:
         return most
     return min(most, max(CHUNK, 8 * RASTERS // run.lanes))
@@ -92,4 +92,4 @@ def longest(run: Run) -> int:
 
 def expected_spikes(run: Run) -> float:
     """About how many spikes driven neurons and sources make in the run."""
-    return sum(population.expected() for population in run.populations.values())
+    return sum(population.expected() for population in run.independent)

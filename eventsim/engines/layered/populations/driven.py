@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from eventsim.engines.layered.calls import Calls
-from eventsim.engines.layered.populations.population import Population, Tallies
+from eventsim.engines.layered.populations.population import Independent, Tallies
 from eventsim.engines.layered.trains import Spikes
 from eventsim.engines.layered.ways import driven_kernels
 from eventsim.engines.layered.ways.driven_tables import DrivenLayout
@@ -17,7 +17,7 @@ from eventsim.model.network import Network
 from eventsim.model.populations import Driven as Model
 
 
-class Driven(Population):
+class Driven(Independent):
     """Driven neurons: the first way that can run them with the currents of a run does so to its end."""
 
     fires = True

@@ -144,21 +144,6 @@ class Layer(Population):
             way.enter(since)
         self._way = way
 
-    def run_along(self, way: TrainWay, window: Window, scratch: Workspace) -> Train:
-        """Run a window along the spikes that reach the population, some of them at a time, by a way that has its state."""
-        train = window.arrivals(self.incoming)
-        self.begin_window()
-        at = 0
-        while len(train.tick) - at > self.some:
-            # Up to the end of a tick.
-            tick = int(train.tick[at + self.some - 1])
-            at = int(np.searchsorted(train.tick, tick, "right"))
-            way = self.advance(way, Train(*(a[:at] for a in train)), window, tick, scratch)
-            if self.exited:
-                return self.fired()
-        self.advance(way, train, window, window.until, scratch)
-        return self.fired()
-
     def advance(self, way: TrainWay, train: Train, window: Window, until: int, scratch: Workspace) -> TrainWay:
         """Run on to the end of a tick; where a way cannot go on, another one takes over. Returns the last one."""
         while (since := way.advance(train, until, scratch)) < until:

@@ -79,14 +79,6 @@ class Population(ABC):
         for way in self.ways:
             way.alternate()
 
-    def longest(self) -> int:
-        """Ticks of the longest window that it can run."""
-        return int(FOREVER)
-
-    def expected(self) -> float:
-        """About how many spikes it makes in the run that do not follow from those of others."""
-        return 0.0
-
     def snapshot(self) -> Any:
         """Everything that :meth:`restore` needs to run on from here again."""
         return [way.snapshot() for way in self.ways]
@@ -95,3 +87,15 @@ class Population(ABC):
         """Go back to a snapshot."""
         for way, part in zip(self.ways, snapshot, strict=True):
             way.restore(part)
+
+
+class Independent(Population):
+    """A population whose spikes do not follow from others' spikes: how many there are can be told before a run."""
+
+    @abstractmethod
+    def expected(self) -> float:
+        """About how many spikes it makes in the run."""
+
+    def longest(self) -> int:
+        """Ticks of the longest window that it can run."""
+        return int(FOREVER)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from eventsim.engines.layered.populations.population import Population
+from eventsim.engines.layered.populations.population import Independent
 from eventsim.engines.layered.trains import NO_PROJECTIONS, NO_SIGNS, Train
 from eventsim.engines.layered.windows import Window
 from eventsim.engines.layered.workspace import Workspace
 from eventsim.job.job import Job
 
 
-class Source(Population):
+class Source(Independent):
     """A source: repeats the events of the job."""
 
     def begin(self, job: Job) -> None:

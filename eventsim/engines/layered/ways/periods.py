@@ -83,10 +83,10 @@ class Periods(TrainWay):
         """Run a window."""
         population = self.population
         if self.periods.sizes.clock < 0:
-            return population.run_along(self, window, scratch)
+            return super().run(window, scratch)
         train, clock = (as_train(window.spikes[projection.source]) for projection in population.incoming)
         if len(train.tick) > population.some:
-            return population.run_along(self, window, scratch)
+            return super().run(window, scratch)
         population.begin_window()
         reached = self._advance(records.Arrivals(*train, clock.tick), window.until, scratch)
         if reached < window.until:

@@ -10,6 +10,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from eventsim.engines.layered.trains import Spikes, Train
 from eventsim.engines.layered.ways.records import FOREVER
 from eventsim.engines.layered.windows import Window
@@ -90,9 +92,20 @@ class TrainWay(Way):
 
     population: Layer
 
-    def run(self, window: Window, scratch: Workspace) -> Spikes:
-        """Run a window."""
-        return self.population.run_along(self, window, scratch)
+    def run(self, window: Window, scratch: Workspace) -> Train:
+        """Run a window along the spikes that reach the population, some of them at a time."""
+        population, train = self.population, window.arrivals(self.population.incoming)
+        population.begin_window()
+        way, at = self, 0
+        while len(train.tick) - at > population.some:
+            # Up to the end of a tick.
+            tick = int(train.tick[at + population.some - 1])
+            at = int(np.searchsorted(train.tick, tick, "right"))
+            way = population.advance(way, Train(*(a[:at] for a in train)), window, tick, scratch)
+            if population.exited:
+                return population.fired()
+        population.advance(way, train, window, window.until, scratch)
+        return population.fired()
 
     @abstractmethod
     def advance(self, train: Train, until: int, scratch: Workspace) -> int:
