@@ -30,6 +30,7 @@ COMMANDS = {
     "warm run with a trace": ((*RUN, "--trace", "{folder}/run.h5"), 0.8),
     "info": (("info", "networks/lenet-mnist.h5"), None),
     "data list": (("data", "list"), None),
+    "run --help": (("run", "--help"), None),
     "--help": (("--help",), 0.2),
 }
 FIRST = 15.0

@@ -20,7 +20,6 @@ import numpy.typing as npt
 
 from eventsim.analysis.evaluation import VERSION, Evaluation, write
 from eventsim.analysis.provenance import spread
-from eventsim.analysis.trajectory import Trajectories
 from eventsim.batch import self_test
 from eventsim.batch.executors.pieces import available_processors, executor, results
 from eventsim.batch.parts import Parts, remove_parts
@@ -181,7 +180,7 @@ def _about(network: Network, work: Work, pictures: Pictures, chosen: IntArray) -
         "dataset_images": len(data),
         "selection": data.selection(chosen),
         "trade_off": work.trade_off and work.exit_rule is None,
-        "start_levels": Trajectories(network).start_levels(),
+        "start_levels": import_module("eventsim.analysis.trajectory").Trajectories(network).start_levels(),
         "eventsim": work.version,
         "self_test": work.self_test,
         **pictures.options,

@@ -22,7 +22,6 @@ import numpy.typing as npt
 
 from eventsim.analysis.evaluation import TOTALS, Arrays
 from eventsim.analysis.thresholds import Exits
-from eventsim.analysis.trajectory import Trajectories
 from eventsim.batch import self_test
 from eventsim.batch.executors import local as processes
 from eventsim.errors import RunError
@@ -157,8 +156,8 @@ class Worker:
     def __init__(self, work: Work):
         self.simulator = Simulator(network_of(work.network))
         self.work = work
-        self._trajectories = Trajectories(self.simulator.network)
-        # Evaluations without hardware do without loading it.
+        # What holds compiled code is loaded when there is work; evaluations without hardware do without loading it.
+        self._trajectories = import_module("eventsim.analysis.trajectory").Trajectories(self.simulator.network)
         self._hardware = None if work.hardware is None else import_module("eventsim.hardware.hardware").Hardware(work.hardware)
 
     def settings(self) -> dict[str, Any]:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
 from eventsim.errors import HardwareError
 from eventsim.hardware.architecture import Architecture
-from eventsim.hardware.imperfect import run_machine, timeless_machine
-from eventsim.hardware.machine import Machine
-from eventsim.hardware.placement import Placement, columns_of, messages_of, place
+from eventsim.hardware.imperfect import new_machine, run_machine, timeless_machine
+from eventsim.hardware.placement import Placement, place
 from eventsim.hardware.reading import presets, read_architecture
-from eventsim.hardware.replay import Replayer
 from eventsim.hardware.report import Report
 from eventsim.hardware.sana_fe.writing import Written, write_sana_fe
 from eventsim.job.job import DEFAULT_RESOLUTION
 from eventsim.model.network import Network
 from eventsim.record.result import Result, Run
 from eventsim.simulate import Simulator
+
+if TYPE_CHECKING:
+    from eventsim.hardware.machine import Machine
+    from eventsim.hardware.replay import Replayer
 
 
 class Hardware:
@@ -135,8 +138,7 @@ class Hardware:
             if self.architecture.core.update_when == "potential":
                 raise HardwareError(f'{self.architecture.name}: update_when = "potential" is for replays only: leave out closed')
             if self._closed is None or self._closed[0] is not network:
-                placement = self.place(network)
-                self._closed = network, Machine(placement, messages_of(placement), columns_of(placement))
+                self._closed = network, new_machine(self.place(network))
             return run_machine(simulator, self._closed[1], inputs, self._closed[1].resolution, settings)
         replayer = self._replayer(network)
         if self.changes_spikes:
@@ -189,5 +191,6 @@ class Hardware:
 
     def _replayer(self, network: Network) -> Replayer:
         if self._placed is None or self._placed[0] is not network:
-            self._placed = network, Replayer(place(network, self.architecture))
+            # When it is needed, as engines are: compiled code takes a while to load.
+            self._placed = network, import_module("eventsim.hardware.replay").Replayer(place(network, self.architecture))
         return self._placed[1]

@@ -8,12 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from eventsim.errors import HardwareError
 from eventsim.hardware.architecture import FREE, Architecture, Chip, Core, CrossbarCore, EventCore, Links
 from eventsim.hardware.faults import Faults
-from eventsim.hardware.machine import Machine
 from eventsim.hardware.placement import Placement, columns_of, messages_of, place
 from eventsim.hardware.report import Report
 from eventsim.job.job import DEFAULT_MAX_SPIKES, DEFAULT_RESOLUTION
@@ -22,6 +22,9 @@ from eventsim.model.network import Network
 from eventsim.record.recording import Recording
 from eventsim.record.result import Result
 from eventsim.simulate import Simulator
+
+if TYPE_CHECKING:
+    from eventsim.hardware.machine import Machine
 
 # Settings of such runs, and what they are if they are not given; see :meth:`eventsim.Simulator.run`.
 SETTINGS: dict[str, Any] = {
@@ -97,7 +100,16 @@ def timeless_machine(placement: Placement, faults: Faults | None = None, seed: i
     elif isinstance(core, EventCore):
         core = replace(core, message_in=FREE, synapse=FREE)
     timeless = replace(placement, architecture=replace(architecture, chip=chip, links=Links(), core=core))
-    return Machine(timeless, messages_of(timeless), columns_of(timeless), faults, seed)
+    return new_machine(timeless, faults, seed)
+
+
+def new_machine(placement: Placement, faults: Faults | None = None, seed: int = 0) -> Machine:
+    """A machine for a placed network; parameters and errors are those of :class:`eventsim.hardware.machine.Machine`."""
+    # It is imported when it is needed, as engines are: compiled code takes a while to load.
+    machine: Machine = import_module("eventsim.hardware.machine").Machine(
+        placement, messages_of(placement), columns_of(placement), faults, seed
+    )
+    return machine
 
 
 def run_machine(simulator: Simulator, machine: Machine, inputs: Any, resolution: int, given: Mapping[str, Any]) -> tuple[Result, Report]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from eventsim.errors import InputError, RunError
-from eventsim.job.encoder import Encoder
 from eventsim.job.inputs import given_currents, given_inputs
 from eventsim.job.job import DEFAULT_MAX_SPIKES, DEFAULT_RESOLUTION, MAX_STEPS, MAX_TICKS, Job
 from eventsim.job.sources import Events, source_events
@@ -20,6 +20,9 @@ from eventsim.model.order import zero_delay_order
 from eventsim.model.periods import ticks
 from eventsim.model.populations import Population
 from eventsim.model.tables import IntArray
+
+if TYPE_CHECKING:
+    from eventsim.job.encoder import Encoder
 
 # Of a network that recommends none.
 DEFAULT_STEPS = 100
@@ -126,7 +129,9 @@ class Preparation:
             raise InputError(f"{name}: no input; this driven population needs {need}")
         if name not in self._encoders:
             assert population.bias is not None
-            self._encoders[name] = Encoder(population.encoder, population.bias, image.shape, population.shape)
+            # With the first image, as engines are: compiled code takes a while to load.
+            made = import_module("eventsim.job.encoder").Encoder
+            self._encoders[name] = made(population.encoder, population.bias, image.shape, population.shape)
         currents, largest, effective = self._encoders[name].apply(image)
         if largest > POTENTIAL_MAX:
             raise InputError(f"{name}: the image makes currents up to {largest}, beyond 32 bits")

@@ -37,6 +37,12 @@ def test_help_needs_nothing_but_click(tmp_path, command):
     assert not imported(tmp_path, *command) & (HEAVY | {"numpy", "h5py", "PIL"})
 
 
+@pytest.mark.parametrize("command", main.commands)
+def test_help_needs_no_compiler(tmp_path, command):
+    """Not that of commands that simulate, either: what holds compiled code is imported when a run comes to it."""
+    assert "numba" not in imported(tmp_path, command, "--help")
+
+
 def test_what_runs_nothing_needs_no_compiler(tmp_path):
     assert not imported(tmp_path, "data", "list") & HEAVY
     assert not imported(tmp_path, "info", str(NETWORK)) & (HEAVY - {"rich"})
