@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from eventsim.engines.layered.ways.period_kernels import advance, blocks
+from eventsim.engines.layered.ways.period_kernels import advance, blocks, moments
 from eventsim.engines.layered.ways.period_kernels.records import END, GUARD, NEVER, Room
 from eventsim.engines.layered.ways.records import PROGRESS, Constants, State, Tally, Train
 from eventsim.kernels.simd import NEGATIVE, WIDE
@@ -150,3 +150,34 @@ def test_spikes_in_the_order_of_time(signed, channels):
         assert (ring_lane == -1).sum() == size - n
         assert [progress[name] for name in ("waiting", "fired", "first_tick")] == [waiting + n, before + n, ticks[moment[order[0]]]]
         assert (tally.spikes.tolist(), tally.negative.tolist()) == ([0, n], [0, negative.sum()])
+
+
+@njit
+def number_moments(state, free, room, train, at, stop, leaving, last, rings):
+    return moments.number_moments(state, free, room, train, at, stop, leaving, last, rings)
+
+
+@pytest.mark.parametrize("ticks", [3, 40, 5000])
+@pytest.mark.parametrize("rings", [False, True])
+def test_moments_in_the_order_of_time(ticks, rings):
+    """Arrivals, those who leave the ring and the clock, many of them at one tick or hardly any."""
+    rng = np.random.default_rng(ticks + rings)
+    for arrivals, leaving, head in ((0, 0, 7), (30, 0, 0), (0, 30, 50), (25, 25, 20), (60, 20, 45), (1, 44, 40), (44, 1, 59)):
+        size, at, behind = 60, 3, 2
+        arrives, leaves = np.sort(rng.integers(1, ticks + 1, arrivals)), np.sort(rng.integers(1, ticks + 1, leaving))
+        lanes, places = rng.permutation(size).astype(np.int32), (head + np.arange(leaving + behind)) % size
+        ring_tick, ring_lane = np.zeros(size, np.int64), np.zeros(size, np.int32)
+        ring_tick[places], ring_lane[places] = [*leaves, *[ticks + 1] * behind], lanes[: leaving + behind]
+        progress = np.zeros((), PROGRESS)
+        progress["head"], progress["waiting"] = head, leaving + behind
+        train = Train(np.array([0] * at + arrives.tolist() + [ticks + 5]), None, None, None)
+        room = Room(None, np.zeros(100, np.uint16), np.zeros(200, np.int64), None, None, None)
+        free, state = np.full(size + 1, NEVER, np.uint16), State(progress, None, None, None, ring_tick, ring_lane, None)
+        found = number_moments(state, free, room, train, at, at + arrivals, leaving, ticks, ticks if rings else ticks + 9)
+        of_time = np.unique([*arrives, *leaves, *[ticks] * rings])
+        assert room.ticks[: found + 1].tolist() == [0, *of_time.tolist()]
+        assert room.moments[:arrivals].tolist() == (2 * np.searchsorted(of_time, arrives) + 2).tolist()
+        expected = np.full(size + 1, NEVER)
+        expected[lanes[:leaving]] = 2 * np.searchsorted(of_time, leaves) + 2
+        assert free.tolist() == expected.tolist()
+        assert (progress["head"], progress["waiting"]) == ((head + leaving) % size, behind)

@@ -57,7 +57,7 @@ class Periods(TrainWay):
         sizes, lanes = [way.periods.sizes for way in ways], max(way.layer.constants.size for way in ways)
         return records.Room(
             np.empty(max(size.expected for size in sizes), np.int64),
-            np.empty(max(size.stretch for size in sizes) + 1, np.int64),
+            np.empty(max(size.stretch for size in sizes) + 1, np.uint16),
             np.empty(records.MOMENTS + 2, np.int64),
             np.empty(records.MOMENTS + 2, np.int64),
             np.empty(lanes, np.uint16),
@@ -116,7 +116,7 @@ class Periods(TrainWay):
                     return int(progress["reached"])
             elif status == Status.ROOM:
                 needed = int(progress["needed"])
-                entries, moments = np.empty(max(len(room.entries), 2 * needed), np.int64), np.empty(2 * needed + 1, np.int64)
+                entries, moments = np.empty(max(len(room.entries), 2 * needed), np.int64), np.empty(2 * needed + 1, np.uint16)
                 scratch.rooms[Periods] = room._replace(entries=entries, moments=moments)
             else:
                 population.more_out(scratch.most)

@@ -8,6 +8,7 @@ from eventsim.engines.layered.ways.parts import divided, end_of_tick, largest
 from eventsim.engines.layered.ways.period_kernels.blocks import AHEAD, finish_32, finish_64, finish_128, run_32, run_64, run_128
 from eventsim.engines.layered.ways.period_kernels.lists import count_operations, list_spikes
 from eventsim.engines.layered.ways.period_kernels.moments import number_moments
+from eventsim.engines.layered.ways.period_kernels.records import MOMENTS
 from eventsim.engines.layered.ways.records import FOREVER, Status
 from eventsim.engines.layered.ways.site_kernels.lists import count_entries
 from eventsim.engines.layered.ways.site_kernels.stretches import halved
@@ -72,7 +73,11 @@ def begin_stretch(layer, state, periods, room, train, tally, until):
     last = min(base + c.refractory, until, (s["step"] + 1) * c.resolution, rings)
     stop, last = arrived(train.tick, at, min(arrivals, at + periods.sizes.stretch), last)
     # 16 bits are looked at on the way. V = d + threshold has to fit, too.
-    limit = 2**31 - 2 - c.highest
+    limit, leaving = 2**31 - 2 - c.highest, leave(state, last)
+    while stop - at + leaving > MOMENTS - 1 and last > base + 1:
+        last = base + ((last - base) >> 1)
+        stop, last = arrived(train.tick, at, stop, last)
+        leaving = leave(state, last)
     while True:
         clock = periods.sizes.clock if rings == last else -1
         entries, most = count_entries(layer, periods, train, at, stop, clock)
@@ -85,14 +90,11 @@ def begin_stretch(layer, state, periods, room, train, tally, until):
         if half == stop:
             return np.int64(Status.WIDEN)
         last, stop = train.tick[half] - 1, half
+        leaving = leave(state, last)
     if entries + AHEAD > len(room.entries) or stop - at >= len(room.moments):
         p["needed"] = max(entries + AHEAD, stop - at)
         return np.int64(Status.ROOM)
-    counted, planned = stop, last
-    stop, last, p["moments"] = number_moments(state, periods.free, room, train, at, stop, last, rings)
-    if stop < counted or last < planned:
-        clock = clock if rings == last else -1
-        entries, most = count_entries(layer, periods, train, at, stop, clock)
+    p["moments"] = number_moments(state, periods.free, room, train, at, stop, leaving, last, rings)
     s["bound"] += most
     list_spikes(layer, periods, room, train, at, stop, clock)
     count_operations(layer, periods, train, at, stop, s["step"], tally.operations)
@@ -132,6 +134,21 @@ def arrived(ticks, at, most, last):
         else:
             most = middle
     return low, last
+
+
+@part
+def leave(state, last):
+    """How many leave the ring up to the end of a tick."""
+    s, size = state.progress[()], len(state.ring_lane)
+    low, high = 0, s["waiting"]
+    while low < high:
+        middle = (low + high) >> 1
+        place = s["head"] + middle
+        if state.ring_tick[place - size if place >= size else place] <= last:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 @inner

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from eventsim.engines.layered.ways.period_kernels.records import MOMENTS, NEVER
-from eventsim.engines.layered.ways.records import FOREVER
-from eventsim.kernels.compiled import inner
+import numpy as np
+
+from eventsim.engines.layered.ways.period_kernels.records import NEVER
+from eventsim.kernels.compiled import inner, part
 from eventsim.kernels.vector import peek, poke
 
 
 @inner
-def number_moments(state, free, room, train, at, stop, last, rings):
-    """Number the moments of a stretch.
-
-    Without branches on which comes next, an arrival or the end of a period: that cannot be guessed.
+def number_moments(state, free, room, train, at, stop, leaving, last, rings):
+    """Number the moments of a stretch; returns how many there are.
 
     Parameters
     ----------
@@ -25,45 +24,76 @@ def number_moments(state, free, room, train, at, stop, last, rings):
     train : Train
     at, stop : int64
         The spikes of the stretch: at..stop-1.
+    leaving : int64
+        How many leave the ring.
     last, rings : int64
         Its last tick; the next one of the clock that comes apart.
-
-    Returns
-    -------
-    stop, last, moments : int64
-        Fewer spikes and ticks if there were too many moments.
     """
     s, size = state.progress[()], len(state.ring_lane)
-    head, waiting, ticks, lanes = s["head"], s["waiting"], state.ring_tick, state.ring_lane
-    e, moment, before = at, 0, last - last
-    while True:
-        arrival = peek(train.tick, e) if e < stop else FOREVER
-        leaves = peek(ticks, head) if waiting else FOREVER
-        tick = min(arrival, leaves)
-        if tick > last:
-            break
+    head = s["head"]
+    room.ticks[0] = last - last
+    inside = min(leaving, size - head)
+    e, moment = merge(state, free, room, train, at, at, stop, head, head + inside, np.int64(0))
+    e, moment = merge(state, free, room, train, at, e, stop, np.int64(0), leaving - inside, moment)
+    before = peek(room.ticks, moment)
+    while e < stop:
+        tick = peek(train.tick, e)
         moment += tick != before
-        if moment > MOMENTS:
-            moment, last = MOMENTS, before
-            break
         before = tick
         poke(room.ticks, moment, tick)
-        # Both are written. What has not its turn yet is written again, or stands for none.
-        arrives = arrival <= leaves
-        poke(room.moments, e - at, 2 * moment)
-        lane = peek(lanes, head)
-        poke(free, size if arrives else lane, 2 * moment)
-        e += arrives
-        left = 1 - arrives
-        waiting -= left
-        head += left
-        head = 0 if head == size else head
-    s["head"], s["waiting"] = head, waiting
+        poke(room.moments, e - at, np.uint16(2 * moment))
+        e += 1
     free[size] = NEVER
+    head += leaving
+    s["head"] = head - size if head >= size else head
+    s["waiting"] -= leaving
     if rings == last and before != last:
-        if moment < MOMENTS:
-            moment += 1
-            room.ticks[moment] = last
+        moment += 1
+        room.ticks[moment] = last
+    return moment
+
+
+@part
+def merge(state, free, room, train, at, e, stop, leaver, end, moment):
+    """Number the moments of the spikes e..stop-1 until those at the places leaver..end-1 of the ring have left it.
+
+    Without branches on which comes next, an arrival or the end of a period: that cannot be guessed. Of each the one behind is loaded
+    before it is known which comes, as a load takes longer than all else. Else as :func:`number_moments`; returns the next spike and the
+    last moment.
+    """
+    size, ticks, lanes = len(state.ring_lane), state.ring_tick, state.ring_lane
+    before = peek(room.ticks, moment)
+    while leaver < end and e < stop:
+        arrival, leaves = peek(train.tick, e), peek(ticks, leaver)
+        for _ in range(min(stop - e, end - leaver) - 1):
+            next_arrival, next_leaves = peek(train.tick, e + 1), peek(ticks, leaver + 1)
+            tick = min(arrival, leaves)
+            moment += tick != before
+            before = tick
+            poke(room.ticks, moment, tick)
+            # Both are written. What has not its turn yet is written again, or stands for none.
+            arrives = arrival <= leaves
+            poke(room.moments, e - at, np.uint16(2 * moment))
+            poke(free, size if arrives else np.int64(peek(lanes, leaver)), np.uint16(2 * moment))
+            e += arrives
+            leaver += 1 - arrives
+            arrival = next_arrival if arrives else arrival
+            leaves = leaves if arrives else next_leaves
+        tick = min(arrival, leaves)
+        moment += tick != before
+        before = tick
+        poke(room.ticks, moment, tick)
+        if arrival <= leaves:
+            poke(room.moments, e - at, np.uint16(2 * moment))
+            e += 1
         else:
-            last = before
-    return e, last, moment
+            poke(free, np.int64(peek(lanes, leaver)), np.uint16(2 * moment))
+            leaver += 1
+    while leaver < end:
+        tick = peek(ticks, leaver)
+        moment += tick != before
+        before = tick
+        poke(room.ticks, moment, tick)
+        poke(free, np.int64(peek(lanes, leaver)), np.uint16(2 * moment))
+        leaver += 1
+    return e, moment

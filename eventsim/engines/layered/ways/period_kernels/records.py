@@ -63,7 +63,7 @@ class Room(NamedTuple):
     """Room to work in, which has to stay as it is from a call to the one that goes on after it."""
 
     entries: Any  # int64
-    moments: Any  # int64: of each spike of a stretch, twice; one more than there are spikes
+    moments: Any  # uint16: of each spike of a stretch, twice; one more than there are spikes
     ticks: Any  # int64 (MOMENTS + 2,): of each moment
     places: Any  # int64 (MOMENTS + 2,): how many spikes a moment has; then where the next one goes
     first: Any  # uint16 (lanes,): twice the moment at which each neuron fired, and 1 more if negatively; NEVER if it did not
