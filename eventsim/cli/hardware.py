@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 # Of the parts of energy and of what is busy, as many are told.
 _MOST = 4
+# Room that an architecture file need not limit; 0 where it does not.
+_ROOM = ("buffer", "queue", "axons", "synapses")
 
 
 def quantity(value: float, unit: str) -> str:
@@ -90,6 +92,8 @@ def print_architecture(console: Console, facts: dict[str, Any]) -> None:
                 value = quantity(value / 1e9, "W")
             elif key == "offset":
                 value = f"{value / 1000:g} weights"
+            elif key in _ROOM and not value:
+                value = "no limit"
             elif key.endswith("_energy"):
                 value = quantity(value / 1e18, "J")
             console.print(f"  {key.replace('_', ' '):24} {value}")

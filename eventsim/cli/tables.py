@@ -64,6 +64,7 @@ def _print_network(console: Console, facts: dict[str, Any]) -> None:
         options = [p.get("emits", ""), minima, "signed" if p.get("signed") else "", "reset zero" if p.get("reset") == "zero" else ""]
         if p.get("refractory"):
             options.append(f"refractory {p['refractory']:g}")
+        options += _of_events_and_leaks(p)
         if p["name"] == facts["output"]:
             options.append("output")
         fires = "threshold_min" in p
@@ -86,6 +87,21 @@ def _print_network(console: Console, facts: dict[str, Any]) -> None:
     )
     for key, value in facts["provenance"].items():
         console.print(f"{key}: {value}")
+
+
+def _of_events_and_leaks(population: dict[str, Any]) -> list[str]:
+    """What recordings become, and how potentials and currents leak."""
+    words = []
+    if "polarity" in population:
+        words += [f"polarity {population['polarity']}", f"{population['step_us']:,} us a step"]
+    if population.get("leak_max"):
+        words.append(f"leak {_span(population['leak_min'], population['leak_max'])}")
+    for key in ("decay", "current_decay"):
+        if population.get(f"{key}_max"):
+            words.append(f"{key.replace('_', ' ')} {_span(population[f'{key}_min'], population[f'{key}_max'])}/4096")
+    if population.get("reset") == "value":
+        words.append("reset to a value")
+    return words
 
 
 def _print_trace(console: Console, facts: dict[str, Any]) -> None:

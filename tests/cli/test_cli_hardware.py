@@ -72,6 +72,9 @@ def test_info(cli, tmp_path):
     outcome = cli("info", "chip.toml")
     assert "chip.toml: architecture a" in outcome.stdout
     assert "2.5 us" in outcome.stdout
+    for room in ("buffer", "queue", "axons", "synapses"):
+        assert f"  {room:24} no limit" in outcome.stdout.splitlines()
+    assert "  axons                    256" in cli("info", "truenorth").stdout.splitlines()
 
 
 @pytest.mark.parametrize(

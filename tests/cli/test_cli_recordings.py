@@ -115,3 +115,21 @@ def test_what_is_wrong_is_said_in_a_line(here, options, words):
     assert outcome.exit_code != 0
     assert words in outcome.stderr
     assert "Traceback" not in outcome.stderr
+
+
+def test_info_says_what_recordings_become_and_what_leaks(tmp_path):
+    net = es.Network()
+    net.event_input("camera", (HEIGHT, WIDTH, 1), polarity="merge", step_us=2500)
+    net.leaky("a", 2, threshold=12, decay=2048)
+    net.leaky("b", 2, threshold=12, decay=[1, 3], current_decay=512, reset="value", amount=-4)
+    net.leaky_readout("out", 2, leak=7)
+    net.connect("camera", "a", np.ones((HEIGHT * WIDTH, 2), int))
+    net.connect("a", "b", np.eye(2, dtype=int))
+    net.connect("b", "out", np.eye(2, dtype=int))
+    es.save(net, tmp_path / "net.h5")
+    outcome = CliRunner().invoke(main, ["info", str(tmp_path / "net.h5")])
+    told = {line.split()[0]: line for line in outcome.stdout.splitlines() if line.strip()}
+    assert "polarity merge, 2,500 us a step" in told["camera"]
+    assert told["a"].endswith(" decay 2,048/4096")
+    assert "decay 1..3/4096, current decay 512/4096, reset to a value" in told["b"]
+    assert "leak 7, output" in told["out"]
