@@ -302,25 +302,39 @@ def reaching(d, least):
 
 def _lead(lanes: int) -> Any:
     @part
-    def lead(d, channels, w, j, step, neurons, ticks, at, end, last, best):
-        """Add weights (int8) to ``d``, a row for a spike, for as long as one lane leads; returns how many were added, at least one.
+    def lead(d, channels, w, of, records, train, at, end, last, best):
+        """Add weights (int8) to ``d``, or take them off, a row for a spike, for as long as one lane leads; returns for how many spikes.
 
-        Arguments: ``d`` (its first lanes are worked on), ``channels``, ``w``, a place ``j`` in it, ``step`` between the rows of two
-        neurons, ``neurons`` and ``ticks`` of the spikes, the first place ``at`` and the ``end``, the ``last`` tick, and ``best``. It
-        stops behind the spike after which another of the ``channels`` first lanes is as large as ``best``, before one later than
-        ``last``, and at the end.
+        Arguments: ``d`` (its first lanes are worked on), ``channels``, ``w``, the projection ``of`` the first spike and the ``records`` of
+        source locations (PROJECTION and STENCIL; each reaches one row of ``w``), the ``train`` of the spikes, the first place ``at`` and
+        the ``end``, the ``last`` tick, and ``best``. It stops behind the spike, the first one at least, after which another of the
+        ``channels`` first lanes is as large as ``best``, before one later than ``last`` or of another projection, and at the end.
         """
-        v, top, spike = load(d, 0, lanes), peek(d, best), at
+        v, top, spike, j, step = load(d, 0, lanes), np.int64(peek(d, best)), at, of["weights"], of["channel_step"]
+        first, in_location, shift = of["records"], of["source_channels"], of["source_shift"]
+        somewhere, signed, several = of["locations"] > 1, len(train.sign) > 0, len(train.projection) > 0
+        j += peek(records, first)["tap"]
+        start, projection = peek(records, first)["tap"], peek(train.projection, at) if several else np.int16(0)
         number = lane_numbers(v)
         others = (number < full(v, channels)) & (number != full(v, best))
         while True:
-            row = j + np.int64(peek(neurons, spike)) * step
-            v = v + converted(load(w, row, lanes), v)
-            top += peek(w, row + best)
+            neuron = np.int64(peek(train.neuron, spike))
+            row = j + neuron * step
+            if somewhere:
+                location = neuron >> shift if shift >= 0 else neuron // in_location
+                row += peek(records, first + location)["tap"] - start - location * in_location * step
+            change, weight = converted(load(w, row, lanes), v), np.int64(peek(w, row + best))
+            if signed:
+                negative = np.int64(peek(train.sign, spike)) >> 63
+                change, weight = (change ^ full(v, negative)) - full(v, negative), (weight ^ negative) - negative
+            v = v + change
+            top += weight
             spike += 1
             if (bits(others & (v >= full(v, top))) != 0) | (spike >= end):
                 break
-            if peek(ticks, spike) > last:
+            if peek(train.tick, spike) > last:
+                break
+            if several and peek(train.projection, spike) != projection:
                 break
         store(d, 0, v)
         return spike - at

@@ -8,26 +8,41 @@ from judges.engines import compare
 from numba import njit
 
 import eventsim as es
+from eventsim.engines.layered.ways.records import PROJECTION, Train
 from eventsim.kernels import simd
+from eventsim.kernels.stencils import STENCIL
 
 
 @njit
-def lead(lanes, d, channels, w, j, step, neurons, ticks, at, end, last, best):  # noqa: PLR0913 - those of a kernel
+def lead(lanes, d, channels, w, of, records, train, at, end, last, best):  # noqa: PLR0913 - those of a kernel
     if lanes == 16:
-        return simd.lead_16(d, channels, w, j, step, neurons, ticks, at, end, last, best)
-    return simd.lead_32(d, channels, w, j, step, neurons, ticks, at, end, last, best)
+        return simd.lead_16(d, channels, w, of[1], records, train, at, end, last, best)
+    return simd.lead_32(d, channels, w, of[1], records, train, at, end, last, best)
 
 
 @pytest.mark.kernels
 @pytest.mark.parametrize("distance", [np.int16, np.int32, np.int64])
 @pytest.mark.parametrize("lanes", [16, 32])
-def test_rows_are_added_as_long_as_one_leads(lanes, distance):
-    rng, seen = np.random.default_rng(3), set()
-    for _ in range(300):
+@pytest.mark.parametrize("locations", [1, 8, 10])
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("several", [False, True])
+def test_rows_are_added_as_long_as_one_leads(lanes, distance, locations, signed, several):
+    rng, seen, in_location = np.random.default_rng(3), set(), 40 // locations
+    of, records = np.zeros(2, PROJECTION), np.zeros(3 + locations, STENCIL)
+    shift = {5: -1, 40: -1, 4: 2}[in_location]
+    for field, value in {"weights": 3, "records": 3, "source_channels": in_location, "channel_step": 32, "locations": locations}.items():
+        of[field][1] = value
+    of["source_shift"][1] = shift
+    for _ in range(100):
         channels = int(rng.integers(1, lanes + 1))
-        w = rng.integers(-5, 6, 3 + 40 * 33, dtype=np.int8)
+        w = np.append(rng.integers(-5, 6, 2 + 41 * 33, dtype=np.int8), np.int8(-128))
+        w[3 + int(rng.integers(40)) * 32] = -128
+        places = rng.permutation(locations) * in_location * 32
+        records["tap"][3:] = places
         ticks = np.sort(rng.integers(1, 12, 20)).astype(np.int64)
         neurons = rng.integers(0, 40, 20).astype(np.int32)
+        signs = rng.choice([-1, 1], 20 * signed).astype(np.int8)
+        projections = (np.arange(20) > rng.integers(5, 30)).astype(np.int16)[: 20 * several]
         d = rng.integers(-20, 20, 32).astype(distance)
         best = int(rng.integers(channels))
         d[best] = 25
@@ -35,8 +50,8 @@ def test_rows_are_added_as_long_as_one_leads(lanes, distance):
         at, end, last = int(rng.integers(5)), int(rng.integers(6, 21)), int(rng.integers(1, 14))
         n = 0
         while True:
-            row = 3 + int(neurons[at + n]) * 32
-            expected[:lanes] += w[row : row + lanes]
+            row = 3 + int(places[neurons[at + n] // in_location]) + int(neurons[at + n]) % in_location * 32
+            expected[:lanes] += w[row : row + lanes].astype(int) * (int(signs[at + n]) if signed else 1)
             n += 1
             others = np.delete(expected[:channels], best)
             if len(others) and others.max() >= expected[best]:
@@ -45,10 +60,13 @@ def test_rows_are_added_as_long_as_one_leads(lanes, distance):
             if at + n == end or ticks[at + n] > last:
                 seen.add("end" if at + n == end else "last")
                 break
-        args = (channels, w, 3, 32, neurons, ticks, at, end, last, best)
-        assert lead(lanes, d, *args) == n
+            if several and projections[at + n] != projections[at]:
+                seen.add("another")
+                break
+        train = Train(ticks, neurons, signs, projections)
+        assert lead(lanes, d, channels, w, of, records, train, at, end, last, best) == n
         np.testing.assert_array_equal(d, expected)
-    assert seen == {"overtaken", "end", "last"}
+    assert seen == {"overtaken", "end", "last", *(["another"] if several else [])}
 
 
 @pytest.mark.kernels
@@ -63,21 +81,25 @@ def test_who_is_as_large(distance):
 
 
 @pytest.mark.parametrize("channels", [1, 2, 10, 16, 17, 32, 33, 100])
-@pytest.mark.parametrize("case", ["plain", "zeros", "signed", "locations", "two sources", "wide"])
+@pytest.mark.parametrize("case", ["plain", "zeros", "signed", "locations", "clock", "two sources", "wide"])
 def test_decisions(channels, case):
-    """Ties, shared ticks and steps without spikes included; with several locations, signs or sources other code does it."""
+    """Ties, shared ticks and steps without spikes included; also of several locations, signs, sources and a bias clock beside them."""
     rng = np.random.default_rng(channels)
     shape = (2, 3, 20) if case == "locations" else (120,)
+    hidden = (2, 1, 25) if case == "clock" else (50,)
     for resolution in (1024, 2**20):
         net = es.Network()
         net.driven("in", shape, 1000, v0=0)
-        net.spiking("hidden", 50, 2, signed=case == "signed")
+        net.spiking("hidden", hidden, 2, signed=case in ("signed", "clock"))
         net.connect("in", "hidden", es.Dense(rng.choice([-1, 1], (120, 50))))
         net.readout("out", channels, v0=rng.integers(0, 2, channels))
         most = 300 if case == "wide" else 2
         values = np.arange(-most, most + 1) if case in ("zeros", "wide") else [-1, 1]
         source, neurons = ("in", 120) if case == "locations" else ("hidden", 50)
         net.connect(source, "out", es.Dense(rng.choice(values, (neurons, channels))))
+        if case == "clock":
+            net.source("bias", 1, emits="clock")
+            net.connect("bias", "out", es.Dense(rng.integers(-3, 4, (1, channels))))
         if case == "two sources":
             net.connect("in", "out", es.Dense(rng.choice(values, (120, channels))))
         # Equal currents spike at the same tick; the last ones seldom.

@@ -40,14 +40,15 @@ def count_entries(layer, sites, train, at, stop, clock):
     for p in range(len(layer.projections)):
         of, row, width = layer.projections[p], sites.rows[p, 0], sites.rows[p, 1]
         end = layer.projections[p + 1]["records"] if p + 1 < len(layer.projections) else len(found)
+        changes = of["largest"]
         for record in range(of["records"], end):
-            n = found[record]
+            n = simd.peek(found, record)
             if n:
                 # (Border locations reach the last site, which is none, in place of those that they lack.)
                 for r in range(row + COSTS, row + width, 2):
-                    site = np.int64(sites.reach[r])
-                    begins[site + 1] += n
-                    loads[site] += n * of["largest"]
+                    site = np.int64(simd.peek(sites.reach, r))
+                    simd.poke(begins, site + 1, simd.peek(begins, site + 1) + n)
+                    simd.poke(loads, site, simd.peek(loads, site) + n * changes)
             row += width
     entries = most = 0
     for site in range(len(loads)):
@@ -63,15 +64,28 @@ def count_sources(layer, found, train, at, stop):
     found[:] = 0
     p = 0
     of = layer.projections[0]
-    first = at
-    if len(train.projection) == 0 and of["locations"] == 1:
-        found[of["records"]] = stop - at
-        first = stop
-    for e in range(first, stop):
-        if len(train.projection) and train.projection[e] != p:
+    if len(train.projection) == 0:
+        records, channels, shift = of["records"], of["source_channels"], of["source_shift"]
+        if of["locations"] == 1:
+            found[records] = stop - at
+        elif shift >= 0:
+            for e in range(at, stop):
+                count_one(found, records + (np.int64(simd.peek(train.neuron, e)) >> shift))
+        else:
+            for e in range(at, stop):
+                count_one(found, records + np.int64(simd.peek(train.neuron, e)) // channels)
+        return
+    for e in range(at, stop):
+        if train.projection[e] != p:
             p = np.int64(train.projection[e])
             of = layer.projections[p]
-        found[of["records"] + divided(np.int64(simd.peek(train.neuron, e)), of["source_channels"], of["source_shift"])] += 1
+        count_one(found, of["records"] + divided(np.int64(simd.peek(train.neuron, e)), of["source_channels"], of["source_shift"]))
+
+
+@part
+def count_one(numbers, place):
+    """Add one to a number (int64)."""
+    simd.poke(numbers, place, simd.peek(numbers, place) + 1)
 
 
 @inner

@@ -39,7 +39,7 @@ def advance(layer, state, scratch, train, tally, until):
         at = s["at"]
         tick = train.tick[at]
         go_on_to(layer, state, tally, (tick - 1) // c.resolution)
-        if s["checked"] == 0 and len(train.projection) == 0 and read_few(layer, state, train, tally, until):
+        if s["checked"] == 0 and read_few(layer, state, train, tally, until):
             continue
         stop = end_of_tick(train.tick, at)
         if not fits(layer, state, train, at, stop):
@@ -67,29 +67,29 @@ def go_on_to(layer, state, tally, step):
 
 @inner
 def read_few(layer, state, train, tally, until):
-    """Deliver ticks with few spikes, of the only projection that there is and of int8 weights; returns whether there were some.
+    """Deliver ticks with few spikes, of one projection and of int8 weights; returns whether there were some.
 
-    It may stop within a tick (whose decision is then still to be made), for a bound that has to be found anew.
+    It may stop within a tick (whose decision is then still to be made), for a bound that has to be found anew or another projection.
 
     Parameters
     ----------
     layer, state, train, tally, until
         As for :func:`advance`.
     """
-    c, s, d, of = layer.constants, state.progress[()], state.d, layer.projections[0]
+    c, s, d = layer.constants, state.progress[()], state.d
+    of = layer.projections[projection_of(train, s["at"])]
     if of["sparse"] or of["wide"]:
         return False
     first = counted = at = s["at"]
     arrivals, decides, few = len(train.tick), c.role == Role.OUTPUT, min(FEW, of["gather_from"] - 1)
     end = min(arrivals, at + (s["limit"] - s["bound"]) // max(1, of["largest"]))
     quick = decides and c.exit_kind == Exit.NONE and len(d) == LANES
-    # From here on, of one location and without signs, a loop of its own does it.
-    alone = quick and of["locations"] == 1 and len(train.sign) == 0 and of["gather_from"] == FOREVER
-    alone = alone and layer.records[of["records"]]["rows"] == 1 and layer.records[of["records"]]["columns"] == 1
+    # From here on, where all spikes reach all neurons, a loop of its own does it.
+    alone, projection = quick and of["gather_from"] == FOREVER and reaches_all(layer.records, of), projection_of(train, at)
     step_end = (s["step"] + 1) * c.resolution
     while at < end:
         tick = simd.peek(train.tick, at)
-        if tick > until or (at + few < arrivals and simd.peek(train.tick, at + few) == tick):
+        if tick > until or (at + few < arrivals and simd.peek(train.tick, at + few) == tick) or projection_of(train, at) != projection:
             break
         if tick > step_end:
             note_read(layer.records, layer.effective, of, train.neuron, tally.operations, s["step"], counted, at)
@@ -145,12 +145,27 @@ def deliver_one(layer, d, of, train, at):
 
 
 @part
+def projection_of(train, at):
+    """Of which projection the spike ``at`` of a train is."""
+    return np.int64(simd.peek(train.projection, at)) if len(train.projection) else np.int64(0)
+
+
+@part
+def reaches_all(records, of):
+    """Whether there are neurons in one location, of LANES lanes, and all source locations of a projection reach it."""
+    for location in range(of["locations"]):
+        record = simd.peek(records, of["records"] + location)
+        if record["rows"] != 1 or record["columns"] != 1 or record["run"] != LANES:
+            return False
+    return True
+
+
+@part
 def lead(layer, d, of, train, at, end, last, best):
-    """Deliver the spikes at..end of the only location there is, up to tick ``last``, for as long as ``best`` leads; returns how many."""
-    w, channels, step = of["weights"] + layer.records[of["records"]]["tap"], layer.constants.channels, of["channel_step"]
-    if channels <= LANES // 2:
-        return simd.lead_16(d, channels, layer.w8, w, step, train.neuron, train.tick, at, end, last, best)
-    return simd.lead_32(d, channels, layer.w8, w, step, train.neuron, train.tick, at, end, last, best)
+    """Deliver the spikes at..end of a projection that reaches all, up to tick ``last``, as long as ``best`` leads; returns how many."""
+    if layer.constants.channels <= LANES // 2:
+        return simd.lead_16(d, layer.constants.channels, layer.w8, of, layer.records, train, at, end, last, best)
+    return simd.lead_32(d, layer.constants.channels, layer.w8, of, layer.records, train, at, end, last, best)
 
 
 @inner
