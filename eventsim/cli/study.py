@@ -221,7 +221,7 @@ def numbers_or(text: str | None, default: Any) -> list[float]:
 
 
 def _whole(value: float) -> int:
-    if not value.is_integer():
+    if not float(value).is_integer():  # whole numbers themselves can say so only from Python 3.12 on
         raise click.UsageError(f"--values {value}: a resolution is a whole number of ticks a step")
     return int(value)
 

@@ -130,6 +130,8 @@ def test_the_commands(tmp_path, monkeypatch):
     assert outcome.exit_code == 0
     assert "| series | rows | levels | bits | seeds | accuracy |" in outcome.stdout
     assert outcome.stdout.count("| asynchronous |") == 2
+    one = ["--images", "1", "--seeds", "1", "-o", "usual"]
+    assert CliRunner().invoke(main, [*command, *one], catch_exceptions=False).exit_code == 0  # without --values
     outcome = CliRunner().invoke(
         main, ["study", "faults", "net.h5", "--dataset", "images", "--steps", "2", "--kind", "jitter", "--values", "0,0.5"]
     )
