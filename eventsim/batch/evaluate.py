@@ -128,7 +128,6 @@ def evaluate(  # noqa: PLR0913 - public: every setting by its name
     rule = ExitRule.from_settings(exit_margin, exit_potential)
     if workers is not None and workers < 1:
         raise RunError(f"the number of workers must be at least 1, found {workers}")
-    _check_labels(net, data)
     chip = None if hardware is None else _architecture(hardware, net)
     pictures = pictures_of(net, data, invert, crop)
     chosen = _chosen(images, len(data))
@@ -307,17 +306,6 @@ class _Plan:
                 about["truth"] = int(data.labels[number])
             worker.simulator.run(self.pictures[number], trace=folder / f"{number}.h5", about=about, **worker.settings())
         self.note(f"traces of {len(numbers)} images are in {folder}")
-
-
-def _check_labels(network: Network, data: Dataset) -> None:
-    assert network.output is not None
-    classes = network.populations[network.output].size
-    if not len(data):
-        raise InputError(f"{data.name}: has no images")
-    if data.labels is not None and int(data.labels.max()) >= classes:
-        raise InputError(
-            f"{data.name} has {int(data.labels.max()) + 1} classes, the network tells {classes} apart; evaluate it on its own data"
-        )
 
 
 def _chosen(images: int | Sequence[int] | None, total: int) -> npt.NDArray[np.int64]:

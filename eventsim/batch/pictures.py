@@ -101,14 +101,36 @@ class Recordings(Pictures):
         return fit_recording(found, self._shape, self.data.reading)
 
 
+def _check_classes(network: Network, data: Dataset) -> None:
+    if not len(data):
+        raise InputError(f"{data.name}: has no images")
+    if data.labels is None or network.output is None:
+        return
+    outputs = network.populations[network.output].size
+    if int(data.labels.max()) >= outputs:
+        raise InputError(
+            f"{data.name} has {int(data.labels.max()) + 1} classes, the network tells {outputs} apart; evaluate it on its own data"
+        )
+    # A folder without some of the classes numbers the others otherwise.
+    names = network.labels or []
+    moved = next((i for i, name in enumerate(data.classes) if name in names and names[i] != name), None)
+    if moved is not None and set(data.classes) <= set(names):
+        name = data.classes[moved]
+        raise InputError(
+            f"{data.name}: class {name} is number {moved} of {len(data.classes)} there, and output {names.index(name)} of the network; "
+            "make a folder for each of the network's classes (empty ones count)"
+        )
+
+
 def pictures_of(network: Network, data: Dataset, invert: bool, crop: bool) -> Pictures:
     """A data set as a network takes it.
 
     Raises
     ------
     InputError
-        The network takes neither an image nor a recording, or the set has no recordings for it.
+        The network takes neither an image nor a recording, the set has none for it, or its classes are not the network's outputs.
     """
+    _check_classes(network, data)
     recorded, inputs = len(data) > 0 and data.recording(0) is not None, recording_inputs(network)
     if network.input is None and len(inputs) != 1:
         raise InputError("an evaluation needs a network that takes an image or a recording and has an output readout")

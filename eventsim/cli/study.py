@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,13 +32,23 @@ if TYPE_CHECKING:
 
 _PLOTTED = ("accuracy", "decision latency", "spikes", "synaptic events")
 _scheduler = click.option("--scheduler", help="Address of a Dask scheduler.")
-_swept = options(
-    evaluated,
-    workers,
-    _scheduler,
-    click.option("--values", help="Values of the sweep, with commas."),
-    click.option("--output", "-o", type=click.Path(path_type=Path), help="Folder for the table, the plot and the evaluations."),
-)
+
+
+def _swept(default: Sequence[float], folder: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The options of a sweep: what it takes if no values are given, and where it writes."""
+    told = ",".join(f"{value:.15g}" for value in default)
+    return options(
+        evaluated,
+        workers,
+        _scheduler,
+        click.option("--values", help=f"Values of the sweep, with commas. Default: {told}."),
+        click.option(
+            "--output",
+            "-o",
+            type=click.Path(path_type=Path),
+            help=f"Folder for the table, the plot and the evaluations. Default: {folder}.",
+        ),
+    )
 
 
 @click.group()
@@ -51,12 +61,12 @@ def study() -> None:
 
 @study.command()
 @click.argument("network", type=click.Path(path_type=Path))
-@_swept
+@_swept(studies.RESOLUTIONS, "study-resolution")
 def resolution(network: Path, **common: Any) -> None:
     """Ticks per step, from clocked to asynchronous."""
     _sweep(
         "resolution",
-        lambda net, values: studies.resolution_points(net, [_whole(v) for v in values]),
+        lambda net, values: studies.resolution_points(net, _whole("--values", "a resolution", values)),
         studies.RESOLUTIONS,
         network,
         common,
@@ -66,7 +76,7 @@ def resolution(network: Path, **common: Any) -> None:
 
 @study.command()
 @click.argument("network", type=click.Path(path_type=Path))
-@_swept
+@_swept(studies.DELAYS, "study-delay")
 def delay(network: Path, **common: Any) -> None:
     """Delay of every projection, in steps."""
     _sweep("delay", studies.delay_points, studies.DELAYS, network, common)
@@ -74,7 +84,7 @@ def delay(network: Path, **common: Any) -> None:
 
 @study.command()
 @click.argument("network", type=click.Path(path_type=Path))
-@_swept
+@_swept(studies.INITIALS, "study-initial-potential")
 def initial(network: Path, **common: Any) -> None:
     """Initial membrane potential, in thresholds."""
     _sweep("initial potential", studies.initial_points, studies.INITIALS, network, common)
@@ -87,7 +97,7 @@ def initial(network: Path, **common: Any) -> None:
 @click.option("--calibration-images", type=click.IntRange(1), default=1000, show_default=True)
 @click.option("--initial", type=click.Choice(["half", "zero"]), default="half", show_default=True)
 @normalisation
-@_swept
+@_swept(studies.PERCENTILES, "study-percentile")
 def percentile(
     model: Path, architecture: str | None, calibrate: str | None, calibration_images: int, initial: str, mean: str | None,
     std: str | None, **common: Any,
@@ -107,7 +117,7 @@ def percentile(
 @click.argument("network", type=click.Path(path_type=Path))
 @click.option("--kind", type=click.Choice(list(fault_study.KINDS)), default="flips", show_default=True, help="What is wrong.")
 @click.option("--seeds", type=click.IntRange(1, 1000), default=fault_study.SEEDS, show_default=True, help="Networks for each value.")
-@_swept
+@_swept(fault_study.VALUES, "study-faults-KIND")
 def faults(network: Path, kind: str, seeds: int, **common: Any) -> None:
     """Faults of hardware: weights flipped, cells stuck, conductances and thresholds that vary, spikes lost or late.
 
@@ -141,7 +151,7 @@ def faults(network: Path, kind: str, seeds: int, **common: Any) -> None:
 @workers
 @_scheduler
 @click.option("--hardware", required=True, help="Architecture file of crossbars, or the name of one.")
-@click.option("--values", help="Levels that converters tell apart, with commas.")
+@click.option("--values", help=f"Levels that converters tell apart, with commas. Default: {','.join(map(str, LEVELS))}.")
 @click.option("--rows", help="Full scales of converters in rows, with commas. Default: what the file says.")
 @click.option(
     "--seeds", type=click.IntRange(1, 1000), default=fault_study.SEEDS, show_default=True, help="Sets of offsets, if there are any."
@@ -152,7 +162,8 @@ def faults(network: Path, kind: str, seeds: int, **common: Any) -> None:
 def adc(network: Path, hardware: str, values: str | None, rows: str | None, seeds: int, output: Path, **common: Any) -> None:
     """Converters of crossbars: accuracy against what they tell apart, clocked and asynchronous."""
     data, net = dataset_of(common), load(network)
-    levels, scales = [_whole(v) for v in numbers_or(values, LEVELS)], [_whole(v) for v in numbers_or(rows, ())]
+    levels = _whole("--values", "levels of a converter", numbers_or(values, LEVELS))
+    scales = _whole("--rows", "a full scale in rows", numbers_or(rows, ()))
     points = converter_points(net, Hardware(hardware).architecture, levels, scales, seeds)
     with point_progress() as each:
         found = run_points("adc", points, data, output, each=each, **common)
@@ -174,7 +185,7 @@ def adc(network: Path, hardware: str, values: str | None, rows: str | None, seed
 @click.argument("network", type=click.Path(path_type=Path))
 @evaluated
 @click.option("--hardware", required=True, help="Architecture file without barriers, or the name of one.")
-@click.option("--values", help="Durations of a step in microseconds, with commas.")
+@click.option("--values", help=f"Durations of a step in microseconds, with commas. Default: {','.join(f'{v:g}' for v in STEPS_US)}.")
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path), default="study-throughput", show_default=True, help="Folder for table and plot."
 )
@@ -196,7 +207,7 @@ def throughput(network: Path, hardware: str, values: str | None, output: Path, *
 
 @study.command("exit")
 @click.argument("network", type=click.Path(path_type=Path))
-@_swept
+@_swept(studies.LOSSES, "study-exit")
 def early_exit(network: Path, **common: Any) -> None:
     """Early exit by margin and by potential: what it saves for a loss of accuracy (--values, as shares: 0.003 is 0.3 points)."""
     net = load(network)
@@ -220,10 +231,11 @@ def numbers_or(text: str | None, default: Any) -> list[float]:
     return list(default) if text is None else numbers(text, 0.0)
 
 
-def _whole(value: float) -> int:
-    if not float(value).is_integer():  # whole numbers themselves can say so only from Python 3.12 on
-        raise click.UsageError(f"--values {value}: a resolution is a whole number of ticks a step")
-    return int(value)
+def _whole(option: str, what: str, values: Sequence[float]) -> list[int]:
+    for value in values:
+        if not float(value).is_integer():  # (of whole numbers themselves only from Python 3.12 on)
+            raise click.UsageError(f"{option} {value:g}: {what}: a whole number is expected")
+    return [int(value) for value in values]
 
 
 def _sweep(

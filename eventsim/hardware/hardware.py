@@ -104,6 +104,8 @@ class Hardware:
         HardwareError
             The network does not fit, the run is of another one, or its spikes were not recorded.
         """
+        if not isinstance(run, Run):
+            raise HardwareError(f"a replay takes a result or a trace, found {type(run).__name__}; es.Trace(FILE) opens a trace")
         found = {p.name: (p.kind, p.shape) for p in run.info.populations}
         if found != {name: (p.kind, p.shape) for name, p in network.populations.items()}:
             raise HardwareError("the run is of another network: its populations are others")

@@ -14,9 +14,13 @@ from judges.sealing import change_and_reseal
 from PIL import Image
 
 import eventsim as es
+from eventsim.batch.imperfect_study import ImperfectPoint, run_points
 from eventsim.batch.throughput_study import throughput_study
 from eventsim.cli.main import main
+from eventsim.data.datasets import open_dataset
 from eventsim.engines.registry import Engines
+from eventsim.errors import InputError
+from eventsim.hardware.faults import Faults
 
 CHIP = """
 name = "small"
@@ -30,6 +34,42 @@ neurons = 64
 synapse_ns = 20
 synapse_pj = 2
 """
+
+
+def throughput(net, folder, into):
+    return throughput_study(net, open_dataset(folder), es.Hardware(architecture(CHIP)), into, [10], steps=3).rows
+
+
+def lost(net, folder, into):
+    points = [ImperfectPoint({"series": "clocked"}, net, 1, None, Faults(lost=0.5), 0)]
+    return run_points("lost", points, open_dataset(folder), into, steps=3).rows
+
+
+def evaluated(net, folder, into):
+    return es.evaluate(net, folder, into, steps=3, workers=1).truth.tolist()
+
+
+@pytest.mark.parametrize("make", [evaluated, throughput, lost])
+def test_classes_are_the_outputs_of_the_network(tmp_path, make):
+    """A folder without some of the classes numbers the others otherwise: refused, until empty ones are made."""
+    folder, net = tmp_path / "some", small_network()
+    net.labels = [f"class {k}" for k in range(4)]
+    (folder / "class 2").mkdir(parents=True)
+    Image.fromarray(np.arange(36, dtype=np.uint8).reshape(6, 6)).save(folder / "class 2" / "a.png")
+    with pytest.raises(InputError, match="some: class class 2 is number 0 of 1 there, and output 2 of the network"):
+        make(net, folder, tmp_path / "made")
+    for k in range(2):
+        (folder / f"class {k}").mkdir()
+    assert len(make(net, folder, tmp_path / "made")) == 1
+
+
+@pytest.mark.parametrize("make", [evaluated, throughput, lost])
+def test_classes_are_no_more_than_outputs(tmp_path, make):
+    for k in range(5):
+        (tmp_path / "many" / f"{k}").mkdir(parents=True)
+        Image.new("L", (6, 6), k).save(tmp_path / "many" / f"{k}" / "a.png")
+    with pytest.raises(InputError, match="many has 5 classes, the network tells 4 apart"):
+        make(small_network(), tmp_path / "many", tmp_path / "made")
 
 
 def test_an_evaluation_keeps_what_each_image_takes(tmp_path, monkeypatch):

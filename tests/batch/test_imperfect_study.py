@@ -132,6 +132,9 @@ def test_the_commands(tmp_path, monkeypatch):
     assert outcome.stdout.count("| asynchronous |") == 2
     one = ["--images", "1", "--seeds", "1", "-o", "usual"]
     assert CliRunner().invoke(main, [*command, *one], catch_exceptions=False).exit_code == 0  # without --values
+    for option, what in (("--values", "levels of a converter"), ("--rows", "a full scale in rows")):
+        outcome = CliRunner().invoke(main, [*command, option, "2.5"])
+        assert (outcome.exit_code, f"{option} 2.5: {what}: a whole number is expected" in outcome.stderr) == (2, True)
     outcome = CliRunner().invoke(
         main, ["study", "faults", "net.h5", "--dataset", "images", "--steps", "2", "--kind", "jitter", "--values", "0,0.5"]
     )

@@ -193,6 +193,8 @@ def test_what_cannot_be_replayed():
     other = es.Network()
     other.source("input", 3)
     other.readout("output", 2)
+    with pytest.raises(HardwareError, match=r"takes a result or a trace, found str; es.Trace\(FILE\) opens"):
+        es.Hardware("loihi").replay(es.Network(), "run.h5")
     with pytest.raises(HardwareError, match="another network"):
         hardware.replay(other, es.run(net, {"input": [1, 1, 1]}, steps=1))
     loop = es.Network()
