@@ -108,10 +108,9 @@ def network_text(placement: Placement, groups: dict[str, Group], steps: int) -> 
     yield f"# A run of {steps} steps.\nnetwork:\n  name: eventsim\n  groups:\n"
     for name, group in groups.items():
         late = f"  # begins in step {group.stage + 1}" if group.stage else ""
-        logged = ", log_potential: true" if network.populations[name].reads_out else ", log_spikes: true"
-        attributes = "{}" if group.unit == GIVEN else f"{{soma_hw_name: {group.unit}, reset_mode: {group.reset}{logged}}}"
-        attributes = "{log_spikes: true}" if group.unit == GIVEN else attributes
-        yield f"    - name: {group.name}{late}\n      attributes: {attributes}\n      neurons:\n"
+        logged = "log_potential: true" if network.populations[name].reads_out else "log_spikes: true"
+        unit = "" if group.unit == GIVEN else f"soma_hw_name: {group.unit}, reset_mode: {group.reset}, "
+        yield f"    - name: {group.name}{late}\n      attributes: {{{unit}{logged}}}\n      neurons:\n"
         yield from (f"        - {line}\n" for line in _neurons(group))
     yield "  edges:\n" if joined else "  edges: []\n"
     for p in joined:
