@@ -46,8 +46,6 @@ class Axis:
         Taps before pooling is fused, borders exact.
     toolbox : int64 array
         Taps as the SNN Toolbox counts them.
-    pooled : int32 array
-        Source position after pooling before the convolution, -1 where the pool window is incomplete.
     kernel, stride : int
         Of the fused stencil.
     step : int
@@ -59,7 +57,6 @@ class Axis:
     tap: IntArray
     synapses: IntArray
     toolbox: IntArray
-    pooled: IntArray
     kernel: int
     stride: int
     step: int = 1
@@ -134,7 +131,6 @@ def axis(n_source: int, n_target: int, kernel: int, stride: int, pad: int, befor
         tap=np.where(count > 0, reach - fused_stride * first, 0).astype(np.int32),
         synapses=synapses.astype(np.int64),
         toolbox=toolbox,
-        pooled=np.where(exists, position, -1).astype(np.int32),
         kernel=fused_kernel,
         stride=fused_stride,
     )

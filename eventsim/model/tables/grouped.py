@@ -207,7 +207,6 @@ class GroupedConv2d(Table):
         # Target positions ascend: of each source position the first one counts.
         reached, place = np.unique(source, return_index=True)
         first[reached], tap_of_first[reached] = target[place], tap[place]
-        position = np.arange(size) // self.pool_before[i]
         several = bool(np.any(synapses > 1))
         return Axis(
             first=first,
@@ -215,7 +214,6 @@ class GroupedConv2d(Table):
             tap=tap_of_first,
             synapses=synapses,
             toolbox=synapses,
-            pooled=np.where(position < size // self.pool_before[i], position, -1).astype(np.int32),
             kernel=self.weights.shape[i],
             stride=self.stride[i] // common if several else 1,
             step=self.dilation[i] // common if several else 1,
