@@ -1,12 +1,15 @@
-"""The list of mutants fits the sources and the tests (tools/mutants.py, which takes long, runs it)."""
+"""The lists of mutants fit the sources and the tests (tools/mutants.py, which takes long, runs them)."""
 
 from __future__ import annotations
 
+import re
+
 import mutants
+import pytest
 
 
-def test_the_list_fits_the_sources():
-    listed = mutants.read_list()
+def test_the_lists_fit_the_sources():
+    listed = mutants.read_lists()
     assert listed
     assert [fault for mutant in listed for fault in mutant.faults()] == []
 
@@ -26,6 +29,20 @@ def test_an_entry_that_fits_nothing_is_named(tmp_path):
     ]:
         (fault,) = mutants.Mutant(**good | change).faults(tmp_path)
         assert words in fault
+
+
+def test_an_entry_is_in_the_list_of_its_room(tmp_path):
+    text = '[[mutant]]\nfile = "eventsim/%s"\nold = "x"\nnew = "y"\ntests = ["t.py"]\n'
+    (tmp_path / "model.toml").write_text(text % "model/network.py")
+    (tmp_path / "simulate.toml").write_text(text % "simulate.py")
+    assert [mutant.file for mutant in mutants.read_lists(tmp_path)] == ["eventsim/model/network.py", "eventsim/simulate.py"]
+    for wrong, words in [
+        (text % "job/job.py", "eventsim/job/job.py is of another room"),
+        (text % "record/trace.py" + "reason = 1\n", "unknown keys ['reason']"),
+    ]:
+        (tmp_path / "record.toml").write_text(wrong)
+        with pytest.raises(ValueError, match=re.escape(words)):
+            mutants.read_lists(tmp_path)
 
 
 def test_a_survivor_and_a_killed_one(tmp_path, monkeypatch):
