@@ -141,6 +141,90 @@ def test_convolutions(rng, flat):
     assert np.sum(expected) > 100
 
 
+def convolved(x, weight, stride, padding, dilation, groups):
+    """Channel first, one tap after the other."""
+    rows, cols = ((n + 2 * padding - dilation * (k - 1) - 1) // stride + 1 for n, k in zip(x.shape[1:], weight.shape[2:], strict=True))
+    padded, per = np.pad(x, ((0, 0), (padding,) * 2, (padding,) * 2)), len(weight) // groups
+    out = np.zeros((len(weight), rows, cols))
+    for o, i, u, v in np.ndindex(weight.shape):
+        channel = padded[o // per * weight.shape[1] + i, u * dilation :, v * dilation :]
+        out[o] += weight[o, i, u, v] * channel[: (rows - 1) * stride + 1 : stride, : (cols - 1) * stride + 1 : stride]
+    return out
+
+
+def pooled(values):
+    """Sums over windows of 2 x 2."""
+    rows, cols = values.shape[1] // 2, values.shape[2] // 2
+    return values[:, : 2 * rows, : 2 * cols].reshape(len(values), rows, 2, cols, 2).sum((2, 4))
+
+
+def test_convolutions_stay_convolutions(rng):
+    # One in groups and dilated; one with pools before and behind it, its channels scaled; and a pool and a matrix at the end.
+    first, second = rng.integers(-3, 6, (4, 1, 2, 3)).astype(float), rng.integers(-2, 4, (3, 4, 2, 2)).astype(float)
+    last, scale, bias = rng.integers(-4, 8, (2, 12)).astype(float), np.array([1.0, 2.0, 0.5])[:, None, None], np.array([1.0, 0, 0, -1])
+
+    def neurons(shape, threshold):
+        return nir.IF(r=np.ones(shape), v_threshold=np.full(shape, threshold), v_reset=np.zeros(shape))
+
+    def pool(kind=nir.SumPool2d):
+        return kind(np.array([2, 2]), np.array([2, 2]), np.zeros(2, int))
+
+    nodes = {
+        "c1": nir.Conv2d((17, 19), first, 1, 1, 2, 2, bias),
+        "one": neurons((4, 17, 17), 6.0),
+        "p1": pool(),
+        "c2": nir.Conv2d((8, 8), second, 1, 1, 1, 1, np.zeros(3)),
+        "p2": pool(nir.AvgPool2d),
+        "s": nir.Scale(np.broadcast_to(scale, (3, 4, 4))),
+        "two": neurons((3, 4, 4), 7.0),
+        "p3": pool(),
+        "f": nir.Flatten({"input": np.array([3, 2, 2])}, 0, -1),
+        "l": nir.Linear(last),
+        "three": neurons((2,), 8.0),
+    }
+    net, _ = es.spiking_from_nir(graph(nodes, (2, 17, 19), (2,)), dt=1.0, reset="subtract")
+    tables = {p.target: p.table for p in net.projections if net.populations[p.source].emits != "clock"}
+    assert [tables[name].kind for name in ("one", "two", "three")] == ["grouped_conv2d", "conv2d", "dense"]
+    assert [tables[name].pool_before for name in ("two", "three")] == [(2, 2), (2, 2)]
+    x = drawn(rng, 2, 17, 19, rate=0.2)
+    v, expected = [np.zeros((4, 17, 17)), np.zeros((3, 4, 4)), np.zeros(2)], {"one": [], "two": [], "three": []}
+
+    def fire(k, name, arriving, threshold):
+        v[k] = v[k] + arriving
+        fired = v[k] > threshold
+        v[k] = v[k] - threshold * fired
+        expected[name].append(fired.transpose(1, 2, 0) if fired.ndim == 3 else fired)
+        return fired.astype(float)
+
+    for step in x:
+        one = fire(0, "one", convolved(step, first, 1, 1, 2, 2) + bias[:, None, None], 6)
+        two = fire(1, "two", pooled(convolved(pooled(one), second, 1, 1, 1, 1)) / 4 * scale, 7)
+        fire(2, "three", last @ pooled(two).ravel(), 8)
+    run = clocked(net, x)
+    for name, fired in expected.items():
+        assert np.array_equal(spikes_of(run, name, fired[0].shape), fired), name
+        assert np.sum(fired) > 20
+
+
+def test_neurons_of_one_channel_that_differ_take_their_convolution_one_by_one(rng):
+    weight, thresholds = rng.integers(-2, 5, (2, 2, 2, 2)).astype(float), rng.integers(3, 9, (2, 4, 5)).astype(float)
+    neurons = nir.IF(r=np.ones((2, 4, 5)), v_threshold=thresholds, v_reset=np.zeros((2, 4, 5)))
+    conv, after = nir.Conv2d((5, 6), weight, 1, 0, 1, 1, np.zeros(2)), nir.Conv2d((4, 5), weight, 1, 0, 1, 1, np.zeros(2))
+    second = nir.IF(r=np.ones((2, 3, 4)), v_threshold=np.full((2, 3, 4), 5.0), v_reset=np.zeros((2, 3, 4)))
+    made = graph({"c": conv, "one": neurons, "d": after, "two": second}, (2, 5, 6), (2, 3, 4))
+    net, _ = es.spiking_from_nir(made, dt=1.0, reset="subtract")
+    x, v, u, expected = drawn(rng, 2, 5, 6), np.zeros((2, 4, 5)), np.zeros((2, 3, 4)), []
+    for step in x:
+        v = v + convolved(step, weight, 1, 0, 1, 1)
+        fired = v > thresholds
+        v = v - thresholds * fired
+        u = u + convolved(fired.astype(float), weight, 1, 0, 1, 1)
+        expected.append((u > 5).transpose(1, 2, 0))
+        u = u - 5 * (u > 5)
+    assert np.array_equal(spikes_of(clocked(net, x), "two", (3, 4, 2)), expected)
+    assert np.sum(expected) > 100
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -1,17 +1,24 @@
-"""What lies between the neurons of a NIR graph: paths of linear nodes and delays, and the matrices that they are."""
+"""What lies between the neurons of a NIR graph: paths of linear nodes and delays, and the terms that they are.
+
+A convolution stays one, with pools before or after it and all that scales its channels; what is none becomes a matrix, or a list.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.sparse import csr_array
 
-from eventsim.conversion.graph import Array, Graph, Input
+from eventsim.conversion.compose import Join, compose, matrix, scaled_by_place
+from eventsim.conversion.graph import Array, AveragePool, Convolution, Flatten, Graph, Input, Linear, Scale
 from eventsim.conversion.nir.dynamics import in_rows, keeps, whole_steps
 from eventsim.conversion.nir.nodes import Reading, fitting
 from eventsim.conversion.nir.structure import Step
+from eventsim.conversion.signals import grid_of
+from eventsim.conversion.terms import Grid, Kernel, Map, Matrix, Term, apply
 from eventsim.errors import ConversionError
 from eventsim.model.limits import MAX_LISTED_SYNAPSES
 
@@ -58,8 +65,8 @@ def bias_of(path: Path, shape: Shape) -> Array:
     return in_rows(graph.evaluate(np.zeros((1, *shape)))[at][0])
 
 
-def matrices(path: Path, shape: Shape, dt: float) -> list[tuple[float, Array]]:
-    """Delays in steps, and for each the weights (neurons of the sender, of the receiver) of what takes it.
+def terms(path: Path, shape: Shape, dt: float) -> list[tuple[float, Term]]:
+    """Delays in steps, and for each what takes it, from the neurons of the sender to those of the receiver.
 
     Raises
     ------
@@ -87,11 +94,67 @@ def matrices(path: Path, shape: Shape, dt: float) -> list[tuple[float, Array]]:
             parts.append([])
     if len(delays) > 1:
         raise ConversionError(f"{path.nodes[0].label}: delays of single neurons twice on one path are not supported")
-    first, middle = _matrix(tuple(parts[0]), shape)
     if not delays:
-        return [(total, first)]
+        nodes = tuple(parts[0])
+        return [(total, _composed(path.sender, nodes, shape) or _listed(path.sender, _matrix(nodes, shape)[0], shape, at))]
+    first, middle = _matrix(tuple(parts[0]), shape)
     second, _ = _matrix(tuple(parts[1]), middle)
-    return [(total + float(value), (first * (delays[0] == value)) @ second) for value in np.unique(delays[0])]
+    return [
+        (total + float(value), _listed(path.sender, (first * (delays[0] == value)) @ second, shape, at)) for value in np.unique(delays[0])
+    ]
+
+
+def times(term: Term, gain: Array, grid: Grid) -> Term:
+    """A term times a factor of every neuron of its target (neurons,), which has this (height, width, channels)."""
+    rows = gain.reshape(-1, grid[2])
+    if np.all(rows == rows[0]):
+        return replace(term, scale=term.scale * rows[0][term.places()])
+    return scaled_by_place(term, gain.reshape(grid), grid)
+
+
+def reach(term: Term, channels: int) -> Array:
+    """What each neuron of the target gets at most: the sum of the magnitudes of its weights, float64 (neurons,)."""
+    op = term.operator
+    if isinstance(op, Map):
+        entries = csr_array((np.abs(op.entries.data), op.entries.indices, op.entries.indptr), shape=op.entries.shape)
+        op = replace(op, entries=entries)
+    elif isinstance(op, (Kernel, Matrix)):
+        op = replace(op, weights=np.abs(op.weights))
+    made = apply(replace(term, operator=op, scale=np.abs(term.scale)), np.ones((1, *term.grid)), channels)
+    return np.asarray(made, np.float64).ravel()
+
+
+def _composed(sender: str, nodes: tuple[Step, ...], shape: Shape) -> Term | None:
+    """Linear nodes as one term; None if they are to be a matrix."""
+    graph, _ = _linear(nodes, shape)
+    grid = grid_of(shape)
+    term = Term(sender, grid, (1, 1), None, (1, 1), np.ones(grid[2]))
+    # Where the numbers of a value that was an image lie, once it is flat.
+    order = None
+    for node in graph.nodes[1:]:
+        op, before = node.operator, graph.shape(node.inputs[0])
+        if isinstance(op, Scale) and op.factor.ndim < 2 and order is None:
+            term = replace(term, scale=term.scale * np.broadcast_to(op.factor, (grid[2],))[term.places()])
+        elif isinstance(op, (Convolution, AveragePool)):
+            after = grid_of(node.shape)
+            (term,) = compose(term, op, Join(grid, after, node.name))
+            grid = after
+        elif isinstance(op, Flatten) and order is None:
+            order = in_rows(np.arange(float(math.prod(before))).reshape(before)).astype(np.int64)
+        elif isinstance(op, Linear):
+            weights = op.weight.T if order is None else op.weight.T[order]
+            term = matrix(term, weights, Join(grid, (1, 1, len(op.weight)), node.name))
+            grid, order = (1, 1, len(op.weight)), None
+        else:
+            return None
+    return term if order is None or grid[:2] == (1, 1) else None
+
+
+def _listed(sender: str, weights: Array, shape: Shape, behind: Shape) -> Term:
+    """Weights (neurons before, neurons behind) as a term; those of 0 are none where neurons lie in an image."""
+    grid = grid_of(behind)
+    op = Matrix(weights) if grid[:2] == (1, 1) else Map(csr_array(weights), grid)
+    return Term(sender, grid_of(shape), (1, 1), op, (1, 1), np.ones(grid[2]))
 
 
 def _linear(nodes: tuple[Step, ...], shape: Shape) -> tuple[Graph, int]:

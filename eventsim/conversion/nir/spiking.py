@@ -10,13 +10,16 @@ import numpy as np
 from eventsim.conversion.graph import Array
 from eventsim.conversion.nir.dynamics import READING, Dynamics, dynamics, keeps
 from eventsim.conversion.nir.inputs import input_shape
-from eventsim.conversion.nir.paths import Path, Shape, bias_of, matrices, paths_to, shape_behind
+from eventsim.conversion.nir.paths import Path, Shape, bias_of, paths_to, reach, shape_behind, terms, times
 from eventsim.conversion.nir.structure import Step, unfolded
 from eventsim.conversion.nir.writers import Writer
+from eventsim.conversion.signals import grid_of
+from eventsim.conversion.terms import Matrix, Term, as_map, spatial
+from eventsim.conversion.weights import ScaledWeights, table_of
 from eventsim.errors import ConversionError
 from eventsim.model.network import Network
 from eventsim.model.populations.leak import DECAY_ONE
-from eventsim.model.tables import Dense, Sparse, Table
+from eventsim.model.tables import Sparse
 from eventsim.model.values import IntArray
 
 # What a neuron's weights, bias and threshold are together at most, as integers, if it leaks and if not: 2^7 and 2^11 steps in which all
@@ -105,14 +108,15 @@ class SpikingImport:
             ones = np.ones(math.prod(shape))
             found = Dynamics(0 * ones, None, ones, None, None)
             self.remarks.append(f"{step.label}: what arrives is added up over the run (NIR's output has no memory)")
+        grid = grid_of(shape)
         joined = [
-            (path, delay, matrix * found.gain) for path in paths for delay, matrix in matrices(path, self.shapes[path.sender], self.dt)
+            (path, delay, times(term, found.gain, grid)) for path in paths for delay, term in terms(path, self.shapes[path.sender], self.dt)
         ]
         bias = self._bias(step, shape) * found.gain
-        scale = self._scale(found, [matrix for _, _, matrix in joined], bias)
+        scale = self._scale(found, [term for _, _, term in joined], bias, grid[2])
         self._population(step, shape, found, scale)
-        for path, delay, matrix in joined:
-            self._connect(path, delay, self._rounded(matrix * scale, f"{path.sender}->{path.receiver}: weights"))
+        for path, delay, term in joined:
+            self._connect(path, delay, term, scale)
         if np.any(bias):
             self.network.bias(step.name, self._rounded(bias * scale, f"{step.name}: bias"))
 
@@ -131,18 +135,19 @@ class SpikingImport:
                     total += bias_of(Path("", behind, ""), before) - bias_of(Path("", behind[1:], ""), rest)
         return total
 
-    def _scale(self, found: Dynamics, matrices: list[Array], bias: Array) -> float:
+    def _scale(self, found: Dynamics, joined: list[Term], bias: Array, channels: int) -> float:
         """A power of two: integers and halves stay exact."""
         own = [] if found.threshold is None or found.amount is None else [found.threshold, found.amount]
-        largest = float(np.max(sum(np.abs(values) for values in [bias, *own]) + sum(np.abs(matrix).sum(0) for matrix in matrices)))
+        largest = float(np.max(sum(np.abs(values) for values in [bias, *own]) + sum(reach(term, channels) for term in joined)))
         if largest == 0:
             return 1.0
         leaks = bool(np.any(found.share > 0))
         scale = 2.0 ** math.floor(math.log2((_LEAKING if leaks else _WHOLE) / largest))
         # What never leaks may go far: no larger than it has to be.
         smaller = 1.0
+        real = [bias, *own, *(part for term in joined for _, part, _ in ScaledWeights(term, term.scale, None).parts())]
         while not leaks and smaller < scale:
-            if all(np.all(values * smaller == np.round(values * smaller)) for values in [bias, *own, *matrices]):
+            if all(np.all(values * smaller == np.round(values * smaller)) for values in real):
                 return smaller
             smaller *= 2
         return scale
@@ -176,14 +181,23 @@ class SpikingImport:
             **leak,
         )
 
-    def _connect(self, path: Path, delay: float, weights: Array) -> None:
+    def _connect(self, path: Path, delay: float, term: Term, scale: float) -> None:
         """Synapses; what leads back takes a step at least, as in every time-stepped simulator."""
         if self.order.index(path.sender) >= self.order.index(path.receiver) and delay < 1:
             delay = 1.0
-        share = np.count_nonzero(weights) / max(1, weights.size)
-        if share:
-            table: Table = Dense(weights) if share >= _DENSE else Sparse.from_matrix(weights)
-            self.network.connect(path.sender, path.receiver, table, delay=delay)
+        grid = grid_of(self.shapes[path.receiver])
+        source, target = (self.network.populations[name].shape for name in (path.sender, path.receiver))
+        rows = isinstance(term.operator, Matrix) and term.before == (1, 1)
+        if not rows and (spatial(source), spatial(target)) != (term.grid, grid):
+            term = as_map(term, grid)  # neurons of images that stand in a row
+        weights = ScaledWeights(term, term.scale, None)
+        real = np.concatenate([part.ravel() for _, part, _ in weights.parts()] or [np.zeros(0)])
+        integers = self._rounded(real * scale, f"{path.sender}->{path.receiver}: weights").reshape(weights.shape)
+        if not np.any(integers):
+            return
+        sparse = rows and np.count_nonzero(integers) < _DENSE * integers.size
+        table = Sparse.from_matrix(integers) if sparse else table_of(term, integers, target)
+        self.network.connect(path.sender, path.receiver, table, delay=delay)
 
     def _decay(self, share: Array, what: str) -> IntArray:
         decay = np.round(share * DECAY_ONE).astype(np.int64)
