@@ -96,7 +96,12 @@ def spread(count: int, total: int) -> np.ndarray[Any, np.dtype[np.int64]]:
 
 def _settings(info: RunInfo) -> list[str]:
     options = ["--steps", str(info.steps)]
-    if info.resolution == 1:
+    hardware = info.settings.get("hardware", {})
+    if "file" in hardware:
+        options += ["--hardware", str(hardware["file"])]
+    if hardware.get("closed"):
+        options.append("--closed")  # which has ticks of its own
+    elif info.resolution == 1:
         options.append("--clocked")
     elif info.resolution != DEFAULT_RESOLUTION:
         options += ["--resolution", str(info.resolution)]
@@ -107,14 +112,17 @@ def _settings(info: RunInfo) -> list[str]:
 
 def _fitting(settings: Mapping[str, Any]) -> list[str]:
     fitting = [f"--{name}" for name in ("invert", "crop") if settings.get(name)]
+    fitting += _given(settings, "step_us", "polarity")
     window = settings.get("window_us")
     if isinstance(window, list) and len(window) == 2:
         start, end = ("" if time is None else f"{time}us" for time in window)
         fitting += ["--window", f"{start}:{end}"]
-    for name in ("downsample", "hot_pixels", "fields", "time_unit"):
-        if settings.get(name) is not None:
-            fitting += [f"--{name.replace('_', '-')}", str(settings[name])]
-    return fitting
+    return fitting + _given(settings, "downsample", "hot_pixels", "fields", "time_unit")
+
+
+def _given(settings: Mapping[str, Any], *names: str) -> list[str]:
+    """Options of these names, with what they are set to if they are."""
+    return [part for name in names if settings.get(name) is not None for part in (f"--{name.replace('_', '-')}", str(settings[name]))]
 
 
 def _epoch() -> int | None:

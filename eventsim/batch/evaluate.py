@@ -22,6 +22,7 @@ from eventsim.analysis.evaluation import VERSION, Evaluation, write
 from eventsim.analysis.provenance import spread
 from eventsim.batch import self_test
 from eventsim.batch.executors.pieces import available_processors, executor, results
+from eventsim.batch.folder import network_of
 from eventsim.batch.parts import Parts, remove_parts
 from eventsim.batch.pictures import Pictures, pictures_of
 from eventsim.batch.work import Work, Worker, bytes_of
@@ -33,8 +34,8 @@ from eventsim.job.job import DEFAULT_RESOLUTION, Job
 from eventsim.job.preparation import default_steps
 from eventsim.job.recordings import recording_inputs, steps_of_window
 from eventsim.model.exits import ExitRule
-from eventsim.model.netfile import load
 from eventsim.model.network import Network
+from eventsim.model.populations.event_input import Polarity
 from eventsim.model.tables import IntArray
 from eventsim.record.result import RunInfo
 from eventsim.simulate import Simulator
@@ -63,6 +64,8 @@ def evaluate(  # noqa: PLR0913 - public: every setting by its name
     exit_potential: int | None = None,
     invert: bool = False,
     crop: bool = False,
+    step_us: int | None = None,
+    polarity: Polarity | None = None,
     trade_off: bool = True,
     hardware: Hardware | Architecture | str | os.PathLike[str] | None = None,
     workers: int | None = None,
@@ -95,6 +98,10 @@ def evaluate(  # noqa: PLR0913 - public: every setting by its name
         Stop each run early; see :meth:`eventsim.Simulator.run`.
     invert, crop : bool
         Take 255 - pixel of the images; cut them to the input's proportions, in the middle, instead of squeezing them (docs/inputs.md).
+    step_us : int, optional
+        Microseconds of a step of recordings. Default: what the network says.
+    polarity : {"split", "merge", "sign"}, optional
+        What the events' polarity means. Default: what the network says.
     trade_off : bool
         Keep what exit rules of any threshold would have given. Holds all spikes of one image in memory.
     hardware : Hardware, Architecture or path-like, optional
@@ -120,7 +127,7 @@ def evaluate(  # noqa: PLR0913 - public: every setting by its name
     ------
     InputError, RunError, DatasetError, NetworkFileError, PotentialOverflow, HardwareError
     """
-    net = network if isinstance(network, Network) else load(network)
+    net = network_of(network, step_us, polarity)
     data = dataset if isinstance(dataset, Dataset) else open_dataset(dataset, split)
     simulator = Simulator(net)
     if net.output is None or (net.input is None and not recording_inputs(net)):
@@ -136,6 +143,7 @@ def evaluate(  # noqa: PLR0913 - public: every setting by its name
     here = version("eventsim"), self_test.digest("reference")
     work = Work(bytes_of(net), simulator.digest(), steps, resolution, 0, rule, trade_off, *here, chip)
     about = {"network": None if isinstance(network, Network) else os.fspath(network)} | _about(net, work, pictures, chosen)
+    about |= {name: value for name, value in (("step_us", step_us), ("polarity", polarity)) if value is not None}
     # One image is prepared first: what is wrong with the settings shows before anything is started or written.
     first = pictures[int(chosen[0])]
     if note is not None and (remarks := pictures.remarks(int(chosen[0]))):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -80,9 +81,13 @@ class Settings:
         settings = {"step_us": self.step_us, "polarity": self.polarity, **self.reading.facts()}
         return {key: value for key, value in settings.items() if value is not None}
 
+    def on_hardware(self) -> dict[str, Any]:
+        """Of a run that the hardware changes: which, and how."""
+        return {"hardware": {"file": self.hardware, "closed": self.closed}}
 
-def network_of(path: Path, step_us: int | None, polarity: Polarity | None) -> Network:
-    """The network of a file, with steps and polarities of recordings as they are asked for.
+
+def network_of(network: Network | str | os.PathLike[str], step_us: int | None, polarity: Polarity | None) -> Network:
+    """A network, or that of a file, with steps and polarities of recordings as they are asked for.
 
     Raises
     ------
@@ -90,13 +95,13 @@ def network_of(path: Path, step_us: int | None, polarity: Polarity | None) -> Ne
     InputError
         The network takes no recordings.
     """
-    network = load(path)
+    net = network if isinstance(network, Network) else load(network)
     if step_us is None and polarity is None:
-        return network
+        return net
     try:
-        return with_event_input(network, step_us, polarity)
+        return with_event_input(net, step_us, polarity)
     except (InputError, NetworkError) as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(str(error) if isinstance(network, Network) else f"{os.fspath(network)}: {error}") from None
 
 
 @dataclass
@@ -202,6 +207,8 @@ class Runner:
         outcome.remarks = [*outcome.remarks, *self._left_out(values, steps)]
         # Options that are off are not worth a word.
         kept = {name: True for name in ("invert", "crop") if getattr(self.settings, name)} | self.settings.recorded()
+        if self.hardware is not None and (self.settings.closed or self.hardware.changes_spikes):
+            kept |= self.settings.on_hardware()
         try:
             noted = {"network": str(self.settings.network), "input": about, "encoding": self.settings.encoding, **kept}
             self._write_sana_fe(values, steps, outcome)

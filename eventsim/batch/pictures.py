@@ -82,8 +82,6 @@ class Recordings(Pictures):
         super().__init__(data, shape, False, False)
         self._name = name
         self.options = data.reading.facts()
-        fields = data.reading.fields
-        self.options |= {key: value for key, value in (("fields", fields.text), ("time_unit", fields.unit)) if value is not None}
 
     def __getitem__(self, number: int) -> Any:
         """What :meth:`eventsim.Simulator.run` takes."""

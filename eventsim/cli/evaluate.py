@@ -10,7 +10,6 @@ import click
 
 from eventsim.analysis.evaluation import Evaluation
 from eventsim.batch.evaluate import evaluate as run_all
-from eventsim.batch.folder import network_of
 from eventsim.cli.errors import remark
 from eventsim.cli.hardware import print_means
 from eventsim.cli.opening import dataset_of
@@ -63,15 +62,12 @@ def evaluate(
       eventsim evaluate net.h5 --dataset photos/ --clocked -o clocked.h5
       eventsim evaluate net.h5 --dataset recordings/ --window 0:300ms --downsample 4
     """
-    changes = settings.pop("step_us"), settings.pop("polarity")
     settings |= {"resolution": ticks_per_step(resolution, clocked), "trade_off": not no_trade_off}
     if settings["workers"] is not None and settings["scheduler"] is not None:
         raise click.UsageError("give --workers or --scheduler: a cluster has its own workers")
     settings["traces"] = whole_numbers(traces or None, f"--trace {traces!r}: expected numbers of images with commas") or ()
     with image_progress("evaluating") as progress:
-        # A file is told from a network: the evaluation says which it was.
-        net = network if changes == (None, None) else network_of(network, *changes)
-        found = run_all(net, dataset_of(settings), output, progress=progress, note=remark, hardware=hardware, **settings)
+        found = run_all(network, dataset_of(settings), output, progress=progress, note=remark, hardware=hardware, **settings)
     with found:
         if as_json:
             click.echo(json.dumps(found.summary() | {"evaluation": str(output)}, indent=2))

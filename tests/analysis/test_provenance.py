@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 from judges.evaluations import small_data, small_network
 from PIL import Image
+from repository import ROOT
 
 import eventsim as es
 from eventsim.analysis import mistakes, provenance
@@ -45,6 +46,7 @@ def photos(tmp_path, monkeypatch):
         for i in range(6):
             Image.fromarray(rng.integers(0, 256, (6, 6), dtype=np.uint8)).save(folder / f"{i}.png")
     es.save(small_network(), "my net.h5")
+    (tmp_path / "chip.toml").write_text((ROOT / "docs" / "examples" / "crossbars.toml").read_text())
     return tmp_path
 
 
@@ -55,6 +57,8 @@ RUNS = [
     ["--exit-potential", "30", "--steps", "9"],
     ["--encoding", "poisson", "--seed", "5"],
     ["--invert", "--crop", "--max-spikes", "5000"],
+    ["--hardware", "truenorth", "--closed", "--seed", "2"],
+    ["--hardware", "chip.toml", "--clocked"],  # whose converters change what is answered
 ]
 
 
@@ -92,6 +96,7 @@ EVALUATIONS = [
     [],
     ["--images", "5", "--clocked"],
     ["--images", "1", "--no-trade-off"],
+    ["--images", "2", "--hardware", "truenorth"],
     ["--exit-margin", "12", "--steps", "3", "--resolution", "100"],
 ]
 

@@ -103,6 +103,10 @@ def test_sets_are_read_as_files_are(tmp_path, monkeypatch):
     assert changed.exit_code == 0, changed.stderr
     with Evaluation("2.h5") as found:
         assert found.info.steps == 8
+        again = CliRunner().invoke(main, [*shlex.split(evaluate_command(found).replace("--split all", ""))[1:], "-o", "3.h5"])
+        assert again.exit_code == 0, again.stderr
+        with Evaluation("3.h5") as same:
+            assert (same.key, same.info) == (found.key, found.info)
     swept = CliRunner().invoke(main, ["study", "resolution", "net.h5", "-d", "recs", "-o", "study", "--values", "1,4", *reading])
     assert swept.exit_code == 0, swept.stderr
 

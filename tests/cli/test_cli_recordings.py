@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 from judges.recordings import HEIGHT, WIDTH, WRITERS, random_events
 
 import eventsim as es
+from eventsim.analysis.provenance import run_command
 from eventsim.cli.main import main
 
 # Formats whose files tell another size of the camera than 34 x 34.
@@ -70,6 +72,21 @@ def test_a_run_takes_as_long_as_is_asked_for_or_the_window_or_the_recording(here
     outcome = run("net.h5", "-i", "rec.npy", "--no-trace", "--steps", "2")
     late = int((events["t"] > 2000).sum())
     assert f"camera: {late} events after the last of 2 steps are left out" in outcome.stderr
+
+
+def test_the_command_of_a_run_makes_it_again(here):
+    events = random_events(np.random.default_rng(8), 300, 9_500)
+    np.save("rec.npy", np.stack([2 * events["x"], 2 * events["y"], events["p"], events["t"]], axis=1).astype(np.int64))
+    reading = "--fields", "x=0,y=1,p=2,t=3", "--time-unit", "us", "--downsample", "2", "--window", "1:7ms", "--hot-pixels", "100000"
+    assert run("plain.h5", "-i", "rec.npy", "--step-us", "700", "--polarity", "split", *reading).exit_code == 0
+    with es.Trace("run.h5") as trace:
+        command = run_command(trace)
+        outcome = run(*shlex.split(command)[2:], "--trace", "again.h5")
+        assert outcome.exit_code == 0, outcome.stderr
+        with es.Trace("again.h5") as again:
+            assert again.info.settings | {"wall_seconds": 0} == trace.info.settings | {"wall_seconds": 0}
+            assert np.array_equal(again.readout, trace.readout)
+            assert again.total_spikes == trace.total_spikes > 300
 
 
 def test_a_source_of_events_takes_recordings_once_steps_have_a_length(here):

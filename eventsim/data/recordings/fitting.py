@@ -54,7 +54,13 @@ class Reading:
     def facts(self) -> dict[str, Any]:
         """What is not the usual: JSON values."""
         window = None if (self.start, self.end) == (0, None) else [self.start, self.end]
-        facts = {"window_us": window, "hot_pixels": self.hot_pixels, "downsample": None if self.downsample == 1 else self.downsample}
+        facts: dict[str, Any] = {
+            "window_us": window,
+            "hot_pixels": self.hot_pixels,
+            "downsample": None if self.downsample == 1 else self.downsample,
+            "fields": self.fields.text,
+            "time_unit": self.fields.unit,
+        }
         return {key: value for key, value in facts.items() if value is not None}
 
 
