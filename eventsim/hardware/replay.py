@@ -31,7 +31,7 @@ from eventsim.hardware.machine import Machine
 from eventsim.hardware.pipeline import stages
 from eventsim.hardware.placement import Placement, columns_of, messages_of
 from eventsim.hardware.report import Report
-from eventsim.hardware.tables import tables_of
+from eventsim.hardware.tables import packed, tables_of
 from eventsim.hardware.times import scaled
 from eventsim.model.periods import ticks
 from eventsim.model.tables import IntArray
@@ -157,8 +157,8 @@ class _Replay(ABC):
     def report(self) -> Report:
         """What it takes."""
         found = self._found()
-        links, hops = np.zeros((self.chip.tiles, 4), np.int64), np.zeros(3, np.int64)
-        walk(self.tables, found.sent, np.zeros(len(self.tables.pairs), np.int64), links, hops)
+        links, counts = np.zeros((self.chip.tiles, 4), np.int64), np.zeros(4, np.int64)
+        walk(self.tables, found.sent, np.zeros(len(self.tables.pairs), np.int64), links, counts)
         step_times = self._step_times(found)
         return Report(
             self.placement.architecture,
@@ -166,7 +166,7 @@ class _Replay(ABC):
             self.r.utilisation,
             self._duration(found, step_times),
             None if self.run.counts.decision_tick is None or self.network.output is None else self._decision(found, step_times),
-            self._counts(found, hops.tolist()),
+            self._counts(found, *counts.tolist()),
             list(self.r.cores),
             found.busy,
             found.served,
@@ -175,7 +175,7 @@ class _Replay(ABC):
             step_times,
         )
 
-    def _counts(self, found: Found, hops: list[int]) -> dict[str, int]:
+    def _counts(self, found: Found, across: int, down: int, within: int, synapses: int) -> dict[str, int]:
         counts = dict.fromkeys((*UNITS, "message", "read", "dropped"), 0)
         given = self.tables.populations["given"].tolist()
         counts["spike"] = sum(len(tick) for tick, each in zip(self.ticks, given, strict=True) if not each)
@@ -184,10 +184,10 @@ class _Replay(ABC):
             sizes = (self.network.populations[name].size for name, each in zip(self.r.names, given, strict=True) if not each)
             counts["neuron access"] = sum(sizes) * self.steps
         messages = counts["message"] = counts["message out"] = int(found.totals["messages"])
-        counts["east-west hop"], counts["north-south hop"], counts["within a tile"] = hops
+        counts["east-west hop"], counts["north-south hop"], counts["within a tile"] = across, down, within
         core = self.placement.architecture.core
         if isinstance(core, EventCore):
-            counts["message in"], counts["synapse"] = messages, int(found.totals["synapses"])
+            counts["message in"], counts["synapse"] = messages, synapses
         elif isinstance(core, CrossbarCore):
             columns = self.r.columns[self.tables.cores]
             counts["row"], counts["read"] = messages, int(found.reads.sum())
@@ -271,25 +271,26 @@ class _Stepwise(_Replay):
 
     def _arrivals(self, limits: IntArray) -> Arrivals:
         """Which spikes come to each projection in each step."""
-        populations, into = self.tables.populations, self.tables.into
-        sources = into["source"].tolist()
+        sources = self.tables.into["source"].tolist()
         bounds = np.ascontiguousarray(limits[:, sources].T)
         for j, (source, name) in enumerate(zip(sources, self.r.into, strict=True)):
             if self.delay[name]:
                 late = self._step_ends - self.delay[name]
                 bounds[j] = self.bounds[source] + np.searchsorted(self.ticks[source], late, "right")
-        marked = np.zeros(int((populations["units"] + 1).sum()), np.int64)
-        return Arrivals(self.neuron, bounds, np.full(len(self.tables.site_begin), -1, np.int64), marked, self._active(len(marked)))
+        seen = np.full(len(self.tables.site_begin), -1, np.int64)
+        words = len(self.tables.biased)
+        return Arrivals(self.neuron, bounds, seen, np.empty(words, np.uint64), np.empty(words, np.int64), self._active())
 
-    def _active(self, marks: int) -> IntArray:
+    def _active(self) -> IntArray:
         """Whose potential is not 0 as a step begins, where that matters."""
+        words = len(self.tables.biased)
         if self.placement.architecture.core.update_when != "potential":
-            return np.zeros((0, marks), bool)
-        if self.model_steps * marks > _MAX_MESSAGES:
+            return np.zeros((0, words), np.uint64)
+        if self.model_steps * words * 64 > _MAX_MESSAGES:
             raise HardwareError(
-                f"{self.model_steps:,} steps of {marks:,} neurons are too many for update_when = 'potential'; run fewer steps"
+                f"{self.model_steps:,} steps of {words * 64:,} neurons are too many for update_when = 'potential'; run fewer steps"
             )
-        active = np.zeros((self.model_steps, marks), bool)
+        active = np.zeros((self.model_steps, words), np.uint64)
         for name, row in zip(self.r.names, self.tables.populations, strict=True):
             population = self.network.populations[name]
             if not row["units"] or population.v0 is None:
@@ -298,9 +299,9 @@ class _Stepwise(_Replay):
                 raise HardwareError(
                     f"the potentials of {name!r} were not recorded, and update_when = 'potential' needs them; run with potentials='all'"
                 )
-            these = active[:, row["mark"] : row["mark"] + row["units"]]
-            these[0] = population.initial_potentials() != 0
-            these[1:] = self.run.potentials(name)[: self.model_steps - 1] != 0
+            these = active[:, row["mark"] : row["mark"] + row["units"] // 64 + 1]
+            these[0] = packed(population.initial_potentials() != 0)
+            these[1:] = packed(self.run.potentials(name)[: self.model_steps - 1] != 0)
         return active
 
     def _step_times(self, found: Found) -> IntArray:

@@ -18,20 +18,20 @@ from eventsim.model.tables import IntArray
 # What everything takes, in picoseconds: see :mod:`eventsim.hardware.architecture`.
 #
 # barrier, together: 0 or 1    reading: of a crossbar, with its conversions    per_tile, mesh: cores of a tile, tiles in a row
-COSTS = record("barrier access update spike message_out message_in synapse together reading mesh per_tile east_west north_south within")
+COSTS = record("barrier access update spike message_out together reading mesh per_tile east_west north_south within")
 # A population.
 #
 # given: 1 if its spikes are given    always: 1 if all of its neurons are updated in every step    first: its first neuron among all
 # block, end_block: of its blocks     into, end_into: of what reaches it (INTO)
 # units, unit, factor, shift: behind barriers its neurons get input by units of so many neighbours (see above)
-# mark: where its units are in Tables.marked
+# mark: the word of Arrivals.marked that its units begin with, a bit each
 POPULATION = record("given always first block end_block into end_into units unit factor shift mark")
 # A block of neighbouring neurons: first, end (in its population), core (its place in Tables.cores), and its SENDs.
 BLOCK = record("population first end core send end_send")
-# Where a projection's messages from a block are: those of neuron n are the lines Tables.begin[line] of line = base + n // divisor.
+# Where a projection's messages from a block are: those of neuron n are the list Tables.lists[base + n // divisor].
 SEND = record("base factor shift")
-# A message: core (its place in Tables.cores), synapses, travel (picoseconds), pair (of source and target core, in Tables.pairs).
-ENTRY = record("core synapses travel pair")
+# A message: core (its place in Tables.cores), synapses, travel and service (picoseconds), pair (of cores, in Tables.pairs).
+ENTRY = record("core synapses travel service pair")
 # A projection that brings messages: source population, site n // divisor of its neuron n; where its sites are in Tables.site_begin.
 INTO = record("source factor shift site")
 # Two cores that messages go between.
@@ -55,17 +55,19 @@ class Tables(NamedTuple):
     on_core, by_core : int64 (used + 1,), int64 (blocks,)
         The blocks of a core are ``by_core[on_core[core] : on_core[core + 1]]``, by population.
     sends : SEND (sends,)
-    begin : int64 (lines + 1,)
+    lists : int32
+        See SEND: neurons that send the same messages have one list of them.
+    begin : int64 (lists + 1,)
     entries : ENTRY (messages,)
-        Of line i: ``begin[i]..begin[i + 1] - 1``.
+        Of list i: ``begin[i]..begin[i + 1] - 1``.
     pairs : PAIR (pairs,)
     into : INTO (projections,)
     site_begin : int64
-        The runs of a site are ``site_begin[site]..site_begin[site + 1] - 1``.
-    run_first, run_end : int64 (runs,)
-        Units of the target that a run reaches.
-    biased : bool (marks,)
-        Which neurons have a bias, of populations of which not all have one: in the order of ``Arrivals.marked``.
+        What a site reaches is ``site_begin[site]..site_begin[site + 1] - 1`` of:
+    word, mask : int32, uint64
+        Units of the target, as bits of a word of ``Arrivals.marked``.
+    biased : uint64 (words,)
+        Which neurons have a bias, of populations of which not all have one: as in ``Arrivals.marked``.
     """
 
     costs: Any
@@ -76,13 +78,14 @@ class Tables(NamedTuple):
     on_core: Any
     by_core: Any
     sends: Any
+    lists: Any
     begin: Any
     entries: Any
     pairs: Any
     into: Any
     site_begin: Any
-    run_first: Any
-    run_end: Any
+    word: Any
+    mask: Any
     biased: Any
 
 
@@ -113,7 +116,7 @@ def tables_of(placement: Placement, messages: Messages) -> Tables:
         row["block"], row["end_block"] = np.searchsorted(blocks["population"], (i, i + 1))
         row["always"] = population.input_kind == "currents" or bool(biased(placement, name).all())
     by_core = np.lexsort((blocks["population"], blocks["core"]))
-    sends, begin, entries, pairs = _sends(placement, messages, blocks, cores, names)
+    sends, lists, begin, entries, pairs = _sends(placement, messages, blocks, cores, names)
     return Tables(
         costs=_costs(placement),
         populations=populations,
@@ -123,6 +126,7 @@ def tables_of(placement: Placement, messages: Messages) -> Tables:
         on_core=np.searchsorted(blocks["core"][by_core], np.arange(len(cores) + 1)),
         by_core=by_core,
         sends=sends,
+        lists=lists,
         begin=begin,
         entries=entries,
         pairs=pairs,
@@ -139,17 +143,15 @@ def _costs(placement: Placement) -> IntArray:
     costs["east_west"], costs["north_south"], costs["within"] = links.east_west.time, links.north_south.time, links.within_tile.time
     for name in ("access", "update", "spike", "message_out"):
         costs[name] = getattr(core, name).time
-    if isinstance(core, EventCore):
-        costs["message_in"], costs["synapse"] = core.message_in.time, core.synapse.time
-    elif isinstance(core, CrossbarCore):
+    if isinstance(core, CrossbarCore):
         costs["reading"] = core.reading
     return costs
 
 
 def _sends(
     placement: Placement, messages: Messages, blocks: IntArray, cores: IntArray, names: list[str]
-) -> tuple[IntArray, IntArray, IntArray, IntArray]:
-    """The messages of every block, by projection and then by site: sends, begin, entries, pairs. Sets the blocks' sends."""
+) -> tuple[IntArray, IntArray, IntArray, IntArray, IntArray]:
+    """The messages of every block, by projection and then by site: sends, lists, begin, entries, pairs. Sets the blocks' sends."""
     sends: list[tuple[int, int, int]] = []
     parts, lengths, line = [(np.zeros(0, np.int64),) * 3], [np.zeros(1, np.int64)], 0
     of_source: dict[int, list[int]] = {
@@ -170,13 +172,54 @@ def _sends(
             line += high - low
         row["end_send"] = len(sends)
     source, target, synapses = (np.concatenate(column) for column in zip(*parts, strict=True))
+    begin = np.cumsum(np.concatenate(lengths))
+    both = source * placement.architecture.chip.cores + target
+    lists, first = _alike(begin, both, synapses)
+    kept = np.diff(begin)[first]
+    chosen = np.arange(kept.sum()) + np.repeat(begin[first] - np.cumsum(kept) + kept, kept)
+    source, target, synapses, both = source[chosen], target[chosen], synapses[chosen], both[chosen]
     entries = np.zeros(len(source), ENTRY)
     entries["core"], entries["synapses"] = np.searchsorted(cores, target), synapses
     entries["travel"] = _travel(placement, source, target)
-    both, entries["pair"] = np.unique(source * placement.architecture.chip.cores + target, return_inverse=True)
+    core = placement.architecture.core
+    if isinstance(core, EventCore):
+        entries["service"] = core.message_in.time + synapses * core.synapse.time
+    both, entries["pair"] = np.unique(both, return_inverse=True)
     pairs = np.zeros(len(both), PAIR)
     pairs["source"], pairs["target"] = np.divmod(both, placement.architecture.chip.cores)
-    return np.array(sends, SEND), np.cumsum(np.concatenate(lengths)), entries, pairs
+    return np.array(sends, SEND), lists, np.append(0, np.cumsum(kept)), entries, pairs
+
+
+def _alike(begin: IntArray, *columns: IntArray) -> tuple[IntArray, IntArray]:
+    """Which lists of numbers are equal.
+
+    Parameters
+    ----------
+    begin : int64 (lists + 1,)
+        List i is ``begin[i]..begin[i + 1] - 1`` of
+    *columns : int64
+        None negative.
+
+    Returns
+    -------
+    kinds : int32 (lists,)
+        The same number for equal lists.
+    first : int64 (kinds,)
+        A list of each kind.
+    """
+    lengths = np.diff(begin)
+    node = np.zeros(len(lengths), np.int64)
+    # From the beginnings of lists to their ends, as in a trie: the node of a list is that of what goes before, and its next number.
+    nodes, reaching = 1, np.argsort(-lengths, kind="stable")
+    for place in range(int(lengths.max(initial=0))):
+        reaching = reaching[: np.searchsorted(-lengths[reaching], -place)]
+        for column in columns:
+            number = column[begin[reaching] + place]
+            _, following = np.unique(node[reaching] * (int(number.max()) + 1) + number, return_inverse=True)
+            node[reaching] = nodes + following
+            nodes += int(following.max()) + 1
+    _, first, kinds = np.unique(node, return_index=True, return_inverse=True)
+    return kinds.astype(np.int32), first
 
 
 def _travel(placement: Placement, source: IntArray, target: IntArray) -> IntArray:
@@ -190,16 +233,17 @@ def _travel(placement: Placement, source: IntArray, target: IntArray) -> IntArra
 
 def _nothing_reached() -> dict[str, IntArray]:
     nothing = np.zeros(0, np.int64)
-    return {"into": np.zeros(0, INTO), "site_begin": nothing, "run_first": nothing, "run_end": nothing, "biased": np.zeros(0, bool)}
+    no_words = nothing.astype(np.uint64)
+    return {"into": np.zeros(0, INTO), "site_begin": nothing, "word": nothing, "mask": no_words, "biased": no_words}
 
 
 def _reached(placement: Placement, populations: IntArray, names: list[str]) -> dict[str, IntArray]:
     """What spikes reach of populations whose neurons are updated when they do. Sets the populations' units, and what reaches them."""
     single = placement.architecture.core.update_when == "potential"
     into: list[tuple[int, int, int, int]] = []
-    begins, firsts, ends = ([np.zeros(0, np.int64)] for _ in range(3))
-    biases = [np.zeros(0, bool)]
-    sites = runs = marks = 0
+    begins, words = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)]
+    masks, biases = ([np.zeros(0, np.uint64)] for _ in range(2))
+    sites = reached = marks = 0
     for row, name in zip(populations, names, strict=True):
         row["into"] = row["end_into"] = len(into)
         if row["given"] or row["always"]:
@@ -209,20 +253,43 @@ def _reached(placement: Placement, populations: IntArray, names: list[str]) -> d
         unit = int(np.gcd.reduce(np.concatenate([[size], *(np.concatenate([r.start, r.stop]) for _, r in incoming)])))
         with_bias = biased(placement, name)
         unit = 1 if single or with_bias.any() else unit
-        biases.append(np.append(np.resize(with_bias, size // unit), False))
+        biases.append(packed(with_bias[: size // unit]))
         row["unit"], row["units"], row["mark"] = unit, size // unit, marks
         row["factor"], row["shift"] = divider(unit)
-        marks += size // unit + 1
         for projection, reach in incoming:
             into.append((names.index(projection.source), *divider(reach.divisor), sites))
-            begins.append(runs + np.searchsorted(reach.site, np.arange(reach.sites + 1)))
-            firsts.append(reach.start // unit)
-            ends.append(reach.stop // unit)
-            sites, runs = sites + reach.sites + 1, runs + len(reach.start)
+            site, word, mask = _in_words(reach.site, reach.start // unit, reach.stop // unit)
+            begins.append(reached + np.searchsorted(site, np.arange(reach.sites + 1)))
+            words.append((marks + word).astype(np.int32))
+            masks.append(mask)
+            sites, reached = sites + reach.sites + 1, reached + len(site)
         row["end_into"] = len(into)
-    site_begin, run_first, run_end = (np.concatenate(parts) for parts in (begins, firsts, ends))
-    reached = {"into": np.array(into, INTO), "site_begin": site_begin, "run_first": run_first, "run_end": run_end}
-    return reached | {"biased": np.concatenate(biases)}
+        marks += len(biases[-1])
+    site_begin, word, mask, bias = (np.concatenate(parts) for parts in (begins, words, masks, biases))
+    return {"into": np.array(into, INTO), "site_begin": site_begin, "word": word, "mask": mask, "biased": bias}
+
+
+def packed(flags: IntArray) -> IntArray:
+    """Flags as bits of words, the lowest first, with room for one more: bool (..., n) -> uint64 (..., n // 64 + 1)."""
+    length = flags.shape[-1] // 64 + 1
+    packed = np.zeros((*flags.shape[:-1], length * 8), np.uint8)
+    bits = np.packbits(flags, axis=-1, bitorder="little")
+    packed[..., : bits.shape[-1]] = bits
+    return packed.view("<u8")
+
+
+def _in_words(site: IntArray, first: IntArray, end: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+    """Runs of units ``first..end-1`` of sites, ascending by both, as bits: site, number of a word, and mask, each word of a site once."""
+    first_word, last_word = first >> 6, (end - 1) >> 6
+    words = last_word - first_word + 1
+    run = np.repeat(np.arange(len(site)), words)
+    word = np.arange(len(run)) - np.repeat(np.cumsum(words) - words - first_word, words)
+    low = np.where(word == first_word[run], first[run] & 63, 0).astype(np.uint64)
+    high = np.where(word == last_word[run], (end[run] - 1) & 63, 63).astype(np.uint64)
+    every = np.uint64(2**64 - 1)
+    mask, site = (every << low) & (every >> (np.uint64(63) - high)), site[run]
+    starts = np.flatnonzero((np.diff(site, prepend=-1) != 0) | (np.diff(word, prepend=-1) != 0))
+    return site[starts], word[starts], np.bitwise_or.reduceat(mask, starts) if len(starts) else mask
 
 
 def biased(placement: Placement, name: str) -> IntArray:

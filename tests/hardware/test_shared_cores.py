@@ -9,9 +9,11 @@ import pytest
 from judges.architectures import architecture, random_architecture
 from judges.chip import Chip
 from judges.random_networks import random_case
+from scipy.sparse import csr_array
 
 import eventsim as es
 from eventsim.errors import HardwareError, PotentialOverflow
+from eventsim.hardware.architecture import Cost
 from eventsim.hardware.tables import divider
 from eventsim.model.limits import MAX_NEURONS
 
@@ -84,6 +86,28 @@ def test_many_cores_that_send_to_one(barrier):
         while (chip.chip.synchronisation == "barrier") != barrier:
             chip = random_architecture(rng, "event")
         assert agree(es.Hardware(replace(chip, core=replace(chip.core, neurons=neurons))), net, result) > 100
+
+
+@pytest.mark.parametrize("update_when", ["input", "potential"])
+def test_neurons_of_several_words(update_when):
+    """Runs of neurons that begin and end anywhere among 64 that are kept in a word, and that are longer than one."""
+    rng = np.random.default_rng(52)
+    for size in (63, 64, 65, 200):
+        net = es.Network()
+        net.source("input", 12)
+        net.spiking("middle", size, threshold=4)
+        net.readout("output", 2)
+        begins, ends = np.sort(rng.integers(0, size + 1, (2, 12)), 0)
+        reached = (np.arange(size) >= begins[:, None]) & (np.arange(size) < ends[:, None])
+        net.connect("input", "middle", csr_array(reached * rng.integers(-1, 5, (12, size))))
+        net.connect("middle", "output", rng.choice([-1, 1], (size, 2)))
+        given = {"input": (rng.uniform(0, 5, 40), rng.integers(0, 12, 40))}
+        result = es.run(net, given, steps=5, resolution=1, potentials="all")
+        chip = random_architecture(rng, "event")
+        while chip.chip.synchronisation != "barrier":
+            chip = random_architecture(rng, "event")
+        core = replace(chip.core, neurons=size, access=Cost(7, 0), update=Cost(13, 0), update_when=update_when)
+        assert agree(es.Hardware(replace(chip, core=core)), net, result) > 20
 
 
 def test_division_by_multiplication():

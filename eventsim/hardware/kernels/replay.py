@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from eventsim.hardware.kernels.waiting import serve_all
 from eventsim.kernels.compiled import compiled
 from eventsim.kernels.compiled import part as inlined
 from eventsim.kernels.records import record
+from eventsim.kernels.vector import count
 
-# What is counted: messages, synapses, neurons updated; end: when the last message is served; deciding: when the last is that had a part in
+_ONE = np.uint64(1)
+
+# What is counted: messages, neurons updated; end: when the last message is served; deciding: when the last is that had a part in
 # the decision.
-TOTALS = record("messages synapses updates end deciding")
+TOTALS = record("messages updates end deciding")
 
 
 class Spikes(NamedTuple):
@@ -53,16 +58,19 @@ class Arrivals(NamedTuple):
         By projection (Tables.into): in a step of the network, ``bounds[step]..bounds[step + 1] - 1`` arrive.
     seen : int64 (sites,)
         Room, -1: the last step in which a site had a spike.
-    marked : int64
-        Room, zeros: how many units of a population before each got input in a step.
-    active : bool (steps, neurons)
-        Where neurons are updated whose potential is not 0: whether it is, in the order of ``marked``. Else without steps.
+    marked : uint64
+        Room, a bit for each unit (POPULATION.mark): whether it got input in a step, or is updated for another reason.
+    before : int64
+        Room: how many bits are set in the words before each one of ``marked``, those of its population.
+    active : uint64 (steps, words)
+        Where neurons are updated whose potential is not 0: which those are, as in ``marked``. Else without steps.
     """
 
     neuron: Any
     bounds: Any
     seen: Any
     marked: Any
+    before: Any
     active: Any
 
 
@@ -72,7 +80,8 @@ class Room(NamedTuple):
     Attributes
     ----------
     time, load : int64 (2, messages)
-        When each arrives; its synapses * 2, and 1 if its spike had a part in the decision. Messages are sorted from row to row.
+        When each arrives; how long it is served (of event cores) * 2, and 1 if its spike had a part in the decision. Messages are
+        sorted from row to row.
     runs : int64 (messages + 1,)
     filled : int64 (cores,)
         Up to where a core's messages are.
@@ -95,8 +104,8 @@ class Found(NamedTuple):
         What serving took, and what updating and sending.
     served, reads : int64 (cores,)
         Messages, and how many times a core served.
-    sent : int64 (lines,)
-        Spikes that sent the messages of each line (Tables.begin).
+    sent : int64 (lists,)
+        Spikes that sent each list of messages (Tables.begin).
     steps : int64 (steps,)
         Until the last core has sent and served everything.
     """
@@ -167,6 +176,12 @@ def divide(tables, bounds, neuron, first, last):
                 last[step, b] = i
 
 
+@inlined
+def list_of(tables, send, neuron):
+    """The list of messages that a spike of a neuron sends."""
+    return tables.lists[send["base"] + (neuron * send["factor"] >> send["shift"])]
+
+
 @compiled
 def count_messages(tables, spikes, counts, sent):
     """Count the messages that spikes make. Neighbours that send the same ones are counted together.
@@ -177,7 +192,7 @@ def count_messages(tables, spikes, counts, sent):
     spikes : Spikes
     counts : int64 (steps of the chip, cores)
         Messages by group are added.
-    sent : int64 (lines,)
+    sent : int64 (lists,)
         See :class:`Found`; added.
     """
     for step in range(spikes.first.shape[0]):
@@ -189,18 +204,18 @@ def count_messages(tables, spikes, counts, sent):
                 continue
             for s in range(block["send"], block["end_send"]):
                 send = tables.sends[s]
-                line, i = send["base"] + (spikes.neuron[first] * send["factor"] >> send["shift"]), first
+                messages, i = list_of(tables, send, spikes.neuron[first]), first
                 while i < last:
-                    n, following = i, line
-                    while following == line:
+                    n, following = i, messages
+                    while following == messages:
                         i += 1
                         if i == last:
                             break
-                        following = send["base"] + (spikes.neuron[i] * send["factor"] >> send["shift"])
-                    sent[line] += i - n
-                    for e in range(tables.begin[line], tables.begin[line + 1]):
+                        following = list_of(tables, send, spikes.neuron[i])
+                    sent[messages] += i - n
+                    for e in range(tables.begin[messages], tables.begin[messages + 1]):
                         into[tables.entries[e]["core"]] += i - n
-                    line = following
+                    messages = following
 
 
 @inlined
@@ -208,16 +223,15 @@ def send_all(tables, room, b, neuron, time, part):
     """Send the messages of a spike of block ``b``, one after the other from ``time`` on; returns when the last has been sent."""
     block, message_out = tables.blocks[b], tables.costs[()]["message_out"]
     for s in range(block["send"], block["end_send"]):
-        send = tables.sends[s]
-        line = send["base"] + (neuron * send["factor"] >> send["shift"])
-        for e in range(tables.begin[line], tables.begin[line + 1]):
+        messages = list_of(tables, tables.sends[s], neuron)
+        for e in range(tables.begin[messages], tables.begin[messages + 1]):
             entry = tables.entries[e]
             time += message_out
             core = entry["core"]
             at = room.filled[core]
             room.filled[core] = at + 1
             room.time[0, at] = time + entry["travel"]
-            room.load[0, at] = entry["synapses"] * 2 + part
+            room.load[0, at] = entry["service"] * 2 + part
     return time
 
 
@@ -277,15 +291,14 @@ def replay_freely(tables, spikes, counts, cursor, output, room, found):
 
 @inlined
 def mark(tables, arrivals, p, step):
-    """Find which neurons of a population get input in a step: ``marked[i]`` is how many of its units before unit ``i`` do."""
-    population = tables.populations[p]
-    marked = arrivals.marked[population["mark"] : population["mark"] + population["units"] + 1]
-    marked[0] = 0
-    for i in range(1, len(marked)):
-        marked[i] = tables.biased[population["mark"] + i - 1]
+    """Find which neurons of a population are updated in a step whether they fire or not: ``Arrivals.marked`` and ``before``."""
+    population, marked = tables.populations[p], arrivals.marked
+    first, end = population["mark"], population["mark"] + (population["units"] >> 6) + 1
+    for word in range(first, end):
+        marked[word] = tables.biased[word]
     if len(arrivals.active):
-        for i in range(1, len(marked)):
-            marked[i] |= arrivals.active[step, population["mark"] + i - 1]
+        for word in range(first, end):
+            marked[word] |= arrivals.active[step, word]
     for j in range(population["into"], population["end_into"]):
         into = tables.into[j]
         for i in range(arrivals.bounds[j, step], arrivals.bounds[j, step + 1]):
@@ -293,21 +306,28 @@ def mark(tables, arrivals, p, step):
             if arrivals.seen[site] == step:
                 continue
             arrivals.seen[site] = step
-            for run in range(tables.site_begin[site], tables.site_begin[site + 1]):
-                for unit in range(tables.run_first[run], tables.run_end[run]):
-                    marked[unit + 1] = 1
-    for i in range(1, len(marked)):
-        marked[i] += marked[i - 1]
+            for k in range(tables.site_begin[site], tables.site_begin[site + 1]):
+                marked[tables.word[k]] |= tables.mask[k]
+    total = 0
+    for word in range(first, end):
+        arrivals.before[word] = total
+        total += count(marked[word])
 
 
 @inlined
-def marked_before(population, marked, neuron):
-    """How many neurons before one got input."""
+def is_marked(population, marked, unit):
+    """1 if a unit is marked, else 0."""
+    return np.int64(marked[population["mark"] + (unit >> 6)] >> np.uint64(unit & 63) & _ONE)
+
+
+@inlined
+def marked_before(population, arrivals, neuron):
+    """How many neurons before one are marked."""
     unit = neuron * population["factor"] >> population["shift"]
-    before = marked[population["mark"] + unit]
+    word = population["mark"] + (unit >> 6)
+    units = arrivals.before[word] + count(arrivals.marked[word] & ((_ONE << np.uint64(unit & 63)) - _ONE))
     part = neuron - unit * population["unit"]
-    # The last unit has none behind it, but then no part either.
-    return before * population["unit"] + (part * (marked[population["mark"] + unit + 1] - before) if part else 0)
+    return units * population["unit"] + part * is_marked(population, arrivals.marked, unit)
 
 
 @inlined
@@ -318,7 +338,7 @@ def go_round(tables, spikes, arrivals, room, found, b, step, begun, sending):
     ``step`` is that of the network, -1 outside of the run.
     """
     costs, block = tables.costs[()], tables.blocks[b]
-    population, marked = tables.populations[block["population"]], arrivals.marked
+    population = tables.populations[block["population"]]
     first, size = block["first"], block["end"] - block["first"]
     if population["given"]:
         if step >= 0:
@@ -329,21 +349,21 @@ def go_round(tables, spikes, arrivals, room, found, b, step, begun, sending):
     updated = 0
     if step >= 0:
         always, unmarked, before, ready = population["always"], 0, -1, 0
-        outside = 0 if always else marked_before(population, marked, first)
+        outside = 0 if always else marked_before(population, arrivals, first)
         for i in range(spikes.first[step, b], spikes.last[step, b]):
             neuron = spikes.neuron[i]
             if neuron != before:
                 so_far = neuron - first
                 if not always:
-                    so_far = marked_before(population, marked, neuron) - outside
-                    unit = population["mark"] + (neuron * population["factor"] >> population["shift"])
+                    so_far = marked_before(population, arrivals, neuron) - outside
+                    unit = neuron * population["factor"] >> population["shift"]
                 ready = begun + (neuron + 1 - first) * costs["access"] + (so_far + unmarked + 1) * costs["update"]
-                if not always and marked[unit] == marked[unit + 1]:
+                if not always and not is_marked(population, arrivals.marked, unit):
                     unmarked += 1
                 before = neuron
             sent = send_all(tables, room, b, neuron, ready + sending + costs["spike"], 0)
             sending = sent - ready
-        updated = size if always else marked_before(population, marked, block["end"]) - outside + unmarked
+        updated = size if always else marked_before(population, arrivals, block["end"]) - outside + unmarked
         found.totals[()]["updates"] += updated
     return begun + size * costs["access"] + updated * costs["update"], sending
 
@@ -387,34 +407,38 @@ def replay_steps(tables, spikes, arrivals, counts, output, room, found):
 
 
 @compiled
-def walk(tables, sent, flow, links, hops):
+def walk(tables, sent, flow, links, counts):
     """The ways that messages take: XY routing, east or west first.
 
     Parameters
     ----------
     tables : Tables
-    sent : int64 (lines,)
+    sent : int64 (lists,)
         See :class:`Found`.
     flow : int64 (pairs,)
         Room, zeros: messages between two cores.
     links : int64 (tiles, 4)
         Messages by tile and direction in which they leave it (east, west, south, north) are added.
-    hops : int64 (3,)
-        East-west hops, north-south hops, and messages within a tile are added.
+    counts : int64 (4,)
+        East-west hops, north-south hops, messages within a tile, and synapses that messages bring are added.
     """
     mesh, per_tile = tables.costs[()]["mesh"], tables.costs[()]["per_tile"]
-    for line in range(len(sent)):
-        for e in range(tables.begin[line], tables.begin[line + 1]):
-            flow[tables.entries[e]["pair"]] += sent[line]
+    for messages in range(len(sent)):
+        n = sent[messages]
+        if not n:
+            continue
+        for e in range(tables.begin[messages], tables.begin[messages + 1]):
+            flow[tables.entries[e]["pair"]] += n
+            counts[3] += tables.entries[e]["synapses"] * n
     for i in range(len(flow)):
         n = flow[i]
         if not n:
             continue
         tile, last = tables.pairs[i]["source"] // per_tile, tables.pairs[i]["target"] // per_tile
-        hops[2] += n if tile == last else 0
+        counts[2] += n if tile == last else 0
         across, down = last % mesh - tile % mesh, last // mesh - tile // mesh
-        hops[0] += abs(across) * n
-        hops[1] += abs(down) * n
+        counts[0] += abs(across) * n
+        counts[1] += abs(down) * n
         for _ in range(abs(across)):
             links[tile, 0 if across > 0 else 1] += n
             tile += 1 if across > 0 else -1

@@ -82,8 +82,8 @@ def serve_all(tables, room, counts, output, found, done):
         Messages that were served before: their waits are there.
     """
     costs, totals = tables.costs[()], found.totals[()]
-    message_in, synapse, together, reading = costs["message_in"], costs["synapse"], costs["together"], costs["reading"]
-    synapses, latest, deciding = 0, totals["end"], totals["deciding"]
+    together, reading = costs["together"], costs["reading"]
+    latest, deciding = totals["end"], totals["deciding"]
     for core in range(len(counts)):
         end = room.filled[core]
         i = end - counts[core]
@@ -95,15 +95,14 @@ def serve_all(tables, room, counts, output, found, done):
         if not together:
             found.reads[core] += counts[core]
             for k in range(i, end):
-                start = max(time[k], free)
-                number = load[k] >> 1
-                free = start + message_in + number * synapse
-                work += free - start
-                synapses += number
-                found.waits[done + k - i] = start - time[k]
+                # A maximum with 0 is computed without a branch; whether a message waits cannot be foreseen.
+                wait, service = max(free - time[k], 0), load[k] >> 1
+                free = time[k] + wait + service
+                work += service
+                found.waits[done] = wait
+                done += 1
                 if decides and load[k] & 1:
                     deciding = max(deciding, free)
-            done += counts[core]
             i = end
         while i < end:
             start = max(time[i], free)
@@ -116,13 +115,11 @@ def serve_all(tables, room, counts, output, found, done):
             for k in range(i, last):
                 found.waits[done] = start - time[k]
                 done += 1
-                synapses += load[k] >> 1
                 if decides and load[k] & 1:
                     deciding = max(deciding, free)
             i = last
         found.busy[core, 0] += work
         found.served[core] += counts[core]
         latest = max(latest, free)
-    totals["synapses"] += synapses
     totals["messages"] = done
     totals["end"], totals["deciding"] = latest, deciding
