@@ -111,6 +111,15 @@ def write_evt3(events):
     return bytes(out)
 
 
+def write_dat(events):
+    """Kind and size of events, then microseconds, and a word of pixel and polarity, each."""
+    header = f"% Data file containing CD events.\n% Version 2\n% Height {HEIGHT}\n% Width {WIDTH}\n".encode()
+    out = bytearray(header + bytes([12, 8]))
+    for x, y, t, p in events.tolist():
+        out += struct.pack("<II", t, p << 28 | y << 14 | x)
+    return bytes(out)
+
+
 # By format: the suffix of its files, and a function from events to bytes.
 WRITERS = {
     "npy": (".npy", write_npy),
@@ -120,6 +129,7 @@ WRITERS = {
     "aedat2": (".aedat", write_aedat2),
     "aedat3": (".aedat", write_aedat3),
     "evt2": (".raw", write_evt2),
+    "dat": (".dat", write_dat),
 }
 # Those that are read by packages of the extra [events], by the package.
 if importlib.util.find_spec("aedat"):

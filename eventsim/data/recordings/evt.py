@@ -1,4 +1,4 @@
-"""EVT 2 and EVT 3: the raw files of Prophesee's cameras."""
+"""EVT 2 and EVT 3: the raw files of Prophesee's cameras; and DAT, decoded events of them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from eventsim.errors import InputError
 _OFF, _ON, _TIME_HIGH = 0x0, 0x1, 0x8
 # Words of EVT 2 begin anew to count time after this many microseconds.
 _PERIOD = 2**34
+# Of DAT: events of pixels, and of what changes contrast there; bytes of each.
+_DAT_KINDS, _DAT_BYTES = (0, 12), 8
 
 
 def read_evt(stream: IO[bytes], name: str, fields: Fields) -> Recording:
-    """A raw file, of the version that its header tells.
+    """A raw file, of the version that its header tells, or a DAT file.
 
     Raises
     ------
@@ -31,9 +33,11 @@ def read_evt(stream: IO[bytes], name: str, fields: Fields) -> Recording:
     version = re.search(r"^% *(?:evt +|format +EVT)([0-9])", header, re.M | re.I)
     size = _geometry(header)
     data = stream.read()
+    if version is None and re.search(r"^% *Data file containing", header, re.M | re.I):
+        return _dat(data, name, header)
     if version is None or version[1] not in "23":
         raise InputError(
-            f"{name}: a raw file of {'no version' if version is None else f'EVT {version[1]}'} in its header; expected EVT 2 or 3"
+            f"{name}: a raw file of {'no version' if version is None else f'EVT {version[1]}'} in its header; expected EVT 2 or 3, or DAT"
         )
     return _evt2(data, name, size) if version[1] == "2" else _evt3(data, name, size)
 
@@ -77,6 +81,23 @@ def _evt3(data: bytes, name: str, size: tuple[int, int] | None) -> Recording:
             raise
         raise InputError(f"{name}: not a readable EVT 3 file ({' '.join(str(error).split())[:200]})") from None
     return recording(name, events.x, events.y, events.timestamp, events.polarity, size)
+
+
+def _dat(data: bytes, name: str, header: str) -> Recording:
+    """Two bytes that say what the events are, then words of 32 bits: microseconds, and the pixel with its polarity."""
+    version, width, height = (re.search(rf"^% *{word} +([0-9]{{1,4}})\b", header, re.M | re.I) for word in ("Version", "Width", "Height"))
+    if version is None or version[1] != "2":
+        raise InputError(f"{name}: a DAT file of {'no version' if version is None else f'version {version[1]}'}; expected version 2")
+    if len(data) < 2 or (len(data) - 2) % _DAT_BYTES:
+        raise InputError(f"{name}: {len(data):,} bytes of events, expected 2, and {_DAT_BYTES} for each; cut short")
+    if data[0] not in _DAT_KINDS or data[1] != _DAT_BYTES:
+        raise InputError(f"{name}: events of kind {data[0]}, of {data[1]} bytes; expected events of pixels (0 or 12), of {_DAT_BYTES}")
+    check_number(len(data) // _DAT_BYTES, name)
+    t, word = np.frombuffer(data, "<u4", offset=2).reshape(-1, 2).T.astype(np.int64)
+    # The counter of 32 bits begins anew after 71 minutes.
+    t += 2**32 * np.concatenate([[0], np.cumsum(np.diff(t) < -(2**31))])[: len(t)]
+    size = (int(width[1]), int(height[1])) if width and height and int(width[1]) and int(height[1]) else None
+    return recording(name, word & 0x3FFF, word >> 14 & 0x3FFF, t, word >> 28 & 1, size)
 
 
 def _geometry(header: str) -> tuple[int, int] | None:

@@ -8,10 +8,12 @@ from typing import IO
 from eventsim.errors import InputError
 
 _MAX_HEADER = 2**20
+# What no line of text has, and events nearly always do: those may begin with the mark, too.
+_NO_TEXT = re.compile(rb"[^\t\r\n\x20-\xff]")
 
 
 def header_lines(stream: IO[bytes], name: str, mark: bytes, last: bytes) -> list[bytes]:
-    """Read the lines that begin with a mark, up to the one that ``last`` (a regular expression) matches; events follow.
+    """Read the lines of text that begin with a mark, up to the one that ``last`` (a regular expression) matches; events follow.
 
     Raises
     ------
@@ -22,7 +24,7 @@ def header_lines(stream: IO[bytes], name: str, mark: bytes, last: bytes) -> list
     while True:
         place = stream.tell()
         line = stream.readline(_MAX_HEADER)
-        if not line.startswith(mark) or not line.endswith(b"\n"):
+        if not line.startswith(mark) or not line.endswith(b"\n") or _NO_TEXT.search(line):
             stream.seek(place)
             return lines
         if place > _MAX_HEADER:

@@ -31,8 +31,8 @@ _BEGINNINGS: dict[bytes, Reader] = {
 }
 # Of files that begin with an event.
 _SUFFIXES: dict[str, Reader] = {".bin": read_bin}
-SUFFIXES = frozenset({".npy", ".npz", ".h5", ".hdf5", ".aedat", ".aedat4", ".raw", *_SUFFIXES})
-_KNOWN = "npy, npz, HDF5, AEDAT 2, 3.1 or 4, EVT 2 or 3, N-MNIST's .bin"
+SUFFIXES = frozenset({".npy", ".npz", ".h5", ".hdf5", ".aedat", ".aedat4", ".raw", ".dat", *_SUFFIXES})
+_KNOWN = "npy, npz, HDF5, AEDAT 2, 3.1 or 4, EVT 2 or 3, DAT, N-MNIST's .bin"
 
 
 def is_recording(stream: IO[bytes], name: str) -> bool:

@@ -64,6 +64,39 @@ def test_raw_files_of_other_versions():
             read(header)
 
 
+@pytest.mark.parametrize(
+    ("version", "kind", "words"),
+    [
+        (b"% Version 1\n", b"\0\x08", "a DAT file of version 1; expected version 2"),
+        (b"", b"\0\x08", "a DAT file of no version"),
+        (b"% Version 2\n", b"\x0e\x08", "events of kind 14, of 8 bytes; expected events of pixels"),
+        (b"% Version 2\n", b"\x0c\x10", "events of kind 12, of 16 bytes"),
+    ],
+)
+def test_dat_of_other_kinds(version, kind, words):
+    with pytest.raises(InputError, match=words):
+        read(b"% Data file containing CD events\n" + version + kind + bytes(16), "a.dat")
+
+
+def test_the_time_of_dat_begins_anew():
+    data = b"% Date 2020-09-14 14:18:29\n% Data file containing Event2d events\n% Version 2\n\0\x08"
+    found = read(data + struct.pack("<4I", 2**32 - 1, 1 << 28 | 500 << 14 | 1279, 3, 0xE << 28 | 7))
+    assert found.events.tolist() == [(1279, 500, 2**32 - 1, 1), (7, 0, 2**32 + 3, 0)]
+    assert found.size is None
+
+
+def test_events_that_begin_as_lines_of_a_header_do():
+    """Row 140 of a DAVIS begins with the byte of "#", and a line end lies in a time; one of EVT 2 begins with that of "%"."""
+    word = 140 << 22 | 10 << 12 | 1 << 11
+    assert struct.pack(">I", word)[:1] == b"#"
+    found = read(b"#!AER-DAT2.0\r\n# AEChip: Davis346red\r\n" + struct.pack(">4I", word, 0x0A0A0A, word, 0x0A0A0B)).events
+    assert found.tolist() == [(345 - 10, 259 - 140, 0x0A0A0A, 1), (345 - 10, 259 - 140, 0x0A0A0B, 1)]
+    high = 8 << 28 | 0x0A0025
+    assert struct.pack("<I", high)[:3] == b"%\0\n"
+    found = read(b"% evt 2.0\n" + struct.pack("<IIII", high, 3 << 11 | 4, 8 << 28 | 0x0A0026, 1 << 28 | 5 << 11)).events
+    assert found.tolist() == [(3, 4, 0x0A0025 << 6, 0), (5, 0, 0x0A0026 << 6, 1)]
+
+
 def test_aedat2_of_a_dvs128():
     events = random_events(np.random.default_rng(0), 20)
     for header in (b"# AEChip: DVS128\r\n", b"", b"# This is a raw AE data file\r\n"):
