@@ -254,6 +254,13 @@ def test_a_step_needs_a_length_and_a_writer_a_name():
         es.spiking_from_nir(made, writer="lava")
 
 
+@pytest.mark.parametrize(("writer", "reset", "said"), [("snntorch", "value", 1), ("snntorch", None, 0), ("norse", None, 0)])
+def test_a_reset_that_comes_late_in_the_source_is_remarked_on(writer, reset, said):
+    made = graph({"lif": nir.LIF(**constants(2, tau=2e-4, r=2.0, v_leak=0.0, v_threshold=1.0, v_reset=0.0))}, [2], [2])
+    _, remarks = es.spiking_from_nir(made, writer=writer, dt=1e-4 if writer == "snntorch" else 1e-3, reset=reset)
+    assert sum("what arrives in that step is lost there" in remark for remark in remarks) == said
+
+
 def test_on_the_command_line(tmp_path):
     weight = np.array([[0.3, 0.7], [1.0, -0.4]])
     lif = nir.LIF(**constants(2, tau=3.0, r=1.0, v_leak=0.0, v_threshold=0.2, v_reset=0.0))

@@ -47,6 +47,11 @@ class SpikingImport:
         self.steps, self.first, self.last = unfolded(graph)
         self.writer, self.dt, self.reset = writer, dt, reset
         self.remarks: list[str] = []
+        if writer.late and reset == "value":
+            self.remarks.append(
+                "resets to a value: where the source resets in the step after a spike (snnTorch does, unless told reset_delay=False), what "
+                "arrives in that step is lost there and not here, and neurons that are driven hard spike up to twice as often here"
+            )
         self.paths = {name: list(paths_to(self.steps, name, self.first)) for name in self._receivers()}
         self.order = self._order()
         self.shapes = self._shapes()
