@@ -33,7 +33,7 @@ def read_evt(stream: IO[bytes], name: str, fields: Fields) -> Recording:
     version = re.search(r"^% *(?:evt +|format +EVT)([0-9])", header, re.M | re.I)
     size = _geometry(header)
     data = stream.read()
-    if version is None and re.search(r"^% *Data file containing", header, re.M | re.I):
+    if version is None and re.search(r"^% *(Data file containing|Version )", header, re.M | re.I):
         return _dat(data, name, header)
     if version is None or version[1] not in "23":
         raise InputError(

@@ -83,6 +83,8 @@ def test_the_time_of_dat_begins_anew():
     found = read(data + struct.pack("<4I", 2**32 - 1, 1 << 28 | 500 << 14 | 1279, 3, 0xE << 28 | 7))
     assert found.events.tolist() == [(1279, 500, 2**32 - 1, 1), (7, 0, 2**32 + 3, 0)]
     assert found.size is None
+    short = read(b"% Version 2\n% Width 1280\n% Height 720\n\x0c\x08" + struct.pack("<2I", 1, 7))
+    assert (short.size, short.events.tolist()) == ((1280, 720), [(7, 0, 1, 0)])
 
 
 def test_events_that_begin_as_lines_of_a_header_do():
