@@ -71,6 +71,8 @@ def spike_fault_points(network: Network, kind: str, values: Iterable[float] = VA
 def over_seeds(rows: Sequence[dict[str, Any]], *names: str, measures: Sequence[str] = ("spikes",)) -> list[dict[str, Any]]:
     """Rows of a study as one a value and mode: mean accuracy, and half the width of its 95 % interval over the seeds (Student's t).
 
+    A single seed gives no interval: None.
+
     Parameters
     ----------
     rows : sequence of dict
@@ -97,7 +99,7 @@ def over_seeds(rows: Sequence[dict[str, Any]], *names: str, measures: Sequence[s
         these = [row for row in rows if tuple(row[name] for name in swept) == key]
         accuracy = np.array([row["accuracy"] for row in these])
         n = len(these)
-        half = float(scipy.stats.t.ppf(0.975, n - 1) * accuracy.std(ddof=1) / np.sqrt(n)) if n > 1 else 0.0
+        half = float(scipy.stats.t.ppf(0.975, n - 1) * accuracy.std(ddof=1) / np.sqrt(n)) if n > 1 else None
         row = dict(zip(swept, key, strict=True)) | {"seeds": n, "accuracy": float(accuracy.mean()), "accuracy +-": half}
         found.append(row | {name: float(np.mean([each[name] for each in these])) for name in measures})
     return found

@@ -90,14 +90,16 @@ class Study:
     def markdown(self) -> str:
         """The table in Markdown."""
         head = list(self.rows[0])
-        numeric = [isinstance(self.rows[0][name], (int, float)) for name in head]
+        numeric = [any(isinstance(row[name], (int, float)) for row in self.rows) for name in head]
         lines = ["| " + " | ".join(head) + " |", "|" + "|".join("--:" if n else "---" for n in numeric) + "|"]
         lines += ["| " + " | ".join(shown(name, row[name]) for name in head) + " |" for row in self.rows]
         return "\n".join(lines) + "\n"
 
 
 def shown(name: str, value: Any) -> str:
-    """A value of a table as text."""
+    """A value of a table as text; "-" where there is none."""
+    if value is None:
+        return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

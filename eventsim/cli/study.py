@@ -24,6 +24,7 @@ from eventsim.conversion.read import read_model
 from eventsim.errors import RunError
 from eventsim.files.atomic import write_bytes
 from eventsim.files.printable import echo
+from eventsim.hardware.architecture import CrossbarCore
 from eventsim.hardware.hardware import Hardware
 from eventsim.model.netfile import load
 
@@ -133,9 +134,9 @@ def faults(network: Path, kind: str, seeds: int, **common: Any) -> None:
             found = run_points("faults", spike_points, data, folder, each=each, **settings)
         else:
             found = studies.run_study("faults", fault_study.fault_points(net, kind, values, seeds), data, folder, each=each, **settings)
-    means = Study("faults", fault_study.over_seeds(found.rows, kind), found.evaluations)
-    studies.make_folder(folder / "means")
-    means.write(folder / "means")
+    means = _means("faults", fault_study.over_seeds(found.rows, kind), found, folder)
+    if seeds == 1:
+        _no_interval()
 
     def draw() -> Figure:
         from eventsim.analysis import plot
@@ -164,13 +165,14 @@ def adc(network: Path, hardware: str, values: str | None, rows: str | None, seed
     data, net = dataset_of(common), load(network)
     levels = _whole("--values", "levels of a converter", numbers_or(values, LEVELS))
     scales = _whole("--rows", "a full scale in rows", numbers_or(rows, ()))
-    points = converter_points(net, Hardware(hardware).architecture, levels, scales, seeds)
+    chip = Hardware(hardware).architecture
+    points = converter_points(net, chip, levels, scales, seeds)
     with point_progress() as each:
         found = run_points("adc", points, data, output, each=each, **common)
     kept = ("spikes", "reads", "conversions")
-    means = Study("adc", fault_study.over_seeds(found.rows, "rows", "levels", "bits", measures=kept), found.evaluations)
-    studies.make_folder(output / "means")
-    means.write(output / "means")
+    means = _means("adc", fault_study.over_seeds(found.rows, "rows", "levels", "bits", measures=kept), found, output)
+    if seeds == 1 and isinstance(chip.core, CrossbarCore) and chip.core.offset:
+        _no_interval()
 
     def draw() -> Figure:
         from eventsim.analysis import plot
@@ -260,6 +262,17 @@ def _sweep(
             return plot.accuracy_over_time({t: stack.enter_context(Evaluation(path)) for t, path in found.evaluations.items()})
 
     _finish(found, folder, {"plot": draw, "accuracy-over-time": over_time})
+
+
+def _means(name: str, rows: list[dict[str, Any]], found: Study, folder: Path) -> Study:
+    means = Study(name, rows, found.evaluations)
+    studies.make_folder(folder / "means")
+    means.write(folder / "means")
+    return means
+
+
+def _no_interval() -> None:
+    echo("note: one seed gives no interval; --seeds 2 or more give one", err=True)
 
 
 def _finish(found: Study, folder: Path, figures: dict[str, Callable[[], Figure]]) -> None:

@@ -97,7 +97,8 @@ class Hardware:
         ----------
         network : Network
         run : Result or Trace
-            Of this network, with the spikes of all populations.
+            Of this network, with the spikes of all populations. Of a trace all of the network is compared, by its SHA-256; a result in
+            memory tells populations and projections only.
 
         Raises
         ------
@@ -106,9 +107,7 @@ class Hardware:
         """
         if not isinstance(run, Run):
             raise HardwareError(f"a replay takes a result or a trace, found {type(run).__name__}; es.Trace(FILE) opens a trace")
-        found = {p.name: (p.kind, p.shape) for p in run.info.populations}
-        if found != {name: (p.kind, p.shape) for name, p in network.populations.items()}:
-            raise HardwareError("the run is of another network: its populations are others")
+        self._check_of(network, run)
         return self._replayer(network).replay(run)
 
     def run(
@@ -185,6 +184,21 @@ class Hardware:
         """
         job = self._simulator_of(network).prepare(inputs, steps=steps, resolution=1, seed=seed)
         return write_sana_fe(self.place(network), job, folder)
+
+    def _check_of(self, network: Network, run: Run) -> None:
+        """Refuse a run of another network, as far as the run knows of which it is: a trace holds the SHA-256."""
+        info, populations = run.info, network.populations
+        if [(p.name, p.kind, p.shape) for p in info.populations] != [(name, p.kind, p.shape) for name, p in populations.items()]:
+            raise HardwareError("the run is of another network: its populations are others; give the network that was run")
+        projections = [(p.name, p.source, p.target, p.delay) for p in network.projections]
+        if [(p.name, p.source, p.target, p.delay) for p in info.projections] != projections:
+            raise HardwareError("the run is of another network: its projections are others; give the network that was run")
+        digest = info.settings.get("network_sha256")
+        if digest is not None and digest != self._simulator_of(network).digest():
+            raise HardwareError(
+                "the run is of another network of the same shape, with other weights or parameters (SHA-256 of the trace's network "
+                f"{digest[:16]}..., of this one {self._simulator_of(network).digest()[:16]}...); give the network that was run"
+            )
 
     def _simulator_of(self, network: Network) -> Simulator:
         if self._simulator is None or self._simulator.network is not network:

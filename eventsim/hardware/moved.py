@@ -31,8 +31,10 @@ def moved(ordinary: Run, closed: Run) -> dict[str, Any]:
         The runs are not of one network.
     """
     firing = [p.name for p in ordinary.info.populations if p.fires]
-    if firing != [p.name for p in closed.info.populations if p.fires]:
-        raise HardwareError("the runs are of different networks")
+    shapes = [[(p.name, p.shape) for p in run.info.populations if p.fires] for run in (ordinary, closed)]
+    digests = {run.info.settings.get("network_sha256") for run in (ordinary, closed)} - {None}
+    if shapes[0] != shapes[1] or len(digests) > 1:
+        raise HardwareError("the runs are of different networks; compare two of one network")
     shifts, before, after = [np.zeros(0)], 0, 0
     for name in firing:
         old, new = (_numbered(run, name) for run in (ordinary, closed))

@@ -12,6 +12,7 @@ from PIL import Image
 
 import eventsim as es
 from eventsim.batch import fault_study
+from eventsim.batch.study import Study
 from eventsim.cli.main import main
 
 
@@ -33,6 +34,9 @@ def test_intervals():
     assert found["accuracy"] == pytest.approx(0.6)
     assert found["accuracy +-"] == pytest.approx(4.30265 * 0.1 / np.sqrt(3), rel=1e-5)
     assert (found["seeds"], found["spikes"]) == (3, 10)
+    (single,) = fault_study.over_seeds(rows[:1], "flips")
+    assert (single["seeds"], single["accuracy"], single["accuracy +-"]) == (1, 0.5, None)
+    assert Study("faults", [single], {}).markdown().splitlines()[-1] == "| clocked | 0.1 | 1 | 50.00% | - | 0 |"
     with pytest.raises(es.RunError, match="no labels"):
         fault_study.over_seeds([rows[0] | {"accuracy": None}], "flips")
 
@@ -47,6 +51,7 @@ def test_the_command(tmp_path, monkeypatch):
     command = "study", "faults", "net.h5", "--dataset", "data", "--kind", "thresholds", "--values", "0,0.5", "--seeds", "2", "--steps", "3"
     outcome = CliRunner().invoke(main, [*command, "--workers", "1", "-o", "out"], catch_exceptions=False)
     assert outcome.exit_code == 0, outcome.stderr
+    assert "no interval" not in outcome.stderr
     with open("out/means/table.csv") as file:
         rows = list(csv.DictReader(file))
     assert [(row["series"], row["thresholds"], row["seeds"]) for row in rows] == [
@@ -55,3 +60,5 @@ def test_the_command(tmp_path, monkeypatch):
     with open("out/table.csv") as file:
         assert len(list(csv.DictReader(file))) == 6
     assert (tmp_path / "out" / "plot.svg").exists()
+    alone = CliRunner().invoke(main, [*command, "--seeds", "1", "--workers", "1", "-o", "one"], catch_exceptions=False)
+    assert "note: one seed gives no interval; --seeds 2 or more give one" in alone.stderr

@@ -12,6 +12,7 @@ from judges.random_networks import random_case
 
 import eventsim as es
 from eventsim.errors import HardwareError, PotentialOverflow
+from eventsim.hardware.moved import moved
 from eventsim.hardware.report import Report
 
 ONE_CORE = """
@@ -40,12 +41,12 @@ synapse_pj = 0.125
 """
 
 
-def three_to_two():
+def three_to_two(weights=((1, -1), (2, 1), (1, 1)), delay=0):
     """Neurons 0 and 1 fire at the end of every step, neuron 2 never."""
     net = es.Network()
     net.driven("input", 3, threshold=1)
     net.readout("output", 2)
-    net.connect("input", "output", [[1, -1], [2, 1], [1, 1]])
+    net.connect("input", "output", weights, delay=delay)
     return net
 
 
@@ -184,6 +185,23 @@ def test_a_trace_is_replayed_as_the_run_was(tmp_path):
     _, report = hardware.run(net, {"input": [3, 2, 1]}, steps=4, trace=tmp_path / "run.h5")
     with es.Trace(tmp_path / "run.h5") as trace:
         assert hardware.replay(net, trace).summary() == report.summary()
+
+
+def test_a_trace_of_the_same_shape_is_told_by_its_weights(tmp_path):
+    net, other, slower = three_to_two(), three_to_two([[1, 1]] * 3), three_to_two(delay=1)
+    hardware, given = es.Hardware(architecture(ONE_CORE)), {"input": [3, 2, 1]}
+    es.run(net, given, steps=4, trace=tmp_path / "run.h5")
+    in_memory = es.run(net, given, steps=4)
+    es.run(other, given, steps=4, trace=tmp_path / "other.h5")
+    with es.Trace(tmp_path / "run.h5") as trace, es.Trace(tmp_path / "other.h5") as of_other:
+        with pytest.raises(HardwareError, match="another network of the same shape, with other weights or parameters"):
+            hardware.replay(other, trace)
+        for run in (trace, in_memory):
+            with pytest.raises(HardwareError, match="another network: its projections are others"):
+                hardware.replay(slower, run)
+        assert moved(in_memory, trace)["changed"] == 0
+        with pytest.raises(HardwareError, match="different networks"):
+            moved(trace, of_other)
 
 
 def test_what_cannot_be_replayed():
