@@ -1,6 +1,7 @@
 """How long replays and closed runs take, beside the runs themselves, and beside SANA-FE where that is installed.
 
-    python benchmarks/hardware.py [NETWORK.h5 IMAGE.npy ARCHITECTURE]...
+    python benchmarks/hardware.py [NETWORK.h5 IMAGE.npy ARCHITECTURE]
+    python benchmarks/hardware.py gestures       # the network for DVS gestures of SANA-FE's wheel; needs pip install sanafe
 
 Processor time, the median of several; without arguments two dense layers of 512 neurons, which SANA-FE is given too.
 """
@@ -10,6 +11,8 @@ from __future__ import annotations
 import statistics
 import sys
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -63,7 +66,42 @@ def of_sanafe():
     return seconds(lambda: chip.sim(STEPS, timing_model="detailed", processing_threads=1, scheduler_threads=0))
 
 
+def gestures():
+    """The network and chip of tests/hardware/test_sanafe_dvs.py, replayed, closed, and by each quick schedule of SANA-FE."""
+    tests = Path(__file__).resolve().parents[1] / "tests"
+    # As a module by itself: this file has the name of its folder.
+    sys.path += [str(tests), str(tests / "hardware")]
+    import test_sanafe_dvs as dvs
+
+    data = dvs.gestures()
+    hardware, net = dvs.our_chip(data)
+    simulator = es.Simulator(net)
+    settings = {"steps": dvs.STEPS, "resolution": 1}
+    run = simulator.run(**settings, **hardware.recorded)
+    # Closed runs have no potentials to ask for.
+    closing = es.Hardware(replace(hardware.architecture, core=replace(hardware.architecture.core, update_when="input")))
+    ours = {
+        "plain run": lambda: simulator.run(**settings),
+        "replay": lambda: hardware.replay(net, run),
+        "run with potentials, and replay": lambda: hardware.run(net, **settings),
+        "run and replay, neurons updated by input": lambda: closing.run(net, **settings),
+        "closed": lambda: closing.run(net, steps=dvs.STEPS, closed=True, record="none"),
+    }
+    taken = {name: seconds(function) for name, function in ours.items()}
+    for model in ("simple", "detailed"):
+        chip = dvs.their_chip(data)
+        start = time.process_time()
+        dvs.theirs(chip, model)
+        theirs = time.process_time() - start
+        print(f"SANA-FE, {model}: {theirs * 1e3:.0f} ms; it takes as long as")
+        for name, ours in taken.items():
+            print(f"  {theirs / ours:6.1f} x {name} ({ours * 1e3:.2f} ms)")
+
+
 def main(arguments):
+    if arguments == ["gestures"]:
+        gestures()
+        return
     if arguments:
         network, image, architecture = arguments
         net, inputs, steps = es.load(network), np.load(image), 8

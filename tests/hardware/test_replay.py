@@ -170,6 +170,9 @@ def test_odin(clock, events, microwatts):
     """At its fastest, an operation in two cycles of 75 MHz; and at 1.3 MHz, just enough for 256 neurons that fire ten times a second."""
     report = of_activity("odin", int(events), 10**12, ("clock_mhz = 75 ", f"clock_mhz = {clock} "))
     assert round(report.power * 1000) == microwatts
+    if clock == "75":
+        # "Minimum energy per synaptic operation", the abstract says.
+        assert round(report.total_energy / events, 1) == 12.7
 
 
 def of_activity(name, events, duration, *changes):

@@ -27,8 +27,8 @@ def shares(size, cores):
     return [size // cores] * (cores - 1) + [size - size // cores * (cores - 1)]
 
 
-def theirs(data, model):
-    """What SANA-FE says."""
+def their_chip(data):
+    """SANA-FE's chip with the network on it."""
     chip, network = sanafe.load_loihi(), sanafe.Network()
     made = [layers.Input2D(network, 32, 32, threshold=int(data["thresholds"][0]))]
     for i, name in enumerate(KERNELS, 1):
@@ -46,7 +46,12 @@ def theirs(data, model):
             first += share
     simulator = sanafe.SpikingChip(chip)
     simulator.load(network)
-    return simulator.sim(STEPS, timing_model=model, processing_threads=1, scheduler_threads=0)
+    return simulator
+
+
+def theirs(chip, model):
+    """What SANA-FE says."""
+    return chip.sim(STEPS, timing_model=model, processing_threads=1, scheduler_threads=0)
 
 
 def convolution(kernel, side, stride):
@@ -60,7 +65,7 @@ def convolution(kernel, side, stride):
     return matrix, after
 
 
-def ours(data):
+def our_chip(data):
     """The same network and chip of ours: neurons fire above their thresholds, are reset to 0, and spikes wait a step."""
     net, side = es.Network(), 32
     sizes, matrices = [32 * 32], []
@@ -81,7 +86,7 @@ def ours(data):
         cores = [at_their_place(core) for core in range(first, first + n)]
         text += f'[[placement]]\npopulation = "layer{i}"\ncores = {cores}\nneurons = {shares(size, n)}\n'
         first += n
-    return es.Hardware(architecture(text)).run(net, steps=STEPS, resolution=1)
+    return es.Hardware(architecture(text)), net
 
 
 def at_their_place(core):
@@ -91,10 +96,16 @@ def at_their_place(core):
     return (row * 8 + column) * 4 + place
 
 
+def gestures():
+    """The network's data."""
+    return np.load(files("sanafe.examples").joinpath("dvs_challenge.npz").open("rb"))
+
+
 def test_the_same_on_both():
-    data = np.load(files("sanafe.examples").joinpath("dvs_challenge.npz").open("rb"))
-    result, report = ours(data)
-    found = {model: theirs(data, model) for model in ("simple", "detailed", "cycle")}
+    data = gestures()
+    hardware, net = our_chip(data)
+    result, report = hardware.run(net, steps=STEPS, resolution=1)
+    found = {model: theirs(their_chip(data), model) for model in ("simple", "detailed", "cycle")}
     assert (result.total_spikes, report.counts["synapse"], report.counts["message"]) == (29_252, 4_172_959, 198_161)
     for each in found.values():
         counts = {"neurons_fired": "spike", "spikes": "synapse", "packets_sent": "message"}
