@@ -24,6 +24,7 @@ from eventsim.analysis.costs.model import CostModel
 from eventsim.analysis.counting import OperationCount, OperationReport, add_reports, count_operations
 from eventsim.analysis.evaluation import is_evaluation
 from eventsim.cli.errors import OneLineErrors
+from eventsim.cli.names import FILE_NAME
 from eventsim.files.printable import printable
 
 
@@ -32,11 +33,11 @@ class _Command(OneLineErrors):
 
 
 @click.command(cls=_Command, help="\n\n".join(__doc__.split("\n\n")[::2]), context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=FILE_NAME)
 @click.option("--sum", "as_sum", is_flag=True, help="Sums over the runs instead of means of a run.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, one row a projection.")
-@click.option("--costs", "costs_file", type=click.Path(path_type=Path), help="JSON file with energies per operation in pJ.")
+@click.option("--costs", "costs_file", type=FILE_NAME, help="JSON file with energies per operation in pJ.")
 def main(files: tuple[Path, ...], as_sum: bool, as_json: bool, as_csv: bool, costs_file: Path | None) -> None:
     if as_json and as_csv:
         raise click.UsageError("choose one of --json and --csv")

@@ -59,8 +59,9 @@ def some_mistakes(evaluation: Evaluation, dataset: Dataset | str | os.PathLike[s
         There are no labels.
     """
     wrong = np.flatnonzero(evaluation.wrong())
-    if not len(wrong):
+    if not len(wrong) and dataset is None:
         return []
+    # (What the user names is looked at, too, where there is nothing to show.)
     data = dataset if isinstance(dataset, Dataset) else _open(evaluation, dataset)
     labels = None if data.labels is None else data.labels
     if (

@@ -119,7 +119,7 @@ def write_report(
     Raises
     ------
     RunError, TraceError
-        The source is neither, Matplotlib or Jinja2 is missing, or the page cannot be written.
+        The source is neither, or a trace with a data set, Matplotlib or Jinja2 is missing, or the page cannot be written.
     DatasetError
         The data set given is not there, or not the one evaluated.
     """
@@ -136,6 +136,8 @@ def write_report(
             page = evaluation_page(evaluation, table, shlex.join(command), dataset)
     else:
         with Trace(source) as trace:
+            if dataset is not None:
+                raise RunError(f"{source}: is a trace; a data set is for the images of an evaluation")
             page = run_page(trace, os.fspath(source), table, shlex.join(command))
     try:
         write_text(target, page)
@@ -266,14 +268,14 @@ def evaluation_page(evaluation: Evaluation, costs: CostModel, command: str, data
 def _mistakes(e: Evaluation, dataset: str | os.PathLike[str] | None) -> tuple[list[Tile], str]:
     """Some images that the network got wrong, and a remark on them."""
     wrong = int(e.wrong().sum())
-    if not wrong:
-        return [], "All images were answered rightly."
     try:
         found = some_mistakes(e, dataset)
     except DatasetError as error:
         if dataset is not None:
             raise
         return [], f"{wrong:,} of {len(e):,} images were answered wrongly. They cannot be shown: {error}."
+    if not wrong:
+        return [], "All images were answered rightly."
     tiles = []
     for m in found:
         when = "" if m.latency is None else f", decided at {m.latency:.2f}"

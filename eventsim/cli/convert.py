@@ -11,6 +11,7 @@ import click
 import numpy as np
 
 from eventsim.cli.calibration import sample_images
+from eventsim.cli.names import FILE_NAME, NAME
 from eventsim.cli.options import architecture, normalisation, numbers, options, output, shortened, whole_numbers
 from eventsim.cli.progress import image_progress
 from eventsim.conversion import Conversion
@@ -28,7 +29,9 @@ from eventsim.job.job import MODES
 from eventsim.model.netfile import save
 
 _of_source = options(
-    click.option("--calibrate", help="Data set (its training images) or folder of images whose activations set the ranges of ReLU layers."),
+    click.option(
+        "--calibrate", type=NAME, help="Data set (its training images) or folder of images whose activations set the ranges of ReLU layers."
+    ),
     click.option("--images", type=click.IntRange(1), default=1000, show_default=True, help="How many of them."),
     architecture,
     click.option("--input-shape", help="Channels,height,width where the model leaves it open."),
@@ -64,12 +67,17 @@ _of_result = options(
     ),
     click.option("--choose-for", type=click.Choice(list(MODES)), default="clocked", show_default=True, help="Runs that --choose compares."),
     click.option("--report", type=click.IntRange(1), help="Compare layer by layer on so many test images of the --calibrate set."),
-    click.option("--nir", type=click.Path(path_type=Path), help="Write the network as NIR too, for other tools."),
+    click.option("--nir", type=FILE_NAME, help="Write the network as NIR too, for other tools."),
 )
 
 
 # What goes with --nir-neurons.
 _OF_NEURONS = "model", "output", "nir_dt", "nir_neurons", "nir_reset", "as_json"
+
+
+def _given(option: str) -> bool:
+    """Whether the user has given an option of the command that runs."""
+    return click.get_current_context().get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE
 
 
 @dataclass(frozen=True)
@@ -96,13 +104,14 @@ class Choices:
             raise click.UsageError("--report takes its images from the --calibrate set; name one")
         if self.choose is not None and self.calibrate is None:
             raise click.UsageError("--choose takes its images from the --calibrate set; name one")
+        if self.choose is None and _given("choose_for"):
+            raise click.UsageError("--choose-for says what --choose compares; give that too")
         if self.nir is not None and not self.nir.name:
             raise click.UsageError("--nir: expected the name of a file")
         if self.nir_reset is not None and self.nir_neurons is None:
             raise click.UsageError("--nir-reset goes with --nir-neurons")
         if self.nir_neurons is not None:
-            context = click.get_current_context()
-            given = [name for name in context.params if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]
+            given = [name for name in click.get_current_context().params if _given(name)]
             others = sorted(f"--{name.replace('_', '-')}" for name in given if name not in _OF_NEURONS)
             if others:
                 raise click.UsageError(f"--nir-neurons takes the neurons as they are; leave out {', '.join(others)}")
@@ -121,7 +130,7 @@ class Choices:
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=FILE_NAME)
 @output("net.h5")
 @_of_source
 @_of_neurons

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from eventsim.cli.names import FILE_NAME
 from eventsim.cli.progress import download_progress
 from eventsim.data.datasets import data_folder
 from eventsim.data.download import get as fetch
@@ -16,11 +17,11 @@ from eventsim.files.printable import echo
 
 @click.command()
 @click.argument("name")
-@click.option("--from", "source", type=click.Path(path_type=Path), help="Take copies from this folder instead of the network.")
+@click.option("--from", "source", type=FILE_NAME, help="Take copies from this folder instead of the network.")
 @click.option(
     "--to",
     "target",
-    type=click.Path(path_type=Path),
+    type=FILE_NAME,
     help="Data folder. Default: EVENTSIM_DATA, else a folder in your cache; for samples this folder.",
 )
 def get(name: str, source: Path | None, target: Path | None) -> None:

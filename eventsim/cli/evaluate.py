@@ -12,6 +12,7 @@ from eventsim.analysis.evaluation import Evaluation
 from eventsim.batch.evaluate import evaluate as run_all
 from eventsim.cli.errors import remark
 from eventsim.cli.hardware import print_means
+from eventsim.cli.names import FILE_NAME, NAME
 from eventsim.cli.opening import dataset_of
 from eventsim.cli.options import as_json, evaluated, event_input, options, output, ticks_per_step, whole_numbers, workers
 from eventsim.cli.progress import image_progress
@@ -31,15 +32,15 @@ _of_images = options(
 
 
 @click.command()
-@click.argument("network", type=click.Path(path_type=Path))
+@click.argument("network", type=FILE_NAME)
 @evaluated
 @_of_simulation
 @_of_images
 @event_input
 @click.option("--no-trade-off", is_flag=True, help="Do not keep what every exit threshold would give: less memory for huge networks.")
 @workers
-@click.option("--scheduler", help="Address of a Dask scheduler, such as tcp://host:8786; its workers run the images.")
-@click.option("--hardware", help="Architecture file, or the name of one: also say what an image takes there.")
+@click.option("--scheduler", type=NAME, help="Address of a Dask scheduler, such as tcp://host:8786; its workers run the images.")
+@click.option("--hardware", type=NAME, help="Architecture file, or the name of one: also say what an image takes there.")
 @click.option("--trace", "traces", help="Write spike traces of these images too: numbers with commas.")
 @output("eval.h5")
 @as_json

@@ -11,12 +11,13 @@ from typing import Any
 import click
 
 from eventsim.analysis.facts import describe_file
+from eventsim.cli.names import FILE_NAME
 from eventsim.cli.options import as_json
 from eventsim.cli.tables import print_facts
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=FILE_NAME)
 @as_json
 @click.option("--verify", is_flag=True, help="Read all of it and compare it with its check sums.")
 def info(file: Path, as_json: bool, verify: bool) -> None:

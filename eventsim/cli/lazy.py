@@ -9,7 +9,17 @@ from typing import Any
 import click
 
 
-class LazyGroup(click.Group):
+class WholeHelp(click.Group):
+    """A group whose help shows what each command does to the end of its first sentence, in several lines where it takes them."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, as they stand in the group."""
+        with formatter.section("Commands"):
+            # (No sentence is as long as that: Click cuts them at the width of a line otherwise.)
+            formatter.write_dl([(name, self.commands[name].get_short_help_str(limit=10_000)) for name in sorted(self.commands)])
+
+
+class LazyGroup(WholeHelp):
     """A group whose commands lie in files of their own.
 
     Parameters
@@ -34,7 +44,3 @@ class LazyGroup(click.Group):
         command = getattr(import_module(module), function)
         assert isinstance(command, click.Command)
         return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list of commands, as of any group, without importing them."""
-        click.Group(self.name, self.commands).format_commands(ctx, formatter)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 import numpy as np
 
+from eventsim.cli.names import FILE_NAME, NAME
 from eventsim.data.recordings.fields import UNITS
 from eventsim.data.recordings.fitting import Reading
 from eventsim.errors import InputError
@@ -50,7 +50,7 @@ event_input: Callable[[Any], Any] = options(
 )
 # What an evaluation, or one of many, runs on.
 evaluated: Callable[[Any], Any] = options(
-    click.option("--dataset", "-d", required=True, help="Known data set (`data list`), or folder of images or recordings."),
+    click.option("--dataset", "-d", type=NAME, required=True, help="Known data set (`data list`), or folder of images or recordings."),
     click.option("--split", default="test", show_default=True),
     click.option("--images", type=click.IntRange(1), help="So many images, spread evenly over the set. Default: all."),
     click.option("--steps", type=click.IntRange(1), help="Length of a run, T. Default: the window, what the network recommends, else 100."),
@@ -70,7 +70,7 @@ as_json: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=True, 
 
 def output(default: str) -> Callable[[Any], Any]:
     """``--output`` of a command that writes a file."""
-    return click.option("--output", "-o", type=click.Path(path_type=Path), default=default, show_default=True)
+    return click.option("--output", "-o", type=FILE_NAME, default=default, show_default=True)
 
 
 def reading_of(given: Mapping[str, Any]) -> Reading:

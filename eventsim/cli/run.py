@@ -14,6 +14,7 @@ from eventsim.batch.folder import Outcome, Runner, Settings, Source, run_in_proc
 from eventsim.batch.inputs import find_inputs, needed
 from eventsim.cli.errors import remark
 from eventsim.cli.hardware import print_report
+from eventsim.cli.names import FILE_NAME, NAME
 from eventsim.cli.options import event_input, names, options, reading, reading_of, ticks_per_step
 from eventsim.cli.progress import item_progress, tick_progress
 from eventsim.data.recordings.fitting import Reading
@@ -51,9 +52,7 @@ _of_simulation = options(
     ),
 )
 _of_trace = options(
-    click.option(
-        "--trace", type=click.Path(path_type=Path), help="Trace file to write (for several inputs: a folder). Default: run.h5 (runs/)."
-    ),
+    click.option("--trace", type=FILE_NAME, help="Trace file to write (for several inputs: a folder). Default: run.h5 (runs/)."),
     click.option("--no-trace", is_flag=True, help="Write no trace."),
     click.option(
         "--record", default="all", show_default=True, help="Populations whose spikes go to the trace: all, none, or names with commas."
@@ -77,12 +76,12 @@ _of_end = options(
 )
 _of_hardware = options(
     click.option(
-        "--hardware", help="Architecture file, or a name (as in `info loihi`): also say what the run takes there, in time and energy."
+        "--hardware",
+        type=NAME,
+        help="Architecture file, or a name (as in `info loihi`): also say what the run takes there, in time and energy.",
     ),
     click.option("--closed", is_flag=True, help="What --hardware takes changes when spikes happen: queues and routes delay them."),
-    click.option(
-        "--sana-fe", type=click.Path(path_type=Path), help="Folder: write network, input and --hardware there as files for SANA-FE, too."
-    ),
+    click.option("--sana-fe", type=FILE_NAME, help="Folder: write network, input and --hardware there as files for SANA-FE, too."),
 )
 _of_process = options(
     click.option("--seed", type=int, default=0, show_default=True, help="Of random input (Poisson)."),
@@ -164,7 +163,7 @@ class Choices:
 
 
 @click.command()
-@click.argument("network", type=click.Path(path_type=Path))
+@click.argument("network", type=FILE_NAME)
 @_of_input
 @event_input
 @reading

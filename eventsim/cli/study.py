@@ -17,6 +17,8 @@ from eventsim.batch.imperfect_study import LEVELS, converter_points, run_points
 from eventsim.batch.study import Point, Study
 from eventsim.batch.throughput_study import STEPS_US, throughput_study
 from eventsim.cli.calibration import sample_images
+from eventsim.cli.lazy import WholeHelp
+from eventsim.cli.names import FILE_NAME, NAME
 from eventsim.cli.opening import dataset_of
 from eventsim.cli.options import architecture, evaluated, normalisation, numbers, options, workers
 from eventsim.cli.progress import point_progress
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PLOTTED = ("accuracy", "decision latency", "spikes", "synaptic events")
-_scheduler = click.option("--scheduler", help="Address of a Dask scheduler.")
+_scheduler = click.option("--scheduler", type=NAME, help="Address of a Dask scheduler.")
 
 
 def _swept(default: Sequence[float], folder: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -46,13 +48,13 @@ def _swept(default: Sequence[float], folder: str) -> Callable[[Callable[..., Non
         click.option(
             "--output",
             "-o",
-            type=click.Path(path_type=Path),
+            type=FILE_NAME,
             help=f"Folder for the table, the plot and the evaluations. Default: {folder}.",
         ),
     )
 
 
-@click.group()
+@click.group(cls=WholeHelp)
 def study() -> None:
     """Sweep a design choice: accuracy, latency and operations in one table and one plot.
 
@@ -61,7 +63,7 @@ def study() -> None:
 
 
 @study.command()
-@click.argument("network", type=click.Path(path_type=Path))
+@click.argument("network", type=FILE_NAME)
 @_swept(studies.RESOLUTIONS, "study-resolution")
 def resolution(network: Path, **common: Any) -> None:
     """Ticks per step, from clocked to asynchronous."""
@@ -76,7 +78,7 @@ def resolution(network: Path, **common: Any) -> None:
 
 
 @study.command()
-@click.argument("network", type=click.Path(path_type=Path))
+@click.argument("network", type=FILE_NAME)
 @_swept(studies.DELAYS, "study-delay")
 def delay(network: Path, **common: Any) -> None:
     """Delay of every projection, in steps."""
@@ -84,7 +86,7 @@ def delay(network: Path, **common: Any) -> None:
 
 
 @study.command()
-@click.argument("network", type=click.Path(path_type=Path))
+@click.argument("network", type=FILE_NAME)
 @_swept(studies.INITIALS, "study-initial-potential")
 def initial(network: Path, **common: Any) -> None:
     """Initial membrane potential, in thresholds."""
@@ -92,9 +94,9 @@ def initial(network: Path, **common: Any) -> None:
 
 
 @study.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=FILE_NAME)
 @architecture
-@click.option("--calibrate", help="Data set (its training images) or folder for calibration. Default: --dataset.")
+@click.option("--calibrate", type=NAME, help="Data set (its training images) or folder for calibration. Default: --dataset.")
 @click.option("--calibration-images", type=click.IntRange(1), default=1000, show_default=True)
 @click.option("--initial", type=click.Choice(["half", "zero"]), default="half", show_default=True)
 @normalisation
@@ -115,7 +117,7 @@ def percentile(
 
 
 @study.command()
-@click.argument("network", type=click.Path(path_type=Path))
+@click.argument("network", type=FILE_NAME)
 @click.option("--kind", type=click.Choice(list(fault_study.KINDS)), default="flips", show_default=True, help="What is wrong.")
 @click.option("--seeds", type=click.IntRange(1, 1000), default=fault_study.SEEDS, show_default=True, help="Networks for each value.")
 @_swept(fault_study.VALUES, "study-faults-KIND")
@@ -147,19 +149,17 @@ def faults(network: Path, kind: str, seeds: int, **common: Any) -> None:
 
 
 @study.command()
-@click.argument("network", type=click.Path(path_type=Path))
+@click.argument("network", type=FILE_NAME)
 @evaluated
 @workers
 @_scheduler
-@click.option("--hardware", required=True, help="Architecture file of crossbars, or the name of one.")
+@click.option("--hardware", type=NAME, required=True, help="Architecture file of crossbars, or the name of one.")
 @click.option("--values", help=f"Levels that converters tell apart, with commas. Default: {','.join(map(str, LEVELS))}.")
 @click.option("--rows", help="Full scales of converters in rows, with commas. Default: what the file says.")
 @click.option(
     "--seeds", type=click.IntRange(1, 1000), default=fault_study.SEEDS, show_default=True, help="Sets of offsets, if there are any."
 )
-@click.option(
-    "--output", "-o", type=click.Path(path_type=Path), default="study-adc", show_default=True, help="Folder for table, plot and points."
-)
+@click.option("--output", "-o", type=FILE_NAME, default="study-adc", show_default=True, help="Folder for table, plot and points.")
 def adc(network: Path, hardware: str, values: str | None, rows: str | None, seeds: int, output: Path, **common: Any) -> None:
     """Converters of crossbars: accuracy against what they tell apart, clocked and asynchronous."""
     data, net = dataset_of(common), load(network)
@@ -184,13 +184,11 @@ def adc(network: Path, hardware: str, values: str | None, rows: str | None, seed
 
 
 @study.command()
-@click.argument("network", type=click.Path(path_type=Path))
+@click.argument("network", type=FILE_NAME)
 @evaluated
-@click.option("--hardware", required=True, help="Architecture file without barriers, or the name of one.")
+@click.option("--hardware", type=NAME, required=True, help="Architecture file without barriers, or the name of one.")
 @click.option("--values", help=f"Durations of a step in microseconds, with commas. Default: {','.join(f'{v:g}' for v in STEPS_US)}.")
-@click.option(
-    "--output", "-o", type=click.Path(path_type=Path), default="study-throughput", show_default=True, help="Folder for table and plot."
-)
+@click.option("--output", "-o", type=FILE_NAME, default="study-throughput", show_default=True, help="Folder for table and plot.")
 def throughput(network: Path, hardware: str, values: str | None, output: Path, **common: Any) -> None:
     """Closed runs on hardware: accuracy against the duration of a step, one image after the other."""
     data, net = dataset_of(common), load(network)
@@ -208,7 +206,7 @@ def throughput(network: Path, hardware: str, values: str | None, output: Path, *
 
 
 @study.command("exit")
-@click.argument("network", type=click.Path(path_type=Path))
+@click.argument("network", type=FILE_NAME)
 @_swept(studies.LOSSES, "study-exit")
 def early_exit(network: Path, **common: Any) -> None:
     """Early exit by margin and by potential: what it saves for a loss of accuracy (--values, as shares: 0.003 is 0.3 points)."""

@@ -176,7 +176,7 @@ def _graph(model: Any, input_shape: Sequence[int] | None, output: int | str | No
     if type(model).__module__.partition(".")[0] == "nir":
         return from_nir(model)
     if input_shape is None:
-        raise ConversionError("give calibration images or the shape of the input")
+        raise ConversionError("the shape of the input is open; give calibration images or the shape (--calibrate, --input-shape)")
     return from_torch(model, input_shape, output)
 
 
@@ -185,7 +185,7 @@ def _balance(
 ) -> None:
     """Correct biases by what the spikes say."""
     if images is None:
-        raise ConversionError("biases are balanced on calibration images; give some")
+        raise ConversionError("biases are balanced on calibration images; give some (--calibrate)")
     if made.steps:
         raise ConversionError("activations that became one spike each are exact: there is nothing to balance")
     pixel = made.pixel_factor, made.pixel_shift
@@ -236,7 +236,7 @@ def activation_ranges(
     if not wanted or (images is None and not unbounded):
         return {}
     if images is None:
-        raise ConversionError(f"{', '.join(unbounded)}: activations without bounds; give images for calibration")
+        raise ConversionError(f"{', '.join(unbounded)}: activations without bounds; give images for calibration (--calibrate)")
     samples: dict[str, list[npt.NDArray[np.float32]]] = {name: [] for name in wanted}
 
     def watch(layer: Layer, z: npt.NDArray[np.floating]) -> None:

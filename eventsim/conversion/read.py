@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,7 +48,8 @@ def read_model(
     """
     path = Path(path)
     if not path.is_file():
-        raise ConversionError(f"{path}: no such file")
+        raise ConversionError(f"{path}: {'is a folder or a device, expected a file' if path.exists() else 'no such file'}")
+    _refuse_unread(path, architecture, input_shape, output, dt)
     if path.suffix == ".onnx":
         return from_onnx(path, input_shape, output=output)
     if path.suffix == ".nir":
@@ -74,6 +76,18 @@ def read_model(
     return model
 
 
+def _refuse_unread(
+    path: Path, architecture: str | None, input_shape: Sequence[int] | None, output: int | str | None, dt: float | None
+) -> None:
+    """Refuse what a file of this kind would not be read by."""
+    if architecture is not None and path.suffix in (".onnx", ".nir"):
+        raise ConversionError(f"{path}: holds its architecture; --architecture is for state dicts")
+    if dt is not None and path.suffix != ".nir":
+        raise ConversionError(f"{path}: has no length of a step; --nir-dt is for NIR files")
+    if (input_shape is not None or output is not None) and path.suffix == ".nir":
+        raise ConversionError(f"{path}: a NIR file says its input's shape and its output; leave out --input-shape and --answer")
+
+
 def _state(path: Path) -> Any:
     try:
         if path.suffix == ".safetensors":
@@ -87,8 +101,16 @@ def _state(path: Path) -> Any:
         raise ConversionError(f"{path}: needs the package {error.name}; install it with pip") from None
     except Exception as error:  # whatever a damaged or hostile file provokes
         raise ConversionError(
-            f"{path}: not a file of weights alone ({first_line(error)}); write one: torch.save(module.state_dict(), ...)"
+            f"{path}: not a file of weights alone ({_found(error)}); write one: torch.save(module.state_dict(), ...)"
         ) from None
+
+
+def _found(error: Exception) -> str:
+    """What a file holds instead of weights. (PyTorch goes on to advise on how to run its code.)"""
+    text = str(error)
+    if held := re.search(r"Unsupported global: GLOBAL (\S+)", text):
+        return f"it holds a {held[1]}, as a whole module does"
+    return "damaged, or of another kind" if text.startswith("Weights only load failed") else first_line(error)
 
 
 def first_line(error: Exception) -> str:

@@ -223,8 +223,10 @@ def _announce(place: store.Place, damaged: bool) -> None:
         _say("compiling", f"compiling (up to a minute), and at the next start again: {place.reason}")
     elif damaged:
         _say("compiling", f"compiling again what was damaged in {place.folder} (up to a minute) ...")
-    else:
+    elif any(place.folder.iterdir()):
         _say("compiling", "compiling code that was not needed before (up to a minute) ...")
+    else:
+        _say("compiling", "compiling, which the first run does once (up to a minute) ...")
 
 
 def _say(subject: str, message: str) -> None:

@@ -308,6 +308,19 @@ def test_errors_are_one_line(files, tmp_path):
         assert outcome.stderr.count("\n") == 1
 
 
+def test_a_data_set_that_is_named_is_looked_at(files, tmp_path):
+    """Also where no image was answered wrongly, and nothing is to be shown."""
+    data = small_data(9)
+    with es.evaluate(small_network(), data, tmp_path / "eval.h5", workers=1) as found:
+        data.labels = found.prediction.copy()
+    es.evaluate(small_network(), data, tmp_path / "right.h5", workers=1).close()
+    for place, name, message in ((tmp_path, "right.h5", "nowhere: neither a folder nor"), (files, "run.h5", "is a trace")):
+        outcome = CliRunner().invoke(main, ["report", str(place / name), "-o", str(tmp_path / "x.html"), "-d", "nowhere"])
+        assert outcome.exit_code == 1
+        assert message in outcome.stderr
+        assert not (tmp_path / "x.html").exists()
+
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 

@@ -87,17 +87,26 @@ def test_state_dict(folder):
     ("arguments", "message"),
     [
         (["nothing.onnx"], "no such file"),
+        (["images"], "images: is a folder"),
         (["nets.py"], "expected .onnx or .nir, or a state dict"),
         (["net.pt"], "--architecture FILE.py:FUNCTION"),
         (["net.pt", "--architecture", "nets.py"], "expected FILE.py:FUNCTION"),
         (["net.pt", "--architecture", "nets.py:other"], "has no function 'other'"),
         (["net.pt", "--architecture", "nets.py:broken"], "ValueError: no such size"),
-        (["net.pt", "--architecture", "nets.py:net"], "calibration images or the shape"),
-        (["net.pt", "--architecture", "nets.py:net", "--input-shape", "1,8,8"], "give images for calibration"),
+        (["net.pt", "--architecture", "nets.py:net"], "images or the shape (--calibrate, --input-shape)"),
+        (["net.pt", "--architecture", "nets.py:net", "--input-shape", "1,8,8"], "give images for calibration (--calibrate)"),
         (["net.pt", "--architecture", "nets.py:net", "--calibrate", "nowhere"], "--calibrate"),
         (["code.pt", "--architecture", "nets.py:net"], "not a file of weights alone"),
+        (["whole.pt", "--architecture", "nets.py:net"], "not a file of weights alone (it holds a torch.nn.modules.linear.Linear, as"),
+        (["text.pt", "--architecture", "nets.py:net"], "not a file of weights alone (damaged, or of another kind)"),
         (["other.pt", "--architecture", "nets.py:net"], "does not fit the module"),
         (["broken.onnx"], "not a readable ONNX file"),
+        (["broken.onnx", "--architecture", "nets.py:net"], "--architecture is for state dicts"),
+        (["broken.nir", "--architecture", "nets.py:net"], "--architecture is for state dicts"),
+        (["broken.onnx", "--nir-dt", 1], "--nir-dt is for NIR files"),
+        (["net.pt", "--architecture", "nets.py:net", "--nir-dt", 1], "--nir-dt is for NIR files"),
+        (["broken.nir", "--input-shape", "1,8,8"], "leave out --input-shape and --answer"),
+        (["broken.nir", "--answer", "a"], "leave out --input-shape and --answer"),
     ],
 )
 def test_errors_are_one_line(folder, monkeypatch, arguments, message):
@@ -106,13 +115,21 @@ def test_errors_are_one_line(folder, monkeypatch, arguments, message):
     weights(folder)
     weights(folder, "code.pt", keep={"f": print})
     weights(folder, "other.pt", keep={"0.weight": pytest.importorskip("torch").zeros(2, 2)})
-    (folder / "broken.onnx").write_bytes(b"\xff" * 40)
+    weights(folder, "whole.pt", keep=pytest.importorskip("torch").nn.Linear(2, 2))
+    for name in ("broken.onnx", "broken.nir", "text.pt"):
+        (folder / name).write_bytes(b"\xff" * 40)
     result = convert(*arguments, "-o", "out.h5")
     assert result.exit_code == 1
     assert result.output.startswith("eventsim: error: ")
     assert message in result.output
     assert result.output.count("\n") == 1
     assert not (folder / "out.h5").exists()
+
+
+def test_what_is_chosen_for_goes_with_a_choice():
+    result = convert("net.onnx", "--choose-for", "asynchronous")
+    assert result.exit_code == 2
+    assert "--choose-for says what --choose compares" in result.output
 
 
 def test_every_conversion_ends_with_a_check(folder):

@@ -53,6 +53,11 @@ def test_compiled_once_and_said_once(folder, caplog):
     assert start() == "compiled"
     assert [start(), start()] == ["disk", "disk"]
     assert compiled.compiled(lambda x: x + 2)(1) == 3
+    assert warnings_of(caplog) == ["compiling, which the first run does once (up to a minute) ..."]
+    # What a later process needs beyond that is no first run's.
+    caplog.clear()
+    compiled.said_before.clear()
+    assert compiled.compiled(lambda x: x + 3)(1) == 4
     assert warnings_of(caplog) == ["compiling code that was not needed before (up to a minute) ..."]
     assert all(path.name.startswith("test_compiled.") and path.suffix == ".machine" for path in folder.iterdir())
     assert folder.stat().st_mode & 0o777 == 0o700

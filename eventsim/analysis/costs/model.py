@@ -86,8 +86,13 @@ class CostModel(ABC):
     def from_values(cls, path: str | os.PathLike[str], values: Any) -> Self:
         """Costs from JSON values; see :meth:`read`."""
         known = [f.name for f in fields(cls)]
-        if not isinstance(values, dict) or not set(values) <= set(known) or "name" not in values:
-            raise RunError(f"{path}: a table of costs is a JSON object with a name and any of {', '.join(known[1:])}")
+        expected = f"a table of costs is a JSON object with a name and any of {', '.join(known[1:])}"
+        if not isinstance(values, dict):
+            raise RunError(f"{path}: {expected}; found {type(values).__name__}")
+        if unknown := sorted(set(values) - set(known)):
+            raise RunError(f"{path}: {expected}; found {', '.join(map(repr, unknown))}")
+        if "name" not in values:
+            raise RunError(f"{path}: {expected}; found no name")
         name = values["name"]
         if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= _MAX_NAME:
             raise RunError(f"{path}: the name of a table of costs is a text of 1 to {_MAX_NAME} printable characters")
@@ -114,8 +119,10 @@ def read_values(path: str | os.PathLike[str]) -> Any:
         return json.loads(content.decode("utf-8"), object_pairs_hook=_without_doubles)
     except RunError:
         raise
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{path}: not a readable table of costs ({error})") from None
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror}); expected a table of costs") from None
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{path}: not a readable table of costs, which is JSON ({error})") from None
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

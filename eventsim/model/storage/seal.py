@@ -46,7 +46,7 @@ def verify_seal(file: FileIO) -> int:
             found = "it is an HDF5 file without the seal of one"
         else:
             found = f"it starts with {block[:16]!r}" if block else "it is empty"
-        raise NetworkFileError(f"not an eventsim network file: {found}; save networks with eventsim")
+        raise NetworkFileError(f"not an eventsim network file: {found}; `eventsim convert` or eventsim.save makes one")
     line = re.match(rb"eventsim-network ([1-9][0-9]{0,8})\n", block)
     if line and int(line[1]) != VERSION:
         raise NetworkFileError(

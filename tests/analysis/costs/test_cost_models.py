@@ -103,3 +103,21 @@ def test_an_unknown_model(tmp_path, name):
     (tmp_path / "mine.json").write_text(json.dumps({"model": name, "name": "mine"}))
     with pytest.raises(es.RunError, match=r"mine\.json: unknown cost model .*; there are: operations$"):
         read_costs(tmp_path / "mine.json")
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (None, r"cannot be read \(No such file or directory\); expected a table of costs"),
+        ('{"name": "mine", "int8": 1}', "found 'int8'"),
+        ('{"int8_add": 1}', "found no name"),
+        ("[]", "found list"),
+        ("no", r"not a readable table of costs, which is JSON \("),
+    ],
+)
+def test_what_is_no_table_of_costs_is_told(tmp_path, content, found):
+    if content is not None:
+        (tmp_path / "mine.json").write_text(content)
+    with pytest.raises(es.RunError, match=rf"mine\.json: .*{found}") as error:
+        read_costs(tmp_path / "mine.json")
+    assert "\n" not in str(error.value)
