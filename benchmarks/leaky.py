@@ -1,9 +1,10 @@
-"""How long clocked runs of leaky networks take: the layered engine against the queue engine, which is to give the same.
+"""How long runs of leaky networks take: the layered engine against the queue engine, which is to give the same.
 
-    python benchmarks/leaky.py
+    python benchmarks/leaky.py [--asynchronous]
 
 Feed-forward networks as they are trained directly, of random weights: convolutions and dense layers, of 8 bits or binary, with and
-without synaptic currents, on random events. Times are of the processor, one core: medians, and of the ratios of runs in turn.
+without synaptic currents, on random events: clocked, or asynchronous, at random times. Times are of the processor, one core: medians, and
+of the ratios of runs in turn.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 import eventsim as es
+from eventsim.job.job import DEFAULT_RESOLUTION
 
 STEPS = 100
 
@@ -51,6 +53,7 @@ def network(kind: str, binary: bool, current: bool) -> es.Network:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--times", type=int, default=5)
+    parser.add_argument("--asynchronous", action="store_true")
     options = parser.parse_args()
     print("| network | weights | currents | spikes | queue, ms | layered, ms | times as fast |\n|---|---|---|--:|--:|--:|--:|")
     for kind, binary, current in [(k, b, c) for k in ("dense", "convolutions") for b in (False, True) for c in (False, True)]:
@@ -58,13 +61,16 @@ def main() -> None:
         rng = np.random.default_rng(1)
         size = net.populations["in"].size
         ticks, neurons = np.nonzero(rng.random((STEPS, size)) < 0.05)
+        # Within its step, at any time; clocked, that is its end.
+        at = ticks + rng.random(len(ticks)) if options.asynchronous else ticks + 1.0
+        resolution = DEFAULT_RESOLUTION if options.asynchronous else 1
         simulator, engines = es.Simulator(net), ("queue", "layered")
         taken: dict[str, list[float]] = {name: [] for name in engines}
         results = {}
         for _ in range(options.times + 1):
             for name in engines:
                 began = time.process_time()
-                results[name] = simulator.run({"in": (ticks + 1.0, neurons)}, steps=STEPS, resolution=1, record="none", engine=name)
+                results[name] = simulator.run({"in": (at, neurons)}, steps=STEPS, resolution=resolution, record="none", engine=name)
                 taken[name].append(time.process_time() - began)
         for field in ("spikes", "deliveries", "additions"):
             np.testing.assert_array_equal(getattr(results["layered"].counts, field), getattr(results["queue"].counts, field))

@@ -215,18 +215,19 @@ def test_a_current_flows_at_the_end_of_each_step():
         ([2**30, -(2**30)], [1, 1.25], None),  # it comes to nothing before it flows again
     ],
 )
-def test_currents_stay_within_32_bits_and_so_does_what_they_flow_into(weights, times, tick):
+@pytest.mark.parametrize("resolution", [4, 1])
+def test_currents_stay_within_32_bits_and_so_does_what_they_flow_into(weights, times, tick, resolution):
     net = es.Network()
     net.source("src", 2)
     net.leaky("n", 1, threshold=2**31 - 1, current_decay=0)
     net.connect("src", "n", np.array(weights)[:, None])
     for engine in runnable(net, prepare(net, {"src": ([], [])}, steps=1)):
         if tick is None:
-            run = es.run(net, {"src": (times, [0, 1])}, steps=4, resolution=4, potentials=["n"], engine=engine)
+            run = es.run(net, {"src": (times, [0, 1])}, steps=4, resolution=resolution, potentials=["n"], engine=engine)
             assert run.potentials("n").ravel().tolist() == [2**30] * 4
         else:
-            with pytest.raises(PotentialOverflow, match=rf"^n: .*\(tick {tick}\)"):
-                es.run(net, {"src": (times, [0, 1])}, steps=4, resolution=4, engine=engine)
+            with pytest.raises(PotentialOverflow, match=rf"^n: .*\(tick {tick * resolution // 4}\)"):
+                es.run(net, {"src": (times, [0, 1])}, steps=4, resolution=resolution, engine=engine)
 
 
 def test_what_decays_may_decide_otherwise():
@@ -241,6 +242,6 @@ def test_what_decays_may_decide_otherwise():
         assert run.readout.tolist() == [[1, 2], [1, 1], [1, 1], [1, 1], [1, 1]]
 
 
-def test_the_layered_engine_says_that_it_runs_them_clocked():
-    with pytest.raises(es.RunError, match="the layered engine runs populations that leak clocked, and n is one"):
-        es.run(leaky(threshold=3), {"src": ([1], [0])}, steps=1, engine="layered")
+@pytest.mark.parametrize("resolution", [1, 2**20])
+def test_the_layered_engine_runs_them_clocked_and_asynchronous(resolution):
+    assert es.run(leaky(threshold=3), {"src": ([1], [0])}, steps=1, resolution=resolution).counts.engine == "layered"

@@ -57,19 +57,20 @@ def drawn(rng):
     return net, given, None if rng.random() < 0.6 else ExitRule("margin", int(rng.integers(3, 60)) * unit)
 
 
-def cases(salt, number):
-    """Jobs of random networks."""
+def cases(salt, number, resolutions=(1,)):
+    """Jobs of random networks, at one resolution after the other."""
     for i in range(number):
         net, given, rule = drawn(np.random.default_rng([salt, i]))
         try:
-            yield prepare(net, given, steps=STEPS, resolution=1, exit_rule=rule)
+            yield prepare(net, given, steps=STEPS, resolution=resolutions[i % len(resolutions)], exit_rule=rule)
         except es.RunError:  # a rule that holds before the first spike
             continue
 
 
-def test_as_the_reference():
+@pytest.mark.parametrize(("salt", "resolutions"), [(1, (1,)), (4, (2**20, 2, 1000, 7))])
+def test_as_the_reference(salt, resolutions):
     fired = exited = 0
-    for job in cases(1, 40):
+    for job in cases(salt, 40, resolutions):
         found = {}
         for name in ("reference", "layered"):
             spikes = Spikes()
@@ -84,7 +85,7 @@ def test_as_the_reference():
 
 
 def test_runs_one_after_another_and_on_threads_are_those_of_one():
-    for job in cases(2, 10):
+    for job in [*cases(2, 10), *cases(5, 8, (2**20, 3))]:
         engines, (alone, again, shared) = Engines(job.network), (Spikes(), Spikes(), Spikes())
         counts = engines.run("layered", job, alone)
         assert_same(counts, engines.run("layered", job, again))

@@ -61,7 +61,7 @@ class Layer(Population):
         every: tuple[Any, ...] = LEAKY_WAYS if layout.population.decays else WAYS
         kinds = [kind for kind in every if kind.why_not(layout, job, name) is None]
         self._starts_parked = self.parks = self.spiking and job.refractory[name] > 1 and kinds[0].parks
-        self.start = layout.start(self.parks, any(kind.clocked for kind in kinds))
+        self.start = layout.start(self.parks, any(kind.clocked or kind.wide for kind in kinds))
         self.state = State(
             self.start.progress.copy(),
             aligned(self.start.d, self.start.d.dtype),

@@ -1,8 +1,9 @@
-"""Clocked populations that leak: step by step, all neurons of a step together."""
+"""Populations that leak: clocked, step by step, all neurons of a step together; asynchronous, along the spikes that reach them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -10,13 +11,13 @@ from eventsim.engines.layered.limits import Overflow
 from eventsim.engines.layered.tables import Layout
 from eventsim.engines.layered.trains import Train
 from eventsim.engines.layered.ways.leak_kernels import advance as kernels
+from eventsim.engines.layered.ways.leak_kernels import along
 from eventsim.engines.layered.ways.leak_kernels.records import PROGRESS, Leaking
 from eventsim.engines.layered.ways.records import Status
 from eventsim.engines.layered.ways.ticks import Ticks
 from eventsim.engines.layered.workspace import Workspace
 from eventsim.job.job import Job
 from eventsim.kernels.stencils import aligned
-from eventsim.model.network import Network
 from eventsim.model.tables import IntArray
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Leaks(Ticks):
 
     clocked = True
     parks = False
+    _kernels: ClassVar[tuple[Callable[..., Any], Callable[..., Any]]] = kernels.advance, kernels.read_out
 
     def __init__(self, population: Layer, job: Job, layout: Layout):
         super().__init__(population, job, layout)
@@ -39,7 +41,7 @@ class Leaks(Ticks):
     @classmethod
     def why_not(cls, layout: Layout, job: Job, name: str) -> str | None:
         """Whether a step has one tick."""
-        return not_clocked(layout.network, job)
+        return None if job.resolution == 1 else f"steps of {job.resolution} ticks"
 
     def begin(self, job: Job) -> None:
         """Nothing has leaked, and nothing flows."""
@@ -53,13 +55,16 @@ class Leaks(Ticks):
 
     def advance(self, train: Train, until: int, scratch: Workspace) -> int:
         """Run up to the end of a tick, or an exit before."""
-        population, room, leaking = self.population, scratch.rooms[Leaks], self.leaking
+        population, room, leaking = self.population, scratch.rooms[type(self)], self.leaking
+        neurons, readout = self._kernels
+        if population.state.d.dtype != np.int32:
+            raise Overflow  # so far from their thresholds that 32 bits may not do
         while True:
             state, tally = population.state, population.tally
             if population.spiking:
-                status = self._call(kernels.advance, "", self.layer, leaking, state, room, train, population.out, tally, until)
+                status = self._call(neurons, "", self.layer, leaking, state, room, train, population.out, tally, until)
             else:
-                status = self._call(kernels.read_out, "", self.layer, leaking, state, room, train, tally, until)
+                status = self._call(readout, "", self.layer, leaking, state, room, train, tally, until)
             if status == Status.DONE:
                 return until
             if status == Status.OVERFLOW:
@@ -77,12 +82,23 @@ class Leaks(Ticks):
         self.leaking = snapshot
 
 
-def not_clocked(network: Network, job: Job) -> str | None:
-    """Why populations of a network that leak cannot be run in a job; None if they can be, or if there are none."""
-    if job.resolution == 1:
-        return None
-    name = next((name for name, population in network.populations.items() if population.decays), None)
-    return None if name is None else f"the layered engine runs populations that leak clocked, and {name} is one; use engine 'auto'"
+class LeaksAlong(Leaks):
+    """See :mod:`eventsim.engines.layered.ways.leak_kernels.along`."""
+
+    clocked = False
+    wide = True
+    _kernels = along.advance_along, along.read_along
+
+    @classmethod
+    def why_not(cls, layout: Layout, job: Job, name: str) -> str | None:
+        """Whether a step has more ticks than one."""
+        return None if job.resolution > 1 else "steps of one tick"
+
+    def begin(self, job: Job) -> None:
+        """Nothing has leaked, and nothing flows; who is due at the first tick enters the ring."""
+        super().begin(job)
+        if self.population.spiking:
+            Ticks.begin(self, job)
 
 
 def _leaking(layout: Layout, periods: bool) -> Leaking:

@@ -30,6 +30,8 @@ class Way(ABC):
 
     # Whether a tick is a step: windows are as long as there is room for a bit for each neuron and tick, potentials have 32 bits.
     clocked: ClassVar[bool] = False
+    # Whether potentials have 32 bits though it is not.
+    wide: ClassVar[bool] = False
     # Whether neurons that wait for the end of a refractory period are parked: out of the reach of all tests.
     parks: ClassVar[bool] = True
 

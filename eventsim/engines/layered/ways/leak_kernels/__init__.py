@@ -1,1 +1,1 @@
-"""Compiled code for populations that leak, clocked: every tick is a step, and all of its neurons go through it together."""
+"""Compiled code for populations that leak: clocked, all neurons of a step together; asynchronous, along the spikes that reach them."""
