@@ -108,15 +108,36 @@ class _LoweringForCallers(NativeLowering):
         return changed
 
 
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _LoweringApart(_LoweringForCallers):
+    """Of a function that LLVM may not put into its callers."""
+
+    _name = "lowering_apart"
+
+    def run_pass(self, state: Any) -> bool:
+        # (Flags come from the caller that is compiled.)
+        state.flags.forceinline = False
+        changed = super().run_pass(state)
+        function = state.library._final_module.get_function(state["cr"].fndesc.llvm_func_name)
+        function.add_function_attribute("noinline")
+        return changed
+
+
 class _CompilerForCallers(Compiler):
     """Numba's way from Python to LLVM, with another end."""
+
+    lowering = _LoweringForCallers
 
     def define_pipelines(self) -> list[Any]:
         pipeline = PassManager("for callers")
         for step, description in DefaultPassBuilder.define_nopython_pipeline(self.state).passes:
-            pipeline.add_pass(_LoweringForCallers if step is NativeLowering else step, description)
+            pipeline.add_pass(self.lowering if step is NativeLowering else step, description)
         pipeline.finalize()
         return [pipeline]
+
+
+class _CompilerApart(_CompilerForCallers):
+    lowering = _LoweringApart
 
 
 # Other threads run while compiled code does.
@@ -126,6 +147,8 @@ _for_callers = functools.partial(
     kernel, kept=False, nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, pipeline_class=_CompilerForCallers
 )
 inner = _for_callers()
+# Such a function that stays one: its loops have all registers, which those of its callers would not leave them.
+apart = _for_callers(pipeline_class=_CompilerApart)
 # And a part of its callers, into which LLVM puts it: nothing is handed over. It is still looked at (its types, its code) on its own, once.
 part = _for_callers(forceinline=True)
 # Inlined into its caller: to hand 80 array headers to a function may take longer than what it does.

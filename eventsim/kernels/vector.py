@@ -305,6 +305,19 @@ def full(typing_context: Any, like: Any, number: Any) -> Any:
 
 
 @intrinsic
+def spread(typing_context: Any, like: Any, number: Any) -> Any:
+    """The bits of an integer again and again in a vector of the type of ``like``, whose lanes have a part of them: the lowest first."""
+    _need_vector(like)
+    fits = isinstance(number, types.Integer) and _bits_of(number) % _bits_of(like.dtype) == 0
+    _need(fits and like.lanes * _bits_of(like.dtype) % _bits_of(number) == 0, f"the bits of {number} do not fill {like}")
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(_splat(builder, args[1], like.lanes * _bits_of(like.dtype) // _bits_of(number)), _llvm(like))
+
+    return like(like, number), generate
+
+
+@intrinsic
 def lane_numbers(typing_context: Any, like: Any) -> Any:
     """0, 1, 2, ... in a vector of the type of ``like``."""
     _need_vector(like)
@@ -499,6 +512,18 @@ def any_reaches_zero(typing_context: Any, vector: Any) -> Any:
         return _resized(builder, builder.bitcast(reached, ir.IntType(value.type.count)), _I64, False)
 
     return types.uint64(vector), generate
+
+
+@intrinsic
+def opaque(typing_context: Any, number: Any) -> Any:
+    """A number of which LLVM does not see where it comes from: it makes no branch that goes round it where one is chosen of two."""
+    _need(isinstance(number, types.Integer), f"only an integer can be opaque, not {number}")
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.FunctionType(args[0].type, [args[0].type])
+        return builder.asm(kind, "", "=r,0", [args[0]], side_effect=False)
+
+    return number(number), generate
 
 
 # Masks: unsigned integers of which each bit stands for a lane.

@@ -46,6 +46,10 @@ def full(like: Any, number: int) -> Any:
     return np.full(len(like), np.asarray(number).astype(like.dtype))
 
 
+def spread(like: Any, number: Any) -> Any:
+    return np.resize(np.array([number]).view(like.dtype), len(like))
+
+
 def lane_numbers(like: Any) -> Any:
     return np.arange(len(like), dtype=like.dtype)
 
@@ -100,6 +104,10 @@ def largest(vector: Any) -> Any:
 
 def any_reaches_zero(vector: Any) -> Any:
     return np.uint64((vector >= 0).any())
+
+
+def opaque(number: Any) -> Any:
+    return number
 
 
 def lowest(mask: Any) -> int:

@@ -94,3 +94,14 @@ def test_what_compiled_code_alone_calls_has_no_machine_code():
             assert result.library.get_pointer_to_function(result.fndesc.llvm_func_name) == 0
     for result in function.overloads.values():
         assert result.library.get_pointer_to_function(result.fndesc.llvm_func_name) != 0
+
+
+def test_what_stays_apart_is_called():
+    """Also where what calls it is put into its own caller, with the flags of which it is compiled."""
+    apart = compiled.apart(lambda x: x * x + 3)
+    part = compiled.part(lambda x: apart(x) + 1)
+    function = compiled.kernel(kept=False)(lambda x: part(x))
+    assert function(3) == 13
+    (result,), (called,) = function.overloads.values(), apart.overloads.values()
+    name = called.fndesc.llvm_func_name
+    assert [line for line in result.library.get_llvm_str().splitlines() if " call " in line and name in line]

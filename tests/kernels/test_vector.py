@@ -108,6 +108,19 @@ def test_from_vector_to_vector(dtype):
         np.testing.assert_array_equal(out, np.concatenate(parts))
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.uint16, np.int32])
+@pytest.mark.parametrize("number", [np.int32(0x12345678), np.int64(-(2**40) + 77), np.int32(-5)])
+def test_the_bits_of_a_number_in_a_vector(dtype, number):
+    @njit
+    def run(x, numbers, out):
+        vector.store(out, 0, vector.spread(vector.load(x, 0, 32), vector.opaque(vector.peek(numbers, 0))))
+
+    x, out = np.zeros(32, dtype), np.zeros(32, dtype)
+    run(x, np.array([number]), out)
+    np.testing.assert_array_equal(out, vector_twin.spread(x, number))
+    assert out.tobytes() == (number.tobytes() * 32)[: out.nbytes]
+
+
 @pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.int64])
 @pytest.mark.parametrize("lanes", LANES)
 def test_from_a_vector_to_a_number(lanes, dtype):

@@ -7,8 +7,8 @@ import pytest
 from numba import njit
 
 from eventsim.engines.layered.ways.period_kernels import advance, blocks, moments
-from eventsim.engines.layered.ways.period_kernels.records import END, GUARD, NEVER, Room
-from eventsim.engines.layered.ways.records import PROGRESS, Constants, State, Tally, Train
+from eventsim.engines.layered.ways.period_kernels.records import END, GUARD, NEVER, TWICE, Limits, Periods, Room
+from eventsim.engines.layered.ways.records import PROGRESS, Constants, Layer, State, Tally, Train
 from eventsim.kernels.simd import NEGATIVE, WIDE
 
 pytestmark = pytest.mark.kernels
@@ -17,12 +17,19 @@ LANE, J, CHANNEL, THETA = 64, 7, 3, 40
 
 
 @njit
-def run(lanes, d, low, free, w8, w16, entries, at, most, first):
+def run(lanes, layer, state, periods, room, limits):
     if lanes == 128:
-        return blocks.run_128(d, low, free, LANE, w8, w16, J, entries, at, most, first)
+        return blocks.run_128(layer, state, periods, room, limits, 0, LANE, J)
     if lanes == 64:
-        return blocks.run_64(d, low, free, LANE, w8, w16, J, entries, at, most, first)
-    return blocks.run_32(d, low, free, LANE, w8, w16, J, entries, at, most, first)
+        return blocks.run_64(layer, state, periods, room, limits, 0, LANE, J)
+    return blocks.run_32(layer, state, periods, room, limits, 0, LANE, J)
+
+
+@njit
+def run_wide(lanes, layer, state, periods, room):
+    for k in range(0, lanes, 32):
+        blocks.run_wide(layer, state.d, state.low, periods, room, 0, LANE + k, J + k)
+    return True
 
 
 @njit
@@ -35,15 +42,25 @@ def finish(lanes, d, low, net, free, theta, first, keys, places, n):
 
 
 def entries_of(rng: np.random.Generator, number: int, wide: bool) -> tuple[np.ndarray, list[tuple[int, int, int]]]:
-    """A list of entries from place 2 on, and what it says: (twice the moment, place of the weights, 0 for 8 bits or a sign)."""
-    moments = 2 * np.sort(rng.integers(1, 30, number))
+    """A list of entries from place 2 on, and what it says: (the moment, place of the weights, 0 for 8 bits or a sign)."""
+    moments = np.sort(rng.integers(1, 30, number))
     said = [(int(m), int(rng.integers(0, 130)), int(rng.choice([0, 0, 1, -1])) if wide else 0) for m in moments]
-    listed = [m << 32 | (WIDE if sign else 0) | (NEGATIVE if sign < 0 else 0) | place for m, place, sign in said]
-    return np.array([0, 0, *listed, END << 32 | WIDE, *[0] * blocks.AHEAD], np.int64), said
+    listed = [m * TWICE << 32 | (WIDE if sign else 0) | (NEGATIVE if sign < 0 else 0) | place for m, place, sign in said]
+    return np.array([0, 0, *listed, END * TWICE << 32 | WIDE, *[0] * blocks.AHEAD], np.int64), said
+
+
+def records_of(d, low, w8, w16, entries, plain, free, first) -> tuple[Layer, State, Periods, Room]:
+    """Of a site whose list begins at place 2, and has 8-bit weights before place ``plain``."""
+    return (
+        Layer(*[None] * 3, w8, w16, *[None] * 7),
+        State(None, d, low, None, None, None, None),
+        Periods(None, None, free, np.array([2]), np.array([plain]), None, None, None, None),
+        Room(entries, entries.view(np.int32), None, None, None, first, None),
+    )
 
 
 def plain(said, v: int, low: int | None, since: int, changes) -> tuple[int, int | None, bool]:
-    """A neuron's potential at the end, twice the moment at which it fired (None if it did not), and whether negatively."""
+    """A neuron's potential at the end, the moment at which it fired (None if it did not), and whether negatively."""
     found, negative, before = None, False, 0
     for moment, change in [*((said[e][0], changes[e]) for e in range(len(said))), (END, 0)]:
         due_below = low is not None and v < low
@@ -54,17 +71,19 @@ def plain(said, v: int, low: int | None, since: int, changes) -> tuple[int, int 
 
 
 @pytest.mark.parametrize("lanes", [32, 64, 128])
-@pytest.mark.parametrize("distance", [np.int16, np.int32])
+@pytest.mark.parametrize(("distance", "in_all_bits"), [(np.int16, False), (np.int32, False), (np.int32, True)])
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("wide", [False, True])
-def test_a_block_through_a_stretch(lanes, distance, signed, wide):
-    """Who fires when, neuron by neuron; then the reset of those, and their spikes."""
+def test_a_block_through_a_stretch(lanes, distance, in_all_bits, signed, wide):
+    """Who fires when, neuron by neuron, some of them far away where there are bits for it; then the reset of those, and their spikes."""
     rng = np.random.default_rng(lanes + 2 * signed + wide)
     floor, seen = int(np.iinfo(distance).min), set()
     for case in range(12):
         entries, said = entries_of(rng, [0, 1, 30, GUARD + 40][case % 4], wide)
         w8, w16 = rng.integers(-30, 31, 300).astype(np.int8), rng.integers(-200, 201, 300).astype(np.int16) if wide else None
         d = rng.integers(-120, 4, 256).astype(distance)
+        if distance is np.int32:
+            d = np.where(rng.random(256) < 0.2, rng.choice([-(10**6), -40_000, 30_000], 256), d).astype(distance)
         theta = np.full(160, THETA, distance)
         theta[CHANNEL : CHANNEL + lanes] += rng.integers(0, 9, lanes).astype(distance)
         net = rng.integers(0, 3, 256).astype(np.int32) if signed else None
@@ -74,20 +93,26 @@ def test_a_block_through_a_stretch(lanes, distance, signed, wide):
             here = slice(LANE, LANE + lanes)
             low[here] = np.where(net[here] > 0, -theta[CHANNEL : CHANNEL + lanes], floor)
         # Free since the begin or some moment, or not in this stretch.
-        free = rng.choice([0, 0, 0, 2, 10, 30, 58, NEVER], 257).astype(np.uint16)
+        free = rng.choice([0, 0, 0, 1, 5, 15, 29, NEVER], 257).astype(np.uint16)
         first, keys, places = np.zeros(256, np.uint16), np.zeros(200, np.int64), np.zeros(40, np.int64)
         expected_d, expected_net, expected_free, spikes = d.astype(int), None if net is None else net.copy(), free.copy(), []
         for k in range(LANE, LANE + lanes):
             weight = [int((w16 if sign else w8)[J + place + k - LANE]) * (sign or 1) for _, place, sign in said]
             v, found, negative = plain(said, int(d[k]), int(low[k]) if signed and net[k] > 0 else None, int(free[k]), weight)
             if found is not None:
-                spikes.append((found + negative) << 32 | k)
+                spikes.append((2 * found + negative) << 32 | k)
                 v += int(theta[CHANNEL + k - LANE]) * (1 if negative else -1)
                 if signed:
                     expected_net[k] += -1 if negative else 1
                 seen.add("-" if negative else "+")
             expected_d[k], expected_free[k] = v, NEVER if found is not None or free[k] == NEVER else 0
-        assert run(lanes, d, low, free, w8, w16, entries, 2, 2**15 - 2 - THETA - 9 - 64 * 30 - 200, first)
+        eight = next((e for e, (_, _, sign) in enumerate(said) if sign), len(said)) if case < 8 else 0
+        records, margin = records_of(d, low, w8, w16, entries, 2 + eight, free, first), GUARD * 30 + 200
+        most, near = 2**15 - 2 - THETA - 9 - margin, THETA + 9 + margin
+        if in_all_bits:
+            assert run_wide(lanes, *records)
+        else:
+            assert run(lanes, *records, Limits(most, (most + near) // 2 if distance is np.int32 else most, near))
         n = finish(lanes, d, low, net, free, theta, first, keys, places, 5)
         assert keys[5:n].tolist() == spikes
         assert places.tolist() == np.bincount(keys[5:n] >> 33, minlength=40).tolist()
@@ -102,15 +127,39 @@ def test_a_block_through_a_stretch(lanes, distance, signed, wide):
 @pytest.mark.parametrize("lanes", [32, 64, 128])
 @pytest.mark.parametrize("distance", [np.int16, np.int32])
 @pytest.mark.parametrize("place", [0, 31, -1])
-def test_potentials_of_16_bits_that_come_near_their_end(lanes, distance, place):
-    """It is one neuron's, and seen before the first entry; 32 bits are bounded otherwise."""
+def test_potentials_that_come_near_the_end_of_their_bits(lanes, distance, place):
+    """It is one neuron's, and seen before an entry that is looked at; with ``near`` at 2**15 nobody may be farther away than ``clip``."""
     entries, _ = entries_of(np.random.default_rng(1), 3, False)
     for value, fits in ((-1000, True), (1000, True), (-1001, False), (1001, False)):
-        d = np.full(256, -5, distance)
-        d[LANE + place % lanes] = value
-        d[LANE + lanes] = -30000
-        arguments = (None, np.zeros(257, np.uint16), np.zeros(300, np.int8), None, entries, 2, 1000, np.zeros(256, np.uint16))
-        assert run(lanes, d, *arguments) == (fits or distance is np.int32)
+        for clip in (1000, 2000):
+            d = np.full(256, -5, distance)
+            d[LANE + place % lanes] = value
+            d[LANE + lanes] = -30000
+            before, first = d.copy(), np.full(256, 7, np.uint16)
+            records = records_of(d, None, np.zeros(300, np.int8), None, entries, 2, np.zeros(257, np.uint16), first)
+            assert run(lanes, *records, Limits(1000, clip, 2**15)) == fits
+            if not fits:
+                assert d.tolist() == before.tolist()
+                assert set(first) == {7}
+
+
+@pytest.mark.parametrize("lanes", [32, 64, 128])
+@pytest.mark.parametrize("number", [GUARD // 2, GUARD + 20, 3 * GUARD])
+def test_those_who_are_far_away_and_come_near(lanes, number):
+    """They begin at ``clip`` and may go some way in either direction, farther away or towards the threshold: but not as far as ``near``."""
+    w8 = np.zeros(300, np.int8)
+    place = J + lanes - 1
+    entries = np.array([0, 0, *[TWICE << 32] * number, END * TWICE << 32 | WIDE, *[0] * blocks.AHEAD], np.int64)
+    for value, weight in ((-40_000, 100), (-40_000, -100), (40_000, 100), (40_000, -100), (40_000, 1), (-20_000, 1)):
+        d, first = np.full(256, -5, np.int32), np.zeros(256, np.uint16)
+        d[LANE + lanes - 1], w8[place] = value, weight
+        records = records_of(d, None, w8, None, entries, 2 + number, np.zeros(257, np.uint16), first)
+        # Looked at after 63 entries, they are nearer by 6,300 then.
+        near = number > GUARD and abs(weight) == 100 and value * weight < 0
+        assert run(lanes, *records, Limits(32_000, 11_000, 7_000)) == (not near)
+        assert d[LANE + lanes - 1] == value + (0 if near else number * weight)
+        if not near:
+            assert first[LANE + lanes - 1] | 1 == (NEVER if value < 0 else 1)
 
 
 @njit
@@ -129,7 +178,7 @@ def test_spikes_in_the_order_of_time(signed, channels):
         moment, negative = rng.integers(1, moments + 1, n), rng.integers(0, 2, n) * signed
         ticks = np.cumsum(rng.integers(1, 5, moments + 2))
         keys, places = (2 * moment + negative) << 32 | lanes, np.bincount(moment, minlength=moments + 2)
-        room = Room(None, None, ticks, places, None, keys)
+        room = Room(None, None, None, ticks, places, None, keys)
         progress = np.zeros((), PROGRESS)
         progress["head"], progress["waiting"], progress["fired"], progress["step"] = head, waiting, before, 1
         ring_tick, ring_lane = np.full(size, -1), np.full(size, -1, np.int32)
@@ -171,13 +220,13 @@ def test_moments_in_the_order_of_time(ticks, rings):
         progress = np.zeros((), PROGRESS)
         progress["head"], progress["waiting"] = head, leaving + behind
         train = Train(np.array([0] * at + arrives.tolist() + [ticks + 5]), None, None, None)
-        room = Room(None, np.zeros(100, np.uint16), np.zeros(200, np.int64), None, None, None)
+        room = Room(None, None, np.zeros(100, np.uint16), np.zeros(200, np.int64), None, None, None)
         free, state = np.full(size + 1, NEVER, np.uint16), State(progress, None, None, None, ring_tick, ring_lane, None)
         found = number_moments(state, free, room, train, at, at + arrivals, leaving, ticks, ticks if rings else ticks + 9)
         of_time = np.unique([*arrives, *leaves, *[ticks] * rings])
         assert room.ticks[: found + 1].tolist() == [0, *of_time.tolist()]
-        assert room.moments[:arrivals].tolist() == (2 * np.searchsorted(of_time, arrives) + 2).tolist()
+        assert room.moments[:arrivals].tolist() == (np.searchsorted(of_time, arrives) + 1).tolist()
         expected = np.full(size + 1, NEVER)
-        expected[lanes[:leaving]] = 2 * np.searchsorted(of_time, leaves) + 2
+        expected[lanes[:leaving]] = np.searchsorted(of_time, leaves) + 1
         assert free.tolist() == expected.tolist()
         assert (progress["head"], progress["waiting"]) == ((head + leaving) % size, behind)

@@ -24,6 +24,6 @@ def by_period(layout: Layout) -> tuple[Layer, Periods] | str:
     stretch = max(int(ENTRIES / each), of.sizes.stretch)
     expected, largest = int(1.5 * each * stretch) + 2 * len(of.loads), layer.projections["largest"]
     margin = int((np.where(layer.projections["wide"] == 0, GUARD, 1) * largest).sum())
-    sizes = Sizes(of.sizes.lanes, of.sizes.shift, of.sizes.block, stretch, of.sizes.negated, expected, margin, -1)
-    free = np.empty(layer.constants.size + 1, np.uint16)
-    return layer, Periods(sizes, np.zeros((), PROGRESS), free, of.begins, of.loads, of.found, of.reach, of.rows)
+    sizes = Sizes(of.sizes.lanes, of.sizes.shift, of.sizes.block, stretch, of.sizes.negated, expected, margin, False, -1)
+    free, plain = np.empty(layer.constants.size + 1, np.uint16), np.empty(len(of.loads) - 1, np.int64)
+    return layer, Periods(sizes, np.zeros((), PROGRESS), free, of.begins, plain, of.loads, of.found, of.reach, of.rows)

@@ -37,8 +37,10 @@ class Periods(TrainWay):
         assert not isinstance(made, str)
         layer, of = made
         self.layer = only(layer, "projections", "w8", "w16", "effective")._replace(constants=population.constants)
-        copies = {field: np.empty_like(getattr(of, field)) for field in ("progress", "free", "begins", "loads", "found")}
-        self.periods = of._replace(sizes=of.sizes._replace(clock=_clock(job, layout)), **copies)
+        copies = {field: np.empty_like(getattr(of, field)) for field in ("progress", "free", "begins", "plain", "loads", "found")}
+        clock, wide = _clock(job, layout), layer.projections["wide"]
+        plain = not np.any(wide[:clock] if clock >= 0 else wide)
+        self.periods = of._replace(sizes=of.sizes._replace(plain=plain, clock=clock), **copies)
 
     @classmethod
     def why_not(cls, layout: Layout, job: Job, name: str) -> str | None:
@@ -55,13 +57,15 @@ class Periods(TrainWay):
     def room(cls, ways: Sequence[Periods], repeats: int) -> records.Room:
         """Room to work in for any of these."""
         sizes, lanes = [way.periods.sizes for way in ways], max(way.layer.constants.size for way in ways)
+        entries = np.empty(max(size.expected for size in sizes), np.int64)
         return records.Room(
-            np.empty(max(size.expected for size in sizes), np.int64),
-            np.empty(max(size.stretch for size in sizes) + 1, np.uint16),
-            np.empty(records.MOMENTS + 2, np.int64),
-            np.empty(records.MOMENTS + 2, np.int64),
-            np.empty(lanes, np.uint16),
-            np.empty(lanes, np.int64),
+            entries=entries,
+            halves=entries.view(np.int32),
+            moments=np.empty(max(size.stretch for size in sizes) + 1, np.uint16),
+            ticks=np.empty(records.MOMENTS + 2, np.int64),
+            places=np.empty(records.MOMENTS + 2, np.int64),
+            first=np.empty(lanes, np.uint16),
+            keys=np.empty(lanes, np.int64),
         )
 
     def takes(self, window: Window) -> bool:
@@ -103,10 +107,10 @@ class Periods(TrainWay):
     def _advance(self, train: records.Arrivals, until: int, scratch: Workspace) -> int:
         population, progress = self.population, self.periods.progress
         while True:
-            room = scratch.rooms[Periods]
+            room, d = scratch.rooms[Periods], population.state.d
             status = self._call(
-                kernels.advance, population.kind, self.layer, population.state, self.periods, room, train, population.out,
-                population.tally, until,
+                kernels.advance, population.kind, self.layer, population.state, None if d.itemsize == 2 else d, self.periods, room, train,
+                population.out, population.tally, until,
             )  # fmt: skip
             if status == Status.DONE:
                 return until
@@ -116,8 +120,9 @@ class Periods(TrainWay):
                     return int(progress["reached"])
             elif status == Status.ROOM:
                 needed = int(progress["needed"])
-                entries, moments = np.empty(max(len(room.entries), 2 * needed), np.int64), np.empty(2 * needed + 1, np.uint16)
-                scratch.rooms[Periods] = room._replace(entries=entries, moments=moments)
+                entries = np.empty(max(len(room.entries), 2 * needed), np.int64)
+                moments = np.empty(2 * needed + 1, np.uint16)
+                scratch.rooms[Periods] = room._replace(entries=entries, halves=entries.view(np.int32), moments=moments)
             else:
                 population.more_out(scratch.most)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from eventsim.engines.layered.ways.parts import divided, end_of_tick, largest
-from eventsim.engines.layered.ways.period_kernels.blocks import AHEAD, finish_32, finish_64, finish_128, run_32, run_64, run_128
+from eventsim.engines.layered.ways.period_kernels.blocks import AHEAD, finish_32, finish_64, finish_128, run_32, run_64, run_128, run_wide
 from eventsim.engines.layered.ways.period_kernels.lists import count_operations, list_spikes
 from eventsim.engines.layered.ways.period_kernels.moments import number_moments
-from eventsim.engines.layered.ways.period_kernels.records import MOMENTS
+from eventsim.engines.layered.ways.period_kernels.records import MOMENTS, Limits
 from eventsim.engines.layered.ways.records import FOREVER, Status
 from eventsim.engines.layered.ways.site_kernels.lists import count_entries
 from eventsim.engines.layered.ways.site_kernels.stretches import halved
@@ -17,12 +17,14 @@ from eventsim.kernels.vector import peek, poke
 
 
 @compiled
-def advance(layer, state, periods, room, train, out, tally, until):
+def advance(layer, state, wide, periods, room, train, out, tally, until):
     """Run a population to the end of a tick.
 
     Parameters
     ----------
     layer, state : Layer, State
+    wide : int32 array, or None
+        ``state.d`` where it has 32 bits, None where it has 16.
     periods, room : Periods, Room
     train : Arrivals
         Its incoming spikes, with the ticks of their arrival.
@@ -45,7 +47,7 @@ def advance(layer, state, periods, room, train, out, tally, until):
             status = begin_stretch(layer, state, periods, room, train, tally, until)
             if status != Status.BEGUN:
                 return status
-        if not run_stretch(layer, state, periods, room):
+        if not run_stretch(layer, state, wide, periods, room):
             return np.int64(Status.WIDEN)
         n = finish_stretch(layer, state, periods, room)
         if n:
@@ -152,32 +154,52 @@ def leave(state, last):
 
 
 @inner
-def run_stretch(layer, state, periods, room):
+def run_stretch(layer, state, wide, periods, room):
     """Run the sites through a stretch; returns whether they came to its end: not if potentials need more bits.
 
     Parameters as for :func:`advance`. Who fires when is in ``room`` then. One block of all sites after the other: so the weights that
     are worked with are fewer, and may stay in the cache.
     """
-    p, sizes, w8, w16, size = periods.progress[()], periods.sizes, layer.w8, layer.w16, periods.sizes.block
-    most = (np.int64(1) << 15) - 2 - layer.constants.highest - sizes.margin
-    if state.d.itemsize == 2 and most < 0:
-        return False
+    p, sizes, size = periods.progress[()], periods.sizes, periods.sizes.block
+    limits = limits_of(layer, wide, sizes)
     site, k = p["site"], p["part"]
     while k < sizes.lanes // size:
-        while site < len(periods.loads) - 1:
-            j, begin = k * size, periods.begins[site]
+        while site < len(periods.plain):
+            j = k * size
             lane = site * sizes.lanes + j
-            if size == 128:
-                fits = run_128(state.d, state.low, periods.free, lane, w8, w16, j, room.entries, begin, most, room.first)
+            if limits.clip < 0:
+                fits = False
+            elif size == 128:
+                fits = run_128(layer, state, periods, room, limits, site, lane, j)
             elif size == 64:
-                fits = run_64(state.d, state.low, periods.free, lane, w8, w16, j, room.entries, begin, most, room.first)
+                fits = run_64(layer, state, periods, room, limits, site, lane, j)
             else:
-                fits = run_32(state.d, state.low, periods.free, lane, w8, w16, j, room.entries, begin, most, room.first)
-            if not fits:
+                fits = run_32(layer, state, periods, room, limits, site, lane, j)
+            if not fits and not run_block_wide(layer, state, wide, periods, room, site, lane, j):
                 p["site"], p["part"] = site, k
                 return False
             site += 1
         site, k = 0, k + 1
+    return True
+
+
+@part
+def limits_of(layer, wide, sizes):
+    """How potentials are added up in 16 bits."""
+    most, near = (np.int64(1) << 15) - 2 - layer.constants.highest - sizes.margin, layer.constants.highest + sizes.margin
+    if wide is None:
+        return Limits(most, most, np.int64(1) << 15)
+    # Halfway: farther away there is room, too.
+    return Limits(most, (most + near) >> 1 if most > near else np.int64(-1), near)
+
+
+@part
+def run_block_wide(layer, state, wide, periods, room, site, lane, j):
+    """Run a block where potentials have 32 bits; returns whether they have."""
+    if wide is None:
+        return False
+    for k in range(0, periods.sizes.block, 32):
+        run_wide(layer, wide, state.low, periods, room, site, lane + k, j + k)
     return True
 
 

@@ -20,6 +20,7 @@ from eventsim.kernels.vector import (
     prefetch,
     select,
     some_lanes,
+    spread,
     store,
     unsigned,
     without_lowest,
@@ -29,51 +30,7 @@ from eventsim.kernels.vector import (
 AHEAD = 12
 
 
-def _runner(lanes: int) -> Any:
-    @inner
-    def run(d, low, free, lane, w8, w16, j, entries, at, most, first):
-        """Add the entries of a list to ``d`` on so many lanes; who fires when goes to ``first``. Nobody is reset.
-
-        Returns whether that was done: not if a potential of 16 bits might leave its type. Arguments: ``d`` and ``low`` (as in
-        :class:`State`), ``free`` (as in :class:`Periods`), and a ``lane`` of them; ``w8``, ``w16`` and the place ``j`` of the lanes among
-        those of the site; ``entries`` and the first place ``at``; the largest |d|, ``most``, with which GUARD entries can be added;
-        ``first`` (as in :class:`Room`).
-        """
-        # Who is out of bounds on either side has x > reach, unsigned.
-        since, below = load(free, lane, lanes), _lower_limits(d, low, lane, lanes)
-        x, reach = unsigned(load(d, lane, lanes)) - below, full(below, -1) - below
-        none, top = full(since, NEVER), full(x, 8 * d.itemsize - 1)
-        found, before, entry, watch = none, np.int64(0), peek(entries, at), at
-        while True:
-            # Within a moment nobody is looked at: nobody was free before moment 0.
-            moment = entry >> 32
-            looked = full(since, moment if moment != before else 0)
-            told = full(since, before) | converted(x >> top, since)
-            found = select((x > reach) & (since < looked), select(told < found, told, found), found)
-            place, soon = j + (entry & (NEGATIVE - 1)), j + (peek(entries, at + AHEAD) & (NEGATIVE - 1))
-            for line in range(0, lanes, 64):
-                prefetch(w8, soon + line)
-            if (entry & WIDE != 0) | (at == watch):
-                if moment == END:
-                    break
-                watch = at + GUARD
-                if d.itemsize == 2 and bits_of(x + below + full(x, most) > full(x, 2 * most)):
-                    return False
-                if entry & WIDE:
-                    change = _wide_weights(w16, place, x, lanes)
-                    x = x - change if entry & NEGATIVE else x + change
-                else:
-                    x = x + converted(load(w8, place, lanes), x)
-            else:
-                x = x + converted(load(w8, place, lanes), x)
-            before = moment
-            at += 1
-            entry = peek(entries, at)
-        store(d, lane, converted(x + below, d))
-        # Who became free later than due fired then. (What waits in ``since`` is even: the last bit is that of the sign.)
-        store(first, lane, select(since > found, since | (found & full(found, 1)), found))
-        return True
-
+def _flags_of(lanes: int) -> Any:
     @part
     def bits_of(found):
         """Not 0 if a flag is set."""
@@ -81,7 +38,152 @@ def _runner(lanes: int) -> Any:
             return bits(some_lanes(found, 0, 64)) | bits(some_lanes(found, 64, 64))
         return bits(found)
 
+    return bits_of
+
+
+def _runner(lanes: int) -> Any:
+    bits_of = _flags_of(lanes)
+
+    @inner
+    def run(layer, state, periods, room, limits, site, lane, j):
+        """Add the entries of a site's list to ``d`` on so many lanes; who fires when goes to ``first``. Nobody is reset.
+
+        Potentials are added up in 16 bits. Who is farther from its threshold than ``limits.clip`` begins there instead, as long as it does
+        not come near. Returns whether that was done: not if a potential might leave its 16 bits, or came near; then nothing is written.
+
+        Parameters
+        ----------
+        layer, state : Layer, State
+        periods, room : Periods, Room
+        limits : Limits
+        site, lane, j : int64
+            The first of the lanes, among all and among those of the site.
+        """
+        w8, entries, halves, at, plain = layer.w8, room.entries, room.halves, periods.begins[site], periods.plain[site]
+        away = load(state.d, lane, lanes)
+        clipped = _clipped(away, limits.clip)
+        strangers = bits_of(converted(clipped, away) != away)
+        if strangers and limits.clip < limits.near:
+            return False
+        # Who is out of bounds on either side has x > reach, unsigned.
+        since, below = load(periods.free, lane, lanes), _lower_limits(state.low, lane, clipped, lanes)
+        x, reach = unsigned(clipped) - below, full(below, -1) - below
+        found, told, before = full(since, NEVER), full(since, 0), np.int64(0)
+        while True:
+            stop = min(at + GUARD - 1, plain)
+            while at < stop:
+                moment = peek(entries, at) >> 48
+                found = _look(found, x, reach, since, told, before, moment)
+                x = x + converted(load(w8, j + peek(halves, 2 * at), lanes), x)
+                told, before = spread(since, peek(halves, 2 * at + 1)), moment
+                if lanes > 32:
+                    soon = j + peek(halves, 2 * (at + AHEAD))
+                    for line in range(0, lanes, 64):
+                        prefetch(w8, soon + line)
+                at += 1
+            entry = peek(entries, at)
+            moment = entry >> 48
+            found = _look(found, x, reach, since, told, before, moment)
+            if moment == END:
+                break
+            if bits_of(x + below + full(x, limits.most) > full(x, 2 * limits.most)):
+                return False
+            if strangers and bits_of(_strayed(load(state.d, lane, lanes), x + below, limits)):
+                return False
+            place = j + (entry & (NEGATIVE - 1))
+            if entry & WIDE:
+                change = _wide_weights(layer.w16, place, x, lanes)
+                x = x - change if entry & NEGATIVE else x + change
+            else:
+                x = x + converted(load(w8, place, lanes), x)
+            told, before = spread(since, peek(halves, 2 * at + 1)), moment
+            at += 1
+        now = _signed(x + below, away)
+        store(state.d, lane, _moved(load(state.d, lane, lanes), now, limits) if strangers else now)
+        store(room.first, lane, _first(found, since))
+        return True
+
     return run
+
+
+@inner
+def run_wide(layer, d, low, periods, room, site, lane, j):
+    """As :func:`run_32`, with as many bits as ``d`` has."""
+    entries, at = room.entries, periods.begins[site]
+    since, x = load(periods.free, lane, 32), unsigned(load(d, lane, 32))
+    below = full(x, np.int64(1) << 31) if low is None else unsigned(load(low, lane, 32))
+    x, reach = x - below, full(below, -1) - below
+    found, before = full(since, NEVER), full(since, 0)
+    while True:
+        entry = peek(entries, at)
+        moment = full(since, entry >> 48)
+        told = before << full(since, 1) | converted(x >> full(x, 31), since)
+        found = select((x > reach) & (since < moment) & (moment != before), select(told < found, told, found), found)
+        if entry >> 48 == END:
+            break
+        place = j + (entry & (NEGATIVE - 1))
+        if entry & WIDE:
+            change = _wide_weights(layer.w16, place, x, 32)
+            x = x - change if entry & NEGATIVE else x + change
+        else:
+            x = x + converted(load(layer.w8, place, 32), x)
+        before = moment
+        at += 1
+    store(d, lane, converted(x + below, d))
+    store(room.first, lane, _first(found, since))
+
+
+@part
+def _look(found, x, reach, since, told, before, moment):
+    """What is found of neurons when the next moment is known: who was out of bounds since the one before, and free, fired then.
+
+    Parameters
+    ----------
+    found, x, reach, since : Vector
+        As in the loop above.
+    told : Vector
+        The moment before, in every lane.
+    before, moment : int64
+    """
+    told = told << full(since, 1) | x >> full(x, 15)
+    # Within a moment nobody is looked at: nobody was free before moment 0.
+    looked = full(since, moment if moment != before else 0)
+    return select((x > reach) & (since < looked), select(told < found, told, found), found)
+
+
+@part
+def _first(found, since):
+    """When neurons fired: who became free later than due fired then."""
+    one = full(since, 1)
+    free = since << one
+    return select(free > found, free | (found & one), found)
+
+
+@part
+def _clipped(d, clip):
+    """Numbers in 16 bits: ``clip`` and ``-clip`` for those beyond."""
+    high, low = full(d, clip), full(d, -clip)
+    d = select(d > high, high, d)
+    return converted(select(d < low, low, d), np.int16)
+
+
+@part
+def _signed(x, like):
+    """Signed numbers of 16 bits in the type of ``like``."""
+    return converted(converted(x, np.int16), like)
+
+
+@part
+def _moved(d, now, limits):
+    """Where neurons are that were at d, or began at ``clip`` instead, and came to ``now``."""
+    return d + now - converted(_clipped(d, limits.clip), d)
+
+
+@part
+def _strayed(d, x, limits):
+    """Which neurons farther away than ``clip``, which began there in x (unsigned), came near their limits."""
+    clip, near = full(d, limits.clip), full(x, limits.near)
+    return ((d > clip) | (d < full(d, -limits.clip))) & (x + near < near + near)
 
 
 @part
@@ -93,12 +195,13 @@ def _wide_weights(w16, place, like, lanes):
 
 
 @part
-def _lower_limits(d, low, lane, lanes):
-    """The lower limits of d, unsigned; neurons without a sign have the lowest number of its type, which none reaches."""
+def _lower_limits(low, lane, like, lanes):
+    """The lower limits of 16 bits, unsigned; neurons without a sign have the lowest number, which none reaches."""
     if low is None:
-        here = unsigned(load(d, lane, lanes))
-        return full(here, np.int64(1) << (8 * d.itemsize - 1))
-    return unsigned(load(low, lane, lanes))
+        return full(unsigned(like), 2**15)
+    limits = load(low, lane, lanes)
+    floor = full(limits, -(2**15))
+    return unsigned(converted(select(limits < floor, floor, limits), np.int16))
 
 
 def _finisher(lanes: int) -> Any:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from eventsim.engines.layered.ways.parts import divided, note_operations
-from eventsim.engines.layered.ways.period_kernels.records import END
+from eventsim.engines.layered.ways.parts import note_operations
+from eventsim.engines.layered.ways.period_kernels.records import END, TWICE, Reaching
 from eventsim.engines.layered.ways.site_kernels.records import COSTS
 from eventsim.kernels import simd
-from eventsim.kernels.compiled import inner, part
+from eventsim.kernels.compiled import apart, inner, part
 from eventsim.kernels.vector import peek, poke
 
 
@@ -41,41 +41,76 @@ def list_spikes(layer, periods, room, train, at, stop, clock):
     while e < stop:
         p = np.int64(train.projection[e]) if len(train.projection) else 0
         e = list_projection(layer.projections[p], periods, p, room, train, at, e, stop)
+    plain = periods.sizes.plain
+    for site in range(len(periods.plain)):
+        periods.plain[site] = cursor[site] if plain else begins[site]
     if clock >= 0:
         of, row = layer.projections[clock], periods.rows[clock, 0]
-        key = 2 * periods.progress[()]["moments"] << 32 | (np.int64(simd.WIDE) if of["wide"] else np.int64(0))
+        key = periods.progress[()]["moments"] * TWICE << 32 | (np.int64(simd.WIDE) if of["wide"] else np.int64(0))
         for r in range(row + COSTS, row + periods.rows[clock, 1], 2):
             site = np.int64(periods.reach[r])
             entries[cursor[site]] = key + np.int64(periods.reach[r + 1])
             cursor[site] += 1
     for site in range(len(cursor)):
-        entries[cursor[site]] = np.int64(END) << 32 | simd.WIDE
+        entries[cursor[site]] = np.int64(END * TWICE) << 32 | simd.WIDE
 
 
 @part
 def list_projection(of, periods, p, room, train, at, e, stop):
     """List the spikes from ``e`` on for as long as they are of projection ``p`` (``of``); returns the place behind them."""
-    rows, width, cursor = periods.rows[p, 0], periods.rows[p, 1], periods.loads
-    source_channels, source_shift, channel_step = of["source_channels"], of["source_shift"], of["channel_step"]
+    if len(train.projection):
+        end = e
+        while end < stop and peek(train.projection, end) == p:
+            end += 1
+        stop = end
     flag = np.int64(simd.WIDE) if of["wide"] else np.int64(0)
     negated = np.int64(simd.NEGATIVE) if of["wide"] else periods.sizes.negated
-    while e < stop:
-        if len(train.projection) and train.projection[e] != p:
-            break
-        neuron = np.int64(peek(train.neuron, e))
-        location = divided(neuron, source_channels, source_shift)
-        key = (np.int64(peek(room.moments, e - at)) << 32 | flag) + (neuron - location * source_channels) * channel_step
-        if len(train.sign):
+    shape = Reaching(periods.rows[p, 0], periods.rows[p, 1], of["source_channels"], of["source_shift"], of["channel_step"], flag, negated)
+    list_run(shape, periods.reach, periods.loads, room.moments, room.entries, train.neuron, train.sign, at, e, stop)
+    return stop
+
+
+@apart
+def list_run(shape, reach, cursor, moments, entries, neurons, signs, at, first, stop):
+    """List the spikes first..stop-1 of a projection.
+
+    Parameters
+    ----------
+    shape : Reaching
+    reach, cursor : int32 and int64 array
+        ``reach`` and ``loads`` of :class:`Periods`.
+    moments, entries : uint16 and int64 array
+        Of :class:`Room`.
+    neurons, signs : int32 and int8 array
+        Of the train.
+    at, first, stop : int64
+        ``at``: the spike to which ``moments[0]`` belongs.
+    """
+    channels, shift, width = shape.channels, shape.shift, shape.width
+    for e in range(first, stop):
+        neuron = np.int64(peek(neurons, e))
+        location = neuron >> shift if shift >= 0 else neuron // channels
+        key = (np.int64(peek(moments, e - at)) * TWICE << 32 | shape.flag) + (neuron - location * channels) * shape.channel_step
+        if len(signs):
             # The weights of the other sign lie behind the others.
-            key += negated & (np.int64(peek(train.sign, e)) >> 63)
-        row = rows + location * width
-        for r in range(row + COSTS, row + width, 2):
-            site = np.int64(peek(periods.reach, r))
-            n = peek(cursor, site)
-            poke(room.entries, n, key + np.int64(peek(periods.reach, r + 1)))
-            poke(cursor, site, n + 1)
-        e += 1
-    return e
+            key += shape.negated & (np.int64(peek(signs, e)) >> 63)
+        row = shape.rows + location * width
+        r, end = row + COSTS, row + width
+        while r + 2 < end:
+            add_entry(reach, cursor, entries, key, r)
+            add_entry(reach, cursor, entries, key, r + 2)
+            r += 4
+        if r < end:
+            add_entry(reach, cursor, entries, key, r)
+
+
+@part
+def add_entry(reach, cursor, entries, key, r):
+    """Add a spike to the list of a site: ``key`` is its entry but for the place of the weights, which are at ``r`` with the site."""
+    site = np.int64(peek(reach, r))
+    n = peek(cursor, site)
+    poke(entries, n, key + np.int64(peek(reach, r + 1)))
+    poke(cursor, site, n + 1)
 
 
 @inner

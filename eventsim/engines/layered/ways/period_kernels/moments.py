@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from eventsim.engines.layered.ways.period_kernels.records import NEVER
-from eventsim.kernels.compiled import inner, part
-from eventsim.kernels.vector import peek, poke
+from eventsim.kernels.compiled import apart, inner
+from eventsim.kernels.vector import opaque, peek, poke
 
 
 @inner
@@ -41,7 +41,7 @@ def number_moments(state, free, room, train, at, stop, leaving, last, rings):
         moment += tick != before
         before = tick
         poke(room.ticks, moment, tick)
-        poke(room.moments, e - at, np.uint16(2 * moment))
+        poke(room.moments, e - at, np.uint16(moment))
         e += 1
     free[size] = NEVER
     head += leaving
@@ -53,7 +53,7 @@ def number_moments(state, free, room, train, at, stop, leaving, last, rings):
     return moment
 
 
-@part
+@apart
 def merge(state, free, room, train, at, e, stop, leaver, end, moment):
     """Number the moments of the spikes e..stop-1 until those at the places leaver..end-1 of the ring have left it.
 
@@ -66,34 +66,35 @@ def merge(state, free, room, train, at, e, stop, leaver, end, moment):
     while leaver < end and e < stop:
         arrival, leaves = peek(train.tick, e), peek(ticks, leaver)
         for _ in range(min(stop - e, end - leaver) - 1):
-            next_arrival, next_leaves = peek(train.tick, e + 1), peek(ticks, leaver + 1)
-            tick = min(arrival, leaves)
+            next_arrival, next_leaves = opaque(peek(train.tick, e + 1)), opaque(peek(ticks, leaver + 1))
+            # (LLVM makes branches of comparisons.) All bits are set if somebody leaves before the next arrival.
+            first = (leaves - arrival) >> 63
+            tick = arrival + (leaves - arrival & first)
             moment += tick != before
             before = tick
             poke(room.ticks, moment, tick)
             # Both are written. What has not its turn yet is written again, or stands for none.
-            arrives = arrival <= leaves
-            poke(room.moments, e - at, np.uint16(2 * moment))
-            poke(free, size if arrives else np.int64(peek(lanes, leaver)), np.uint16(2 * moment))
-            e += arrives
-            leaver += 1 - arrives
-            arrival = next_arrival if arrives else arrival
-            leaves = leaves if arrives else next_leaves
+            poke(room.moments, e - at, np.uint16(moment))
+            poke(free, size + (np.int64(peek(lanes, leaver)) - size & first), np.uint16(moment))
+            e += 1 + first
+            leaver -= first
+            arrival += next_arrival - arrival & ~first
+            leaves += next_leaves - leaves & first
         tick = min(arrival, leaves)
         moment += tick != before
         before = tick
         poke(room.ticks, moment, tick)
         if arrival <= leaves:
-            poke(room.moments, e - at, np.uint16(2 * moment))
+            poke(room.moments, e - at, np.uint16(moment))
             e += 1
         else:
-            poke(free, np.int64(peek(lanes, leaver)), np.uint16(2 * moment))
+            poke(free, np.int64(peek(lanes, leaver)), np.uint16(moment))
             leaver += 1
     while leaver < end:
         tick = peek(ticks, leaver)
         moment += tick != before
         before = tick
         poke(room.ticks, moment, tick)
-        poke(free, np.int64(peek(lanes, leaver)), np.uint16(2 * moment))
+        poke(free, np.int64(peek(lanes, leaver)), np.uint16(moment))
         leaver += 1
     return e, moment
