@@ -7,6 +7,7 @@ import pytest
 from judges.engines import compare
 
 import eventsim as es
+from eventsim.engines.layered.populations import layer
 from eventsim.engines.layered.ways import period_tables, periods
 from eventsim.engines.layered.ways.period_kernels import advance as kernels
 from eventsim.engines.layered.ways.records import Status
@@ -68,6 +69,9 @@ def test_networks_equal_the_queue_engine(statuses, monkeypatch, case):
     monkeypatch.setattr(periods, "SPARSE", 2)
     if case % 3 == 0:
         monkeypatch.setattr(period_tables, "ENTRIES", 8)
+    if case % 4 == 1:
+        # Trains come in parts, in which a clock's spikes are among the others.
+        monkeypatch.setattr(layer, "WORK", 1)
     found = compare(net, image, steps=int(rng.integers(1, 7)), resolution=resolution, threads=1 + case % 2)
     assert found.spikes_per_population()["in"] > 10
     assert len(statuses) >= 2
@@ -205,3 +209,19 @@ def test_another_way_takes_over_between_spikes_of_a_clock(statuses):
     assert Status.WIDEN in statuses
     assert found.counts.deliveries[:, 2].tolist() == [1, 1, 1, 1]
     assert found.spikes_per_population()["a"] == 2
+
+
+def test_spikes_of_a_clock_among_the_others(monkeypatch):
+    """As long trains come in parts: weights of 16 bits (biases) among those of 8."""
+    monkeypatch.setattr(layer, "WORK", 1)
+    rng = np.random.default_rng(5)
+    net = es.Network()
+    net.image_input((6, 6, 1))
+    net.driven("in", (6, 6, 8), 300, encoder=es.Conv2d(rng.integers(1, 9, (3, 3, 1, 8)), padding=1))
+    net.spiking("conv", (6, 6, 32), 2000, signed=True, refractory=1)
+    net.connect("in", "conv", es.Conv2d(100 * rng.choice([-1, 1], (3, 3, 8, 32)), padding=1))
+    net.bias("conv", rng.integers(-900, 1200, (6, 6, 32)))
+    net.readout("out", 10)
+    net.connect("conv", "out", es.Dense(rng.integers(-9, 10, (1152, 10))))
+    found = compare(net, rng.integers(100, 256, (6, 6, 1), dtype=np.uint8), steps=5, resolution=2**20)
+    assert found.spikes_per_population()["conv"] > 100

@@ -41,7 +41,8 @@ def list_spikes(layer, periods, room, train, at, stop, clock):
     while e < stop:
         p = np.int64(train.projection[e]) if len(train.projection) else 0
         e = list_projection(layer.projections[p], periods, p, room, train, at, e, stop)
-    plain = periods.sizes.plain
+    # The spikes of a clock that came among the others have weights of 16 bits, too.
+    plain = periods.sizes.plain and (periods.sizes.clock < 0 or len(train.projection) == 0)
     for site in range(len(periods.plain)):
         periods.plain[site] = cursor[site] if plain else begins[site]
     if clock >= 0:
