@@ -23,7 +23,7 @@ from eventsim.batch.evaluate import paying_processes
 from eventsim.batch.executors.pieces import executor, results
 from eventsim.batch.pictures import pictures_of
 from eventsim.batch.study import Study, file_name, make_folder, title_of
-from eventsim.batch.work import bytes_of, network_of
+from eventsim.batch.work import AnyWork, bytes_of, network_of
 from eventsim.data.image_sets import Dataset
 from eventsim.errors import HardwareError, InputError, RunError
 from eventsim.files.atomic import write_text
@@ -227,6 +227,47 @@ def run_points(
     return study
 
 
+def in_order(
+    work: AnyWork, pictures: Any, chosen: npt.NDArray[np.int64], first: int, neuron_steps: int, workers: int | None, scheduler: str | None
+) -> Iterator[tuple[int, Arrays]]:
+    """Run images event by event, in as many processes as pay; some at a time and in their order.
+
+    Parameters
+    ----------
+    work : AnyWork
+    pictures : Pictures
+    chosen : int64 array
+        Numbers of the images, of which those before place ``first`` are done.
+    first : int
+    neuron_steps : int
+        What an image takes.
+    workers, scheduler
+        See :func:`eventsim.evaluate`.
+
+    Yields
+    ------
+    begin : int
+        The place of the first image in ``chosen``.
+    arrays : Arrays
+    """
+    todo = len(chosen) - first
+    processes = paying_processes(workers, todo, _SLOWER * todo * neuron_steps)
+    size = 1 if processes == 1 and scheduler is None else max(1, min(_MOST_IMAGES, todo // (_PIECES * processes)))
+    if processes > 1 and scheduler is None:
+        # Compiled here, where it can be said, and once rather than in every worker.
+        yield first, work.worker().run(first, [pictures[int(chosen[first])]])
+        first += 1
+    pieces = ((i, [pictures[int(k)] for k in chosen[i : i + size]]) for i in range(first, len(chosen), size))
+    early: dict[int, Arrays] = {}
+    with executor(work, processes, scheduler) as (pool, window), closing(results(pool, window, work, pieces)) as arriving:
+        for begin, _, arrays in arriving:
+            early[begin] = arrays
+            while first in early:
+                found = early.pop(first)
+                yield first, found
+                first += len(next(iter(found.values())))
+
+
 class _Point:
     """A point on the images of a data set."""
 
@@ -277,22 +318,8 @@ class _Point:
 
     def _pieces(self, first: int, workers: int | None, scheduler: str | None) -> Iterator[list[Image]]:
         """Images from one on, some at a time and in their order."""
-        todo = len(self.chosen) - first
-        processes = paying_processes(workers, todo, _SLOWER * todo * self.neuron_steps)
-        size = 1 if processes == 1 and scheduler is None else max(1, min(_MOST_IMAGES, todo // (_PIECES * processes)))
-        if processes > 1 and scheduler is None:
-            # Compiled here, where it can be said, and once rather than in every worker.
-            yield self._images(first, self.work.worker().run(first, [self.pictures[int(self.chosen[first])]]))
-            first += 1
-        pieces = ((i, [self.pictures[int(k)] for k in self.chosen[i : i + size]]) for i in range(first, len(self.chosen), size))
-        early: dict[int, list[Image]] = {}
-        with executor(self.work, processes, scheduler) as (pool, window), closing(results(pool, window, self.work, pieces)) as arriving:
-            for begin, _, arrays in arriving:
-                early[begin] = self._images(begin, arrays)
-                while first in early:
-                    found = early.pop(first)
-                    first += len(found)
-                    yield found
+        for begin, arrays in in_order(self.work, self.pictures, self.chosen, first, self.neuron_steps, workers, scheduler):
+            yield self._images(begin, arrays)
 
     def _images(self, begin: int, arrays: Arrays) -> list[Image]:
         decision = arrays["decision"]

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from eventsim.analysis.evaluation import Arrays
 from eventsim.analysis.provenance import spread
+from eventsim.batch import self_test
+from eventsim.batch.imperfect_study import in_order
 from eventsim.batch.pictures import pictures_of
 from eventsim.batch.study import Study, make_folder
+from eventsim.batch.work import bytes_of, network_of
 from eventsim.data.image_sets import Dataset
 from eventsim.errors import InputError, RunError
+from eventsim.hardware.architecture import Architecture
 from eventsim.hardware.hardware import Hardware
+from eventsim.job.preparation import default_steps
 from eventsim.job.recordings import steps_of_window
 from eventsim.model.network import Network
+from eventsim.simulate import Simulator
 
 # Steps of 1 ms and three decades down.
 STEPS_US = (1000.0, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
@@ -30,8 +42,8 @@ def throughput_study(
     values: Iterable[float] = STEPS_US,
     *,
     images: int | None = None,
-    invert: bool = False,
-    crop: bool = False,
+    workers: int | None = None,
+    scheduler: str | None = None,
     each: Callable[[str, int, int], Callable[[int, int], None] | None] = lambda *_: None,
     **settings: Any,
 ) -> Study:
@@ -48,12 +60,12 @@ def throughput_study(
         Microseconds of a step.
     images : int, optional
         So many, spread evenly over the set. Default: all.
-    invert, crop : bool
+    workers, scheduler
         See :func:`eventsim.evaluate`.
     each : callable, optional
         As for :func:`eventsim.batch.study.run_study`.
     **settings
-        See :meth:`eventsim.Hardware.run`.
+        See :meth:`eventsim.Hardware.run`: JSON values.
 
     Raises
     ------
@@ -67,38 +79,97 @@ def throughput_study(
         raise RunError(f"steps must be microseconds, at least 0.000001 with at most six decimals, found {values}")
     if network.output is None:
         raise InputError("a study needs a network that has an output readout")
-    pictures = pictures_of(network, data, invert, crop)
+    pictures = pictures_of(network, data, False, False)
     chosen = np.arange(len(data)) if images is None else spread(images, len(data))
     if settings.get("steps") is None:
         settings["steps"] = steps_of_window(network, data.reading.length)
     make_folder(folder)
+    neuron_steps = (settings["steps"] or default_steps(network)) * sum(p.size for p in network.populations.values())
+    here = bytes_of(network), Simulator(network).digest(), settings, version("eventsim"), self_test.digest("reference")
     rows = []
     for number, (value, step) in enumerate(zip(values, picoseconds, strict=True), 1):
         chip = hardware.architecture
-        slower = Hardware(replace(chip, chip=replace(chip.chip, step=step)))
+        work = ClosedWork(replace(chip, chip=replace(chip.chip, step=step)), *here)
         progress = each(f"step {value:g} us", number, len(values))
-        right, spikes, reports = 0, 0, []
-        for done, image in enumerate(chosen.tolist(), 1):
-            result, report = slower.run(network, pictures[image], closed=True, **settings)
-            reports.append(report)
-            spikes += result.total_spikes
-            right += data.labels is not None and result.decision == int(data.labels[image])
+        parts = []
+        for begin, arrays in in_order(work, pictures, chosen, 0, neuron_steps, workers, scheduler):
+            parts.append(arrays)
             if progress is not None:
-                progress(done, len(chosen))
-        decided = [report.decision for report in reports if report.decision is not None]
-        rows.append(
-            {
-                "step (us)": value,
-                "accuracy": None if data.labels is None else right / len(chosen),
-                "decision (us)": float(np.mean(decided)) / 1e6 if decided else None,
-                "images/s": 1e12 / float(np.mean([report.duration for report in reports])),
-                "spikes": spikes / len(chosen),
-                "messages": float(np.mean([report.counts["message"] for report in reports])),
-                "dropped": float(np.mean([report.counts["dropped"] for report in reports])),
-                "99 % wait (us)": float(np.mean([report.waiting()["p99"] for report in reports])) / 1e6,
-                "energy (uJ)": float(np.mean([report.total_energy for report in reports])) / 1e6,
-            }
-        )
+                progress(begin + len(arrays["spikes"]), len(chosen))
+        found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        right = None if data.labels is None else float(np.mean(found["answer"] == data.labels[chosen]))
+        rows.append({"step (us)": value, "accuracy": right} | _means(found))
     study = Study("throughput", rows, {})
     study.write(folder)
     return study
+
+
+def _means(found: Arrays) -> dict[str, Any]:
+    """Columns of the table."""
+    decided = found["decision"][~np.isnan(found["decision"])]
+    return {
+        "decision (us)": float(np.mean(decided)) / 1e6 if len(decided) else None,
+        "images/s": 1e12 / float(np.mean(found["duration"])),
+        "spikes": float(np.mean(found["spikes"])),
+        "messages": float(np.mean(found["messages"])),
+        "dropped": float(np.mean(found["dropped"])),
+        "99 % wait (us)": float(np.mean(found["wait"])) / 1e6,
+        "energy (uJ)": float(np.mean(found["energy"])) / 1e6,
+    }
+
+
+@dataclass(frozen=True)
+class ClosedWork:
+    """What closed runs of all images have in common; see :class:`eventsim.batch.work.AnyWork`.
+
+    Attributes
+    ----------
+    architecture : Architecture
+    network : bytes
+        A network file.
+    digest : str
+        Of the network.
+    settings : dict
+        Of :meth:`eventsim.Hardware.run`.
+    version, self_test : str
+    """
+
+    architecture: Architecture
+    network: bytes
+    digest: str
+    settings: dict[str, Any]
+    version: str
+    self_test: str
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 (hex) over everything that a result depends on."""
+        parts = [self.version, self.digest, self.architecture.facts(), self.settings, self.self_test]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def worker(self) -> ClosedWorker:
+        """What runs images."""
+        return ClosedWorker(self)
+
+
+class ClosedWorker:
+    """A network on a chip, loaded and compiled for many images."""
+
+    def __init__(self, work: ClosedWork):
+        self.work = work
+        self._network, self._hardware = network_of(work.network), Hardware(work.architecture)
+
+    def run(self, first: int, images: Sequence[npt.NDArray[np.uint8]], progress: Callable[[int], None] | None = None) -> Arrays:
+        """What is kept of each image: its answer (-1 without one), when it is there (picoseconds, or NaN), and what the run took."""
+        settings: dict[str, Any] = {"record": "none"} | self.work.settings
+        runs = [self._hardware.run(self._network, image, closed=True, progress=progress, **settings) for image in images]
+        return {
+            "answer": np.array([-1 if result.decision is None else result.decision for result, _ in runs], np.int64),
+            "decision": np.array([np.nan if report.decision is None else report.decision for _, report in runs], np.float64),
+            "duration": np.array([report.duration for _, report in runs], np.int64),
+            "spikes": np.array([result.total_spikes for result, _ in runs], np.int64),
+            "messages": np.array([report.counts["message"] for _, report in runs], np.int64),
+            "dropped": np.array([report.counts["dropped"] for _, report in runs], np.int64),
+            "wait": np.array([report.waiting()["p99"] for _, report in runs], np.int64),
+            "energy": np.array([report.total_energy for _, report in runs], np.float64),
+        }

@@ -186,13 +186,15 @@ def adc(network: Path, hardware: str, values: str | None, rows: str | None, seed
 @study.command()
 @click.argument("network", type=FILE_NAME)
 @evaluated
+@workers
+@_scheduler
 @click.option("--hardware", type=NAME, required=True, help="Architecture file without barriers, or the name of one.")
 @click.option("--values", help=f"Durations of a step in microseconds, with commas. Default: {','.join(f'{v:g}' for v in STEPS_US)}.")
 @click.option("--output", "-o", type=FILE_NAME, default="study-throughput", show_default=True, help="Folder for table and plot.")
 def throughput(network: Path, hardware: str, values: str | None, output: Path, **common: Any) -> None:
-    """Closed runs on hardware: accuracy against the duration of a step, one image after the other."""
+    """Closed runs on hardware: accuracy against the duration of a step."""
     data, net = dataset_of(common), load(network)
-    settings = {key: common[key] for key in ("images", "steps")}
+    settings = {key: common[key] for key in ("images", "steps", "workers", "scheduler")}
     chip = Hardware(hardware)
     with point_progress() as each:
         found = throughput_study(net, data, chip, output, numbers_or(values, STEPS_US), each=each, **settings)

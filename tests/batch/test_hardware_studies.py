@@ -167,6 +167,7 @@ def test_faster_steps(tmp_path):
     assert slow["images/s"] == pytest.approx(1 / 0.005)
     assert fast["decision (us)"] is None
     assert fast["spikes"] < slow["spikes"]
+    assert throughput_study(net, data, hardware, tmp_path, [1000.0, 0.01], steps=5, workers=2).rows == found.rows
     with pytest.raises(es.RunError, match="at most six decimals"):
         throughput_study(net, data, hardware, tmp_path, [1e-7])
 
