@@ -158,7 +158,7 @@ def read_input(
     Raises
     ------
     InputError
-        Unreadable, huge or of the wrong shape.
+        Unreadable, huge or of the wrong shape; ``reading`` says something, and it is no recording.
     """
     with _open(item) as stream:
         kind = _kind(stream, item)
@@ -167,6 +167,8 @@ def read_input(
             if len(names) != 1:
                 what = f"inputs for {', '.join(names)}" if names else "no input"
                 raise InputError(f"{item}: this network needs {what}; what is for one population is given as POPULATION=FILE")
+            if network.populations[names[0]].input_kind != "recording":
+                _check_unread(reading, f"{item}: not a recording")
             values, remarks = _values(network, names[0], stream, item, reading)
             return {names[0]: values}, remarks
         if kind == "text":
@@ -174,6 +176,7 @@ def read_input(
         if network.input.shape[2] in frames.CHANNELS and item.number is None and is_recording(stream, item.path):
             events, remarks = _recorded(network.input.shape, stream, item, reading)
             return frames.accumulated(events, network.input.shape), [*remarks, f"{item}: events of each pixel, counted, are the image"]
+        _check_unread(reading, f"{item}: an image")
         if kind == "npy":
             if invert or crop:
                 raise InputError(f"{item}: arrays are taken as they are; inverting and cropping is for image files")
@@ -207,7 +210,15 @@ def read_by_population(network: Network, files: Mapping[str, str], reading: Read
         with _open(item) as stream:
             given[name], noted = _values(network, name, stream, item, reading)
         remarks += noted
+    if not any(network.populations[name].input_kind == "recording" for name in files):
+        _check_unread(reading, "no input is a recording")
     return given, remarks
+
+
+def _check_unread(reading: Reading, what: str) -> None:
+    """Refuse to pass over how recordings are to be read, where there is none."""
+    if reading != _AS_IT_IS:
+        raise InputError(f"{what}; windows of time, hot pixels, columns and downsampling (--window and the like) are for recordings")
 
 
 @contextmanager

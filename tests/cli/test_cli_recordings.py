@@ -150,3 +150,22 @@ def test_info_says_what_recordings_become_and_what_leaks(tmp_path):
     assert told["a"].endswith(" decay 2,048/4096")
     assert "decay 1..3/4096, current decay 512/4096, reset to a value" in told["b"]
     assert "leak 7, output" in told["out"]
+
+
+@pytest.mark.parametrize("option", ["--window=0:9ms", "--downsample=2", "--hot-pixels=9", "--fields=x=a,y=b,t=c,p=d", "--time-unit=ns"])
+def test_how_recordings_are_read_is_not_passed_over(here, option):
+    """Of an image, of spikes, and of what is given by population."""
+    net = es.Network()
+    net.image_input((4, 4, 1))
+    net.driven("n", (4, 4, 1), 200, encoder=es.Conv2d(np.full((1, 1, 1, 1), 3)))
+    net.readout("out", 2)
+    net.connect("n", "out", np.ones((16, 2), np.int64))
+    es.save(net, "image.h5")
+    np.save("image.npy", np.full((4, 4, 1), 100, np.uint8))
+    np.save("spikes.npy", np.zeros((3, 2), np.int64))
+    for network, source in (("image.h5", "image.npy"), ("plain.h5", "spikes.npy"), ("plain.h5", "camera=spikes.npy")):
+        assert run(network, "--input", source, "--steps", 2).exit_code == 0
+        outcome = run(network, "--input", source, "--steps", 2, option)
+        assert outcome.exit_code == 1
+        assert "are for recordings" in outcome.stderr
+        assert "Traceback" not in outcome.stderr
