@@ -3,7 +3,8 @@
     python benchmarks/foreign_recordings.py sample.aedat4 evt3_sample.raw sample_nmnist.bin ...
 
 Libraries that are not installed, and those that do not read a file, are left out: dv_processing (AEDAT 4), faery (AEDAT 4, EVT, DAT),
-expelliarmus (EVT, DAT), evlib (EVT), tonic (N-MNIST).
+expelliarmus (EVT, DAT), evlib (EVT), tonic (N-MNIST; AEDAT 2: events of a DAVIS, which it counts from a corner of a DAVIS346 and so are
+moved to this camera's, and the addresses of a DVS128).
 """
 
 from __future__ import annotations
@@ -47,8 +48,26 @@ def by_evlib(path: str) -> Columns:
 
 
 def by_tonic(path: str) -> Columns:
+    if path.endswith(".aedat"):
+        return by_tonic_aedat2(path)
     events = import_module("tonic.io").read_mnist_file(path, np.dtype([(name, int) for name in "xytp"]))
     return events["x"], events["y"], events["t"], events["p"]
+
+
+def by_tonic_aedat2(path: str) -> Columns:
+    io = import_module("tonic.io")
+    version, start, _ = io.read_aedat_header_from_file(path)
+    words = io.get_aer_events_from_file(path, version, start)
+    address, t = words["address"].astype(np.int64), words["timeStamp"].astype(np.int64)
+    if b"retina.DVS128" in Path(path).read_bytes()[:start]:
+        events = address < 2**15
+        address = address[events]
+        return 127 - (address >> 1 & 127), 127 - (address >> 8 & 127), t[events], 1 - (address & 1)
+    _, _, davis = io.read_davis_346(path)
+    events = address & 0x80000400 == 0
+    davis = davis[events]
+    x, y = davis["x"].astype(np.int64), davis["y"].astype(np.int64)
+    return x - x.min(), y - y.min(), davis["t"], davis["p"]
 
 
 READERS: dict[str, tuple[Callable[[str], Columns], tuple[str, ...]]] = {
@@ -56,7 +75,7 @@ READERS: dict[str, tuple[Callable[[str], Columns], tuple[str, ...]]] = {
     "faery": (by_faery, (".aedat4", ".raw", ".dat")),
     "expelliarmus": (by_expelliarmus, (".raw", ".dat")),
     "evlib": (by_evlib, (".raw",)),
-    "tonic": (by_tonic, (".bin",)),
+    "tonic": (by_tonic, (".bin", ".aedat")),
 }
 
 

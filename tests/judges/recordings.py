@@ -51,10 +51,10 @@ def write_bin(events):
 
 
 def write_aedat2(events, header=b"# AEChip: ch.unizh.ini.jaer.chip.retina.DVS128\r\n"):
-    """A DVS128: its x counts from the right, and 1 is OFF."""
+    """A DVS128: its x counts from the right, its y from below, and 1 is OFF."""
     out = bytearray(b"#!AER-DAT2.0\r\n" + header)
     for x, y, t, p in events.tolist():
-        out += struct.pack(">II", y << 8 | (127 - x) << 1 | (1 - p), t + 1000)
+        out += struct.pack(">II", (127 - y) << 8 | (127 - x) << 1 | (1 - p), t + 1000)
     return bytes(out)
 
 

@@ -27,6 +27,8 @@ _MAX_PACKET = 2**24
 def read_aedat2(stream: IO[bytes], name: str, fields: Fields) -> Recording:
     """AEDAT 2 of a DVS128 or a DAVIS: addresses and microseconds, 32 bits each, the most significant byte first.
 
+    Addresses count from the lower right; of a DAVIS whose size the header does not tell they stay so.
+
     Raises
     ------
     InputError
@@ -40,7 +42,7 @@ def read_aedat2(stream: IO[bytes], name: str, fields: Fields) -> Recording:
     if camera == (128, 128) or (camera is None and int(address.max(initial=0)) < 2**16):
         camera = 128, 128
         events = (address & 0x8000) == 0
-        x, y, p = 127 - (address >> 1 & 0x7F), address >> 8 & 0x7F, 1 - (address & 1)
+        x, y, p = 127 - (address >> 1 & 0x7F), 127 - (address >> 8 & 0x7F), 1 - (address & 1)
     else:
         # DAVIS: the topmost bit marks samples of frames and of motion, bit 10 what comes from outside.
         events = (address & 0x80000400) == 0
@@ -133,6 +135,9 @@ def read_aedat4(stream: IO[bytes], name: str, fields: Fields) -> Recording:
 
 
 def _camera(stream: IO[bytes], name: str) -> tuple[int, int] | None:
-    """Pass over the header, and tell the camera's size if it names one: the last that it names."""
-    named = re.findall("|".join(_CAMERAS).encode(), b"".join(header_lines(stream, name, b"#", b"#!END-HEADER")).upper())
+    """Pass over the header, and tell the camera's size if it names one: as its chip, or else the last that it names."""
+    lines = [line.upper() for line in header_lines(stream, name, b"#", b"#!END-HEADER")]
+    # Settings of other cameras may follow.
+    chips = [line for line in lines if line.startswith(b"# AECHIP:")]
+    named = re.findall("|".join(_CAMERAS).encode(), b"".join(chips or lines))
     return _CAMERAS[named[-1].decode()] if named else None

@@ -105,6 +105,15 @@ def test_aedat2_of_a_dvs128():
         found = read(write_aedat2(events, header))
         assert found.size == (128, 128)
         assert np.array_equal(found.events["x"], events["x"])
+    lower_right = b"#!AER-DAT2.0\r\n# AEChip: DVS128\r\n" + struct.pack(">4I", 0, 5, 5 << 8 | 3 << 1 | 1, 6)
+    assert read(lower_right).events.tolist() == [(127, 127, 5, 1), (124, 122, 6, 0)]
+
+
+def test_the_camera_of_aedat2_is_its_chip_not_one_that_settings_name():
+    settings = b'#Start of Preferences for this AEChip\r\n#<node name="DAVIS346"/>\r\n'
+    for chip, size in ((b"DVS128", (128, 128)), (b"DAVIS240C", (240, 180)), (b"DAVIS640", None)):
+        data = b"#!AER-DAT2.0\r\n# AEChip: eu.seebetter." + chip + b"\r\n" + settings + struct.pack(">2I", 1 << 22, 5)
+        assert read(data).size == size
 
 
 def test_aedat2_of_a_davis():
