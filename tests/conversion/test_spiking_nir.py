@@ -254,11 +254,28 @@ def test_a_step_needs_a_length_and_a_writer_a_name():
         es.spiking_from_nir(made, writer="lava")
 
 
-@pytest.mark.parametrize(("writer", "reset", "said"), [("snntorch", "value", 1), ("snntorch", None, 0), ("norse", None, 0)])
-def test_a_reset_that_comes_late_in_the_source_is_remarked_on(writer, reset, said):
-    made = graph({"lif": nir.LIF(**constants(2, tau=2e-4, r=2.0, v_leak=0.0, v_threshold=1.0, v_reset=0.0))}, [2], [2])
-    _, remarks = es.spiking_from_nir(made, writer=writer, dt=1e-4 if writer == "snntorch" else 1e-3, reset=reset)
-    assert sum("what arrives in that step is lost there" in remark for remark in remarks) == said
+@pytest.mark.parametrize(
+    ("neurons", "writer", "reset", "said"),
+    [
+        ("alone", "snntorch", "value", []),
+        ("recurrent", "snntorch", "value", ["lif: recurrent neurons of snnTorch"]),
+        ("with a current", "snntorch", "value", ["lif: recurrent neurons of snnTorch"]),
+        ("recurrent", "snntorch", None, ["neurons reset by subtraction of their thresholds, snnTorch's default; a file does not say so"]),
+        ("with a current", "norse", None, []),
+    ],
+)
+def test_what_a_file_of_snntorch_does_not_say_of_resets_is_remarked_on(neurons, writer, reset, said):
+    lif = nir.LIF(**constants(2, tau=2e-4, r=2.0, v_leak=0.0, v_threshold=1.0, v_reset=0.0))
+    if neurons == "with a current":
+        lif = nir.CubaLIF(**constants(2, tau_mem=2e-4, tau_syn=2e-4, r=2.0, v_leak=0.0, v_threshold=1.0, v_reset=0.0, w_in=2.0))
+    made = graph({"lif": lif}, [2], [2])
+    if neurons == "recurrent":
+        made.nodes["back"] = nir.Linear(np.eye(2))
+        made.edges += [("lif", "back"), ("back", "lif")]
+    _, remarks = es.spiking_from_nir(made, writer=writer, dt=1e-4, reset=reset)
+    found = [remark for remark in remarks if "reset" in remark]
+    assert len(found) == len(said)
+    assert all(remark.startswith(text) for remark, text in zip(found, said, strict=True))
 
 
 def test_on_the_command_line(tmp_path):

@@ -32,28 +32,56 @@ def stepped(module, x):
     return np.concatenate([(spikes[0] if isinstance(spikes, tuple) else spikes).numpy() for spikes in found])
 
 
-def snntorch(seed, x, integers):
-    """Reset by subtraction."""
+def snntorch(seed, x, integers, neurons=None, reset="subtract"):
+    """Reset by subtraction unless told otherwise; neurons of a kind, and leaky ones behind them."""
     import snntorch
     import torch
     from snntorch.export_nir import export_to_nir
 
-    def neurons(size, beta, threshold, **more):
-        return snntorch.Leaky(beta=torch.full((size,), beta), threshold=torch.full((size,), threshold), init_hidden=True, **more)
+    def constant(size, value):
+        return torch.full((size,), value)
 
+    def leaky(size, beta, threshold, **more):
+        return snntorch.Leaky(beta=constant(size, beta), threshold=constant(size, threshold), init_hidden=True, reset_mechanism=reset, **more)
+
+    def current(size, beta, threshold, kind=snntorch.Synaptic, **more):
+        decays = {"alpha": constant(size, 0.5), "beta": constant(size, beta)}
+        return kind(**decays, threshold=constant(size, threshold), init_hidden=True, reset_mechanism=reset, **more)
+
+    def recurrent(size, beta, threshold, **more):
+        made = current(size, beta, threshold, snntorch.RSynaptic, linear_features=size, **more)
+        if integers:
+            made.recurrent.weight.data = torch.round(made.recurrent.weight.data * 30)
+            made.recurrent.bias.data[:] = 0
+        return made
+
+    made = {None: leaky, "current": current, "recurrent": recurrent}[neurons]
     theta = (8.0, 9.0) if integers else (0.5, 0.3)
     beta = (0.5, 0.75) if integers else (0.9, 0.8)
-    module = torch.nn.Sequential(
-        *layers(seed, neurons(HIDDEN, beta[0], theta[0]), neurons(OUTPUTS, beta[1], theta[1], output=True), integers)
-    )
+    module = torch.nn.Sequential(*layers(seed, made(HIDDEN, beta[0], theta[0]), leaky(OUTPUTS, beta[1], theta[1]), integers))
     graph = export_to_nir(module, torch.zeros(1, INPUTS), ignore_dims=[0])
     for layer in module:
         if hasattr(layer, "reset_mem"):
             layer.reset_mem()
-    return graph, "snntorch", stepped(module, x)
+    return graph, {"writer": "snntorch", "reset": "subtract" if reset == "subtract" else "value"}, stepped(module, x)
 
 
-def spikingjelly(seed, x, integers, decay_input=True):
+def snntorch_zero(seed, x, integers):
+    """Reset to zero."""
+    return snntorch(seed, x, integers, reset="zero")
+
+
+def snntorch_current(seed, x, integers):
+    """With a synaptic current."""
+    return snntorch(seed, x, integers, "current")
+
+
+def snntorch_recurrent(seed, x, integers):
+    """With a synaptic current and weights that lead back."""
+    return snntorch(seed, x, integers, "recurrent")
+
+
+def spikingjelly(seed, x, integers, decay_input=True, current=False):
     """Reset to zero; behind leaky neurons such that do not leak."""
     import torch
     from spikingjelly.activation_based import functional, neuron
@@ -61,15 +89,22 @@ def spikingjelly(seed, x, integers, decay_input=True):
 
     theta = (4.0, 9.0) if integers else (0.2, 0.5)
     first = neuron.LIFNode(tau=4.0, decay_input=decay_input, v_threshold=theta[0])
+    if current:
+        first = neuron.CUBALIFNode(c_decay=0.5, v_decay=0.75, v_threshold=4 * theta[0])
     module = torch.nn.Sequential(*layers(seed, first, neuron.IFNode(v_threshold=theta[1]), integers))
     graph = export_to_nir(module, torch.zeros(1, INPUTS))
     functional.reset_net(module)
-    return graph, "spikingjelly", stepped(module, x)
+    return graph, {"writer": "spikingjelly"}, stepped(module, x)
 
 
 def spikingjelly_undecayed(seed, x, integers):
     """Its inputs are not scaled by the time constant."""
     return spikingjelly(seed, x, integers, decay_input=False)
+
+
+def spikingjelly_current(seed, x, integers):
+    """With a synaptic current."""
+    return spikingjelly(seed, x, integers, current=True)
 
 
 def sinabs(seed, x, integers):
@@ -92,7 +127,7 @@ def sinabs(seed, x, integers):
         if hasattr(layer, "reset_states"):
             layer.reset_states()
     with torch.no_grad():
-        return graph, "sinabs", module(torch.tensor(x)).numpy()
+        return graph, {"writer": "sinabs"}, module(torch.tensor(x)).numpy()
 
 
 def norse(seed, x, integers, current=False):
@@ -117,7 +152,7 @@ def norse(seed, x, integers, current=False):
         for step in x:
             spikes, state = module(torch.tensor(step[None]), state)
             found.append(spikes.numpy())
-    return graph, "norse", np.concatenate(found)
+    return graph, {"writer": "norse"}, np.concatenate(found)
 
 
 def norse_current(seed, x, integers):
@@ -127,8 +162,12 @@ def norse_current(seed, x, integers):
 
 SIMULATORS = {
     "snntorch Leaky": snntorch,
+    "snntorch Leaky to zero": snntorch_zero,
+    "snntorch Synaptic, Leaky": snntorch_current,
+    "snntorch RSynaptic, Leaky": snntorch_recurrent,
     "spikingjelly LIFNode, IFNode": spikingjelly,
     "spikingjelly LIFNode(decay_input=False)": spikingjelly_undecayed,
+    "spikingjelly CUBALIFNode, IFNode": spikingjelly_current,
     "sinabs LIF": sinabs,
     "norse LIFBoxCell": norse,
     "norse LIFCell": norse_current,
@@ -143,8 +182,8 @@ def importable(name):
 def compared(make, seed, steps, integers=False):
     """Spikes of the output layer there and here: (steps, neurons)."""
     x = (np.random.default_rng(seed).random((steps, INPUTS)) < 0.3).astype(np.float32)
-    graph, writer, expected = make(seed, x, integers)
-    net, _ = es.spiking_from_nir(graph, writer=writer)
+    graph, settings, expected = make(seed, x, integers)
+    net, _ = es.spiking_from_nir(graph, **settings)
     ticks, neurons = np.nonzero(x)
     source = next(name for name, p in net.populations.items() if p.emits == "events")
     run = es.run(net, {source: (ticks + 1.0, neurons)}, steps=steps, resolution=1)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from eventsim.conversion.graph import Array
-from eventsim.conversion.nir.dynamics import READING, Dynamics, dynamics, keeps
+from eventsim.conversion.nir.dynamics import FIRING, READING, Dynamics, dynamics, keeps
 from eventsim.conversion.nir.inputs import input_shape
 from eventsim.conversion.nir.paths import Path, Shape, bias_of, paths_to, reach, shape_behind, terms, times
 from eventsim.conversion.nir.structure import Step, unfolded
@@ -47,13 +47,9 @@ class SpikingImport:
         self.steps, self.first, self.last = unfolded(graph)
         self.writer, self.dt, self.reset = writer, dt, reset
         self.remarks: list[str] = []
-        if writer.late and reset == "value":
-            self.remarks.append(
-                "resets to a value: where the source resets in the step after a spike (snnTorch does, unless told reset_delay=False), what "
-                "arrives in that step is lost there and not here, and neurons that are driven hard spike up to twice as often here"
-            )
         self.paths = {name: list(paths_to(self.steps, name, self.first)) for name in self._receivers()}
         self.order = self._order()
+        self.remarks += self._resets() if writer.late else []
         self.shapes = self._shapes()
         self.network = Network()
 
@@ -92,6 +88,22 @@ class SpikingImport:
             order.append(reached[0])
             waiting.remove(reached[0])
         return order
+
+    def _resets(self) -> list[str]:
+        """Of a simulator whose files do not say how neurons reset."""
+        if self.reset == "subtract":
+            return ["neurons reset by subtraction of their thresholds, snnTorch's default; a file does not say so (reset='value', --nir-reset)"]
+        late = [name for name, paths in self.paths.items() if self.steps[name].kind in FIRING and self._resets_late(name, paths)]
+        if not late:
+            return []
+        return [
+            f"{', '.join(late)}: recurrent neurons of snnTorch, and those with currents, are set to zero in the step after a spike (unless told "
+            "reset_delay=False): what arrives in that step is lost there and not here, and neurons that are driven hard spike up to twice as "
+            "often here"
+        ]
+
+    def _resets_late(self, name: str, paths: list[Path]) -> bool:
+        return self.steps[name].kind == "CubaLIF" or any(path.sender == name for path in paths)
 
     def _shapes(self) -> dict[str, Shape]:
         """Channel first."""
