@@ -169,6 +169,13 @@ class ExitChoice:
     chosen_on: dict[str, float]
     verified_on: dict[str, float]
 
+    def __str__(self) -> str:
+        v = self.verified_on
+        return (
+            f"{self.threshold:,}: {v['accuracy']:.2%} (whole run {v['full_accuracy']:.2%}) at {v['latency']:.3f} steps, "
+            f"{v['synaptic_events']:,.0f} events; on half of the images, chosen on the other"
+        )
+
 
 class Evaluation:
     """An evaluation file, opened for analysis; a context manager. Large arrays are read when asked for.
@@ -329,10 +336,10 @@ class Evaluation:
 
     def __str__(self) -> str:
         rule = self.info.exit_rule
-        stop = "" if rule is None else f", exit {rule['kind']} {rule['threshold']}"
+        stop = "" if rule is None else f", exit {rule['kind']} {rule['threshold']:,}"
         s = self.info.settings
-        mode = "clocked" if self.info.resolution == 1 else f"{self.info.resolution} ticks a step"
-        return f"{len(self)} images of {s.get('dataset')} ({s.get('split')}), {self.info.steps} steps, {mode}{stop}"
+        mode = "clocked" if self.info.resolution == 1 else f"{self.info.resolution:,} ticks a step"
+        return f"{len(self):,} images of {s.get('dataset')} ({s.get('split')}), {self.info.steps} steps, {mode}{stop}"
 
     def array(self, name: str) -> npt.NDArray[Any]:
         """A dataset of the file, whole (docs/evaluation-format.md).

@@ -24,6 +24,7 @@ from eventsim.data.recordings.sonata import read_sonata
 from eventsim.errors import InputError
 from eventsim.files.hdf5_heaps import HDF5_SIGNATURE
 from eventsim.model.network import Network
+from eventsim.model.storage.format import FORMAT as NETWORK
 
 MAX_STDIN_BYTES = 256 * 2**20
 # Of a list of events, in a file of either kind.
@@ -172,9 +173,13 @@ def read_input(
             values, remarks = _values(network, names[0], stream, item, reading)
             return {names[0]: values}, remarks
         if kind == "text":
-            raise InputError(f"{item}: a text, but this network takes an image")
+            raise InputError(f"{item}: a text, but this network takes an image: {_image_files(network.input.shape)}")
         if network.input.shape[2] in frames.CHANNELS and item.number is None and is_recording(stream, item.path):
-            events, remarks = _recorded(network.input.shape, stream, item, reading)
+            try:
+                events, remarks = _recorded(network.input.shape, stream, item, reading)
+            except InputError as error:
+                # Who gives an archive or a trace to such a network rarely means a recording.
+                raise InputError(f"{error}; this network takes an image, or a recording whose events are counted") from None
             return frames.accumulated(events, network.input.shape), [*remarks, f"{item}: events of each pixel, counted, are the image"]
         _check_unread(reading, f"{item}: an image")
         if kind == "npy":
@@ -215,6 +220,11 @@ def read_by_population(network: Network, files: Mapping[str, str], reading: Read
     return given, remarks
 
 
+def _image_files(shape: tuple[int, ...]) -> str:
+    """What an image may come in, for a network that takes one of a shape."""
+    return f"give an image file, or a .npy array of shape {shape}"
+
+
 def _check_unread(reading: Reading, what: str) -> None:
     """Refuse to pass over how recordings are to be read, where there is none."""
     if reading != _AS_IT_IS:
@@ -240,8 +250,11 @@ def _open(item: Item) -> Iterator[IO[bytes]]:
 
 
 def _kind(stream: IO[bytes], item: Item) -> str:
-    head = stream.read(6)
+    head = stream.read(len(NETWORK))
     stream.seek(0)
+    if head == NETWORK.encode():
+        raise InputError(f"{item}: a network file; expected what the network runs on")
+    head = head[:6]
     if head == MAGIC:
         return "npy"
     if head == HDF5_SIGNATURE[: len(head)] and head:

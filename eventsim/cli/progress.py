@@ -35,12 +35,13 @@ class Lines:
         self._what, self._clock = what, clock
         self.said = self._begin = clock()
         self._before: int | None = None
+        self._measured = False
 
     def __call__(self, done: int, total: int) -> None:
-        if self._before is None:
-            # What was done before says nothing about the speed.
-            self._before, self._begin = done, self._clock()
         now = self._clock()
+        if self._before is None or (not self._measured and done > self._before):
+            # What was done before says nothing about the speed, nor do the first images of now: processes start for them, and compile.
+            self._measured, self._before, self._begin = self._before is not None, done, now
         if now - self.said < INTERVAL:
             return
         self.said = now

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from eventsim.cli.hardware import print_architecture
+from eventsim.cli.values import lines
 from eventsim.files.printable import printable
 
 
@@ -38,6 +39,10 @@ def _printable(value: Any) -> Any:
     return printable(value) if isinstance(value, str) else value
 
 
+# What is told of a run.
+_OF_RUN = (
+    "network", "input", "label", "decision_latency_steps", "duration_steps", "steps", "resolution", "engine", "encoding", "seed",
+)  # fmt: skip
 # What is shown of each projection.
 _OPERATIONS = ("spikes", "synaptic_events", "additions", "comparisons")
 
@@ -47,6 +52,13 @@ def _table(title: str, headings: list[str]) -> Table:
     for i, heading in enumerate(headings):
         table.add_column(heading, justify="left" if i < 2 else "right", no_wrap=True)
     return table
+
+
+def _print_values(console: Console, values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        for line in lines(name, value):
+            # (A terminal breaks lines where it ends, words or not: whoever copies one has it whole.)
+            console.print(line, soft_wrap=True)
 
 
 def _span(low: int, high: int) -> str:
@@ -85,8 +97,7 @@ def _print_network(console: Console, facts: dict[str, Any]) -> None:
         f"{facts['neurons']:,} neurons, {facts['weights']:,} weights ({facts['binary_share']:.1%} binary), "
         f"{facts['synapses']:,} synapses, {facts['macs']:,} MACs in the dense source network"
     )
-    for key, value in facts["provenance"].items():
-        console.print(f"{key}: {value}")
+    _print_values(console, facts["provenance"])
 
 
 def _of_events_and_leaks(population: dict[str, Any]) -> list[str]:
@@ -107,20 +118,7 @@ def _of_events_and_leaks(population: dict[str, Any]) -> list[str]:
 def _print_trace(console: Console, facts: dict[str, Any]) -> None:
     summary = facts["summary"]
     console.print(f"{facts['file']}: trace, {facts['bytes']:,} bytes")
-    for key in (
-        "network",
-        "input",
-        "label",
-        "decision_latency_steps",
-        "duration_steps",
-        "steps",
-        "resolution",
-        "engine",
-        "encoding",
-        "seed",
-    ):
-        if summary.get(key) is not None:
-            console.print(f"{key.replace('_', ' ')}: {summary[key]}")
+    _print_values(console, {key: summary[key] for key in _OF_RUN if summary.get(key) is not None})
     console.print()
     table = _table("populations", ["name", "kind", "shape", "spikes", "spikes/neuron/step", "first spike (steps)", "recorded"])
     for p in facts["populations"]:
@@ -139,9 +137,7 @@ def _print_trace(console: Console, facts: dict[str, Any]) -> None:
 
 def _print_evaluation(console: Console, facts: dict[str, Any]) -> None:
     console.print(f"{facts['file']}: evaluation, {facts['bytes']:,} bytes")
-    for key, value in facts["summary"].items():
-        if value is not None and not isinstance(value, (dict, list)):
-            console.print(f"{key.replace('_', ' ')}: {value}")
+    _print_values(console, {k: v for k, v in facts["summary"].items() if v is not None and not isinstance(v, (dict, list))})
     console.print()
     table = _table("populations", ["name", "kind", "shape", "spikes/image", "spikes/neuron/image"])
     for p in facts["populations"]:

@@ -131,7 +131,7 @@ def test_poisson_is_seeded(cli):
 def test_info_of_a_network_and_of_a_trace(cli):
     outcome = cli("info", LENET)
     assert outcome.exit_code == 0
-    for word in ("conv1", "binary x8", "100,352", "870,176 weights (99.7% binary)", "ANN test accuracy"):
+    for word in ("conv1", "binary x8", "100,352", "870,176 weights (99.7% binary)", "ANN test accuracy: 99.59%", "threshold: 0.001875"):
         assert word in outcome.stdout
     facts = json.loads(cli("info", LENET, "--json").stdout)
     assert facts["neurons"] == 28 * 28 * 32 + 14 * 14 * 32 + 14 * 14 * 64 + 7 * 7 * 64 + 256 + 10 + 5  # 5 bias clocks
@@ -139,7 +139,7 @@ def test_info_of_a_network_and_of_a_trace(cli):
     cli("run", LENET, "-i", DIGITS / "digit-7.png", "--steps", "4")
     outcome = cli("info", "run.h5")
     assert outcome.exit_code == 0
-    for word in ("label: 7", "conv4->fc5", "synaptic events"):
+    for word in ("label: 7", "conv4->fc5", "synaptic events", "resolution: 1,048,576\n"):
         assert word in outcome.stdout
 
 
@@ -165,7 +165,7 @@ def test_info_of_an_evaluation(cli):
     events = sum(p["synaptic_events"] for p in facts["projections"] if not layers[p["name"]]["bias"])
     assert events == pytest.approx(summary["mean_synaptic_events"])
     text = cli("info", "e.h5").stdout
-    for word in ("images: 10", "conv4->fc5", "synaptic events/image", f"mean spikes: {summary['mean_spikes']}"):
+    for word in ("images: 10", "conv4->fc5", "synaptic events/image", f"mean spikes: {summary['mean_spikes']:,.1f}\n"):
         assert word in text
 
 

@@ -115,6 +115,27 @@ def test_a_network_for_images_takes_counts_of_events(here):
         assert trace.image.sum() == 100
 
 
+def test_what_is_no_image_is_named(here):
+    test_a_network_for_images_takes_counts_of_events(here)
+    Path("set/0").mkdir(parents=True)
+    np.save("set/0/rec.npy", random_events(np.random.default_rng(10), 100))
+    es.evaluate("net.h5", "set", "eval.h5", steps=1, resolution=1, workers=1).close()
+    np.savez("x.npz", a=np.zeros((4, 4), np.uint8))
+    Path("t.csv").write_text("1,2\n")
+    for name, words in {
+        "run.h5": "run.h5: a trace of eventsim",
+        "eval.h5": "eval.h5: an evaluation of eventsim",
+        "net.h5": "net.h5: a network file",
+        "x.npz": "this network takes an image, or a recording",
+        "t.csv": f".npy array of shape ({HEIGHT}, {WIDTH}, 2)",
+    }.items():
+        outcome = run("images.h5", "-i", name)
+        assert outcome.exit_code == 1
+        assert words in outcome.stderr
+        assert outcome.stderr.count("\n") == 1
+        assert name.endswith(".npz") or "--fields" not in outcome.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

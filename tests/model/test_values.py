@@ -150,7 +150,7 @@ def test_a_line_says_what_a_thing_is(tmp_path):
         assert repr(trace) == repr(result).replace("<Result", f"<Trace '{tmp_path / 'run.h5'}'")
     assert "run.h5' (closed): answer" in repr(trace)
     e = es.evaluate(net, data, tmp_path / "e.h5", workers=1)
-    assert repr(e) == f"<Evaluation '{tmp_path / 'e.h5'}': 5 images of made (test), 6 steps, 1048576 ticks a step>"
+    assert repr(e) == f"<Evaluation '{tmp_path / 'e.h5'}': 5 images of made (test), 6 steps, 1,048,576 ticks a step>"
     e.close()
     assert "(closed): 5 images" in repr(e)
     with pytest.raises(es.RunError, match="closed"):

@@ -15,6 +15,8 @@ from eventsim.files.hdf5_reading import MAX_RATIO
 # Groups with columns: DSEC's and others'; structured datasets: Prophesee's, and those that Tonic's cache on the disk makes.
 _GROUPS = ("events/", "", "CD/")
 _TABLES = ("events", "CD/events", "data/0", "data/events")
+# What files of our own have, which are given by mistake.
+_OURS = {"a trace": ("eventsim", "spikes"), "an evaluation": ("info", "decision_tick")}
 _FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32, h5py.h5z.FILTER_LZF}
 # Blosc, LZ4, bitshuffle, Blosc2 and Zstandard.
 _PLUGIN_FILTERS = {32001, 32004, 32008, 32026, 32015}
@@ -53,6 +55,9 @@ def _columns(file: h5py.File, name: str, fields: Fields, bytes_there: int) -> di
                 raise InputError(f"{name}: {path}: {fields.missing(dataset.dtype.names)}")
             table = there.read(path)
             return {key: table[chosen[key]] for key in FIELDS}
+    for kind, members in _OURS.items():
+        if all(member in file for member in members):
+            raise InputError(f"{name}: {kind} of eventsim, and no recording of a camera")
     raise InputError(f"{name}: {fields.missing([str(key)[:40] for key in list(file)[:50]])}")
 
 
