@@ -42,7 +42,8 @@ def snntorch(seed, x, integers, neurons=None, reset="subtract"):
         return torch.full((size,), value)
 
     def leaky(size, beta, threshold, **more):
-        return snntorch.Leaky(beta=constant(size, beta), threshold=constant(size, threshold), init_hidden=True, reset_mechanism=reset, **more)
+        values = {"beta": constant(size, beta), "threshold": constant(size, threshold)}
+        return snntorch.Leaky(**values, init_hidden=True, reset_mechanism=reset, **more)
 
     def current(size, beta, threshold, kind=snntorch.Synaptic, **more):
         decays = {"alpha": constant(size, 0.5), "beta": constant(size, beta)}

@@ -92,14 +92,16 @@ class SpikingImport:
     def _resets(self) -> list[str]:
         """Of a simulator whose files do not say how neurons reset."""
         if self.reset == "subtract":
-            return ["neurons reset by subtraction of their thresholds, snnTorch's default; a file does not say so (reset='value', --nir-reset)"]
+            return [
+                "neurons reset by subtraction of their thresholds, snnTorch's default; a file does not say so (reset='value', --nir-reset)"
+            ]
         late = [name for name, paths in self.paths.items() if self.steps[name].kind in FIRING and self._resets_late(name, paths)]
         if not late:
             return []
         return [
-            f"{', '.join(late)}: recurrent neurons of snnTorch, and those with currents, are set to zero in the step after a spike (unless told "
-            "reset_delay=False): what arrives in that step is lost there and not here, and neurons that are driven hard spike up to twice as "
-            "often here"
+            f"{', '.join(late)}: recurrent neurons of snnTorch, and those with currents, are set to zero in the step after a spike "
+            "(unless told reset_delay=False): what arrives in that step is lost there and not here, and neurons that are driven hard "
+            "spike up to twice as often here"
         ]
 
     def _resets_late(self, name: str, paths: list[Path]) -> bool:
