@@ -17,9 +17,9 @@ import numpy.typing as npt
 from eventsim.analysis.evaluation import Arrays
 from eventsim.analysis.provenance import spread
 from eventsim.batch import self_test
-from eventsim.batch.imperfect_study import in_order
+from eventsim.batch.kept import Images
 from eventsim.batch.pictures import pictures_of
-from eventsim.batch.study import Study, make_folder
+from eventsim.batch.study import Study, file_name, make_folder
 from eventsim.batch.work import bytes_of, network_of
 from eventsim.data.image_sets import Dataset
 from eventsim.errors import InputError, RunError
@@ -49,13 +49,15 @@ def throughput_study(
 ) -> Study:
     """Closed runs with steps of several durations: what is lost when a chip is to answer faster.
 
+    What is done is kept in the folder, and the same call goes on from there.
+
     Parameters
     ----------
     network : Network
     data : Dataset
     hardware : Hardware
     folder : Path
-        For the table.
+        Holds a file a value, and the table.
     values : iterable of float
         Microseconds of a step.
     images : int, optional
@@ -70,7 +72,7 @@ def throughput_study(
     Raises
     ------
     RunError
-        No values, or one that is no number of picoseconds.
+        No values, or one that is no number of picoseconds; the folder cannot be written, or holds another study.
     InputError, DatasetError, HardwareError, PotentialOverflow
     """
     values = list(values)
@@ -86,20 +88,16 @@ def throughput_study(
     make_folder(folder)
     neuron_steps = (settings["steps"] or default_steps(network)) * sum(p.size for p in network.populations.values())
     here = bytes_of(network), Simulator(network).digest(), settings, version("eventsim"), self_test.digest("reference")
-    rows = []
+    rows, files = [], {}
     for number, (value, step) in enumerate(zip(values, picoseconds, strict=True), 1):
         chip = hardware.architecture
         work = ClosedWork(replace(chip, chip=replace(chip.chip, step=step)), *here)
-        progress = each(f"step {value:g} us", number, len(values))
-        parts = []
-        for begin, arrays in in_order(work, pictures, chosen, 0, neuron_steps, workers, scheduler):
-            parts.append(arrays)
-            if progress is not None:
-                progress(begin + len(arrays["spikes"]), len(chosen))
-        found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        right = None if data.labels is None else float(np.mean(found["answer"] == data.labels[chosen]))
-        rows.append({"step (us)": value, "accuracy": right} | _means(found))
-    study = Study("throughput", rows, {})
+        title = f"step {value:.15g} us"
+        files[title] = folder / f"{file_name(title)}.json"
+        images_of = Images(data, pictures, chosen, files[title], neuron_steps)
+        found = images_of.run(work, each(title, number, len(values)), workers, scheduler)
+        rows.append({"step (us)": value, "accuracy": images_of.right(found["answer"])} | _means(found))
+    study = Study("throughput", rows, files)
     study.write(folder)
     return study
 
@@ -141,11 +139,15 @@ class ClosedWork:
     version: str
     self_test: str
 
+    @property
+    def parts(self) -> list[Any]:
+        """What results depend on but the machine: JSON values."""
+        return [self.version, self.digest, self.architecture.facts(), self.settings]
+
     @cached_property
     def key(self) -> str:
         """SHA-256 (hex) over everything that a result depends on."""
-        parts = [self.version, self.digest, self.architecture.facts(), self.settings, self.self_test]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([*self.parts, self.self_test]).encode()).hexdigest()
 
     def worker(self) -> ClosedWorker:
         """What runs images."""

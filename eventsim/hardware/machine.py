@@ -20,9 +20,11 @@ from eventsim.hardware.converters import converters_of
 from eventsim.hardware.energy import UNITS
 from eventsim.hardware.faults import Faults
 from eventsim.hardware.kernels.loop import advance, begin
+from eventsim.hardware.kernels.together import advance_together
+from eventsim.hardware.kernels.waiting import TOTALS, Found, Room
 from eventsim.hardware.pipeline import stages
 from eventsim.hardware.placement import Messages, Placement
-from eventsim.hardware.records import BLOCK, CHIP, ITEM, POPULATION, PROGRESS, PROJECTION, SERVER, Plan, Role, State, Status, Tally
+from eventsim.hardware.records import BLOCK, CHIP, FIRED, ITEM, POPULATION, PROGRESS, PROJECTION, SERVER, Plan, Role, State, Status, Tally
 from eventsim.hardware.report import Report
 from eventsim.hardware.times import scaled
 from eventsim.job.job import OPERATIONS, Counts, Job, Recorder, check_room
@@ -105,8 +107,9 @@ class Machine:
         plan = self._plan(job)
         state, tally = _start(job, plan, self._tables), _tally(job)
         begin(plan, self._tables, state)
+        go_on = advance_together if plan.chip["direct"] else advance
         while True:
-            status = advance(plan, self._tables, state, tally)
+            status = go_on(plan, self._tables, state, tally)
             if status == Status.OVERFLOW:
                 raise overflow(job, job.order[int(state.progress["where"])], int(state.progress["time"]))
             if status == Status.GROW:
@@ -153,7 +156,7 @@ class Machine:
             exit_threshold=0 if rule is None else int(rule.threshold),
             decided=-1 if decided is None else decided,
             max_spikes=job.max_spikes,
-            margin=self._margin(populations, job),
+            margin=self._margin(populations, job, bool(chip["direct"])),
             populations=populations,
             projections=projections,
             out=np.array(out, np.int64),
@@ -228,10 +231,14 @@ class Machine:
             for name, blocks in self.placement.blocks.items()
             for block in blocks
         ]
-        return np.array(rows, BLOCK)
+        # By core: so their spikes come in the order in which messages of one picosecond are served.
+        return np.array(sorted(rows, key=lambda row: row[2]), BLOCK)
 
-    def _margin(self, populations: IntArray, job: Job) -> int:
-        """Places that an entry may need at most: looks at all of a population, the messages of a spike, all who wait for room."""
+    def _margin(self, populations: IntArray, job: Job, direct: bool) -> int:
+        """Places that an entry may need at most: looks at all of a population, the messages of a spike, all who wait for room.
+
+        Where there is no queue: spikes of a step.
+        """
         lines = np.diff(self._messages.begin)
         most = int(lines.max(initial=0)) + 1
         out = int((populations["end_out"] - populations["out"]).max())
@@ -239,7 +246,7 @@ class Machine:
         if self._stepwise:
             # A step of the chip sends all of its messages at once.
             given = [int(np.bincount(ticks - 1).max(initial=0)) for ticks, _ in job.events.values() if len(ticks)]
-            return (int(populations["end"][-1]) + sum(given)) * most * max(1, out) + 64
+            return (int(populations["end"][-1]) + sum(given)) * (1 if direct else most * max(1, out)) + 64
         return int((populations["end"] - populations["first"]).max()) + most * out + 2 * (4 * chip.tiles + chip.cores) + 64
 
     def replay(self, run: Run) -> Report:
@@ -282,6 +289,10 @@ class Machine:
         s, chip = state.progress, self.placement.architecture.chip
         links, servers = state.servers[: 4 * chip.tiles], state.servers[4 * chip.tiles :].reshape(3, chip.cores)
         serving, sending = servers[0], servers[2]
+        waits = state.waits[: int(s["waits"])]
+        if plan.chip["direct"]:
+            waits = state.found.waits[: int(state.found.totals["messages"])]
+            serving["messages"], serving["reads"], serving["work"] = state.found.served, state.found.reads, state.found.busy[:, 0]
         counts = dict.fromkeys((*UNITS, "message", "read", "dropped"), 0)
         counts["neuron access"], counts["neuron update"], counts["spike"] = int(s["accesses"]), int(s["updates"]), int(s["fired"])
         counts["message"] = counts["message out"] = int(s["sent"])
@@ -293,7 +304,7 @@ class Machine:
             counts["cell"] = int(serving["messages"] @ self._columns)
             counts["conversion"] = int(serving["reads"] @ self._columns)
         else:
-            counts["message in"], counts["synapse"] = served, int(serving["synapses"].sum())
+            counts["message in"], counts["synapse"] = served, int(serving["synapses"].sum() + s["synapses"])
         used = self.placement.cores
         decided, end = int(s["decision_tick"]), int(s["end"])
         if self._stepwise:
@@ -313,7 +324,7 @@ class Machine:
             np.stack([serving["work"], sending["work"]], 1)[used],
             serving["messages"][used],
             state.links,
-            state.waits[: int(s["waits"])].copy(),
+            waits.copy(),
             steps,
         )
 
@@ -329,6 +340,7 @@ def _chip(placement: Placement, scripted: bool) -> IntArray:
         out[name] = getattr(core, name).time
     out["together"], out["scripted"], out["access"] = core.served_together, scripted, core.access.time
     out["stepwise"], out["step"], out["slots"] = chip.synchronisation == "barrier", chip.step, 1
+    out["direct"] = out["stepwise"] and not architecture.contended and not core.converts
     out["barrier"] = chip.barrier_time(len(placement.tiles))
     if isinstance(core, CrossbarCore):
         out["reading"], out["levels"] = core.reading, core.levels
@@ -406,7 +418,8 @@ def _operations(network: Network) -> tuple[IntArray, IntArray]:
 
 def _start(job: Job, plan: Plan, tables: Tables) -> State:
     neurons, servers = len(plan.rank), int(4 * plan.chip["tiles"] + 3 * plan.chip["cores"])
-    items = _FIRST_ROOM + 2 * plan.margin
+    direct, cores = bool(plan.chip["direct"]), int(plan.chip["cores"])
+    items = 0 if direct else _FIRST_ROOM + 2 * plan.margin
     slots, stepwise = int(plan.chip["slots"]), bool(plan.chip["stepwise"])
     counts = sum(int(w["height"] * w["width"] * w["channels"]) for w in tables.maxima.windows)
     kept = slots if stepwise else 0
@@ -436,9 +449,20 @@ def _start(job: Job, plan: Plan, tables: Tables) -> State:
         extra=np.zeros(int(plan.chip["cores"]), np.int64),
         steps=np.zeros(job.steps + int(plan.chip["stages"]) if stepwise else 0, np.int64),
         first_tick=np.zeros(len(plan.populations), np.int64),
-        **{name: np.zeros(items, np.int64) for name in ("log_time", "log_neuron", "log_sign")},
+        **{name: np.zeros(_FIRST_ROOM + 2 * plan.margin, np.int64) for name in ("log_time", "log_neuron", "log_sign")},
         waits=np.zeros(2 * items, np.int64),
         links=np.zeros((int(plan.chip["tiles"]), 4), np.int64),
+        fired=np.zeros(plan.margin if stepwise else 0, FIRED),
+        **{name: np.zeros(cores, np.int64) for name in ("arriving", "flow", "reached", "travel")},
+        nothing=np.zeros(cores, np.uint8),
+        room=_room(cores, _FIRST_ROOM if direct else 0),
+        found=Found(
+            totals=np.zeros((), TOTALS),
+            waits=np.empty(4 * _FIRST_ROOM if direct else 0, np.int64),
+            busy=np.zeros((cores, 2), np.int64),
+            **{name: np.zeros(cores, np.int64) for name in ("served", "reads")},
+            **{name: np.zeros(0, np.int64) for name in ("sent", "steps")},
+        ),
     )
     state.servers["waiters"] = -1
     state.progress["free"], state.progress["end"], state.progress["where"] = items, job.end, -1
@@ -451,9 +475,14 @@ def _start(job: Job, plan: Plan, tables: Tables) -> State:
     return state
 
 
+def _room(cores: int, messages: int) -> Room:
+    time, load = np.empty((2, 2, messages), np.int64)
+    return Room(time, load, np.empty(messages + 1, np.int64), np.zeros(cores, np.int64))
+
+
 def _grown(plan: Plan, state: State) -> State:
     """The same with more room where there is little."""
-    s, more = state.progress, {}
+    s, more = state.progress, dict[str, Any]()
 
     def double(*names: str) -> None:
         for name in names:
@@ -464,6 +493,13 @@ def _grown(plan: Plan, state: State) -> State:
         double("heap_time", "heap_order", "heap_item")
     if len(state.log_time) - s["logged"] < plan.margin:
         double("log_time", "log_neuron", "log_sign")
+    if plan.chip["direct"]:
+        n, found = int(s["messages"]), state.found
+        if len(state.room.runs) <= n:
+            more["room"] = _room(int(plan.chip["cores"]), 2 * n)
+        while len(found.waits) - found.totals["messages"] < n:
+            found = found._replace(waits=np.concatenate([found.waits, np.zeros_like(found.waits)]))
+        return state._replace(**more, found=found)
     if s["free"] < plan.margin:
         n, free = len(state.items), int(s["free"])
         double("items")

@@ -133,6 +133,10 @@ def place(network: Network, architecture: Architecture) -> Placement:
         given = architecture.placed.get(name)
         if given is not None and needed[name] > len(given):
             raise HardwareError(f"{architecture.source}: [[placement]] of {name!r}: needs {needed[name]} cores, has {len(given)}")
+        if given is not None and name in architecture.shares and needed[name] != len(given):
+            raise HardwareError(
+                f"{architecture.source}: [[placement]] of {name!r}: its neurons take {needed[name]} cores, and it names {len(given)}"
+            )
         cores = free if given is None else iter(given)
         blocks = []
         for first, end, needs in parts:
@@ -158,7 +162,7 @@ def _needs(incoming: list[tuple[Projection, Reach]], first: int, end: int) -> Ne
 
 
 def _split(placement: Placement, name: str) -> Iterator[tuple[int, int, Needs]]:
-    """The neurons of a population in runs that fit a core each."""
+    """The neurons of a population in runs that fit a core each; where the file says how many, so many or an error."""
     core, incoming = placement.architecture.core, placement.incoming(name)
     size, first = placement.network.populations[name].size, 0
 
@@ -167,9 +171,23 @@ def _split(placement: Placement, name: str) -> Iterator[tuple[int, int, Needs]]:
             return True
         return (not core.axons or needs.inputs <= core.axons) and (not core.synapses or needs.synapses <= core.synapses)
 
-    shares = placement.architecture.shares.get(name, ())
+    shares = placement.architecture.shares.get(name)
+    where = f"{placement.architecture.source}: [[placement]] of {name!r}"
+    if shares is not None:
+        if sum(shares) != size:
+            raise HardwareError(f"{where}: has {size:,} neurons, and {sum(shares):,} are placed")
+        for n in shares:
+            needs = _needs(incoming, first, first + n)
+            if n > core.neurons or not fits(needs):
+                room = " and ".join([f"{core.neurons:,} neurons", *filter(None, [_words(core)])])
+                raise HardwareError(
+                    f"{where}: {n:,} neurons with {needs.inputs:,} inputs through {needs.synapses:,} synapses are to lie on a core, "
+                    f"which has room for {room}"
+                )
+            yield first, first + n, needs
+            first += n
     while first < size:
-        end = min(first + min(shares[0] if shares else core.neurons, core.neurons), size)
+        end = min(first + core.neurons, size)
         needs = _needs(incoming, first, end)
         if not fits(needs):
             low, high = first, end  # a run to low fits, one to high does not
@@ -187,13 +205,11 @@ def _split(placement: Placement, name: str) -> Iterator[tuple[int, int, Needs]]:
             needs = _needs(incoming, first, end)
         yield first, end, needs
         first = end
-        if shares and first < size and not (shares := shares[1:]):
-            raise HardwareError(
-                f"{placement.architecture.source}: [[placement]] of {name!r}: has {size:,} neurons, and {first:,} are placed"
-            )
 
 
 def _words(core: Any) -> str:
+    if not isinstance(core, EventCore):
+        return ""
     rooms = [f"{room:,} {what}" for room, what in ((core.axons, "axons"), (core.synapses, "synapses")) if room]
     return " and ".join(rooms)
 
@@ -215,9 +231,11 @@ def _check_shared(placement: Placement) -> None:
     core, neurons, inputs, synapses = placement.architecture.core, {}, {}, {}  # type: ignore[var-annotated]
     for blocks in placement.blocks.values():
         for block in blocks:
-            for each in block.cores:
+            for part, each in enumerate(block.cores):
                 neurons[each] = neurons.get(each, 0) + block.end - block.first
-                inputs[each] = inputs.get(each, 0) + -(-block.needs.inputs // len(block.cores))
+                # Every crossbar but the last of a block is full.
+                rows = min(core.rows, block.needs.inputs - part * core.rows) if isinstance(core, CrossbarCore) else block.needs.inputs
+                inputs[each] = inputs.get(each, 0) + rows
                 synapses[each] = synapses.get(each, 0) + block.needs.synapses
     rooms = [(neurons, core.neurons, "neurons")]
     if isinstance(core, EventCore):

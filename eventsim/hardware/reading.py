@@ -298,8 +298,10 @@ def _placed(path: str, entries: Any, chip: Chip) -> tuple[dict[str, tuple[int, .
         placed[name] = tuple(cores)
         neurons = given["neurons"]
         if neurons is not None:
-            if type(neurons) is not list or len(neurons) != len(cores) or not all(type(n) is int and 0 < n <= MAX_NEURONS for n in neurons):
-                raise HardwareError(f"{path}: [[placement]] of {name!r}: neurons must be a list of whole numbers above 0, one a core")
+            if type(neurons) is not list or len(neurons) > len(cores) or not all(type(n) is int and 0 < n <= MAX_NEURONS for n in neurons):
+                raise HardwareError(
+                    f"{path}: [[placement]] of {name!r}: neurons must be a list of whole numbers above 0, at most one a core"
+                )
             shares[name] = tuple(neurons)
     return placed, shares
 

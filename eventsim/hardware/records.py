@@ -60,10 +60,11 @@ class Status(IntEnum):
 # open: 1 if nothing keeps a message from leaving, or ends a run before its time, so that when it leaves need not be waited for
 # stepwise: 1 behind barriers; then also
 # step: the least that a step takes      barrier: what the barrier takes      access: to look at a neuron
+# direct: 1 if messages wait at cores only, and sums are exact, so that steps need no queue (kernels/together.py)
 # stages: the most that a population lags behind      slots: steps whose input is kept, the present one included
 CHIP = record(
     "mesh per_tile cores tiles east_west north_south within update spike message_out message_in synapse together reading hold buffer queue "
-    "drop scripted levels lost jitter seed open stepwise step barrier access stages slots"
+    "drop scripted levels lost jitter seed open stepwise direct step barrier access stages slots"
 )
 # A population.
 #
@@ -100,11 +101,14 @@ ITEM = record("message projection neuron sign lead number next arrived column ro
 # messages, synapses, reads, dropped: how many
 SERVER = record("head tail length served room busy free waiters last_waiter next_waiter waits work messages synapses reads dropped")
 # Where a run has got to. Behind barriers: chip: the step of the chip, base: when it began, accesses: of neurons, total: spikes of the steps
-# that are over for all populations, given: the next given spike.
+# that are over for all populations, given: the next given spike, made: spikes of the step. Without a queue also messages: those of the
+# step, sending: 1 if they are still to be sent, synapses: that messages brought.
 PROGRESS = record(
     "time heap free logged waits fired sent made updates end decision decision_tick deciding exited stopped stopping step where "
-    "across down within served chip base accesses total given"
+    "across down within served chip base accesses total given messages sending synapses"
 )
+# Behind barriers a spike of a step: when its core's round has come to it (ready), the step of the run, and how many steps it is late.
+FIRED = record("neuron sign ready step late")
 
 
 class Plan(NamedTuple):
@@ -178,6 +182,14 @@ class State(NamedTuple):
     log_sign: Any
     waits: Any
     links: Any  # (tiles, 4): messages
+    fired: Any  # FIRED
+    arriving: Any  # (cores,): messages of a step
+    flow: Any  # (cores,): 0 but while a core sends: messages from it to each
+    reached: Any  # (cores,): those that it has sent any
+    travel: Any  # (cores,): how long a message goes to each of these
+    nothing: Any  # uint8 (cores,): 0
+    room: Any  # Room (kernels/waiting.py)
+    found: Any  # Found
 
 
 class Tally(NamedTuple):

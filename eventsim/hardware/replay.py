@@ -15,10 +15,7 @@ from eventsim.errors import HardwareError
 from eventsim.hardware.architecture import CrossbarCore, EventCore
 from eventsim.hardware.energy import UNITS
 from eventsim.hardware.kernels.replay import (
-    TOTALS,
     Arrivals,
-    Found,
-    Room,
     Spikes,
     count_messages,
     divide,
@@ -27,6 +24,7 @@ from eventsim.hardware.kernels.replay import (
     spread,
     walk,
 )
+from eventsim.hardware.kernels.waiting import TOTALS, Found, Room
 from eventsim.hardware.machine import Machine
 from eventsim.hardware.pipeline import stages
 from eventsim.hardware.placement import Placement, columns_of, messages_of

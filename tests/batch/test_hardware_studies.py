@@ -167,9 +167,41 @@ def test_faster_steps(tmp_path):
     assert slow["images/s"] == pytest.approx(1 / 0.005)
     assert fast["decision (us)"] is None
     assert fast["spikes"] < slow["spikes"]
-    assert throughput_study(net, data, hardware, tmp_path, [1000.0, 0.01], steps=5, workers=2).rows == found.rows
+    assert throughput_study(net, data, hardware, tmp_path / "two", [1000.0, 0.01], steps=5, workers=2).rows == found.rows
     with pytest.raises(es.RunError, match="at most six decimals"):
         throughput_study(net, data, hardware, tmp_path, [1e-7])
+
+
+def test_what_is_interrupted_goes_on(tmp_path):
+    net, data, hardware = small_network(), small_data(n=6), es.Hardware(architecture(CHIP))
+    whole = throughput_study(net, data, hardware, tmp_path / "whole", [10.0, 1.0], steps=3)
+    seen = []
+
+    def until(n):
+        def reached(done, _):
+            seen.append(done)
+            if len(seen) == n:
+                raise KeyboardInterrupt
+
+        return lambda *_: reached
+
+    def again(n, **changes):
+        return throughput_study(net, data, hardware, tmp_path / "parts", [10.0, 1.0], each=until(n), **{"steps": 3} | changes)
+
+    with pytest.raises(KeyboardInterrupt):
+        again(4)
+    assert seen == [0, 1, 2, 3]
+    # What was done is not done again, of later values neither.
+    seen.clear()
+    with pytest.raises(KeyboardInterrupt):
+        again(7)
+    assert seen == [3, 4, 5, 6, 0, 1, 2]
+    seen.clear()
+    assert again(0).rows == whole.rows
+    assert seen == [6, 2, 3, 4, 5, 6]
+    assert sorted(path.name for path in whole.evaluations.values()) == ["step-1-us.json", "step-10-us.json"]
+    with pytest.raises(es.RunError, match="is of another study"):
+        again(0, steps=2)
 
 
 def test_the_commands(tmp_path, monkeypatch):

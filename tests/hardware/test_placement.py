@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from judges.architectures import architecture
+from scipy.sparse import csr_array
 
 import eventsim as es
 from eventsim.errors import HardwareError
@@ -55,6 +56,32 @@ def test_how_many_neurons_the_file_puts_on_a_core():
     assert runs(place(chain(), architecture(chip.format(neurons=[2, 3, 5]))), "input") == [(0, 2, (6,)), (2, 5, (2,)), (5, 10, (3,))]
     with pytest.raises(HardwareError, match="'input': has 10 neurons, and 8 are placed"):
         place(chain(), architecture(chip.format(neurons=[2, 3, 3])))
+    # What a core has no room for is not put elsewhere.
+    for neurons, room in ([2, 3, 5], "neurons = 4"), ([2, 3, 5], "neurons = 10\nsynapses = 12"):
+        net = chain()
+        net.spiking("beside", 10, threshold=1)
+        net.connect("input", "beside", np.eye(10, dtype=int) + 1)
+        text = chip.format(neurons=neurons).replace('"input"', '"beside"').replace("neurons = 10", room, 1)
+        with pytest.raises(HardwareError, match=r"'beside': [25] neurons with 10 inputs through [25]0 synapses .* room for "):
+            place(net, architecture(text))
+    with pytest.raises(HardwareError, match="'input': its neurons take 2 cores, and it names 3"):
+        place(chain(), architecture(chip.format(neurons=[4, 6])))
+
+
+def test_how_many_neurons_the_file_puts_on_crossbars():
+    """Ten inputs take three crossbars of four rows: so does each number of neurons."""
+    text = CROSSBAR.format(rows=4, columns=4) + '[[placement]]\npopulation = "output"\ncores = [9, 8, 7, 3, 4, 5]\nneurons = [2, 4]'
+    placement = place(chain(10, 6), architecture(text))
+    assert runs(placement, "output") == [(0, 2, (9, 8, 7)), (2, 6, (3, 4, 5))]
+    # The first two of them are full, whoever else is to lie there; the third has two rows left.
+    also = '\n[[placement]]\npopulation = "beside"\ncores = [{core}]'
+    net = chain(10, 6)
+    net.spiking("beside", 1, threshold=1)
+    net.connect("input", "beside", csr_array([[1], [1]] + [[0]] * 8))
+    text = text.replace("neurons = [2, 4]", "neurons = [2, 4]" + also)
+    assert place(net, architecture(text.format(core=7))).cores
+    with pytest.raises(HardwareError, match="core 8 would need 6 rows, and has 4"):
+        place(net, architecture(text.format(core=8)))
 
 
 def test_cores_are_filled_as_far_as_axons_and_synapses_go():

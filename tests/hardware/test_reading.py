@@ -125,7 +125,7 @@ def test_one_line_says_what_is_wrong(tmp_path, old, new, message):
         ('[[placement]]\npopulation = "a"\ncores = [1, 1]', "names a core twice"),
         ('[[placement]]\npopulation = "a"\ncores = [1]\n[[placement]]\npopulation = "a"\ncores = [2]', "names 'a' twice"),
         ('[[placement]]\npopulation = "a"\ncores = [1]\nneurons = 3', "neurons must be a list"),
-        ('[[placement]]\npopulation = "a"\ncores = [1, 2]\nneurons = [3]', "one a core"),
+        ('[[placement]]\npopulation = "a"\ncores = [1]\nneurons = [3, 4]', "at most one a core"),
         ("placement = 1", "unknown key 'placement'"),
     ],
 )

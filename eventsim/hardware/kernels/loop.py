@@ -9,7 +9,7 @@ from eventsim.hardware.kernels.entries import KIND_BITS, UPDATES, WEIGHTS, new_i
 from eventsim.hardware.kernels.links import leave, make_room, try_link
 from eventsim.hardware.kernels.sending import ask, look, look_again, updated
 from eventsim.hardware.kernels.serving import arrive, bring_bias, count_spike, finish_serving, note_output, start_serving
-from eventsim.hardware.kernels.stepping import begin_step, end_step
+from eventsim.hardware.kernels.stepping import begin_step, end_step, send_step
 from eventsim.hardware.records import Kind, Role, Status
 from eventsim.kernels.compiled import compiled
 from eventsim.kernels.compiled import part as inlined
@@ -142,6 +142,7 @@ def advance(plan, tables, state, tally):
             begin_step(plan, tables, state, tally)
             if s["where"] >= 0:
                 return _OVERFLOW
+            send_step(plan, state, tally)
             continue
         time, entry = state.heap_time[0], state.heap_item[0]
         if not scripted and not stepwise:

@@ -10,17 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from eventsim.hardware.kernels.waiting import serve_all
+from eventsim.hardware.kernels.waiting import fill_from, serve_all
 from eventsim.kernels.compiled import compiled
 from eventsim.kernels.compiled import part as inlined
-from eventsim.kernels.records import record
 from eventsim.kernels.vector import count
 
 _ONE = np.uint64(1)
-
-# What is counted: messages, neurons updated; end: when the last message is served; deciding: when the last is that had a part in
-# the decision.
-TOTALS = record("messages updates end deciding")
 
 
 class Spikes(NamedTuple):
@@ -72,51 +67,6 @@ class Arrivals(NamedTuple):
     marked: Any
     before: Any
     active: Any
-
-
-class Room(NamedTuple):
-    """Room for the messages of a step, by core and then as they are served.
-
-    Attributes
-    ----------
-    time, load : int64 (2, messages)
-        When each arrives; how long it is served (of event cores) * 2, and 1 if its spike had a part in the decision. Messages are
-        sorted from row to row.
-    runs : int64 (messages + 1,)
-    filled : int64 (cores,)
-        Up to where a core's messages are.
-    """
-
-    time: Any
-    load: Any
-    runs: Any
-    filled: Any
-
-
-class Found(NamedTuple):
-    """What a replay finds.
-
-    Attributes
-    ----------
-    totals : TOTALS ()
-    waits : int64 (messages,)
-    busy : int64 (cores, 2)
-        What serving took, and what updating and sending.
-    served, reads : int64 (cores,)
-        Messages, and how many times a core served.
-    sent : int64 (lists,)
-        Spikes that sent each list of messages (Tables.begin).
-    steps : int64 (steps,)
-        Until the last core has sent and served everything.
-    """
-
-    totals: Any
-    waits: Any
-    busy: Any
-    served: Any
-    reads: Any
-    sent: Any
-    steps: Any
 
 
 @compiled
@@ -235,15 +185,6 @@ def send_all(tables, room, b, neuron, time, part):
     return time
 
 
-@inlined
-def fill_from(room, counts):
-    """Where each core's messages go: one core after the other."""
-    at = 0
-    for core in range(len(counts)):
-        room.filled[core] = at
-        at += counts[core]
-
-
 @compiled
 def replay_freely(tables, spikes, counts, cursor, output, room, found):
     """What a run takes on a chip without barriers: cores take spike after spike as they are ready, by population where two are at once.
@@ -286,7 +227,7 @@ def replay_freely(tables, spikes, counts, cursor, output, room, found):
                 found.totals[()]["updates"] += 1 - given
             cursor[b] = last
         found.busy[core, 1] = work
-    serve_all(tables, room, counts[0], output, found, 0)
+    serve_all(tables.costs, room, counts[0], output, found, 0)
 
 
 @inlined
@@ -402,7 +343,7 @@ def replay_steps(tables, spikes, arrivals, counts, output, room, found):
             found.busy[core, 1] += time + sending
             longest = max(longest, time + sending)
         found.totals[()]["end"] = 0
-        serve_all(tables, room, counts[chip_step], output, found, found.totals[()]["messages"])
+        serve_all(tables.costs, room, counts[chip_step], output, found, found.totals[()]["messages"])
         found.steps[chip_step] = max(longest, found.totals[()]["end"])
 
 

@@ -6,11 +6,14 @@ has been served is kept for the step in which it is used, in as many slots as st
 
 from __future__ import annotations
 
+import numpy as np
+
 from eventsim.hardware.kernels.deciding import decide
 from eventsim.hardware.kernels.entries import WEIGHTS, push
 from eventsim.hardware.kernels.sending import due_at, fire, lateness, make
 from eventsim.hardware.kernels.serving import count_later, end_of_block, note_use, sum_weights
 from eventsim.hardware.records import Kind, Role
+from eventsim.kernels.compiled import brief as array_kernel
 from eventsim.kernels.compiled import inner, part
 from eventsim.model.limits import POTENTIAL_MAX, POTENTIAL_MIN
 
@@ -49,17 +52,30 @@ def bring_biases(plan, tables, state, tally, place):
                 low = high
 
 
+@array_kernel
+def add_later(v, later, first, end, base):
+    """``v[first:end] += later[base + first : base + end]``, which becomes 0; returns whether a potential has left int32 then.
+
+    Parameters
+    ----------
+    v, later : int64 array
+    first, end, base : int64
+    """
+    left, b = False, np.uint64(base)
+    for n in range(np.uint64(first), np.uint64(end)):
+        x = v[n] + later[b + n]
+        v[n], later[b + n] = x, 0
+        left |= (x > POTENTIAL_MAX) | (x < POTENTIAL_MIN)
+    return left
+
+
 @part
 def deliver(plan, state, rank):
     """Add what is to be added to the neurons of a population in this step."""
     s, of, slots = state.progress[()], plan.populations[rank], plan.chip[()]["slots"]
-    base = (s["chip"] % slots) * len(plan.rank)
-    for n in range(of["first"], of["end"]):
-        state.v[n] += state.later[base + n]
-        state.later[base + n] = 0
-        # That of a driven neuron is a formula, and this one stays at 0.
-        if state.v[n] > POTENTIAL_MAX or state.v[n] < POTENTIAL_MIN:
-            s["where"], s["time"] = rank, s["chip"] - of["stage"]
+    # That of a driven neuron is a formula, and this one stays at 0.
+    if add_later(state.v, state.later, of["first"], of["end"], (s["chip"] % slots) * len(plan.rank)):
+        s["where"], s["time"] = rank, s["chip"] - of["stage"]
     base = (s["chip"] % slots) * len(state.counts)
     for i in range(of["counts"], of["end_counts"]):
         state.counts[i] += state.later_counts[base + i]
@@ -67,66 +83,90 @@ def deliver(plan, state, rank):
 
 
 @part
-def send_in_step(plan, state, tally, n, sign, step, ready):
-    """A core's messages of a spike come on top of its round; ``ready`` is when that has come to the neuron, ``step`` the run's."""
-    c, s, core = plan.chip[()], state.progress[()], plan.owner[n]
-    population = plan.populations[plan.rank[n]]
-    time = ready + state.extra[core]
+def note_spike(plan, state, n, sign, ready, step):
+    """A spike of this step: ``ready`` is when its core's round has come to the neuron, ``step`` the run's."""
+    s = state.progress[()]
+    fired = state.fired[s["made"]]
+    fired["neuron"], fired["sign"], fired["ready"], fired["step"], fired["late"] = n, sign, ready, step, lateness(plan, state, n)
+    s["made"] += 1
+
+
+@part
+def last_use(plan, state, p, fired):
+    """In which step of the chip a spike is used that came through a projection, 0 if after the end."""
+    of = plan.projections[p]
+    step = fired["step"] + of["delay"] + fired["late"]
+    return step + plan.populations[of["target"]]["stage"] if step <= state.progress[()]["end"] else 0
+
+
+@part
+def send_in_step(plan, state, tally, fired):
+    """A core's messages of a spike come on top of its round."""
+    c, s, n = plan.chip[()], state.progress[()], fired["neuron"]
+    core, population = plan.owner[n], plan.populations[plan.rank[n]]
+    time = fired["ready"] + state.extra[core]
     if population["costly"]:
         time += c["spike"]
-    late = lateness(plan, state, n)
     for j in range(population["out"], population["end_out"]):
-        if late < 0:
+        if fired["late"] < 0:
             break
         p = plan.out[j]
         of = plan.projections[p]
         line = of["offset"] + (n - population["first"]) // of["divisor"]
         first, end = plan.begin[line], plan.begin[line + 1]
         # What comes after the end is served, and not used.
-        used = step + of["delay"] + late <= s["end"]
-        use = step + of["delay"] + late + plan.populations[of["target"]]["stage"] if used else 0
-        if first == end and used:
+        use = last_use(plan, state, p, fired)
+        if first == end and use:
             note_use(plan, state, tally, p, n - population["first"], use)
         for message in range(first, end):
             time += c["message_out"]
             s["sent"] += 1
-            m = make(plan, state, n, sign, p, message)
+            m = make(plan, state, n, fired["sign"], p, message)
             state.items[m]["lead"], state.items[m]["use"] = message == first, use
             push(state, s["base"] + time, 0, WEIGHTS, state.items[m]["number"], _READY, m)
-    state.extra[core] = time - ready
+    state.extra[core] = time - fired["ready"]
 
 
 @part
 def go_round(plan, tables, state, tally, block, step):
     """The neurons of a block: each is accessed, those with input are updated, those that are due fire."""
     c, s = plan.chip[()], state.progress[()]
-    rank = plan.rank[block["first"]]
+    rank, first, end = plan.rank[block["first"]], block["first"], block["end"]
     population, core = plan.populations[rank], block["core"]
-    base = (s["chip"] % c["slots"]) * len(plan.rank)
+    s["accesses"] += end - first
+    time = state.round[core]
+    if step == 0:
+        state.round[core] = time + (end - first) * c["access"]
+        return
     s["step"] = step - 1
-    for n in range(block["first"], block["end"]):
-        state.round[core] += c["access"]
-        s["accesses"] += 1
-        if step == 0:
-            continue
-        allowed = step >= state.last[n] + population["refractory"] and population["role"] != _READOUT
-        sign = due_at(plan, tables, state, n, step) if allowed else 0
-        if population["always"] or sign or state.marks[base + n]:
-            state.round[core] += c["update"]
-            s["updates"] += 1
-        state.marks[base + n] = 0
+    spiking, always, signed = population["role"] == _SPIKING, population["always"], population["signed"]
+    updates, base = 0, (s["chip"] % c["slots"]) * len(plan.rank)
+    for n in range(first, end):
+        time += c["access"]
+        sign = 0
+        # Most neurons are not due.
+        if population["role"] != _READOUT and (not spiking or state.v[n] >= plan.threshold[n] or (signed and state.v[n] < 0)):
+            sign = due_at(plan, tables, state, n, step) if step >= state.last[n] + population["refractory"] else 0
+        marked = state.marks[base + n]
+        if marked:
+            state.marks[base + n] = 0
+        if always or sign or marked:
+            time += c["update"]
+            updates += 1
         if sign:
-            if population["role"] == _SPIKING:
+            if spiking:
                 state.v[n] = 0 if population["zero_reset"] else state.v[n] - sign * plan.threshold[n]
             state.net[n] += sign
             state.last[n] = step
             fire(plan, state, tally, n, sign, step)
-            send_in_step(plan, state, tally, n, sign, step, state.round[core])
+            note_spike(plan, state, n, sign, time, step)
+    s["updates"] += updates
+    state.round[core] = time
 
 
 @inner
 def begin_step(plan, tables, state, tally):
-    """A step of the chip: what has come for it is added, and every core goes round its neurons, and sends.
+    """A step of the chip: what has come for it is added, and every core goes round its neurons. Its spikes are in ``state.fired``.
 
     Parameters
     ----------
@@ -137,6 +177,7 @@ def begin_step(plan, tables, state, tally):
     """
     s = state.progress[()]
     s["chip"] += 1
+    s["made"] = 0
     first = s["given"]
     while s["given"] < len(plan.given_time) and plan.given_time[s["given"]] == s["chip"]:
         if plan.owner[plan.given_neuron[s["given"]]] < 0:
@@ -156,7 +197,21 @@ def begin_step(plan, tables, state, tally):
         for place in range(first, s["given"]):
             n = plan.given_neuron[place]
             if block["first"] <= n < block["end"] and s["chip"] <= s["end"]:
-                send_in_step(plan, state, tally, n, 1, s["chip"], state.round[block["core"]])
+                note_spike(plan, state, n, 1, state.round[block["core"]], s["chip"])
+
+
+@inner
+def send_step(plan, state, tally):
+    """The messages of a step of the chip, each by itself.
+
+    Parameters
+    ----------
+    plan : Plan
+    state : State
+    tally : Tally
+    """
+    for i in range(state.progress[()]["made"]):
+        send_in_step(plan, state, tally, state.fired[i])
 
 
 @inner

@@ -2,11 +2,72 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from eventsim.kernels.compiled import part as inlined
+from eventsim.kernels.records import record
 
 _ONE = np.uint64(1)
+
+# What is counted: messages, neurons updated; end: when the last message is served; deciding: when the last is that had a part in
+# the decision.
+TOTALS = record("messages updates end deciding")
+
+
+class Room(NamedTuple):
+    """Room for the messages of a step, by core and then as they are served.
+
+    Attributes
+    ----------
+    time, load : int64 (2, messages)
+        When each arrives; how long it is served (of event cores) * 2, and 1 if its spike had a part in the decision. Messages are
+        sorted from row to row.
+    runs : int64 (messages + 1,)
+    filled : int64 (cores,)
+        Up to where a core's messages are.
+    """
+
+    time: Any
+    load: Any
+    runs: Any
+    filled: Any
+
+
+class Found(NamedTuple):
+    """What is found of cores and messages.
+
+    Attributes
+    ----------
+    totals : TOTALS ()
+    waits : int64 (messages,)
+    busy : int64 (cores, 2)
+        What serving took, and what updating and sending.
+    served, reads : int64 (cores,)
+        Messages, and how many times a core served.
+    sent : int64 (lists,)
+        Spikes that sent each list of messages (Tables.begin).
+    steps : int64 (steps,)
+        Until the last core has sent and served everything.
+    """
+
+    totals: Any
+    waits: Any
+    busy: Any
+    served: Any
+    reads: Any
+    sent: Any
+    steps: Any
+
+
+@inlined
+def fill_from(room, counts):
+    """Where each core's messages go: one core after the other."""
+    at = 0
+    for core in range(len(counts)):
+        room.filled[core] = at
+        at += counts[core]
 
 
 @inlined
@@ -66,12 +127,13 @@ def sort_run(time, load, runs, first, end):
 
 
 @inlined
-def serve_all(tables, room, counts, output, found, done):
+def serve_all(costs, room, counts, output, found, done):
     """Have every core serve its messages: one after the other as they come, or all that wait at once.
 
     Parameters
     ----------
-    tables : Tables
+    costs : record ()
+        ``together``, and ``reading`` of crossbars.
     room : Room
         Filled: the messages of a core end at ``room.filled[core]``.
     counts : int64 (cores,)
@@ -81,8 +143,8 @@ def serve_all(tables, room, counts, output, found, done):
     done : int64
         Messages that were served before: their waits are there.
     """
-    costs, totals = tables.costs[()], found.totals[()]
-    together, reading = costs["together"], costs["reading"]
+    totals = found.totals[()]
+    together, reading = costs[()]["together"], costs[()]["reading"]
     latest, deciding = totals["end"], totals["deciding"]
     for core in range(len(counts)):
         end = room.filled[core]
