@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 
 from eventsim.errors import InputError
+from eventsim.job.job import MAX_STEPS
 from eventsim.model.network import Network
 from eventsim.model.populations import EventInput
 from eventsim.model.populations.event_input import CHANNELS, POLARITIES, Polarity
@@ -107,21 +108,30 @@ def recording_inputs(network: Network) -> dict[str, EventInput]:
 
 
 def steps_of(network: Network, inputs: Any) -> int | None:
-    """Steps that the recordings among a run's inputs take; None if there are none."""
+    """Steps that the recordings among a run's inputs take; None if there are none; raises InputError if they are too many."""
     given = inputs if isinstance(inputs, Mapping) else {}
     lengths = []
     for name, population in recording_inputs(network).items():
         if name in given:
             last = int(given[name]["t"].max(initial=0))
             lengths.append(max(1, -(-last // population.step_us)))
-    return max(lengths, default=None)
+    return _allowed(max(lengths, default=None), "recording")
 
 
 def steps_of_window(network: Network, length: int | None) -> int | None:
-    """Steps that so many microseconds take; None if no length is given, or the network takes no recordings."""
+    """Steps that so many microseconds take; None if no length is given, or the network takes no recordings; raises InputError as above."""
     if length is None:
         return None
-    return max((-(-length // population.step_us) for population in recording_inputs(network).values()), default=None)
+    return _allowed(max((-(-length // population.step_us) for population in recording_inputs(network).values()), default=None), "window")
+
+
+def _allowed(steps: int | None, what: str) -> int | None:
+    if steps is not None and steps > MAX_STEPS:
+        raise InputError(
+            f"the {what} lasts {steps:,} steps of the network, and a run at most {MAX_STEPS:,}; give a (shorter) window (--window), "
+            "longer steps (--step-us), or --steps"
+        )
+    return steps
 
 
 def with_event_input(network: Network, step_us: int | None, polarity: Polarity | None) -> Network:

@@ -89,6 +89,16 @@ def test_the_command_of_a_run_makes_it_again(here):
             assert again.total_spikes == trace.total_spikes > 300
 
 
+def test_more_steps_than_a_run_has(here):
+    np.save("long.npy", np.array([(1, 1, 0, 1), (2, 2, 2_000_000, 1)], dtype=[("x", "u2"), ("y", "u2"), ("t", "i8"), ("p", "u1")]))
+    for options, what in ((), "recording"), (("--window", "0:1500ms"), "window"):
+        outcome = run("net.h5", "-i", "long.npy", "--no-trace", "--step-us", "1", *options)
+        assert outcome.exit_code == 1
+        assert f"the {what} lasts " in outcome.stderr
+        assert "steps of the network, and a run at most 1,000,000; give a (shorter) window (--window), longer steps" in outcome.stderr
+    assert summary("net.h5", "-i", "long.npy", "--no-trace", "--step-us", "1", "--steps", "5")["steps"] == 5
+
+
 def test_a_source_of_events_takes_recordings_once_steps_have_a_length(here):
     np.save("rec.npy", random_events(np.random.default_rng(9), 100, 5_000))
     of_source = summary("plain.h5", "-i", "rec.npy", "--no-trace", "--step-us", "1000")

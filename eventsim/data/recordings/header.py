@@ -18,13 +18,15 @@ def header_lines(stream: IO[bytes], name: str, mark: bytes, last: bytes) -> list
     Raises
     ------
     InputError
-        They are too many.
+        They are too many, or the last one has no end.
     """
     lines: list[bytes] = []
     while True:
         place = stream.tell()
         line = stream.readline(_MAX_HEADER)
         if not line.startswith(mark) or not line.endswith(b"\n") or _NO_TEXT.search(line):
+            if line.startswith(mark) and len(line) < _MAX_HEADER and not _NO_TEXT.search(line):
+                raise InputError(f"{name}: ends within its header; cut short")
             stream.seek(place)
             return lines
         if place > _MAX_HEADER:

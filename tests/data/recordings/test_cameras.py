@@ -155,6 +155,12 @@ def test_headers_without_end():
             read(magic + (magic[:1] + b"a" * 1000 + b"\n") * 1100)
 
 
+@pytest.mark.parametrize("magic", [b"#!AER-DAT2.0\r\n", b"#!AER-DAT3.1\r\n", b"% evt 2.0\n", b"% Version 2\n"])
+def test_a_file_cut_within_its_header(magic):
+    with pytest.raises(InputError, match="ends within its header; cut short"):
+        read(magic + magic[:1] + b" AEChip: DVS128 and more")
+
+
 def test_without_the_packages_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "aedat", None)
     monkeypatch.setitem(sys.modules, "evt3", None)
