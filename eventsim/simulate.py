@@ -14,7 +14,7 @@ from typing import Any, Concatenate, Literal, NamedTuple, ParamSpec
 import numpy.typing as npt
 
 from eventsim.engines.registry import EngineName, Engines, check_name
-from eventsim.errors import EventsimError, RunError
+from eventsim.errors import EventsimError, NetworkError, RunError
 from eventsim.job.job import DEFAULT_MAX_SPIKES, DEFAULT_RESOLUTION, Job
 from eventsim.job.preparation import Preparation, default_steps
 from eventsim.model.digest import network_digest
@@ -52,10 +52,12 @@ class Simulator:
     Raises
     ------
     NetworkError
-        The network's parts do not fit together.
+        The network's parts do not fit together, or it is no network.
     """
 
     def __init__(self, network: Network):
+        if not isinstance(network, Network):
+            raise NetworkError(f"expected a network, found a {type(network).__name__}; eventsim.load(path) reads one from a file")
         self.network = network
         self._preparation = Preparation(network)
         self._describer: Describer | None = None

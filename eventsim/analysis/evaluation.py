@@ -446,6 +446,8 @@ class Evaluation:
         RunError
             The evaluation was made without, or with an exit rule; or it is damaged.
         """
+        if kind not in EXIT_KINDS:
+            raise RunError(f"an exit is by {' or '.join(EXIT_KINDS)}, found {kind!r}")
         if f"exits/{kind}" not in self._open:
             raise RunError(f"{self.path}: keeps no trade-off of exits by {kind}; evaluate without an exit rule, with the trade-off")
         group = f"exits/{kind}"

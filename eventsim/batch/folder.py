@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from eventsim.batch.executors import local as processes
 from eventsim.batch.inputs import Item, read_by_population, read_input
@@ -176,11 +178,11 @@ class Runner:
 
     def _left_out(self, values: Any, steps: int) -> list[str]:
         """Remarks on events after the run's end."""
-        remarks = []
-        for name, population in recording_inputs(self.network).items():
-            late = int((values[name]["t"] > steps * population.step_us).sum()) if name in values else 0
-            remarks += [f"{name}: {late:,} events after the last of {steps:,} steps are left out"] if late else []
-        return remarks
+        given = values if isinstance(values, Mapping) else {}
+        late = {name: given[name]["t"] > steps * p.step_us for name, p in recording_inputs(self.network).items() if name in given}
+        late |= {name: events[0] > steps for name, events in given.items() if self.network.populations[name].input_kind == "events"}
+        counted = [(name, int(np.count_nonzero(which))) for name, which in late.items()]
+        return [f"{name}: {number:,} events after the last of {steps:,} steps are left out" for name, number in counted if number]
 
     def _encoded(self, values: Any) -> Any:
         """What the simulator takes: of an image that drives Poisson sources, their rates."""

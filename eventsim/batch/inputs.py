@@ -127,7 +127,7 @@ def _single_shapes(network: Network, population: str | None = None) -> list[tupl
     target = network.populations[population]
     if target.input_kind in ("events", "recording"):
         return []
-    return [target.shape, (int(np.prod(target.shape)),)]
+    return [target.shape] if len(target.shape) == 1 else [target.shape, (target.size,)]
 
 
 def read_input(
@@ -311,7 +311,8 @@ def _numbers(network: Network, name: str, stream: IO[bytes], item: Item) -> Any:
     if kind == "npy":
         shape, dtype, fortran = npy_header(stream, str(item))
         if len(shape) != 2 or shape[1] != 2 or dtype.kind not in "iuf" or shape[0] > MAX_EVENTS:
-            raise InputError(f"{item}: events must be an array (at most {MAX_EVENTS}, 2) of (time in steps, neuron), found {dtype} {shape}")
+            expected = f"an array (at most {MAX_EVENTS:,}, 2) of (time in steps, neuron)"
+            raise InputError(f"{item}: events must be {expected}, found {dtype} {shape}")
         rows = read_elements(stream, stream.tell(), dtype, int(np.prod(shape)), item).reshape(shape, order="F" if fortran else "C")
     elif kind == "hdf5":
         return read_sonata(stream, str(item), name)

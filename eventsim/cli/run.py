@@ -242,6 +242,9 @@ def _by_population(network: Network, sources: tuple[str, ...]) -> dict[str, str]
     """Files by population, if that is what is given; nothing is given to a network that takes no input."""
     pairs = [tuple(source.split("=", 1)) for source in sources]
     if len(pairs) == 1 and (len(pairs[0]) == 1 or pairs[0][0] not in network.populations):
+        if len(pairs[0]) > 1 and not Path(sources[0]).exists():
+            known = ", ".join(network.populations)
+            raise click.UsageError(f"--input {sources[0]}: no such file, and no population {pairs[0][0]!r}; there are: {known}")
         return None
     given: dict[str, str] = {}
     for pair in pairs:

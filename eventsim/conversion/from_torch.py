@@ -51,9 +51,13 @@ def from_torch(model: Any, input_shape: Sequence[int], output: int | str | None 
         PyTorch is not installed, the module does not run on images of this shape, or an operator has no counterpart; the message names it.
     """
     try:
-        import torch  # noqa: F401
+        import torch
     except ImportError:
         raise ConversionError("PyTorch is not installed; install it with: pip install 'eventsim[train]'") from None
+    if not isinstance(model, torch.nn.Module):
+        raise ConversionError(
+            f"expected a torch.nn.Module, a NIR graph, or the path of an ONNX or NIR file, found a {type(model).__name__}"
+        )
     shape = tuple(int(n) for n in input_shape)
     if len(shape) not in (1, 2, 3) or min(shape) < 1:
         raise ConversionError(f"the input must be (channels, height, width), (channels, length) or (features,), found {shape}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,10 @@ def given_inputs(network: Network, inputs: Mapping[str, Any] | npt.ArrayLike | N
     """
     if inputs is None:
         return None, {}
+    if isinstance(inputs, (str, PathLike)):
+        raise InputError(
+            f"found a {type(inputs).__name__}, expected an image as an array of uint8, or inputs by population; read files first"
+        )
     if not isinstance(inputs, Mapping):
         return integer_image(network, np.asarray(inputs)), {}
     for name in inputs:

@@ -85,7 +85,12 @@ def test_the_trade_off_is_what_stopping_gives(tmp_path, resolution, kind):
 
 def test_a_chosen_threshold_keeps_the_accuracy_where_it_was_chosen(tmp_path):
     e = es.evaluate(small_network(), small_data(200), tmp_path / "e.h5", workers=1)
+    with pytest.raises(es.RunError, match="an exit is by margin or potential, found 'confidence'"):
+        e.trade_off("confidence")
     tight, loose = e.choose_exit("margin", 0.0), e.choose_exit("margin", 0.1)
+    assert str(tight).startswith(
+        f"{tight.threshold:,}: {tight.verified_on['accuracy']:.2%} (whole run {tight.verified_on['full_accuracy']:.2%})"
+    )
     for choice, loss in ((tight, 0.0), (loose, 0.1)):
         assert choice.chosen_on["accuracy"] >= choice.chosen_on["full_accuracy"] - loss - 1e-9
         assert choice.chosen_on["images"] + choice.verified_on["images"] == 200

@@ -159,6 +159,7 @@ def test_onnx_that_computes_its_weights(tmp_path):
     ("model", "message"),
     [
         (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.GELU()), r"1 \(GELU\): gelu: not supported: its curve .* train with ReLU"),
+        (lambda: {"weight": np.ones(3)}, r"expected a torch.nn.Module, a NIR graph, or the path of an ONNX or NIR file, found a dict"),
         (lambda: nn.Sequential(nn.LeakyReLU()), r"0 \(LeakyReLU\): leaky_relu: not supported: what is below zero .* ReLU"),
         (lambda: nn.Sequential(nn.GroupNorm(1, 3)), r"0 \(GroupNorm\): native_group_norm: not supported: normalises .* batch norm"),
         (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Softmax(1), nn.ReLU()), r"2 \(ReLU\): a softmax over other axes"),

@@ -7,12 +7,13 @@ import pytest
 from judges.engines import INT32_MAX
 from judges.small_networks import votes
 
-from eventsim.errors import InputError, RunError
+from eventsim.errors import InputError, NetworkError, RunError
 from eventsim.job.job import MAX_TICKS
 from eventsim.job.preparation import prepare
 from eventsim.model.exits import ExitRule
 from eventsim.model.network import Network
 from eventsim.model.tables import Dense
+from eventsim.simulate import Simulator
 
 
 def driven_and_readout():
@@ -90,3 +91,11 @@ def test_inputs_that_the_network_cannot_take(inputs, message):
 def test_events_that_a_source_cannot_emit(events, message):
     with pytest.raises(InputError, match=message):
         prepare(votes([1], [1], [1]), {"src": events}, steps=1)
+
+
+def test_a_path_is_no_network_and_no_input(tmp_path):
+    with pytest.raises(NetworkError, match=r"expected a network, found a str; eventsim\.load\(path\) reads one"):
+        Simulator("net.h5")
+    for path in ("digit.png", tmp_path):
+        with pytest.raises(InputError, match=r"found a \w+, expected an image as an array of uint8"):
+            prepare(driven_and_readout(), path, steps=1)

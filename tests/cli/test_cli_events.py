@@ -1,0 +1,48 @@
+"""The command line on networks of sources: lists of events and rates (docs/inputs.md)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import eventsim as es
+from eventsim.cli.main import main
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for emits in ("events", "poisson"):
+        net = es.Network()
+        net.source("in", 4, emits=emits)
+        net.readout("out", 2)
+        net.connect("in", "out", np.ones((4, 2), int))
+        es.save(net, f"{emits}.h5")
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, ["run", *arguments, "--no-trace", "--engine", "reference", "--resolution", "10"])
+
+
+def test_events_after_the_end_are_told():
+    # (Whoever writes microseconds where steps are meant gives nothing but such.)
+    Path("list.csv").write_text("time,neuron\n1,0\n5;3\n5.01 1\n5000,1\n")
+    np.save("list.npy", np.array([[1, 0], [5, 3], [6, 1], [5000, 1]]))
+    for given in ("list.csv", "list.npy", "in=list.csv"):
+        done = run("events.h5", "-i", given, "--steps", "5")
+        assert done.exit_code == 0, done.stderr
+        assert done.stderr == "note: in: 2 events after the last of 5 steps are left out\n"
+        assert "\nspikes           2\n" in done.stdout
+    assert run("events.h5", "-i", "list.csv", "--steps", "5000").stderr == ""
+
+
+def test_what_is_wrong_with_an_input_is_said_once():
+    np.save("two.npy", np.zeros(2))
+    assert "two.npy: expected an array of shape (4,) (or a batch of them), found float64 (2,)" in run("poisson.h5", "-i", "two.npy").stderr
+    assert "array (at most 16,777,216, 2) of (time in steps, neuron)" in run("events.h5", "-i", "two.npy").stderr
+    done = run("events.h5", "-i", "camera=list.csv")
+    assert done.exit_code == 2
+    assert "--input camera=list.csv: no such file, and no population 'camera'; there are: in, out" in done.stderr
