@@ -334,7 +334,7 @@ def _text_events(stream: IO[bytes], item: Item) -> npt.NDArray[np.float64]:
         if not row:
             break
         try:
-            cells = re.split(r"[,;\s]\s*", row.decode("utf-8-sig" if line == 1 else "utf-8").strip())
+            cells = re.split(r"\s*[,;\s]\s*", row.decode("utf-8-sig" if line == 1 else "utf-8").strip())
         except UnicodeDecodeError:
             raise InputError(f"{item}: line {line}: not a text in UTF-8; expected {_EVENT_ROW}") from None
         if cells == [""]:

@@ -266,7 +266,7 @@ def test_events_from_standard_input(cli):
     net.source("camera", 3)
     es.save(net, "net.h5")
     for source in ("-", "camera=-"):
-        found = cli("run", "net.h5", "-i", source, "--steps", 9, "--json", "--no-trace", input="time,neuron\n1,2\n3,0\n")
+        found = cli("run", "net.h5", "-i", source, "--steps", 9, "--json", "--no-trace", input="time , neuron\n1 , 2\n3 0\n")
         assert json.loads(found.stdout)["spikes"] == 2
     one_line_error(cli("run", "net.h5", "-i", "-", input="<svg>"), "standard input: line 1: expected two numbers")
     one_line_error(cli("run", "net.h5", "-i", DIGITS / "digit-7.png"), "camera takes events")

@@ -6,10 +6,9 @@ import re
 import struct
 import tempfile
 from importlib import import_module
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
-import numpy.typing as npt
 
 from eventsim.data.recordings.events import Recording, check_number, recording
 from eventsim.data.recordings.fields import Fields
@@ -62,21 +61,24 @@ def read_aedat3(stream: IO[bytes], name: str, fields: Fields) -> Recording:
     """
     camera = _camera(stream, name)
     data = stream.read()
-    parts: list[npt.NDArray[Any]] = []
-    number = place = 0
+    parts: list[memoryview] = []
+    # Of each part: its events, and overflows of their times.
+    sizes: list[int] = []
+    overflown: list[int] = []
+    bytes_there, place = memoryview(data), 0
     while place < len(data):
         kind, overflows, size, count, start = _packet(data, place, name)
-        end = start + size * count
-        if end > len(data):
+        place = start + size * count
+        if place > len(data):
             raise InputError(f"{name}: a packet of {size * count:,} bytes where {len(data) - start:,} are left; cut short")
         if kind == _POLARITY:
-            words = np.frombuffer(data[start:end], "<u4").reshape(-1, size // 4)[:, :2].astype(np.int64)
-            words[:, 1] += overflows << 31
-            parts.append(words[(words[:, 0] & 1) == 1])
-            number += len(parts[-1])
-            check_number(number, name)
-        place = end
-    words = np.concatenate([np.zeros((0, 2), np.int64), *parts])
+            parts.append(bytes_there[start:place])
+            sizes.append(count)
+            overflown.append(overflows)
+    check_number(sum(sizes), name)
+    words = np.frombuffer(b"".join(parts), "<u4").reshape(-1, 2).astype(np.int64)
+    words[:, 1] += np.repeat(np.array(overflown, np.int64), sizes) << 31
+    words = words[(words[:, 0] & 1) == 1]
     address = words[:, 0]
     return recording(name, address >> 17 & 0x7FFF, address >> 2 & 0x7FFF, words[:, 1], address >> 1 & 1, camera)
 
