@@ -215,6 +215,33 @@ def add_weights(plan, tables, state, p, neuron, sign, low, high, time):
             at -= of["tap_step"]
 
 
+@array_kernel
+def add_sparse(into, base, targets, weights, first, end, shift, sign, low, high):
+    """``into[base + n] += sign * weights[e + shift]`` for the targets n = ``targets[e]``, first <= e < end, that lie in low..high-1.
+
+    Parameters
+    ----------
+    into : int64 array
+    base, first, end, shift, sign, low, high : int64
+    targets : int32 array
+    weights : int8 or int32 array
+    """
+    for e in range(first, end):
+        n = targets[np.uint64(e)]
+        if low <= n < high:
+            into[np.uint64(base + n)] += sign * weights[np.uint64(e + shift)]
+
+
+@array_kernel
+def add_and_mark(into, marks, base, targets, weights, first, end, shift, sign, low, high):
+    """The same, and ``marks[base + n] = 1``."""
+    for e in range(first, end):
+        n = targets[np.uint64(e)]
+        if low <= n < high:
+            into[np.uint64(base + n)] += sign * weights[np.uint64(e + shift)]
+            marks[np.uint64(base + n)] = 1
+
+
 @inlined
 def sum_weights(plan, tables, into, marks, base, p, neuron, sign, low, high):
     """Add the weights of a spike to sums of the neurons low..high-1, and mark those that it reaches.
@@ -231,13 +258,15 @@ def sum_weights(plan, tables, into, marks, base, p, neuron, sign, low, high):
     marked = len(marks) > 0
     if of["sparse"]:
         row = of["row"] + neuron
-        for e in range(tables.row_start[row], tables.row_start[row + 1]):
-            n = tables.targets[e]
-            if low <= n < high:
-                weight = tables.weights32[e + of["shift"]] if of["wide"] else np.int32(tables.weights8[e + of["shift"]])
-                into[first + n] += sign * weight
-                if marked:
-                    marks[first + n] = 1
+        start, stop = tables.row_start[row], tables.row_start[row + 1]
+        if of["wide"] and marked:
+            add_and_mark(into, marks, first, tables.targets, tables.weights32, start, stop, of["shift"], sign, low, high)
+        elif marked:
+            add_and_mark(into, marks, first, tables.targets, tables.weights8, start, stop, of["shift"], sign, low, high)
+        elif of["wide"]:
+            add_sparse(into, first, tables.targets, tables.weights32, start, stop, of["shift"], sign, low, high)
+        else:
+            add_sparse(into, first, tables.targets, tables.weights8, start, stop, of["shift"], sign, low, high)
         return
     begin, origin, rows, columns, length = reached(tables, of, neuron)
     for column in range(columns):

@@ -19,6 +19,8 @@ from eventsim.model.limits import POTENTIAL_MAX, POTENTIAL_MIN
 
 _READY = int(Kind.READY)
 _GIVEN, _SPIKING, _READOUT = int(Role.GIVEN), int(Role.SPIKING), int(Role.READOUT)
+# Neurons that are looked at together.
+NEIGHBOURS = 16
 
 
 @part
@@ -127,6 +129,37 @@ def send_in_step(plan, state, tally, fired):
     state.extra[core] = time - fired["ready"]
 
 
+@array_kernel
+def none_due(v, threshold, first, end, least):
+    """Whether no potential of first..end-1 is at its threshold, or below ``least``.
+
+    Parameters
+    ----------
+    v, threshold : int64 array
+    first, end, least : int64
+    """
+    due = False
+    for n in range(np.uint64(first), np.uint64(end)):
+        due |= (v[n] >= threshold[n]) | (v[n] < least)
+    return not due
+
+
+@array_kernel
+def count_marks(marks, first, end):
+    """How many neurons are marked of first..end-1; afterwards none is.
+
+    Parameters
+    ----------
+    marks : int8 array
+    first, end : int64
+    """
+    n = 0
+    for i in range(np.uint64(first), np.uint64(end)):
+        n += marks[i]
+        marks[i] = 0
+    return n
+
+
 @part
 def go_round(plan, tables, state, tally, block, step):
     """The neurons of a block: each is accessed, those with input are updated, those that are due fire."""
@@ -140,26 +173,31 @@ def go_round(plan, tables, state, tally, block, step):
         return
     s["step"] = step - 1
     spiking, always, signed = population["role"] == _SPIKING, population["always"], population["signed"]
+    access, update, refractory, fires = c["access"], c["update"], population["refractory"], population["role"] != _READOUT
     updates, base = 0, (s["chip"] % c["slots"]) * len(plan.rank)
-    for n in range(first, end):
-        time += c["access"]
-        sign = 0
+    for low in range(first, end, NEIGHBOURS):
+        high = min(low + NEIGHBOURS, end)
         # Most neurons are not due.
-        if population["role"] != _READOUT and (not spiking or state.v[n] >= plan.threshold[n] or (signed and state.v[n] < 0)):
-            sign = due_at(plan, tables, state, n, step) if step >= state.last[n] + population["refractory"] else 0
-        marked = state.marks[base + n]
-        if marked:
+        if not fires or (spiking and none_due(state.v, plan.threshold, low, high, 0 if signed else POTENTIAL_MIN)):
+            n = count_marks(state.marks, base + low, base + high)
+            n = high - low if always else n
+            time += (high - low) * access + n * update
+            updates += n
+            continue
+        for n in range(low, high):
+            time += access
+            sign = due_at(plan, tables, state, n, step) if step >= state.last[n] + refractory else 0
+            if always or sign or state.marks[base + n]:
+                time += update
+                updates += 1
             state.marks[base + n] = 0
-        if always or sign or marked:
-            time += c["update"]
-            updates += 1
-        if sign:
-            if spiking:
-                state.v[n] = 0 if population["zero_reset"] else state.v[n] - sign * plan.threshold[n]
-            state.net[n] += sign
-            state.last[n] = step
-            fire(plan, state, tally, n, sign, step)
-            note_spike(plan, state, n, sign, time, step)
+            if sign:
+                if spiking:
+                    state.v[n] = 0 if population["zero_reset"] else state.v[n] - sign * plan.threshold[n]
+                state.net[n] += sign
+                state.last[n] = step
+                fire(plan, state, tally, n, sign, step)
+                note_spike(plan, state, n, sign, time, step)
     s["updates"] += updates
     state.round[core] = time
 
