@@ -24,7 +24,7 @@ from eventsim.batch import self_test
 from eventsim.batch.executors.pieces import available_processors, executor, results
 from eventsim.batch.folder import network_of
 from eventsim.batch.parts import Parts, remove_parts
-from eventsim.batch.pictures import Pictures, pictures_of
+from eventsim.batch.pictures import Pictures, Recordings, pictures_of
 from eventsim.batch.work import Work, Worker, bytes_of
 from eventsim.data.datasets import open_dataset
 from eventsim.data.image_sets import Dataset
@@ -147,7 +147,8 @@ def evaluate(  # noqa: PLR0913 - public: every setting by its name
     # One image is prepared first: what is wrong with the settings shows before anything is started or written.
     first = pictures[int(chosen[0])]
     if note is not None and (remarks := pictures.remarks(int(chosen[0]))):
-        note(f"{data.name}: images {', '.join(remarks)}")
+        # (What is done to recordings may differ: hot pixels.)
+        note(f"{data.name}: {'the first recording:' if isinstance(pictures, Recordings) else 'images'} {', '.join(remarks)}")
     job = simulator.prepare(first, steps=steps, resolution=resolution, exit_rule=rule)
     info = simulator.describe(job, about)
     plan = _Plan(Path(output), work, pictures, chosen, info, progress or _nothing, note or _nothing)

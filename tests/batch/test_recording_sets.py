@@ -83,6 +83,7 @@ def test_sets_are_read_as_files_are(tmp_path, monkeypatch):
     reading = ["--fields", "x=0,y=1,p=2,t=3", "--time-unit", "ms", "--downsample", "2", "--window", "2:7ms", "--hot-pixels", "100000"]
     outcome = CliRunner().invoke(main, ["evaluate", "net.h5", "-d", "recs", "-o", "eval.h5", *reading])
     assert outcome.exit_code == 0, outcome.stderr
+    assert "recs: the first recording: squares of 2 x 2 pixels are one\n" in outcome.stderr
     with Evaluation("eval.h5") as found:
         assert found.info.steps == 5
         for number, path in zip(found.image.tolist(), ["a/0", "a/2", "b/1", "b/3"], strict=True):
