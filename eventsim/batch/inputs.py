@@ -81,7 +81,9 @@ def find_inputs(network: Network, path: str) -> list[Item]:
     if place.is_dir():
         files = sorted(str(f) for f in place.iterdir() if f.is_file() and not f.name.startswith("."))
         if not files:
-            raise InputError(f"{path}: a folder without files; expected images or .npy arrays")
+            parts = any(f.is_dir() for f in place.iterdir())
+            advice = "; a data set of folders is run by `eventsim evaluate --dataset`" if parts else ""
+            raise InputError(f"{path}: a folder without files; expected images or .npy arrays{advice}")
     items: list[Item] = []
     batched = 0
     for file in files:

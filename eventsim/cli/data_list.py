@@ -8,6 +8,7 @@ import click
 
 from eventsim.data.datasets import data_folder, find
 from eventsim.data.manifest import known_sets
+from eventsim.data.recording_sets import SIMULATED
 from eventsim.errors import DatasetError
 from eventsim.files.printable import echo
 
@@ -30,4 +31,5 @@ def list_sets() -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    echo(f"\nLooked for in {data_folder()} (EVENTSIM_DATA names another folder). `data get NAME` verifies what is present.")
+    echo(f"\n{SIMULATED}: simulated recordings of the digits of mnist, made when they are asked for (docs/events.md).")
+    echo(f"Looked for in {data_folder()} (EVENTSIM_DATA names another folder). `data get NAME` verifies what is present.")

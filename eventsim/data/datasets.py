@@ -118,7 +118,8 @@ def _open(name: str, split: str, folder: str | os.PathLike[str] | None) -> Datas
     known = dataset_manifest.known_sets().get(name)
     if known is None:
         if not Path(name).is_dir():
-            raise DatasetError(f"{name}: neither a folder nor a known data set; known: {', '.join(dataset_manifest.known_sets())}")
+            names = ", ".join((*dataset_manifest.known_sets(), SIMULATED))
+            raise DatasetError(f"{name}: neither a folder nor a known data set; known: {names}")
         return _open_folder(Path(name), split)
     if known.format == "folder":
         return _open_known_folder(known, split, data_folder(folder))

@@ -248,7 +248,7 @@ class Trace(Run):
     def _read(self) -> tuple[RunInfo, Counts]:
         file = self._file
         if file.attribute("eventsim", "format") != np.bytes_(FORMAT):
-            raise TraceError(f"{self.path}: not a trace of eventsim; expected the group /eventsim with format {FORMAT!r}")
+            raise TraceError(f"{self.path}: not a trace of eventsim, as `eventsim run` writes them; `eventsim info` tells what it is")
         version = file.integer("eventsim", "version")
         if not 1 <= version <= VERSION:
             raise TraceError(f"{self.path}: a trace of version {version}; this eventsim reads versions 1 to {VERSION}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -37,6 +38,20 @@ def test_events_after_the_end_are_told():
         assert done.stderr == "note: in: 2 events after the last of 5 steps are left out\n"
         assert "\nspikes           2\n" in done.stdout
     assert run("events.h5", "-i", "list.csv", "--steps", "5000").stderr == ""
+
+
+def test_a_folder_of_folders_is_for_an_evaluation():
+    Path("digits/7").mkdir(parents=True)
+    assert "digits: a folder without files; expected images" in (told := run("events.h5", "-i", "digits").stderr)
+    assert "`eventsim evaluate --dataset`" in told
+    assert "evaluate" not in run("events.h5", "-i", "digits/7").stderr
+
+
+def test_files_of_other_kinds_are_no_traces():
+    for made, reader in (("trace", es.Trace), ("evaluation", es.Evaluation)):
+        h5py.File("other.h5", "w").close()
+        with pytest.raises(es.EventsimError, match=rf"other.h5: not an? {made} of eventsim, as .* `eventsim info` tells what it is"):
+            reader("other.h5")
 
 
 def test_what_is_wrong_with_an_input_is_said_once():

@@ -40,7 +40,7 @@ def test_unknown_names(tmp_path, monkeypatch):
         datasets.load("mnist", "validation", tmp_path)
     with pytest.raises(es.DatasetError, match=r"eventsim data get mnist.*EVENTSIM_DATA"):
         datasets.load("mnist")
-    with pytest.raises(es.DatasetError, match=r"neither a folder nor a known data set; known: mnist, .*cifar-100"):
+    with pytest.raises(es.DatasetError, match=r"neither a folder nor a known data set; known: mnist, .*cifar-100, .*mnist-saccades"):
         datasets.open_dataset("nothing")
     with pytest.raises(es.DatasetError, match="open_dataset"):
         datasets.load("imagenet")
