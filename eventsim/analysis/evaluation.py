@@ -221,7 +221,9 @@ class Evaluation:
     def _read(self) -> None:
         file = self._file
         if file.attribute("", "format") != np.bytes_(FORMAT):
-            raise RunError(f"{self.path}: not an evaluation of eventsim, as `eventsim evaluate` writes them; `eventsim info` tells what it is")
+            raise RunError(
+                f"{self.path}: not an evaluation of eventsim, as `eventsim evaluate` writes them; `eventsim info` tells what it is"
+            )
         self.version = file.integer("", "version")
         if not 1 <= self.version <= VERSION:
             raise RunError(f"{self.path}: an evaluation of version {self.version}; this eventsim reads versions 1 to {VERSION}")
