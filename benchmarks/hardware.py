@@ -80,12 +80,15 @@ def gestures():
     run = simulator.run(**settings, **hardware.recorded)
     # Closed runs have no potentials to ask for.
     closing = es.Hardware(replace(hardware.architecture, core=replace(hardware.architecture.core, update_when="input")))
+    # Room that never ends, but might: the same run, each message by itself.
+    queued = es.Hardware(replace(closing.architecture, core=replace(closing.architecture.core, queue=10**9)))
     ours = {
         "plain run": lambda: simulator.run(**settings),
         "replay": lambda: hardware.replay(net, run),
         "run with potentials, and replay": lambda: hardware.run(net, **settings),
         "run and replay, neurons updated by input": lambda: closing.run(net, **settings),
         "closed": lambda: closing.run(net, steps=dvs.STEPS, closed=True, record="none"),
+        "closed, every message an event": lambda: queued.run(net, steps=dvs.STEPS, closed=True, record="none"),
     }
     taken = {name: seconds(function) for name, function in ours.items()}
     for model in ("simple", "detailed"):
