@@ -82,7 +82,7 @@ def gestures():
     closing = es.Hardware(replace(hardware.architecture, core=replace(hardware.architecture.core, update_when="input")))
     # Room that never ends, but might: the same run, each message by itself.
     queued = es.Hardware(replace(closing.architecture, core=replace(closing.architecture.core, queue=10**9)))
-    ours = {
+    parts = {
         "plain run": lambda: simulator.run(**settings),
         "replay": lambda: hardware.replay(net, run),
         "run with potentials, and replay": lambda: hardware.run(net, **settings),
@@ -90,15 +90,15 @@ def gestures():
         "closed": lambda: closing.run(net, steps=dvs.STEPS, closed=True, record="none"),
         "closed, every message an event": lambda: queued.run(net, steps=dvs.STEPS, closed=True, record="none"),
     }
-    taken = {name: seconds(function) for name, function in ours.items()}
+    taken = {name: seconds(function) for name, function in parts.items()}
     for model in ("simple", "detailed"):
         chip = dvs.their_chip(data)
         start = time.process_time()
         dvs.theirs(chip, model)
         theirs = time.process_time() - start
         print(f"SANA-FE, {model}: {theirs * 1e3:.0f} ms; it takes as long as")
-        for name, ours in taken.items():
-            print(f"  {theirs / ours:6.1f} x {name} ({ours * 1e3:.2f} ms)")
+        for name, took in taken.items():
+            print(f"  {theirs / took:6.1f} x {name} ({took * 1e3:.2f} ms)")
 
 
 def main(arguments):

@@ -194,10 +194,10 @@ class Hardware:
         if [(p.name, p.source, p.target, p.delay) for p in info.projections] != projections:
             raise HardwareError("the run is of another network: its projections are others; give the network that was run")
         digest = info.settings.get("network_sha256")
-        if digest is not None and digest != self._simulator_of(network).digest():
+        if digest is not None and digest != (here := self._simulator_of(network).digest()):
             raise HardwareError(
                 "the run is of another network of the same shape, with other weights or parameters (SHA-256 of the trace's network "
-                f"{digest[:16]}..., of this one {self._simulator_of(network).digest()[:16]}...); give the network that was run"
+                f"{digest[:16]}..., of this one {here[:16]}...); give the network that was run"
             )
 
     def _simulator_of(self, network: Network) -> Simulator:
