@@ -70,11 +70,28 @@ def test_networks_equal_the_queue_engine(statuses, monkeypatch, case):
     if case % 3 == 0:
         monkeypatch.setattr(period_tables, "ENTRIES", 8)
     if case % 4 == 1:
-        # Trains come in parts, in which a clock's spikes are among the others.
+        # Trains come in parts.
         monkeypatch.setattr(layer, "WORK", 1)
     found = compare(net, image, steps=int(rng.integers(1, 7)), resolution=resolution, threads=1 + case % 2)
     assert found.spikes_per_population()["in"] > 10
     assert len(statuses) >= 2
+
+
+@pytest.mark.parametrize("parts", [1, 5, 200])
+def test_a_clock_stays_apart_in_long_trains(monkeypatch, parts):
+    """However many parts a train comes in: its spikes need not be copied, and their entries go the fast way."""
+    advance, arrivals = kernels.advance, []
+    monkeypatch.setattr(kernels, "advance", lambda *args: arrivals.append(args[5]) or advance(*args))
+    rng = np.random.default_rng(2)
+    net = chain(rng.integers(-9, 10, (40, 70)), 30, 1.0, signed=True)
+    net.bias("a", rng.integers(-40, 60, 70))
+    # A spike reaches 96 lanes.
+    monkeypatch.setattr(layer, "WORK", 96 * 200 // parts)
+    found = compare(net, {"in": (1 + np.arange(200) / 64, rng.integers(0, 40, 200))}, steps=5)
+    assert found.spikes_per_population()["a"] > 70
+    lengths = {len(train.tick) for train in arrivals}
+    assert lengths == set(range(200 // parts, 201, 200 // parts))
+    assert all(len(train.clock) == 5 and not len(train.projection) for train in arrivals)
 
 
 def test_random_networks_spike():

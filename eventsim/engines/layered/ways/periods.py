@@ -14,7 +14,7 @@ from eventsim.engines.layered.ways import period_tables
 from eventsim.engines.layered.ways.period_kernels import advance as kernels
 from eventsim.engines.layered.ways.period_kernels import records
 from eventsim.engines.layered.ways.records import Role, Status, only
-from eventsim.engines.layered.ways.way import SPARSE, TrainWay
+from eventsim.engines.layered.ways.way import SPARSE, TrainWay, along, parts
 from eventsim.engines.layered.windows import Window
 from eventsim.engines.layered.workspace import Workspace
 from eventsim.job.job import Job
@@ -89,15 +89,14 @@ class Periods(TrainWay):
         if self.periods.sizes.clock < 0:
             return super().run(window, scratch)
         train, clock = (as_train(window.spikes[projection.source]) for projection in population.incoming)
-        if len(train.tick) > population.some:
-            return super().run(window, scratch)
         population.begin_window()
-        reached = self._advance(records.Arrivals(*train, clock.tick), window.until, scratch)
-        if reached < window.until:
-            # Another way takes what is left, with the clock's spikes among the others.
-            both = window.arrivals(population.incoming)
-            population.state.progress["at"] = np.searchsorted(both.tick, reached, "right")
-            population.advance(population.handed_over(window, reached), both, window, window.until, scratch)
+        for part, until in parts(train, 0, population.some, window.until):
+            reached = self._advance(records.Arrivals(*part, clock.tick), until, scratch)
+            if reached < until:
+                # Another way takes what is left, with the clock's spikes among the others.
+                both = window.arrivals(population.incoming)
+                at = population.state.progress["at"] = int(np.searchsorted(both.tick, reached, "right"))
+                return along(population.handed_over(window, reached), both, at, window, scratch)
         return population.fired()
 
     def advance(self, train: Train, until: int, scratch: Workspace) -> int:

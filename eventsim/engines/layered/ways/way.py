@@ -7,7 +7,7 @@ A population in a run has an object of each way that can run it. They share its 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -98,17 +98,27 @@ class TrainWay(Way):
         """Run a window along the spikes that reach the population, some of them at a time."""
         population, train = self.population, window.arrivals(self.population.incoming)
         population.begin_window()
-        way, at = self, 0
-        while len(train.tick) - at > population.some:
-            # Up to the end of a tick.
-            tick = int(train.tick[at + population.some - 1])
-            at = int(np.searchsorted(train.tick, tick, "right"))
-            way = population.advance(way, Train(*(a[:at] for a in train)), window, tick, scratch)
-            if population.exited:
-                return population.fired()
-        population.advance(way, train, window, window.until, scratch)
-        return population.fired()
+        return along(self, train, 0, window, scratch)
 
     @abstractmethod
     def advance(self, train: Train, until: int, scratch: Workspace) -> int:
         """Run up to the end of a tick; returns the last tick that is done: an earlier one if another way has to go on from there."""
+
+
+def along(way: TrainWay, train: Train, at: int, window: Window, scratch: Workspace) -> Train:
+    """Run the population of a way on from the place ``at`` of a train to the end of a window; returns its spikes in the window."""
+    population = way.population
+    for part, until in parts(train, at, population.some, window.until):
+        way = population.advance(way, part, window, until, scratch)
+        if population.exited:
+            break
+    return population.fired()
+
+
+def parts(train: Train, at: int, some: int, until: int) -> Iterator[tuple[Train, int]]:
+    """A train from place ``at`` on, about ``some`` spikes at a time: what comes by the end of a tick, and that tick, at last ``until``."""
+    while len(train.tick) - at > some:
+        tick = int(train.tick[at + some - 1])
+        at = int(np.searchsorted(train.tick, tick, "right"))
+        yield Train(*(a[:at] for a in train)), tick
+    yield train, until
