@@ -16,6 +16,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
+from counts import at_least_one
 from evaluation import MODES, evaluate
 from zoo import HERE, write
 
@@ -93,11 +94,11 @@ def growth(data: Path | None, count: int = 10, steps: int = 4) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--images", type=at_least_one, default=1000)
     parser.add_argument("--print", action="store_true", dest="show", help="print the table instead of writing it")
     parser.add_argument("--data", type=Path, help="folder that holds the data sets (default: EVENTSIM_DATA, then the cache of `data get`)")
     parser.add_argument("--work", type=Path, default=HERE / "work", help="partial results go here")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--workers", type=at_least_one, default=os.cpu_count() or 1)
     options = parser.parse_args()
     try:
         options.work.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from counts import at_least_one
 from layers import BinaryConv2d, BinaryLinear, binarise
 from torch import Tensor, nn
 
@@ -117,9 +118,9 @@ def converted(model: nn.Sequential) -> es.Network:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=12000, help="training images")
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--tests", type=int, default=500, help="test images")
+    parser.add_argument("--images", type=at_least_one, default=12000, help="training images")
+    parser.add_argument("--epochs", type=at_least_one, default=8)
+    parser.add_argument("--tests", type=at_least_one, default=500, help="test images")
     parser.add_argument("-o", "--output", type=Path, default=HERE / "events" / "saccades-mnist.h5")
     options = parser.parse_args()
     torch.manual_seed(SEED)

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from architectures import lenet_relu
+from counts import at_least_one
 
 import eventsim as es
 from eventsim import datasets, plot, study
@@ -43,8 +44,8 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", help="of " + ", ".join(PARTS) + " (default: all)")
     parser.add_argument("--data", type=Path, help="folder that holds the data sets (default: EVENTSIM_DATA, then the cache of `data get`)")
     parser.add_argument("--work", type=Path, default=HERE / "work", help="weights of lenet-relu-mnist, and evaluations")
-    parser.add_argument("--images", type=int, default=2000, help="test images of the sweeps")
-    parser.add_argument("--workers", type=int, default=None)
+    parser.add_argument("--images", type=at_least_one, default=2000, help="test images of the sweeps")
+    parser.add_argument("--workers", type=at_least_one, default=None)
     options = parser.parse_args()
     if options.data is not None:
         os.environ["EVENTSIM_DATA"] = str(options.data)

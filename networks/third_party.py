@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import scipy.io
 import torch
+from counts import at_least_one
 from evaluation import MODES, evaluate
 from torch import Tensor, nn
 
@@ -203,14 +204,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=list(NETWORKS))
     parser.add_argument("file", type=Path, help="as published")
-    parser.add_argument("--steps", type=int, nargs="+", help="lengths of runs (default: one that suits the network)")
+    parser.add_argument("--steps", type=at_least_one, nargs="+", help="lengths of runs (default: one that suits the network)")
     parser.add_argument("--modes", choices=list(MODES), nargs="+", default=list(MODES))
-    parser.add_argument("--balance", type=int, metavar="T", help="correct biases by what the spikes say after T steps")
-    parser.add_argument("--choose", type=int, metavar="N", help="compare ways of converting on N training images, and take the best")
-    parser.add_argument("--images", type=int, help="so many of the test images (default: all)")
+    parser.add_argument("--balance", type=at_least_one, metavar="T", help="correct biases by what the spikes say after T steps")
+    parser.add_argument("--choose", type=at_least_one, metavar="N", help="compare ways of converting on N training images, take the best")
+    parser.add_argument("--images", type=at_least_one, help="so many of the test images (default: all)")
     parser.add_argument("--data", type=Path, help="folder that holds the data sets (default: EVENTSIM_DATA, then the cache of `data get`)")
     parser.add_argument("--work", type=Path, default=HERE / "work", help="partial results go here")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--workers", type=at_least_one, default=os.cpu_count() or 1)
     parser.add_argument("-o", "--output", type=Path, help="the spiking network (default: in the folder of partial results)")
     options = parser.parse_args()
     published = NETWORKS[options.name]

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from architectures import vgg15_imagenet
+from counts import at_least_one
 from evaluation import MODES
 from PIL import Image, ImageOps
 
@@ -58,7 +59,7 @@ def main() -> None:
     parser.add_argument("photo", type=Path)
     parser.add_argument("--weights", type=Path, help="state dict (.pt or .safetensors); default: random weights")
     parser.add_argument("--calibrate", type=Path, nargs="+", help="images for the ranges of the activations (default: the photo)")
-    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--steps", type=at_least_one, default=100)
     parser.add_argument("--seed", type=int, default=1, help="of random weights")
     parser.add_argument("-o", "--output", type=Path, default=Path("vgg15-imagenet.h5"))
     options = parser.parse_args()

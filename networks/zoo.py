@@ -17,6 +17,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from counts import at_least_one
 from evaluation import MODES, STEPS, evaluate
 
 import eventsim as es
@@ -86,7 +87,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, choices=STEPS, default=STEPS[-1], help="measure up to so many steps (default: %(default)s)")
     parser.add_argument("--data", type=Path, help="folder that holds the data sets (default: EVENTSIM_DATA, then the cache of `data get`)")
     parser.add_argument("--work", type=Path, default=HERE / "work", help="partial results go here")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--workers", type=at_least_one, default=os.cpu_count() or 1)
     options = parser.parse_args()
     known = sorted(path.stem for path in HERE.glob("*.h5"))
     for name in options.names:

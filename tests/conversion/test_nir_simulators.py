@@ -15,7 +15,8 @@ def test_counts_are_within_a_percent(name):
     expected, found = (np.concatenate(spikes) for spikes in zip(*pairs, strict=True))
     assert expected.sum() > 200
     assert abs(found.sum() - expected.sum()) <= 0.01 * expected.sum()
-    assert np.mean(expected != found) < 0.01
+    # Where weights lead back, a spike that rounding moves moves others.
+    assert np.mean(expected != found) < (0.01 if "RSynaptic" in name else 0.005)
 
 
 @pytest.mark.parametrize("name", SIMULATORS)

@@ -97,6 +97,7 @@ def list_run(shape, reach, cursor, moments, entries, neurons, signs, at, first, 
             key += shape.negated & (np.int64(peek(signs, e)) >> 63)
         row = shape.rows + location * width
         r, end = row + COSTS, row + width
+        # Two a turn: an entry is so little work that the loop's own is a good part of it.
         while r + 2 < end:
             add_entry(reach, cursor, entries, key, r)
             add_entry(reach, cursor, entries, key, r + 2)
