@@ -206,8 +206,9 @@ class Simulator:
         paths = dict(traces or {})
         results: list[Result] = []
 
-        if isinstance(inputs, Mapping):
-            raise RunError("run_many takes inputs one after the other, found a mapping; give a list of mappings, one for each input")
+        if isinstance(inputs, Mapping) or not isinstance(inputs, Iterable):
+            found = "a mapping" if isinstance(inputs, Mapping) else f"{inputs!r}"
+            raise RunError(f"run_many takes inputs one after the other, found {found}; give a list of inputs, one for each run")
 
         def reached(tick: int) -> None:
             if progress is not None:

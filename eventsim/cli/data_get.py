@@ -11,7 +11,9 @@ from eventsim.cli.progress import download_progress
 from eventsim.data.datasets import data_folder
 from eventsim.data.download import get as fetch
 from eventsim.data.manifest import known_set
+from eventsim.data.recording_sets import SIMULATED
 from eventsim.data.samples import copy_samples
+from eventsim.errors import DatasetError
 from eventsim.files.printable import echo
 
 
@@ -39,6 +41,8 @@ def get(name: str, source: Path | None, target: Path | None) -> None:
         for path in copy_samples(target or Path()):
             echo(str(path))
         return
+    if name == SIMULATED:
+        raise DatasetError(f"{SIMULATED} is made of the digits of mnist when it is asked for; get mnist")
     known = known_set(name)
     with download_progress() as progress:
         fetch(known, data_folder(target), source, echo, progress)

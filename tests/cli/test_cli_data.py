@@ -304,6 +304,7 @@ def test_sets_that_are_not_to_be_had(manifest):
     manifest("")
     assert "imagenet cannot be downloaded: ask them" in refused("get", "imagenet")
     assert "unknown data set 'nothing'; known: mnist, cifar-10, imagenet" in refused("get", "nothing")
+    assert "made of the digits of mnist when it is asked for; get mnist" in refused("get", "mnist-saccades")
 
 
 def test_list(manifest, tmp_path):

@@ -146,6 +146,12 @@ def test_what_each_is_given_is_not_kept(tmp_path):
     assert runs[2].recorded == ["plain"]
 
 
+@pytest.mark.parametrize(("inputs", "found"), [(5, "5"), (None, "None"), ({"pixels": 3}, "a mapping")])
+def test_one_input_is_no_series_of_them(inputs, found):
+    with pytest.raises(es.RunError, match=f"found {found}; give a list of inputs"):
+        es.Simulator(image_network()).run_many(inputs, steps=3)
+
+
 def test_progress_and_how_to_stop():
     net, images, told = image_network(), pictures(4), []
     es.Simulator(net).run_many(images, steps=3, progress=told.append)
