@@ -195,7 +195,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder that holds the data set (default: EVENTSIM_DATA, then the cache of `data get`)")
     parser.add_argument("--work", type=Path, default=HERE / "work", help="checkpoints and partial results go here")
     parser.add_argument("--epochs", type=at_least_one, help="epochs of every phase, to try a recipe out")
-    parser.add_argument("--phases", type=at_least_one, help="only so many of the recipe's phases; without it training goes on from there")
+    parser.add_argument("--phases", type=int, help="only so many of the recipe's phases; without it training goes on from there")
     parser.add_argument("--steps", type=at_least_one, default=100, help="length of the evaluation's runs")
     parser.add_argument("--images", type=at_least_one, help="evaluate on so many test images only")
     parser.add_argument("--workers", type=at_least_one, default=os.cpu_count() or 1)
