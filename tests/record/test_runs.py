@@ -195,8 +195,6 @@ def test_errors_say_which_input():
         simulator.run_many(wrong, steps=3, first=7)
     with pytest.raises(es.InputError, match=r"input 0: the network takes an image of shape \(6, 6, 1\)"):
         simulator.run_many(images[0], steps=3)
-    with pytest.raises(es.RunError, match="a list of mappings, one for each input"):
-        simulator.run_many({"pixels": [1, 2]}, steps=3)
     with pytest.raises(es.RunError, match=r"traces of inputs \[3\], but there are only 0\.\.2"):
         simulator.run_many(images, steps=3, traces={3: "x.h5"})
     with pytest.raises(es.RunError, match="unknown engine 'fast'"):
