@@ -278,6 +278,54 @@ def test_what_a_file_of_snntorch_does_not_say_of_resets_is_remarked_on(neurons, 
     assert all(remark.startswith(text) for remark, text in zip(found, said, strict=True))
 
 
+def test_if_neurons_by_snntorch_take_a_step_whole(rng):
+    # It reads none but those of r = 1, whatever its dt; a factor of 1e-4 silenced them.
+    weight = rng.integers(-3, 6, (4, 5)).astype(float)
+    neurons = nir.IF(r=np.ones(4), v_threshold=np.full(4, 7.0), v_reset=np.zeros(4))
+    net, remarks = es.spiking_from_nir(graph({"a": nir.Linear(weight), "if": neurons}, [5], [4]), writer="snntorch")
+    x, v, expected = drawn(rng, 5), np.zeros(4), []
+    for step in x:
+        v = v + weight @ step
+        expected.append(v > 7)
+        v = v - 7 * (v > 7)
+    assert np.array_equal(spikes_of(clocked(net, x), "if", (4,)), expected)
+    assert np.sum(expected) > 30
+    assert [remark for remark in remarks if remark.startswith("if (IF): snnTorch writes no IF neurons")]
+    with pytest.raises(es.ConversionError, match="snnTorch takes IF neurons of r = 1 alone, found 10000; give the file's writer"):
+        es.spiking_from_nir(graph({"if": nir.IF(r=np.full(4, 1e4), v_threshold=np.ones(4))}, [4], [4]), writer="snntorch")
+
+
+@pytest.mark.parametrize(("beta", "kept"), [(1.0, 1.0), (1.25, 1.0), (-0.25, 0.0)])
+def test_decays_that_snntorch_clamps(rng, beta, kept):
+    # What it writes of a beta that was learnt: dt / (1 - beta), infinite, negative or shorter than a step; its neurons keep 0 to 1 of V.
+    with np.errstate(divide="ignore"):
+        tau = 1e-4 / (1 - np.full(4, beta, np.float32))
+    weight = rng.integers(-3, 6, (4, 5)).astype(float)
+    lif = nir.LIF(tau=tau, r=tau / 1e-4, v_leak=np.zeros(4), v_threshold=np.full(4, 7.0), v_reset=np.zeros(4))
+    net, _ = es.spiking_from_nir(graph({"a": nir.Linear(weight), "lif": lif}, [5], [4]), writer="snntorch", reset="value")
+    x, v, expected = drawn(rng, 5, rate=0.6), np.zeros(4), []
+    for step in x:
+        v = kept * v + weight @ step
+        expected.append(v > 7)
+        v[v > 7] = 0
+    assert np.array_equal(spikes_of(clocked(net, x), "lif", (4,)), expected)
+    assert np.sum(expected) > 10
+
+
+@pytest.mark.parametrize("kind", ["IF", "LIF", "CubaLIF"])
+def test_neurons_that_hardly_fire_are_remarked_on(kind):
+    lif = constants(2, r=1.0, v_leak=0.0, v_threshold=1.0, v_reset=0.0)
+    made = {
+        "IF": lambda: nir.IF(r=np.ones(2), v_threshold=np.ones(2)),
+        "LIF": lambda: nir.LIF(tau=np.full(2, 2.0), **lif),
+        "CubaLIF": lambda: nir.CubaLIF(tau_mem=np.full(2, 2.0), tau_syn=np.full(2, 2.0), w_in=np.ones(2), **lif),
+    }
+    for dt, said in ((1e-4, 1), (1.0, 0)):
+        _, remarks = es.spiking_from_nir(graph({"a": nir.Linear(3 * np.eye(2)), "n": made[kind]()}, [2], [2]), dt=dt, writer="nir")
+        found = [remark for remark in remarks if remark.startswith(f"n ({kind}): fires never, or less than once in 100 steps")]
+        assert len(found) == said, remarks
+
+
 def test_on_the_command_line(tmp_path):
     weight = np.array([[0.3, 0.7], [1.0, -0.4]])
     lif = nir.LIF(**constants(2, tau=3.0, r=1.0, v_leak=0.0, v_threshold=0.2, v_reset=0.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,8 @@ FIRING = "IF", "LIF", "CubaLIF"
 READING = "I", "LI", "CubaLI"
 # Without a leak.
 _WHOLE = "IF", "I"
+# What is no 0 where a file leaves it out.
+_DEFAULT = {"r": 1.0, "w_in": 1.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,34 +61,36 @@ def dynamics(step: Step, shape: tuple[int, ...], writer: Writer, dt: float, rese
         Constants that make no sense, or have no counterpart.
     """
 
-    def of(name: str, default: float = 0.0) -> Array:
+    def of(name: str) -> Array:
         values = getattr(step.node, name, None)
         if values is None:
-            values = default
+            values = _DEFAULT.get(name, 0.0)
         array = np.asarray(values, np.float64)
-        if not np.all(np.isfinite(array)):
-            raise ConversionError(f"{step.label}: {name} is not finite")
         return in_rows(np.broadcast_to(fitting(array, shape, step.label), shape))
 
-    r, leak = of("r", 1.0), of("v_leak")
-    if np.any(r <= 0):
-        raise ConversionError(f"{step.label}: resistances r must be positive")
-    current_share = None
+    def finite(name: str) -> Array:
+        return _finite(of(name), name, step)
+
+    leak, current_share = finite("v_leak"), None
     if step.kind in _WHOLE:
-        share, gain = np.zeros_like(r), r if writer.whole else r * dt
-    elif step.kind in ("LIF", "LI"):
-        share = _share(of("tau"), writer, dt, step)
-        gain = r * share
+        r = finite("r")
+        if writer.unit and np.any(r != 1):
+            raise ConversionError(f"{step.label}: snnTorch takes IF neurons of r = 1 alone, found {r[r != 1][0]:g}; give the file's writer")
+        share, gain = np.zeros_like(r), r if writer.whole or writer.unit else r * dt
     else:
-        share, current_share = _share(of("tau_mem"), writer, dt, step), _share(of("tau_syn"), writer, dt, step)
-        gain = r * share * of("w_in", 1.0) * (1.0 if writer.whole else current_share)
+        share, gain = _decay_and_gain("tau" if step.kind in ("LIF", "LI") else "tau_mem", "r", of, writer, dt, step)
+    if np.any(gain <= 0):
+        raise ConversionError(f"{step.label}: resistances r must be positive")
+    if step.kind in ("CubaLIF", "CubaLI"):
+        current_share, of_current = _decay_and_gain("tau_syn", "w_in", of, writer, dt, step)
+        gain = gain * (finite("w_in") if writer.whole else of_current)
     if step.kind in READING:
         if np.any(leak != leak[0]):
             raise ConversionError(f"{step.label}: readouts that leak to different potentials (v_leak) are not supported")
         return Dynamics(share, current_share, gain, None, None)
-    threshold, amount = of("v_threshold") - leak, of("v_reset") - leak
+    threshold, amount = finite("v_threshold") - leak, finite("v_reset") - leak
     if reset == "subtract":
-        amount = of("v_threshold")
+        amount = finite("v_threshold")
         if writer.late and np.all(share < 1):
             amount = amount / (1 - share)
     _check_reset(step, threshold, amount, reset)
@@ -97,6 +102,22 @@ def _check_reset(step: Step, threshold: Array, amount: Array, reset: str) -> Non
         raise ConversionError(f"{step.label}: thresholds must lie above what the potential leaks to (v_leak)")
     if reset == "value" and np.any(amount >= threshold):
         raise ConversionError(f"{step.label}: v_reset must be below the threshold")
+
+
+def _finite(values: Array, name: str, step: Step) -> Array:
+    if not np.all(np.isfinite(values)):
+        raise ConversionError(f"{step.label}: {name} is not finite")
+    return values
+
+
+def _decay_and_gain(tau: str, r: str, of: Callable[[str], Array], writer: Writer, dt: float, step: Step) -> tuple[Array, Array]:
+    """What a step takes of a potential (or a current) with this time constant, and what an input of 1 in a step adds to it."""
+    taus, factors = of(tau), of(r)
+    # (Both may be infinite: no decay.)
+    if writer.unit and np.all(taus != 0) and np.all(np.isclose(factors * dt, taus, rtol=1e-5, atol=0)):
+        return np.clip(dt / taus, 0.0, 1.0), np.ones_like(taus)
+    share = _share(_finite(taus, tau, step), writer, dt, step)
+    return share, _finite(factors, r, step) * share
 
 
 def _share(tau: Array, writer: Writer, dt: float, step: Step) -> Array:

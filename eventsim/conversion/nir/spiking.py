@@ -29,6 +29,8 @@ _LEAKING, _WHOLE = 2**24, 2**20
 _NOTED = 1e-9
 # From this share of weights that are not zero on, all of them are stored.
 _DENSE = 0.5
+# Neurons that fire less often than once in so many steps are remarked on.
+_LONG = 100
 
 
 class SpikingImport:
@@ -132,7 +134,9 @@ class SpikingImport:
             (path, delay, times(term, found.gain, grid)) for path in paths for delay, term in terms(path, self.shapes[path.sender], self.dt)
         ]
         bias = self._bias(step, shape) * found.gain
-        scale = self._scale(found, [term for _, _, term in joined], bias, grid[2])
+        arriving = np.abs(bias) + sum(reach(term, grid[2]) for _, _, term in joined)
+        self._remark_on_firing(step, found, arriving)
+        scale = self._scale(found, [term for _, _, term in joined], bias, arriving)
         self._population(step, shape, found, scale)
         for path, delay, term in joined:
             self._connect(path, delay, term, scale)
@@ -154,10 +158,26 @@ class SpikingImport:
                     total += bias_of(Path("", behind, ""), before) - bias_of(Path("", behind[1:], ""), rest)
         return total
 
-    def _scale(self, found: Dynamics, joined: list[Term], bias: Array, channels: int) -> float:
+    def _remark_on_firing(self, step: Step, found: Dynamics, arriving: Array) -> None:
+        """Where neurons can hardly fire, a length of the step that is not the file's is the likeliest cause."""
+        if step.kind == "IF" and self.writer.unit:
+            self.remarks.append(
+                f"{step.label}: snnTorch writes no IF neurons, and reads them as leaky ones; taken without a leak, a step's input whole"
+            )
+        if found.threshold is None:
+            return
+        # What potentials come to at most in so many steps; a current has grown by then.
+        flowing = arriving if found.current_share is None else arriving / np.maximum(found.current_share, 1 / _LONG)
+        if np.all(flowing / np.maximum(found.share, 1 / _LONG) < found.threshold):
+            self.remarks.append(
+                f"{step.label}: fires never, or less than once in {_LONG} steps, even if all of its inputs spike in every step: "
+                f"is a step dt = {self.dt:g} long (dt, --nir-dt), and does the file come from this writer?"
+            )
+
+    def _scale(self, found: Dynamics, joined: list[Term], bias: Array, arriving: Array) -> float:
         """A power of two: integers and halves stay exact."""
         own = [] if found.threshold is None or found.amount is None else [found.threshold, found.amount]
-        largest = float(np.max(sum(np.abs(values) for values in [bias, *own]) + sum(reach(term, channels) for term in joined)))
+        largest = float(np.max(sum((np.abs(values) for values in own), arriving)))
         if largest == 0:
             return 1.0
         leaks = bool(np.any(found.share > 0))

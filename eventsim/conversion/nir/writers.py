@@ -45,6 +45,9 @@ class Writer:
         By the threshold, or to ``v_reset``: files do not say which.
     late : bool
         What a reset by subtraction takes is taken after the decay that follows the spike, so does not itself decay.
+    unit : bool
+        An input of 1 adds 1: IF neurons have an r of 1, and where r is tau / dt, tau may be infinite, negative or shorter than a step,
+        since a decay that was learnt may have left 0 to 1, to which the simulator takes it back.
     """
 
     dt: float | None
@@ -53,11 +56,12 @@ class Writer:
     strict: bool = False
     reset: Literal["subtract", "value"] = "value"
     late: bool = False
+    unit: bool = False
 
 
 WRITERS = {
     "nir": Writer(None, strict=True),
-    "snntorch": Writer(1e-4, strict=True, reset="subtract", late=True),
+    "snntorch": Writer(1e-4, strict=True, reset="subtract", late=True, unit=True),
     "spikingjelly": Writer(1e-4),
     "sinabs": Writer(1.0, exponential, reset="subtract"),
     "norse": Writer(1e-3, euler_twice, whole=True, strict=True),
