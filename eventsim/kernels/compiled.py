@@ -156,7 +156,6 @@ inlined = kernel(nogil=True, inline="always")
 
 # For what takes microseconds: giving the other threads a chance would take longer.
 brief = kernel()
-brief_inlined = kernel(inline="always")
 
 
 def entry(function: Any, arguments: tuple[Any, ...]) -> Any:

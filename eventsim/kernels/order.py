@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from eventsim.kernels import simd
-from eventsim.kernels.compiled import inlined, inner
+from eventsim.kernels.compiled import inner, part
 from eventsim.kernels.simd_spikes import SORTED, rank, write_sorted
 
 # Buckets, at most; and spikes that a bucket is meant to have, as a power of two: this to twice as many.
@@ -84,7 +84,7 @@ def sort_keys(keys, first, last, other, digits, shift, width):
             keys[i] = other[i]
 
 
-@inlined
+@part
 def write(keys, first, last, bits, base, tick, neuron, at):
     """The spikes of keys[first:last], which are in order, to their places behind ``at``."""
     mask = (np.int64(1) << bits) - 1

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from eventsim.engines.queue.kernels.delivery import WORK
-from eventsim.kernels.compiled import brief as compiled
-from eventsim.kernels.compiled import brief_inlined as inlined
+from eventsim.kernels.compiled import inner, part
 from eventsim.model.limits import POTENTIAL_MAX
 
 
-@compiled
+@inner
 def room_for_currents(population, activity, threshold, d, rise, flows, leaks):
     """Whether synaptic currents, which spikes may change by ``rise``, surely stay within int32, and so does what they flow into.
 
@@ -41,7 +40,7 @@ def room_for_currents(population, activity, threshold, d, rise, flows, leaks):
     return fits
 
 
-@compiled
+@inner
 def largest_state(d, threshold, first, size):
     """What neither |d| nor |V| of a run is above, nor a threshold (a reset may leave |d| at that); as for :func:`room_for_currents`."""
     largest = np.int64(0)
@@ -51,7 +50,7 @@ def largest_state(d, threshold, first, size):
     return largest
 
 
-@inlined
+@part
 def room_for_pending(state, plan, tables, q, flows):
     """Whether the pending spikes, and currents if they flow, surely keep d and V of population q within int32; tightens loose bounds."""
     activity, population = state.populations[q], plan.populations[q]

@@ -6,7 +6,7 @@ import numpy as np
 
 from eventsim.engines.queue.kernels.pending import pending_spike
 from eventsim.kernels.compiled import brief as compiled
-from eventsim.kernels.compiled import brief_inlined as inlined
+from eventsim.kernels.compiled import part
 from eventsim.kernels.windows import count_spike
 
 # Work after which compiled code returns, so that Ctrl-C works and progress shows: a unit is a spike or a heap operation, or WORK additions.
@@ -34,7 +34,7 @@ def add_run(d, start, weights, at, length, sign):
             d[i + np.uint64(k)] -= weights[j + np.uint64(k)]
 
 
-@inlined
+@part
 def deliver(tables, p, neuron, sign, first, d, counts, operations):
     """Add one spike, or have it counted by a maximum population, and count it.
 
@@ -106,7 +106,7 @@ def deliver(tables, p, neuron, sign, first, d, counts, operations):
     return additions
 
 
-@inlined
+@part
 def deliver_pending(state, plan, tables, q, tally):
     """Deliver pending spikes to population q, from where it has got to and up to PAUSE_AFTER; returns whether that are all.
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from eventsim.engines.queue.kernels.pending import pending_spike
 from eventsim.kernels.compiled import brief as compiled
-from eventsim.kernels.compiled import brief_inlined as inlined
+from eventsim.kernels.compiled import part
 from eventsim.kernels.sort import sort_candidates
 from eventsim.kernels.windows import changed_by
 from eventsim.model.limits import POTENTIAL_MAX, POTENTIAL_MIN
@@ -77,7 +77,7 @@ def out_of_range(d, threshold, start, length):
     return bad
 
 
-@inlined
+@part
 def scan_reached(tables, p, neuron, first, signed, state, n):
     """Append the due neurons among those that a spike reaches to the candidates.
 
@@ -121,7 +121,7 @@ def scan_reached(tables, p, neuron, first, signed, state, n):
     return n
 
 
-@inlined
+@part
 def find_changed(state, plan, tables, q, compared):
     """The windows of maximum population q that pending spikes may have changed, as candidates in ascending order; returns their number.
 
@@ -146,7 +146,7 @@ def find_changed(state, plan, tables, q, compared):
     return n
 
 
-@inlined
+@part
 def scan_pending(state, plan, tables, q):
     """The candidates among the neurons of population q that the pending spikes reach; returns their number, repeats included."""
     first, signed = plan.populations[q]["first"], plan.populations[q]["signed"] != 0

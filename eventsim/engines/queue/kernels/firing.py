@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from eventsim.engines.queue.kernels.leak import reset_leaky
-from eventsim.kernels.compiled import brief as compiled
-from eventsim.kernels.compiled import brief_inlined as inlined
+from eventsim.kernels.compiled import inner, part
 from eventsim.kernels.heap import sift_down, sift_up
 from eventsim.kernels.windows import sense_of, step_of
 
 
-@inlined
+@part
 def emit(state, plan, q, neuron, sign, tick, tally):
     """Log a spike of a neuron of population q, count it, and hand it to the projections that leave the population."""
     s, population = state.progress[()], plan.populations[q]
@@ -42,7 +41,7 @@ def emit(state, plan, q, neuron, sign, tick, tally):
                 s["heap"] += 1
 
 
-@compiled
+@inner
 def next_driven(need, current, resolution, after):
     """First tick from ``after`` on at which a current per step has brought what a driven neuron needs, or -1; all int64."""
     if current > 0:
@@ -52,7 +51,7 @@ def next_driven(need, current, resolution, after):
     return np.int64(-1)
 
 
-@inlined
+@part
 def fire_driven(state, plan, q, tick, tally):
     """Fire the driven neurons of population q that are due at a tick: those in the heap."""
     s, population, bits = state.progress[()], plan.populations[q], plan.bits
@@ -73,7 +72,7 @@ def fire_driven(state, plan, q, tick, tally):
         s["work"] += 1
 
 
-@inlined
+@part
 def take_looks(state, plan, q, tick, n):
     """Append the neurons of population q that are in the heap to be looked at now to the n candidates; returns their new number.
 
@@ -92,7 +91,7 @@ def take_looks(state, plan, q, tick, n):
     return n
 
 
-@inlined
+@part
 def look_at(state, plan, q, neuron, tick):
     """Queue a look at a neuron of population q unless there is one already."""
     s, population = state.progress[()], plan.populations[q]
@@ -103,7 +102,7 @@ def look_at(state, plan, q, neuron, tick):
         s["heap"] += 1
 
 
-@inlined
+@part
 def fire_maximum(state, plan, tables, q, tick, n, tally):
     """Have those of the first n candidates, which ascend, emit what the maxima of their windows have risen or fallen by at a tick."""
     population = plan.populations[q]
@@ -120,7 +119,7 @@ def fire_maximum(state, plan, tables, q, tick, n, tally):
             emit(state, plan, q, neuron, step * sense_of(tables.maxima, population["maximum"], window), tick, tally)
 
 
-@inlined
+@part
 def fire_spiking(state, plan, q, tick, n, tally):
     """Fire the due neurons among the first n candidates, which are in ascending order, at a tick."""
     s, population = state.progress[()], plan.populations[q]

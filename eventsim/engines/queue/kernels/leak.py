@@ -8,12 +8,12 @@ from __future__ import annotations
 import numpy as np
 
 from eventsim.engines.queue.records import Role
-from eventsim.kernels.compiled import brief as compiled
+from eventsim.kernels.compiled import inner
 from eventsim.kernels.heap import sift_up
 from eventsim.model.populations.leak import DECAY_BITS
 
 
-@compiled
+@inner
 def leak_run(d, threshold, decay, constant, first, place, size, steps):
     """Have the potentials of a run of neurons, or their currents, undergo the ends of some steps.
 
@@ -39,7 +39,7 @@ def leak_run(d, threshold, decay, constant, first, place, size, steps):
         d[first + i] = (magnitude if v > 0 else -magnitude) - threshold[first + i]
 
 
-@compiled
+@inner
 def leak_population(d, threshold, population, leaks, steps):
     """Have a population (POPULATION) that leaks undergo the ends of some steps, with its currents; else as :func:`leak_run`."""
     if leaks is not None:
@@ -49,7 +49,7 @@ def leak_population(d, threshold, population, leaks, steps):
             leak_run(d, threshold, leaks.decay, leaks.constant, population["currents"], place + size, size, steps)
 
 
-@compiled
+@inner
 def catch_up(progress, population, activity, leaks, threshold, d):
     """The neurons of a population that is visited undergo the ends of the steps since it was last visited.
 
@@ -81,7 +81,7 @@ def catch_up(progress, population, activity, leaks, threshold, d):
     return leaked
 
 
-@compiled
+@inner
 def flow(d, population, leaks):
     """The synaptic currents of a population flow into its potentials; ``d`` as for :func:`leak_run`."""
     if leaks is not None:
@@ -90,7 +90,7 @@ def flow(d, population, leaks):
             d[first + i] += d[currents + i]
 
 
-@compiled
+@inner
 def flow_again(progress, plan, population, activity, heap, d, leaks):
     """If there are currents, queue their flow at the end of a step, unless it is queued.
 
@@ -113,7 +113,7 @@ def flow_again(progress, plan, population, activity, heap, d, leaks):
             s["heap"] += 1
 
 
-@compiled
+@inner
 def reset_leaky(d, threshold, population, neuron, leaks):
     """What a spike does to the distance of a neuron of a population that leaks; else as for :func:`catch_up`."""
     if leaks is not None:
@@ -121,7 +121,7 @@ def reset_leaky(d, threshold, population, neuron, leaks):
         d[neuron] = amount - threshold[neuron] if population["zero_reset"] else d[neuron] - amount
 
 
-@compiled
+@inner
 def any_potential(d, first, end):
     """Whether one of the readouts, or currents, first..end-1 is not 0; d is an int32 or int64 array (neurons and currents,)."""
     found = False

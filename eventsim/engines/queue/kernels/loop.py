@@ -17,11 +17,11 @@ from eventsim.engines.queue.kernels.leak import any_potential, catch_up, flow, f
 from eventsim.engines.queue.kernels.pending import collect
 from eventsim.engines.queue.records import Exit, Role, Status
 from eventsim.kernels.compiled import brief as compiled
-from eventsim.kernels.compiled import brief_inlined as inlined
+from eventsim.kernels.compiled import inner, part
 from eventsim.kernels.sort import sort_candidates
 
 
-@compiled
+@inner
 def end_step(progress, populations, leaks, threshold, d, readout):
     """Note the potentials ``d`` of all readouts in the row of the step, which is over; then they leak.
 
@@ -45,7 +45,7 @@ def end_step(progress, populations, leaks, threshold, d, readout):
     s["step"] += 1
 
 
-@inlined
+@part
 def begin_tick(state, plan, tally):
     """Go to the next tick at which something happens; returns GO_ON, or why that has to wait."""
     s, rings = state.progress[()], state.rings
@@ -69,7 +69,7 @@ def begin_tick(state, plan, tally):
     return Status.GO_ON
 
 
-@inlined
+@part
 def find_due(state, plan, tables, q, additions):
     """The candidates among the spiking neurons of population q after so many additions, in ascending order; returns their number.
 
@@ -92,7 +92,7 @@ def find_due(state, plan, tables, q, additions):
     return n
 
 
-@inlined
+@part
 def read_leaky(state, plan, q):
     """The end of a visit of population q, leaky readouts: if they are the output, they are looked at again when they have leaked."""
     s, population = state.progress[()], plan.populations[q]
@@ -100,7 +100,7 @@ def read_leaky(state, plan, q):
         look_at(state, plan, q, population["first"], (s["step"] + 1) * plan.resolution + 1)
 
 
-@inlined
+@part
 def visit(state, plan, tables, q, tally, wide):
     """Deliver what arrives at population q at this tick, then have its neurons fire; returns GO_ON, or why it has not been done yet."""
     s, population, activity = state.progress[()], plan.populations[q], state.populations[q]
@@ -159,7 +159,7 @@ def visit(state, plan, tables, q, tally, wide):
     return Status.GO_ON
 
 
-@compiled
+@inner
 def decide(progress, d, first, end, exit_kind, exit_threshold):
     """Note the decision at the end of a tick and apply the exit rule.
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from eventsim.engines.queue.records import Role, Store
-from eventsim.kernels.compiled import brief as compiled
-from eventsim.kernels.compiled import brief_inlined as inlined
+from eventsim.kernels.compiled import inner, part
 from eventsim.kernels.heap import sift_down
 
 
-@compiled
+@inner
 def add_pending(progress, pending, p, store, first, end):
     """Note that the spikes first..end-1 of a store have arrived through projection p, in ``progress`` and ``pending`` of a State."""
     s = progress[()]
@@ -23,7 +22,7 @@ def add_pending(progress, pending, p, store, first, end):
     s["pending"] += 1
 
 
-@inlined
+@part
 def pending_spike(state, plan, store, place, first):
     """(neuron in its population, sign) of the spike at a place of a store; ``first`` is the first neuron of the population."""
     if store == Store.LOG:
@@ -35,7 +34,7 @@ def pending_spike(state, plan, store, place, first):
     return neuron, sign
 
 
-@inlined
+@part
 def take_events(state, plan, p, tick):
     """The events of a source that arrive through projection p at a tick are pending; returns the tick of the next one, or -1."""
     of, ring = plan.projections[p], state.rings[p]
@@ -51,7 +50,7 @@ def take_events(state, plan, p, tick):
     return following
 
 
-@inlined
+@part
 def take_ring(state, p, tick):
     """The spikes in the ring of projection p that arrive at a tick are pending; returns the tick of the next one, or -1."""
     ring = state.rings[p]
@@ -71,7 +70,7 @@ def take_ring(state, p, tick):
     return following
 
 
-@inlined
+@part
 def collect(state, plan, q, tick):
     """All spikes that arrive at population q at a tick are pending."""
     s, population = state.progress[()], plan.populations[q]
