@@ -3,7 +3,7 @@
     python benchmarks/nir_paper.py PAPER [--recording N-MNIST.bin]
 
 PAPER is the folder ``paper`` of the repository neuromorphs/NIR. Its recurrent networks for Braille run on random spikes, as snnTorch runs
-them, and where they reset to zero also as NIR defines it, at once, in float64; its convolutional network for N-MNIST on a recording, in
+them, and where they reset to zero also with a reset at once, in float64; its convolutional network for N-MNIST on a recording, in
 steps of 1 ms, as Sinabs runs it with one spike a step and no lower bound of potentials. Simulators that are not installed are left out.
 """
 
@@ -25,9 +25,9 @@ STEPS, SEEDS = 256, 20
 Spikes = dict[str, np.ndarray]
 
 
-def spikes_here(path: Path, x: np.ndarray, writer: str, reset: Any = None) -> Spikes:
+def spikes_here(path: Path, x: np.ndarray, writer: str, **resets: Any) -> Spikes:
     """Spikes by population, (steps, neurons), of a clocked run on input spikes (steps, inputs)."""
-    net, _ = es.spiking_from_nir(path, writer=writer, reset=reset)
+    net, _ = es.spiking_from_nir(path, writer=writer, **resets)
     source = next(name for name, p in net.populations.items() if p.emits == "events")
     ticks, neurons = np.nonzero(x)
     run = es.run(net, {source: (ticks + 1.0, neurons)}, steps=len(x), resolution=1)
@@ -134,10 +134,11 @@ def main() -> None:
         nodes = nir.read(path, type_check=False).nodes
         mine = "subtract" if reset == "subtract" else "value"
         for rate, drawn in inputs.items():
-            here = [spikes_here(path, x, "snntorch", mine) for x in drawn]
             if reset == "zero":
+                here = [spikes_here(path, x, "snntorch", reset=mine, reset_delay=False) for x in drawn]
                 compared(f"{name}, {rate}, at once", zip(here, (at_once(nodes, x) for x in drawn), strict=True))
             if find_spec("snntorch"):
+                here = [spikes_here(path, x, "snntorch", reset=mine) for x in drawn]
                 compared(f"{name}, {rate}, snntorch", zip(here, (by_snntorch(nodes, x, reset) for x in drawn), strict=True))
     if options.recording is not None and find_spec("sinabs"):
         with open(options.recording, "rb") as file:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import click
 import numpy as np
@@ -20,7 +20,7 @@ from eventsim.conversion.choices import Choices as Chosen
 from eventsim.conversion.choices import choose
 from eventsim.conversion.faithfulness import Faithfulness, faithfulness
 from eventsim.conversion.from_nir import spiking_from_nir
-from eventsim.conversion.nir.writers import WRITERS
+from eventsim.conversion.nir.writers import WRITERS, Reset
 from eventsim.conversion.read import read_model
 from eventsim.conversion.to_nir import write_nir
 from eventsim.files.atomic import check_output
@@ -43,7 +43,12 @@ _of_source = options(
         help="Take over a NIR file's neurons, leaks and cycles too, as this simulator runs them.",
     ),
     click.option(
-        "--nir-reset", type=click.Choice(["subtract", "value"]), help="With --nir-neurons: what a spike does. Default: the simulator's."
+        "--nir-reset", type=click.Choice(get_args(Reset)), help="With --nir-neurons: what a spike does. Default: the simulator's."
+    ),
+    click.option(
+        "--nir-reset-delay/--no-nir-reset-delay",
+        default=None,
+        help="Whether snnTorch's neurons are reset in the step after a spike. Default: they are.",
     ),
 )
 _of_neurons = options(
@@ -72,7 +77,7 @@ _of_result = options(
 
 
 # What goes with --nir-neurons.
-_OF_NEURONS = "model", "output", "nir_dt", "nir_neurons", "nir_reset", "as_json"
+_OF_NEURONS = "model", "output", "nir_dt", "nir_neurons", "nir_reset", "nir_reset_delay", "as_json"
 
 
 def _given(option: str) -> bool:
@@ -94,7 +99,8 @@ class Choices:
     choose: int | None
     choose_for: str
     nir_neurons: str | None
-    nir_reset: Literal["subtract", "value"] | None
+    nir_reset: Reset | None
+    nir_reset_delay: bool | None
     report: int | None
     nir: Path | None
 
@@ -108,8 +114,8 @@ class Choices:
             raise click.UsageError("--choose-for says what --choose compares; give that too")
         if self.nir is not None and not self.nir.name:
             raise click.UsageError("--nir: expected the name of a file")
-        if self.nir_reset is not None and self.nir_neurons is None:
-            raise click.UsageError("--nir-reset goes with --nir-neurons")
+        if (self.nir_reset is not None or self.nir_reset_delay is not None) and self.nir_neurons is None:
+            raise click.UsageError("--nir-reset and --nir-reset-delay go with --nir-neurons")
         if self.nir_neurons is not None:
             given = [name for name in click.get_current_context().params if _given(name)]
             others = sorted(f"--{name.replace('_', '-')}" for name in given if name not in _OF_NEURONS)
@@ -189,7 +195,9 @@ def _convert(source: Any, images: np.ndarray | None, choices: Choices, settings:
 
 def _take_over(choices: Choices, writer: str, as_json: bool) -> None:
     """Write the network of a NIR file's neurons."""
-    network, remarks = spiking_from_nir(choices.model, writer=writer, dt=choices.nir_dt, reset=choices.nir_reset)
+    network, remarks = spiking_from_nir(
+        choices.model, writer=writer, dt=choices.nir_dt, reset=choices.nir_reset, reset_delay=choices.nir_reset_delay
+    )
     network.provenance["source"] = printable(choices.model)
     save(network, choices.output)
     if as_json:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from eventsim.conversion.nir.nodes import Reading
 from eventsim.conversion.nir.rates import Rates
 from eventsim.conversion.nir.spiking import SpikingImport
 from eventsim.conversion.nir.structure import Step, in_order
-from eventsim.conversion.nir.writers import WRITERS, writer_named
+from eventsim.conversion.nir.writers import WRITERS, Reset, writer_named
 from eventsim.errors import ConversionError, NetworkError
 from eventsim.files.hdf5_heaps import heaps_end
 from eventsim.model.network import Network
@@ -53,7 +54,8 @@ def spiking_from_nir(
     *,
     writer: str = "nir",
     dt: float | None = None,
-    reset: Literal["subtract", "value"] | None = None,
+    reset: Reset | None = None,
+    reset_delay: bool | None = None,
 ) -> tuple[Network, list[str]]:
     """A network of the neurons of a NIR graph: a clocked run gives the spikes of the simulator that wrote it, but for rounding.
 
@@ -67,8 +69,10 @@ def spiking_from_nir(
         Whose numbers they are (docs/leaky.md has a table); ``"nir"``: as NIR's own definitions say.
     dt : float, optional
         Length of a step in the unit of the file's time. Default: ``dt`` of the graph's metadata, else what the writer takes.
-    reset : {"subtract", "value"}, optional
+    reset : {"subtract", "value", "none"}, optional
         What a spike does, which NIR leaves open: default as the writer's neurons do it unless they are told otherwise.
+    reset_delay : bool, optional
+        Of snnTorch, as its neurons take it: False if they are reset in the step of the spike; default, in the step after it.
 
     Returns
     -------
@@ -82,8 +86,12 @@ def spiking_from_nir(
         The nir package is not installed, the file is not readable, or a node has no counterpart; the message names it.
     """
     meant = writer_named(writer)
-    if reset not in (None, "subtract", "value"):
-        raise ConversionError(f"reset must be 'subtract' or 'value', found {reset!r}")
+    if reset not in (None, *get_args(Reset)):
+        raise ConversionError(f"reset must be 'subtract', 'value' or 'none', found {reset!r}")
+    if reset_delay is not None:
+        if not meant.late:
+            raise ConversionError(f"reset_delay (--nir-reset-delay): neurons of {writer!r} know none; leave it out")
+        meant = replace(meant, late=reset_delay)
 
     def build(graph: Any) -> tuple[Network, list[str]]:
         found = SpikingImport(graph, meant, _step_of(graph, writer, dt), reset or meant.reset)
@@ -92,7 +100,9 @@ def spiking_from_nir(
             network.check()
         except NetworkError as error:
             raise ConversionError(str(error)) from None
-        network.provenance |= {"nir": {"writer": writer, "dt": found.dt, "reset": found.reset, "remarks": found.remarks}}
+        network.provenance |= {
+            "nir": {"writer": writer, "dt": found.dt, "reset": found.reset, "reset_delay": meant.late, "remarks": found.remarks}
+        }
         return network, found.remarks
 
     return _whatever(model, build)

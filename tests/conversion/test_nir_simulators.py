@@ -16,7 +16,7 @@ def test_counts_are_within_a_percent(name):
     assert expected.sum() > 200
     assert abs(found.sum() - expected.sum()) <= 0.01 * expected.sum()
     # Where weights lead back, a spike that rounding moves moves others.
-    assert np.mean(expected != found) < (0.01 if "RSynaptic" in name else 0.005)
+    assert np.mean(expected != found) < (0.03 if " R" in name else 0.005)
 
 
 @pytest.mark.parametrize("name", SIMULATORS)

@@ -254,28 +254,75 @@ def test_a_step_needs_a_length_and_a_writer_a_name():
         es.spiking_from_nir(made, writer="lava")
 
 
-@pytest.mark.parametrize(
-    ("neurons", "writer", "reset", "said"),
-    [
-        ("alone", "snntorch", "value", []),
-        ("recurrent", "snntorch", "value", ["lif: recurrent neurons of snnTorch"]),
-        ("with a current", "snntorch", "value", ["lif: recurrent neurons of snnTorch"]),
-        ("recurrent", "snntorch", None, ["neurons reset by subtraction of their thresholds, snnTorch's default; a file does not say so"]),
-        ("with a current", "norse", None, []),
-    ],
-)
-def test_what_a_file_of_snntorch_does_not_say_of_resets_is_remarked_on(neurons, writer, reset, said):
-    lif = nir.LIF(**constants(2, tau=2e-4, r=2.0, v_leak=0.0, v_threshold=1.0, v_reset=0.0))
-    if neurons == "with a current":
-        lif = nir.CubaLIF(**constants(2, tau_mem=2e-4, tau_syn=2e-4, r=2.0, v_leak=0.0, v_threshold=1.0, v_reset=0.0, w_in=2.0))
-    made = graph({"lif": lif}, [2], [2])
-    if neurons == "recurrent":
-        made.nodes["back"] = nir.Linear(np.eye(2))
+# What snnTorch's files do not say of resets.
+BY_SUBTRACTION = "neurons reset by subtraction of their thresholds, snnTorch's default; a file does not say so"
+LATE = "lif: set to zero in the step after a spike, with what arrives in it"
+
+
+def of_snntorch(rng, current, recurrent, keeps):
+    """A graph as it writes them, of which a step keeps so much of potentials; currents keep half. Weights, and weights that lead back."""
+    weight, back = rng.integers(-3, 7, (6, 5)).astype(float), rng.integers(-3, 4, (6, 6)).astype(float) * recurrent
+    leak = constants(6, r=1 / (1 - keeps), v_leak=0.0, v_threshold=6.0, v_reset=0.0)
+    lif = nir.LIF(tau=np.full(6, 1e-4) / (1 - keeps), **leak)
+    if current:
+        lif = nir.CubaLIF(tau_mem=np.full(6, 1e-4) / (1 - keeps), tau_syn=np.full(6, 2e-4), w_in=np.full(6, 2.0), **leak)
+    made = graph({"a": nir.Linear(weight), "lif": lif}, [5], [6])
+    if recurrent:
+        made.nodes["back"] = nir.Linear(back)
         made.edges += [("lif", "back"), ("back", "lif")]
-    _, remarks = es.spiking_from_nir(made, writer=writer, dt=1e-4, reset=reset)
-    found = [remark for remark in remarks if "reset" in remark]
-    assert len(found) == len(said)
-    assert all(remark.startswith(text) for remark, text in zip(found, said, strict=True))
+    return made, weight, back
+
+
+@pytest.mark.parametrize("keeps", [0.5, 1 / 128, 0.0])
+@pytest.mark.parametrize(("current", "recurrent"), [(False, True), (True, False), (True, True), (False, False)])
+@pytest.mark.parametrize(("reset", "delay"), [("subtract", True), ("value", True), ("value", False), ("none", True)])
+def test_resets_of_snntorch(rng, current, recurrent, reset, delay, keeps):
+    made, weight, back = of_snntorch(rng, current, recurrent, keeps)
+    net, remarks = es.spiking_from_nir(made, writer="snntorch", reset=reset, reset_delay=delay)
+    x, i, v, fired, expected = drawn(rng, 5, rate=0.4), np.zeros(6), np.zeros(6), np.zeros(6, bool), []
+    for step in x:
+        i = i * (current / 2) + weight @ step + back @ fired
+        v = keeps * v + i
+        if reset == "subtract":
+            v = v - 6 * fired
+        elif reset == "value" and delay:
+            # What is set to zero before the decay loses nothing that arrives: neurons alone, without currents.
+            v = np.where(fired, 0 if current or recurrent else i, v)
+        fired = v > 6
+        expected.append(fired)
+        if reset == "value" and not delay:
+            v = np.where(fired, 0, v)
+    run = clocked(net, x)
+    assert np.array_equal(spikes_of(run, "lif", (6,)), expected)
+    assert 30 < np.sum(expected) < 0.9 * np.size(expected)
+    late = reset == "value" and delay and (current or recurrent)
+    assert [r.partition(" (reset=")[0] for r in remarks if r.startswith("neurons")] == [BY_SUBTRACTION] * (reset == "subtract")
+    assert [r for r in remarks if r.startswith("lif: set")] == [r for r in remarks if r.startswith(LATE)]
+    assert len([r for r in remarks if r.startswith(LATE)]) == late == ("lif.membrane" in net.populations)
+
+
+def test_late_resets_come_a_step_later_at_every_resolution(rng):
+    made, _, _ = of_snntorch(rng, current=False, recurrent=True, keeps=0.5)
+    net, _ = es.spiking_from_nir(made, writer="snntorch", reset="value")
+    times, neurons = np.sort(rng.uniform(0, 30, 200)), rng.integers(0, 5, 200)
+    run = es.run(net, {"input": (times, neurons)}, steps=30, resolution=64)
+    gate, membrane = ({*zip(s.ticks.tolist(), s.neurons.tolist(), strict=True)} for s in map(run.spikes, ("lif", "lif.membrane")))
+    resets = {(tick + 64, neuron) for tick, neuron in gate}
+    assert len(gate) > 20
+    assert not gate & resets
+    assert membrane == gate | {(tick, neuron) for tick, neuron in resets if tick <= 30 * 64}
+
+
+def test_a_subtraction_at_once_is_remarked_on_where_it_is_snntorchs(rng):
+    made, _, _ = of_snntorch(rng, current=False, recurrent=False, keeps=0.5)
+    _, remarks = es.spiking_from_nir(made, writer="snntorch", reset_delay=False)
+    assert sum(remark.startswith("reset at once by subtraction: a neuron of snnTorch") for remark in remarks) == 1
+
+
+def test_only_snntorch_resets_late(rng):
+    made, _, _ = of_snntorch(rng, current=True, recurrent=False, keeps=0.5)
+    with pytest.raises(es.ConversionError, match="neurons of 'nir' know none"):
+        es.spiking_from_nir(made, writer="nir", dt=1e-4, reset_delay=True)
 
 
 def test_if_neurons_by_snntorch_take_a_step_whole(rng):
@@ -337,6 +384,10 @@ def test_on_the_command_line(tmp_path):
     net = es.load(tmp_path / "net.h5")
     assert net.provenance["nir"]["dt"] == 1.0
     assert [p.kind for p in net.populations.values()] == ["source", "leaky", "leaky_readout"]
+    late = CliRunner().invoke(main, [*arguments, "--no-nir-reset-delay"])
+    assert (late.exit_code, "neurons of 'nir' know none" in late.output) == (1, True)
+    alone = CliRunner().invoke(main, [*arguments[:4], "--nir-reset-delay"])
+    assert (alone.exit_code, "go with --nir-neurons" in alone.output) == (2, True)
     refused = CliRunner().invoke(main, [*arguments, "--percentile", "99"])
     assert refused.exit_code == 2
     assert "leave out --percentile" in refused.output

@@ -32,54 +32,38 @@ def stepped(module, x):
     return np.concatenate([(spikes[0] if isinstance(spikes, tuple) else spikes).numpy() for spikes in found])
 
 
-def snntorch(seed, x, integers, neurons=None, reset="subtract"):
-    """Reset by subtraction unless told otherwise; neurons of a kind, and leaky ones behind them."""
-    import snntorch
-    import torch
-    from snntorch.export_nir import export_to_nir
+def snntorch(kind="Leaky", reset="subtract", delay=True, little=False):
+    """Neurons of a kind, and leaky ones behind them; with ``little``, which keep little of their potential, or nothing of it."""
 
-    def constant(size, value):
-        return torch.full((size,), value)
+    def make(seed, x, integers):
+        import snntorch
+        import torch
+        from snntorch.export_nir import export_to_nir
 
-    def leaky(size, beta, threshold, **more):
-        values = {"beta": constant(size, beta), "threshold": constant(size, threshold)}
-        return snntorch.Leaky(**values, init_hidden=True, reset_mechanism=reset, **more)
+        def neurons(size, beta, threshold, kind):
+            values = {"beta": torch.full((size,), beta), "threshold": torch.full((size,), threshold)}
+            values |= {"alpha": torch.full((size,), 0.5)} if "Synaptic" in kind else {}
+            values |= {"linear_features": size} if kind[0] == "R" else {}
+            made = getattr(snntorch, kind)(**values, init_hidden=True, reset_mechanism=reset, reset_delay=delay)
+            if integers and kind[0] == "R":
+                made.recurrent.weight.data = torch.round(made.recurrent.weight.data * 30)
+                made.recurrent.bias.data[:] = 0
+            return made
 
-    def current(size, beta, threshold, kind=snntorch.Synaptic, **more):
-        decays = {"alpha": constant(size, 0.5), "beta": constant(size, beta)}
-        return kind(**decays, threshold=constant(size, threshold), init_hidden=True, reset_mechanism=reset, **more)
+        theta = (8.0, 9.0) if integers else (0.5, 0.3)
+        beta = (0.5, 0.75) if integers else (0.9, 0.8)
+        if little:
+            beta = (0.0, 1 / 128)
+        first, second = neurons(HIDDEN, beta[0], theta[0], kind), neurons(OUTPUTS, beta[1], theta[1], "Leaky")
+        module = torch.nn.Sequential(*layers(seed, first, second, integers))
+        graph = export_to_nir(module, torch.zeros(1, INPUTS), ignore_dims=[0])
+        for layer in module:
+            if hasattr(layer, "reset_mem"):
+                layer.reset_mem()
+        settings = {"writer": "snntorch", "reset": "value" if reset == "zero" else reset, "reset_delay": delay}
+        return graph, settings, stepped(module, x)
 
-    def recurrent(size, beta, threshold, **more):
-        made = current(size, beta, threshold, snntorch.RSynaptic, linear_features=size, **more)
-        if integers:
-            made.recurrent.weight.data = torch.round(made.recurrent.weight.data * 30)
-            made.recurrent.bias.data[:] = 0
-        return made
-
-    made = {None: leaky, "current": current, "recurrent": recurrent}[neurons]
-    theta = (8.0, 9.0) if integers else (0.5, 0.3)
-    beta = (0.5, 0.75) if integers else (0.9, 0.8)
-    module = torch.nn.Sequential(*layers(seed, made(HIDDEN, beta[0], theta[0]), leaky(OUTPUTS, beta[1], theta[1]), integers))
-    graph = export_to_nir(module, torch.zeros(1, INPUTS), ignore_dims=[0])
-    for layer in module:
-        if hasattr(layer, "reset_mem"):
-            layer.reset_mem()
-    return graph, {"writer": "snntorch", "reset": "subtract" if reset == "subtract" else "value"}, stepped(module, x)
-
-
-def snntorch_zero(seed, x, integers):
-    """Reset to zero."""
-    return snntorch(seed, x, integers, reset="zero")
-
-
-def snntorch_current(seed, x, integers):
-    """With a synaptic current."""
-    return snntorch(seed, x, integers, "current")
-
-
-def snntorch_recurrent(seed, x, integers):
-    """With a synaptic current and weights that lead back."""
-    return snntorch(seed, x, integers, "recurrent")
+    return make
 
 
 def spikingjelly(seed, x, integers, decay_input=True, current=False):
@@ -162,16 +146,32 @@ def norse_current(seed, x, integers):
 
 
 SIMULATORS = {
-    "snntorch Leaky": snntorch,
-    "snntorch Leaky to zero": snntorch_zero,
-    "snntorch Synaptic, Leaky": snntorch_current,
-    "snntorch RSynaptic, Leaky": snntorch_recurrent,
+    "snntorch Leaky": snntorch(),
+    "snntorch Leaky to zero": snntorch(reset="zero"),
+    "snntorch Leaky that keeps little": snntorch(little=True),
+    "snntorch Leaky without a reset": snntorch(reset="none"),
+    "snntorch RLeaky, Leaky": snntorch("RLeaky"),
+    "snntorch RLeaky, Leaky to zero": snntorch("RLeaky", "zero"),
+    "snntorch Synaptic, Leaky": snntorch("Synaptic"),
+    "snntorch Synaptic, Leaky to zero": snntorch("Synaptic", "zero"),
+    "snntorch Synaptic, Leaky to zero at once": snntorch("Synaptic", "zero", delay=False),
+    "snntorch Synaptic, Leaky that keep little": snntorch("Synaptic", little=True),
+    "snntorch Synaptic, Leaky without a reset": snntorch("Synaptic", "none"),
+    "snntorch RSynaptic, Leaky": snntorch("RSynaptic"),
+    "snntorch RSynaptic, Leaky to zero": snntorch("RSynaptic", "zero"),
     "spikingjelly LIFNode, IFNode": spikingjelly,
     "spikingjelly LIFNode(decay_input=False)": spikingjelly_undecayed,
     "spikingjelly CUBALIFNode, IFNode": spikingjelly_current,
     "sinabs LIF": sinabs,
     "norse LIFBoxCell": norse,
     "norse LIFCell": norse_current,
+}
+
+# What has no exact counterpart: how much differs is told by benchmarks/nir_simulators.py.
+INEXACT = {
+    "snntorch Leaky, by subtraction at once": snntorch(delay=False),
+    "snntorch RLeaky, Leaky, by subtraction at once": snntorch("RLeaky", delay=False),
+    "snntorch Synaptic, Leaky, by subtraction at once": snntorch("Synaptic", delay=False),
 }
 
 

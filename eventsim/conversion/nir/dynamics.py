@@ -18,6 +18,8 @@ FIRING = "IF", "LIF", "CubaLIF"
 READING = "I", "LI", "CubaLI"
 # Without a leak.
 _WHOLE = "IF", "I"
+# Of which a step leaves less than this: what a reset takes is not taken ahead of the decay, which would make it too large a number.
+_LITTLE = 1 / 64
 # What is no 0 where a file leaves it out.
 _DEFAULT = {"r": 1.0, "w_in": 1.0}
 
@@ -38,6 +40,8 @@ class Dynamics:
         None of a readout.
     amount : float64 array (neurons,) or None
         What a spike takes from the potential, or sets it to.
+    rest : float64 array (neurons,) or None
+        What it takes besides in the next step, after the decay; None where it takes nothing.
     """
 
     share: Array
@@ -45,6 +49,7 @@ class Dynamics:
     gain: Array
     threshold: Array | None
     amount: Array | None
+    rest: Array | None = None
 
 
 def in_rows(values: Array) -> Array:
@@ -88,13 +93,21 @@ def dynamics(step: Step, shape: tuple[int, ...], writer: Writer, dt: float, rese
         if np.any(leak != leak[0]):
             raise ConversionError(f"{step.label}: readouts that leak to different potentials (v_leak) are not supported")
         return Dynamics(share, current_share, gain, None, None)
-    threshold, amount = finite("v_threshold") - leak, finite("v_reset") - leak
-    if reset == "subtract":
+    threshold, amount, rest = finite("v_threshold") - leak, finite("v_reset") - leak, None
+    if reset != "value":
         amount = finite("v_threshold")
-        if writer.late and np.all(share < 1):
-            amount = amount / (1 - share)
+        if reset == "subtract" and writer.late:
+            amount, rest = _taken_late(amount, share)
     _check_reset(step, threshold, amount, reset)
-    return Dynamics(share, current_share, gain, threshold, amount)
+    return Dynamics(share, current_share, gain, threshold, amount, rest)
+
+
+def _taken_late(threshold: Array, share: Array) -> tuple[Array, Array | None]:
+    """What a spike takes before the decay, and besides it after the decay: together a threshold, after the decay."""
+    # (As it is, not as it is rounded: that would change what is left of a potential near its threshold more.)
+    kept = 1 - share
+    little = kept < _LITTLE
+    return threshold / np.where(little, 1, kept), np.where(little, threshold * (1 - kept), 0) if np.any(little) else None
 
 
 def _check_reset(step: Step, threshold: Array, amount: Array, reset: str) -> None:

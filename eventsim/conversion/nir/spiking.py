@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -11,8 +11,9 @@ from eventsim.conversion.graph import Array
 from eventsim.conversion.nir.dynamics import FIRING, READING, Dynamics, dynamics, keeps
 from eventsim.conversion.nir.inputs import input_shape
 from eventsim.conversion.nir.paths import Path, Shape, bias_of, paths_to, reach, shape_behind, terms, times
+from eventsim.conversion.nir.resets import FORCE, feed, gate
 from eventsim.conversion.nir.structure import Step, unfolded
-from eventsim.conversion.nir.writers import Writer
+from eventsim.conversion.nir.writers import Reset, Writer
 from eventsim.conversion.signals import grid_of
 from eventsim.conversion.terms import Matrix, Term, as_map, spatial
 from eventsim.conversion.weights import ScaledWeights, table_of
@@ -42,16 +43,19 @@ class SpikingImport:
     writer : Writer
     dt : float
         Length of a step in the unit of the file's time.
-    reset : {"subtract", "value"}
+    reset : {"subtract", "value", "none"}
     """
 
-    def __init__(self, graph: Any, writer: Writer, dt: float, reset: Literal["subtract", "value"]):
+    def __init__(self, graph: Any, writer: Writer, dt: float, reset: Reset):
         self.steps, self.first, self.last = unfolded(graph)
         self.writer, self.dt, self.reset = writer, dt, reset
         self.remarks: list[str] = []
         self.paths = {name: list(paths_to(self.steps, name, self.first)) for name in self._receivers()}
         self.order = self._order()
-        self.remarks += self._resets() if writer.late else []
+        # Of neurons that are two: the names of those that integrate.
+        late = [name for name, paths in self.paths.items() if writer.late and reset == "value" and self._resets_late(name, paths)]
+        self.membranes = {name: self._free(f"{name}.membrane") for name in late}
+        self.remarks += self._resets() if writer.unit else []
         self.shapes = self._shapes()
         self.network = Network()
 
@@ -94,20 +98,32 @@ class SpikingImport:
     def _resets(self) -> list[str]:
         """Of a simulator whose files do not say how neurons reset."""
         if self.reset == "subtract":
-            return [
+            remarks = [
                 "neurons reset by subtraction of their thresholds, snnTorch's default; a file does not say so (reset='value', --nir-reset)"
             ]
-        late = [name for name, paths in self.paths.items() if self.steps[name].kind in FIRING and self._resets_late(name, paths)]
-        if not late:
+            if not self.writer.late:
+                remarks.append(
+                    "reset at once by subtraction: a neuron of snnTorch that is still above its threshold then fires again from twice the "
+                    "threshold on only; those here from the threshold on, and more often"
+                )
+            return remarks
+        if not self.membranes:
             return []
         return [
-            f"{', '.join(late)}: recurrent neurons of snnTorch, and those with currents, are set to zero in the step after a spike "
-            "(unless told reset_delay=False): what arrives in that step is lost there and not here, and neurons that are driven hard "
-            "spike up to twice as often here"
+            f"{', '.join(self.membranes)}: set to zero in the step after a spike, with what arrives in it, as recurrent neurons of "
+            "snnTorch and those with currents are (without --no-nir-reset-delay, reset_delay=False); each is two neurons here: one, in "
+            f"{next(iter(self.membranes.values()))}, spikes also when it is set to zero: its spikes and operations are not the source's"
         ]
 
     def _resets_late(self, name: str, paths: list[Path]) -> bool:
-        return self.steps[name].kind == "CubaLIF" or any(path.sender == name for path in paths)
+        kind = self.steps[name].kind
+        return kind == "CubaLIF" or (kind in FIRING and any(path.sender == name for path in paths))
+
+    def _free(self, name: str) -> str:
+        """The name, or one like it that no node has."""
+        while name in self.steps:
+            name += "+"
+        return name
 
     def _shapes(self) -> dict[str, Shape]:
         """Channel first."""
@@ -136,12 +152,12 @@ class SpikingImport:
         bias = self._bias(step, shape) * found.gain
         arriving = np.abs(bias) + sum(reach(term, grid[2]) for _, _, term in joined)
         self._remark_on_firing(step, found, arriving)
-        scale = self._scale(found, [term for _, _, term in joined], bias, arriving)
+        scale = self._scale(found, [term for _, _, term in joined], bias, arriving, step.name)
         self._population(step, shape, found, scale)
         for path, delay, term in joined:
             self._connect(path, delay, term, scale)
         if np.any(bias):
-            self.network.bias(step.name, self._rounded(bias * scale, f"{step.name}: bias"))
+            self.network.bias(self.membranes.get(step.name, step.name), self._rounded(bias * scale, f"{step.name}: bias"))
 
     def _bias(self, step: Step, shape: Shape) -> Array:
         """What the linear nodes before a node add in every step, each once however many paths pass it."""
@@ -174,18 +190,22 @@ class SpikingImport:
                 f"is a step dt = {self.dt:g} long (dt, --nir-dt), and does the file come from this writer?"
             )
 
-    def _scale(self, found: Dynamics, joined: list[Term], bias: Array, arriving: Array) -> float:
+    def _scale(self, found: Dynamics, joined: list[Term], bias: Array, arriving: Array, name: str) -> float:
         """A power of two: integers and halves stay exact."""
         own = [] if found.threshold is None or found.amount is None else [found.threshold, found.amount]
         largest = float(np.max(sum((np.abs(values) for values in own), arriving)))
         if largest == 0:
             return 1.0
         leaks = bool(np.any(found.share > 0))
-        scale = 2.0 ** math.floor(math.log2((_LEAKING if leaks else _WHOLE) / largest))
+        most = (_LEAKING if leaks else _WHOLE) / largest
+        if name in self.membranes and found.current_share is not None:
+            # A current must not keep a membrane from being set to zero.
+            most = min(most, FORCE / 2 / float(np.max(arriving / np.maximum(found.current_share, 1 / _LONG))))
+        scale = 2.0 ** math.floor(math.log2(most))
         # What never leaks may go far: no larger than it has to be.
         smaller = 1.0
         real = [bias, *own, *(part for term in joined for _, part, _ in ScaledWeights(term, term.scale, None).parts())]
-        while not leaks and smaller < scale:
+        while not leaks and self.reset != "none" and smaller < scale:
             if all(np.all(values * smaller == np.round(values * smaller)) for values in real):
                 return smaller
             smaller *= 2
@@ -203,29 +223,38 @@ class SpikingImport:
             near = np.round(exact)
             whole = np.where(np.abs(exact - near) < 1e-6 * near, near, np.floor(exact) if self.writer.strict else np.ceil(exact))
             threshold = whole.astype(np.int64) + int(self.writer.strict)
-            amount = self._rounded(found.amount * scale, f"{step.name}: reset")
+            # (Without a reset: as little as can be.)
+            amount = np.ones_like(threshold) if self.reset == "none" else self._rounded(found.amount * scale, f"{step.name}: reset")
             values += [threshold, amount]
         if not all(_are_of_channels(value, dims[-1]) for value in values):
             dims = (math.prod(dims),)  # the same neurons in a row, each its own channel
-        leak = {name: _of_channels(value, dims[-1]) for name, value in leak.items()}
+        of_channels = {name: _of_channels(value, dims[-1]) for name, value in leak.items()}
         if found.threshold is None:
-            self.network.leaky_readout(step.name, dims, **leak)
+            self.network.leaky_readout(step.name, dims, **of_channels)
             return
+        name = self.membranes.get(step.name, step.name)
         self.network.leaky(
-            step.name,
+            name,
             dims,
             _of_channels(threshold, dims[-1]),
-            reset=self.reset,
+            reset="value" if self.reset == "value" else "subtract",
             amount=_of_channels(amount, dims[-1]),
-            **leak,
+            refractory=int(name != step.name or self.reset == "none"),
+            **of_channels,
         )
+        if name != step.name:
+            gate(self.network, step.name, name, leak.get("current_decay"))
+        if found.rest is not None:
+            rest = self._rounded(found.rest * scale, f"{step.name}: reset, after the decay")
+            feed(self.network, step.name, step.name, -rest, leak.get("current_decay"))
 
     def _connect(self, path: Path, delay: float, term: Term, scale: float) -> None:
         """Synapses; what leads back takes a step at least, as in every time-stepped simulator."""
         if self.order.index(path.sender) >= self.order.index(path.receiver) and delay < 1:
             delay = 1.0
         grid = grid_of(self.shapes[path.receiver])
-        source, target = (self.network.populations[name].shape for name in (path.sender, path.receiver))
+        receiver = self.membranes.get(path.receiver, path.receiver)
+        source, target = (self.network.populations[name].shape for name in (path.sender, receiver))
         rows = isinstance(term.operator, Matrix) and term.before == (1, 1)
         if not rows and (spatial(source), spatial(target)) != (term.grid, grid):
             term = as_map(term, grid)  # neurons of images that stand in a row
@@ -236,7 +265,7 @@ class SpikingImport:
             return
         sparse = rows and np.count_nonzero(integers) < _DENSE * integers.size
         table = Sparse.from_matrix(integers) if sparse else table_of(term, integers, target)
-        self.network.connect(path.sender, path.receiver, table, delay=delay)
+        self.network.connect(path.sender, receiver, table, delay=delay)
 
     def _decay(self, share: Array, what: str) -> IntArray:
         decay = np.round(share * DECAY_ONE).astype(np.int64)

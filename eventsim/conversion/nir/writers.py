@@ -11,6 +11,8 @@ import numpy as np
 from eventsim.conversion.graph import Array
 from eventsim.errors import ConversionError
 
+Reset = Literal["subtract", "value", "none"]
+
 
 def euler(tau: Array, dt: float) -> Array:
     """The share that a step takes of what decays: dt / tau."""
@@ -44,7 +46,8 @@ class Writer:
     reset : {"subtract", "value"}
         By the threshold, or to ``v_reset``: files do not say which.
     late : bool
-        What a reset by subtraction takes is taken after the decay that follows the spike, so does not itself decay.
+        Neurons are reset in the step after the spike. What a subtraction takes does not itself decay, then; what arrives in that step is
+        lost with a reset to zero, of neurons with a current or with weights that lead back.
     unit : bool
         An input of 1 adds 1: IF neurons have an r of 1, and where r is tau / dt, tau may be infinite, negative or shorter than a step,
         since a decay that was learnt may have left 0 to 1, to which the simulator takes it back.
@@ -54,7 +57,7 @@ class Writer:
     share: Callable[[Array, float], Array] = euler
     whole: bool = False
     strict: bool = False
-    reset: Literal["subtract", "value"] = "value"
+    reset: Reset = "value"
     late: bool = False
     unit: bool = False
 
