@@ -125,8 +125,8 @@ def test_the_commands(tmp_path, monkeypatch):
         folder = tmp_path / "images" / str(label)
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image.squeeze()).save(folder / f"{i}.png")
-    command = ["study", "adc", "net.h5", "--dataset", "images", "--steps", "2", "--hardware", "chip.toml", "--seeds", "2"]
-    outcome = CliRunner().invoke(main, [*command, "--values", "3,15", "--workers", "2"], catch_exceptions=False)
+    command = ["study", "adc", "net.h5", "--dataset", "images", "--steps", "2", "--hardware", "chip.toml", "--workers", "1"]
+    outcome = CliRunner().invoke(main, [*command, "--values", "3,15", "--seeds", "2"], catch_exceptions=False)
     assert outcome.exit_code == 0
     assert "| series | rows | levels | bits | seeds | accuracy |" in outcome.stdout
     assert outcome.stdout.count("| asynchronous |") == 2
@@ -136,7 +136,8 @@ def test_the_commands(tmp_path, monkeypatch):
         outcome = CliRunner().invoke(main, [*command, option, "2.5"])
         assert (outcome.exit_code, f"{option} 2.5: {what}: a whole number is expected" in outcome.stderr) == (2, True)
     outcome = CliRunner().invoke(
-        main, ["study", "faults", "net.h5", "--dataset", "images", "--steps", "2", "--kind", "jitter", "--values", "0,0.5"]
+        main,
+        ["study", "faults", "net.h5", "--dataset", "images", "--steps", "2", "--kind", "jitter", "--values", "0,0.5", "--workers", "1"],
     )
     assert outcome.exit_code == 0
     assert "| clocked | 0.5 |" in outcome.stdout

@@ -43,9 +43,8 @@ def currents(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(-20, 60, (6, 5, 3))
 
 
-@pytest.mark.parametrize("channels", [1, 45, 64])
+@pytest.mark.parametrize(("channels", "signed"), [(1, False), (1, True), (45, True), (64, False)])
 @pytest.mark.parametrize("windows_of", WINDOWS)
-@pytest.mark.parametrize("signed", [False, True])
 def test_clocked_and_spike_by_spike(monkeypatch, windows_of, channels, signed):
     """Blocks of channels whole and not, both ways, several windows of time; the way that is meant runs it."""
     used = []
