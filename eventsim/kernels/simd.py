@@ -294,9 +294,9 @@ def leader(d, channels):
 
 
 @part
-def reaching(d, least):
-    """Mask of those of the first LANES elements that are not less than ``least``."""
-    values = load(d, 0, LANES)
+def reaching(d, first, least):
+    """Mask of those of the LANES elements from ``first`` on that are not less than ``least``."""
+    values = load(d, first, LANES)
     return bits(values >= full(values, least))
 
 

@@ -72,12 +72,12 @@ def test_rows_are_added_as_long_as_one_leads(lanes, distance, locations, signed,
 @pytest.mark.kernels
 @pytest.mark.parametrize("distance", [np.int16, np.int32, np.int64])
 def test_who_is_as_large(distance):
-    rng, reaching = np.random.default_rng(4), njit(lambda d, least: simd.reaching(d, least))
+    rng, reaching = np.random.default_rng(4), njit(lambda d, first, least: simd.reaching(d, first, least))
     for _ in range(50):
         d = rng.integers(-9, 9, 40).astype(distance)
-        least = d[int(rng.integers(40))]
-        expected = sum(1 << lane for lane in range(32) if d[lane] >= least)
-        assert reaching(d, least) == expected
+        first, least = int(rng.integers(9)), d[int(rng.integers(40))]
+        expected = sum(1 << lane for lane in range(32) if d[first + lane] >= least)
+        assert reaching(d, first, least) == expected
 
 
 @pytest.mark.parametrize("channels", [1, 2, 10, 16, 17, 32, 33, 100])
@@ -108,3 +108,25 @@ def test_decisions(channels, case):
         found = compare(net, {"in": currents}, steps=9, resolution=resolution)
         assert channels < 10 or found.counts.decision_tick > 1
         assert found.counts.deliveries.sum() > 200
+
+
+@pytest.mark.parametrize("resolution", [1, 7, 1000])
+@pytest.mark.parametrize("shape", [(31,), (32,), (33,), (64,), (100,), (1, 2, 40)])
+def test_the_last_change_of_the_decision_among_many(shape, resolution):
+    """Potentials that hardly differ, and many ties: who leads changes again and again. The judge sums up the recorded spikes."""
+    size, steps = int(np.prod(shape)), 5
+    for seed in range(4):
+        rng = np.random.default_rng((size, seed))
+        weights = rng.choice([-1, 0, 1, 1], (40, size))
+        net = es.Network()
+        net.driven("in", 40, threshold=rng.integers(3, 9, 40), v0=rng.integers(0, 3, 40))
+        net.readout("out", shape)
+        net.connect("in", "out", es.Dense(weights))
+        result = es.run(net, {"in": rng.integers(1, 6, 40)}, steps=steps, resolution=resolution, engine="layered")
+        ticks, neurons, _ = result.spikes("in")
+        when, at = np.unique(ticks, return_inverse=True)
+        change = np.zeros((len(when), size), np.int64)
+        np.add.at(change, at, weights[neurons])
+        leaders = np.cumsum(change, axis=0).argmax(axis=1)
+        last = np.flatnonzero(np.diff(leaders, prepend=-1))[-1]
+        assert (result.decision, result.counts.decision_tick) == (leaders[last], when[last])

@@ -83,9 +83,10 @@ def read_few(layer, state, train, tally, until):
     first = counted = at = s["at"]
     arrivals, decides, few = len(train.tick), c.role == Role.OUTPUT, min(FEW, of["gather_from"] - 1)
     end = min(arrivals, at + (s["limit"] - s["bound"]) // max(1, of["largest"]))
-    quick = decides and c.exit_kind == Exit.NONE and len(d) == LANES
+    quick = decides and c.exit_kind == Exit.NONE and len(d) == c.padded
     # From here on, where all spikes reach all neurons, a loop of its own does it.
-    alone, projection = quick and of["gather_from"] == FOREVER and reaches_all(layer.records, of), projection_of(train, at)
+    alone = quick and len(d) == LANES and of["gather_from"] == FOREVER and reaches_all(layer.records, of)
+    projection = projection_of(train, at)
     step_end = (s["step"] + 1) * c.resolution
     while at < end:
         tick = simd.peek(train.tick, at)
@@ -193,8 +194,11 @@ def note_read(records, effective, of, neurons, operations, step, first, last):
 @part
 def still_leads(d, channels, best):
     """Whether no other of the first ``channels`` potentials is as large as that of ``best``: the usual case, and quickly told."""
-    inside = np.uint32((np.int64(1) << channels) - 1)
-    return simd.reaching(d, d[best]) & inside == np.uint32(1) << np.uint32(best)
+    reach = np.int64(0)
+    for first in range(0, channels, LANES):
+        inside = np.uint32((np.int64(1) << min(channels - first, LANES)) - 1)
+        reach += simd.count(simd.reaching(d, first, d[best]) & inside)
+    return reach == 1
 
 
 @part
@@ -215,10 +219,10 @@ def decide_here(progress, d, channels, padded, tick, exit_kind, limit):
     """
     best = number = 0
     top = second = np.int64(-FOREVER)
+    if exit_kind == Exit.NONE and len(d) == padded and still_leads(d, channels, progress["decision"]):
+        return
     if exit_kind == Exit.NONE and len(d) == LANES:
-        best = progress["decision"]
-        if not still_leads(d, channels, best):
-            best = simd.leader(d, channels)
+        best = simd.leader(d, channels)
     for start in range(0 if exit_kind != Exit.NONE or len(d) > LANES else len(d), len(d), padded):
         for lane in range(start, start + channels):
             value = np.int64(d[lane])
