@@ -103,11 +103,17 @@ def padded_stencil(table: Table, source: Shape, target: Shape, padded: int) -> t
         for channel, begin in enumerate(laid.begins - np.repeat(first, channels)):
             if reaches[channel // channels]:
                 values[channel, ..., begin : begin + outputs] = laid.weights[channel]
+    # All of an image pooled at once: its locations have weights in common, which then stay in the cache.
+    pooled = max(rows.count.max(), columns.count.max()) <= 1 and bool(np.all(values == values[:, :1, :1]))
+    if pooled:
+        values = np.ascontiguousarray(values[:, :1, :1])
     step, out_width, together = values.shape[2] * width, laid.target[1], columns.step == 1 and width == location
     # By source row, source column and block of channels.
     records = np.zeros((len(rows.first), len(columns.first), len(first)), STENCIL)
     top, left = rows.first[:, None, None].astype(np.int64), columns.first[:, None]
     tap_row, tap_column = rows.tap[:, None, None].astype(np.int64), laid.place[columns.tap][:, None]
+    if pooled:
+        tap_row, tap_column = 0 * tap_row, 0 * tap_column
     down, across = rows.count[:, None, None].astype(np.int64), columns.count[:, None] * reaches
     records["first_lane"] = (top * out_width + left) * location + first
     records["rows"], records["columns"] = down * (across > 0), np.minimum(across, 1) if together else across

@@ -130,3 +130,30 @@ def test_the_last_change_of_the_decision_among_many(shape, resolution):
         leaders = np.cumsum(change, axis=0).argmax(axis=1)
         last = np.flatnonzero(np.diff(leaders, prepend=-1))[-1]
         assert (result.decision, result.counts.decision_tick) == (leaders[last], when[last])
+
+
+@pytest.mark.parametrize("channels", [10, 64])
+@pytest.mark.parametrize("signed", [False, True])
+def test_an_image_pooled_at_once(channels, signed):
+    """Its locations have their weights in common; of neurons behind a pool and of a readout, clocked and not."""
+    rng = np.random.default_rng(channels)
+    net = es.Network()
+    net.driven("in", (4, 6, 40), threshold=rng.integers(3, 9, 40), v0=rng.integers(0, 3, 40))
+    net.spiking("pooled", (1, 1, channels), threshold=9, signed=signed)
+    net.connect("in", "pooled", es.Conv2d(rng.choice([-1, 1], (1, 1, 40, channels)), pool_after=(4, 6)))
+    net.readout("out", 3)
+    net.connect("pooled", "out", es.Dense(rng.integers(-9, 10, (channels, 3))))
+    net.readout("seen", (1, 1, channels))
+    net.connect("in", "seen", es.Conv2d(rng.integers(-9, 10, (1, 1, 40, channels)), pool_after=(4, 6)))
+    net.output = "out"
+    drive = {"in": rng.integers(1, 4, 4 * 6 * 40)}
+    for resolution in (1, 1000):
+        found, expected = (es.run(net, drive, steps=4, resolution=resolution, engine=engine) for engine in ("layered", "queue"))
+        for name in ("spikes", "negative_spikes", "deliveries", "synaptic_events", "additions", "toolbox", "effective"):
+            np.testing.assert_array_equal(getattr(found.counts, name), getattr(expected.counts, name), err_msg=name)
+        for name in ("out", "seen"):
+            np.testing.assert_array_equal(found.counts.readout[name], expected.counts.readout[name])
+        for mine, other in zip(found.spikes("pooled"), expected.spikes("pooled"), strict=True):
+            np.testing.assert_array_equal(mine, other)
+        assert (found.decision, found.counts.decision_tick) == (expected.decision, expected.counts.decision_tick)
+        assert len(found.spikes("pooled")[0]) > 10
