@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from eventsim.files.atomic import write_bytes
 from eventsim.files.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from eventsim.hardware.report import Report
 
 # Of the parts of energy and of what is busy, as many are told.
 _MOST = 4
@@ -57,6 +62,19 @@ def print_report(report: dict[str, Any], moved: dict[str, Any] | None) -> None:
         click.echo(f"{name:16} {printable(value)}")
 
 
+def draw_report(report: Report, folder: Path) -> list[Path]:
+    """Draw what a run takes on hardware, into a folder that exists. Needs Matplotlib."""
+    from eventsim.hardware import plot
+
+    files = []
+    for name, draw in (("mesh", plot.mesh), ("timeline", plot.timeline)):
+        picture = io.BytesIO()
+        draw(report).savefig(picture, format="svg")
+        files.append(folder / f"{name}.svg")
+        write_bytes(files[-1], picture.getvalue())
+    return files
+
+
 def print_means(found: dict[str, Any]) -> None:
     """What an image takes on hardware, on average, in a few lines."""
     rows = [
@@ -85,7 +103,7 @@ def print_architecture(console: Console, facts: dict[str, Any]) -> None:
             if isinstance(value, dict) and set(value) == {"time", "energy"}:
                 value = f"{quantity(value['time'] / 1e12, 's')}, {quantity(value['energy'] / 1e18, 'J')}"
             elif isinstance(value, dict):
-                value = ", ".join(f"{n} tiles {quantity(time / 1e12, 's')}" for n, time in value.items()) or "none"
+                value = ", ".join(f"{int(n):,} tiles {quantity(time / 1e12, 's')}" for n, time in value.items()) or "none"
             elif key in ("step", "hold", "read", "conversion"):
                 value = quantity(value / 1e12, "s")
             elif key == "static_power":
@@ -96,6 +114,6 @@ def print_architecture(console: Console, facts: dict[str, Any]) -> None:
                 value = "no limit"
             elif key.endswith("_energy"):
                 value = quantity(value / 1e18, "J")
-            console.print(f"  {key.replace('_', ' '):24} {value}")
+            console.print(f"  {key.replace('_', ' '):24} {value if isinstance(value, str) else format(value, ',')}")
     for population, cores in facts["placed"].items():
         console.print(f"placed: {population} on cores {', '.join(map(str, cores))}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,13 @@ import click
 from eventsim.batch.folder import Outcome, Runner, Settings, Source, run_in_processes
 from eventsim.batch.inputs import find_inputs, needed
 from eventsim.cli.errors import remark
-from eventsim.cli.hardware import print_report
+from eventsim.cli.hardware import draw_report, print_report
 from eventsim.cli.names import FILE_NAME, NAME
 from eventsim.cli.options import event_input, names, options, reading, reading_of, ticks_per_step
 from eventsim.cli.progress import item_progress, tick_progress
 from eventsim.data.recordings.fitting import Reading
 from eventsim.engines.registry import ENGINES
-from eventsim.errors import InputError, TraceError
+from eventsim.errors import InputError, RunError
 from eventsim.files.printable import printable
 from eventsim.job.job import DEFAULT_MAX_SPIKES, DEFAULT_RESOLUTION
 from eventsim.model.network import Network
@@ -81,6 +82,7 @@ _of_hardware = options(
         help="Architecture file, or a name (as in `info loihi`): also say what the run takes there, in time and energy.",
     ),
     click.option("--closed", is_flag=True, help="What --hardware takes changes when spikes happen: queues and routes delay them."),
+    click.option("--pictures", type=FILE_NAME, help="Folder: draw there how busy --hardware is: mesh.svg, timeline.svg. One input only."),
     click.option("--sana-fe", type=FILE_NAME, help="Folder: write network, input and --hardware there as files for SANA-FE, too."),
 )
 _of_process = options(
@@ -119,6 +121,7 @@ class Choices:
     potentials: str
     hardware: str | None
     closed: bool
+    pictures: Path | None
     sana_fe: Path | None
     exit_margin: int | None
     exit_potential: int | None
@@ -141,7 +144,8 @@ class Choices:
             raise click.UsageError("--closed is for runs on --hardware; name an architecture")
         if self.closed and (self.resolution is not None or self.clocked or self.engine != "auto" or self.potentials != "none"):
             raise click.UsageError("--closed has ticks and an engine of its own; give no --resolution, --clocked, --engine or --potentials")
-
+        if self.pictures is not None and self.hardware is None:
+            raise click.UsageError("--pictures draws what runs on --hardware take; name an architecture")
         if self.sana_fe is not None and (self.hardware is None or self.closed or ticks_per_step(self.resolution, self.clocked) != 1):
             raise click.UsageError("--sana-fe writes clocked runs on --hardware: name an architecture, give --clocked, leave out --closed")
         if self.sana_fe is not None and (self.exit_margin is not None or self.exit_potential is not None):
@@ -191,7 +195,11 @@ def run(network: Path, sources: tuple[str, ...], as_json: bool, **given: Any) ->
         replace(settings, reading=choices.reading(), step_us=choices.step_us, polarity=choices.polarity, sana_fe=choices.sana_fe)
     )
     inputs, several = _inputs(runner.network, sources, choices)
-    folder = _folder(choices.trace) if several and not choices.no_trace else None
+    if choices.pictures is not None:
+        # What is missing is said before the run, not after it.
+        import_module("eventsim.hardware.plot")
+        _folder(choices.pictures)
+    folder = _folder(choices.trace or Path("runs")) if several and not choices.no_trace else None
     jobs = _traced(inputs, folder, None if choices.no_trace or folder is not None else choices.trace or Path("run.h5"))
     if several and choices.threads > 1:
         # Once rather than in every process.
@@ -213,6 +221,8 @@ def run(network: Path, sources: tuple[str, ...], as_json: bool, **given: Any) ->
         if outcome.summary["stopped"] is not None:
             stopped = True
             click.echo(f"eventsim: stopped: {printable(outcome.path)}: {_limit_reached(outcome.summary)}", err=True)
+        if choices.pictures is not None and outcome.report is not None:
+            outcome.summary["pictures"] = [str(file) for file in draw_report(outcome.report, choices.pictures)]
         _print_outcome(outcome, several, as_json)
     if failures:
         raise InputError(f"{failures} of {len(jobs)} inputs could not be run")
@@ -233,6 +243,8 @@ def _inputs(network: Network, sources: tuple[str, ...], choices: Choices) -> tup
     several = len(inputs) > 1 or (sources[0] != "-" and Path(sources[0]).is_dir())
     if several and choices.potentials != "none":
         raise click.UsageError("--potentials is for one input; run the inputs one by one to keep the membrane potentials of each")
+    if several and choices.pictures is not None:
+        raise click.UsageError("--pictures is for one input; run the inputs one by one to draw what each takes")
     if several and choices.sana_fe is not None:
         raise click.UsageError("--sana-fe is for one input; run the inputs one by one to write files of each")
     return inputs, several
@@ -264,13 +276,12 @@ def _by_population(network: Network, sources: tuple[str, ...]) -> dict[str, str]
     return given
 
 
-def _folder(trace: Path | None) -> Path:
-    """The folder of several inputs' traces, made if need be."""
-    folder = trace or Path("runs")
+def _folder(folder: Path) -> Path:
+    """A folder of traces or pictures, made if need be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise TraceError(f"{folder}: cannot be made ({error.strerror})") from None
+        raise RunError(f"{folder}: cannot be made ({error.strerror})") from None
     return folder
 
 
@@ -313,6 +324,8 @@ def _print_outcome(outcome: Outcome, several: bool, as_json: bool) -> None:
         _print_result(outcome.result, summary)
         if outcome.report is not None:
             print_report(outcome.report.summary(), summary.get("moved"))
+            for file in summary.get("pictures", ()):
+                click.echo(f"{'picture':16} {printable(file)}")
 
 
 def _limit_reached(summary: dict[str, Any]) -> str:

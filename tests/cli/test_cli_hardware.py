@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -56,6 +58,39 @@ def test_what_is_printed(cli):
         assert word in outcome.stdout
 
 
+PICTURED = "run", LENET, "--input", DIGITS / "digit-7.png", "--steps", "1", "--no-trace", "--hardware", "loihi", "--pictures", "out"
+
+
+def test_pictures(cli):
+    pytest.importorskip("matplotlib")
+    outcome = cli(*PICTURED)
+    assert outcome.exit_code == 0
+    for name in ("mesh", "timeline"):
+        assert f"picture          {Path('out', name)}.svg\n" in outcome.stdout
+        assert "</svg>" in Path("out", f"{name}.svg").read_text(encoding="utf-8")
+    assert json.loads(cli(*PICTURED, "--json").stdout)["pictures"] == [str(Path("out", f"{name}.svg")) for name in ("mesh", "timeline")]
+
+
+def test_pictures_without_matplotlib(cli, monkeypatch):
+    """It is said before anything runs."""
+    monkeypatch.delitem(sys.modules, "eventsim.hardware.plot", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.collections", None)
+    outcome = cli(*PICTURED)
+    assert (outcome.exit_code, outcome.stdout) == (1, "")
+    assert outcome.stderr.splitlines() == ["eventsim: error: figures need Matplotlib; install eventsim[plot]"]
+    assert not Path("out").exists()
+
+
+def test_pictures_are_of_one_run_on_hardware(cli):
+    for left_out, inputs, words in ((2, DIGITS, "--pictures is for one input"), (4, DIGITS / "digit-7.png", "name an architecture")):
+        given = [*PICTURED[:-left_out], "--pictures", "out"]
+        given[3] = inputs
+        outcome = cli(*given)
+        assert outcome.exit_code == 2
+        assert words in outcome.stderr
+
+
 def test_a_folder(cli):
     outcome = cli("run", LENET, "--input", DIGITS, "--steps", "1", "--no-trace", "--hardware", "loihi", "--json", "--threads", "2")
     found = [json.loads(line)["hardware"] for line in outcome.stdout.splitlines()]
@@ -66,6 +101,7 @@ def test_a_folder(cli):
 def test_info(cli, tmp_path):
     assert json.loads(cli("info", "odin", "--json").stdout)["name"] == "ODIN"
     outcome = cli("info", "loihi")
+    assert "neurons                  1,024" in outcome.stdout
     for line in ("loihi: architecture Loihi", "synchronisation          barrier", "1 tiles 113 ns, 32 tiles 465 ns", "3.5 ns, 23.6 pJ"):
         assert line in outcome.stdout
     (tmp_path / "chip.toml").write_text('name = "a"\n[chip]\ncolumns = 1\nrows = 1\nstep_us = 2.5\n[core]\nkind = "event"\nneurons = 1')
