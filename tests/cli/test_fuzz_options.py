@@ -37,7 +37,7 @@ COMMANDS = {
     "study exit": ("net.h5", "-d", "data", "--workers", "1", "-o", "study"),
 }
 # Fewer in the fast tests of what takes longer; the slow ones try all.
-STRIDES = {"run": 2, "info": 1, "report": 17, "convert": 2, "study exit": 97, "study delay": 97, "study initial": 61}
+STRIDES = {"run": 1, "info": 1, "report": 9, "convert": 2}
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_values_that_options_do_not_expect(here, name):
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"info"}))
+@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"run", "info"}))
 def test_all_values_that_options_do_not_expect(here, name):
     fuzz(name, 1)
 

@@ -15,8 +15,9 @@ def test_counts_are_within_a_percent(name):
     expected, found = (np.concatenate(spikes) for spikes in zip(*pairs, strict=True))
     assert expected.sum() > 200
     assert abs(found.sum() - expected.sum()) <= 0.01 * expected.sum()
-    # Where weights lead back, a spike that rounding moves moves others.
-    assert np.mean(expected != found) < (0.03 if " R" in name else 0.005)
+    # Where weights lead back, a spike that rounding moves moves others, the most where there are no currents.
+    limit = 0.03 if name == "snntorch RLeaky, Leaky" else 0.01 if "RSynaptic" in name else 0.005
+    assert np.mean(expected != found) < limit
 
 
 @pytest.mark.parametrize("name", SIMULATORS)
