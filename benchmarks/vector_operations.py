@@ -257,7 +257,7 @@ for lanes in (32, 64):
     case(f"charge_{lanes} (32 ticks)")(charging)
 
     def firing(rng: Any, lanes: int = lanes) -> Any:
-        fire, places = getattr(simd_raster, f"fire_{lanes}"), simd_raster.Firing(0, 0, 0, 0, 0)
+        fire, places = getattr(simd_raster, f"fire_{lanes}"), simd_raster.Firing(0, 0, 0, 0, 0, lanes)
 
         def many(times, d, current, constant, threshold, masks):
             for _ in range(times):
@@ -270,7 +270,7 @@ for lanes in (32, 64):
     case(f"fire_{lanes} (32 ticks)")(firing)
 
     def firing_signed(rng: Any, lanes: int = lanes, firing: Any = firing) -> Any:
-        fire, places = getattr(simd_raster, f"fire_signed_{lanes}"), simd_raster.Firing(0, 0, 0, 0, 0)
+        fire, places = getattr(simd_raster, f"fire_signed_{lanes}"), simd_raster.Firing(0, 0, 0, 0, 0, lanes)
 
         def many(times, d, current, constant, threshold, masks, net, negative):
             for _ in range(times):

@@ -24,6 +24,7 @@ from eventsim.kernels.vector import (
     ones,
     peek,
     poke,
+    registers_are_wide,
     select,
     some_lanes,
     store,
@@ -97,14 +98,34 @@ def _charger(lanes: int) -> Any:
     return charge
 
 
+def _halves_charged(whole: Any, half: Any) -> Any:
+    @part
+    def charge(v, current, threshold, i, masks, m, length, ticks):
+        """As charge_32, for 64 lanes."""
+        if registers_are_wide():
+            whole(v, current, threshold, i, masks, m, length, ticks)
+        else:
+            half(v, current, threshold, i, masks, m, length, ticks)
+            half(v, current, threshold, i + 32, masks, m + length, length, ticks)
+
+    return charge
+
+
 class Firing(NamedTuple):
     """Where in its arrays a location lies that fires."""
 
     lane: Any  # in the distances to threshold, and the counts of spikes
-    current: Any  # of the first tick; a tick is as many lanes further as there are
+    current: Any  # of the first tick
     constant: Any
     threshold: Any
     mask: Any  # of the first tick, of the lowest 32 neurons
+    lanes: Any  # of the location: from the currents of a tick to those of the next one
+
+
+@part
+def _upper_half(places, length):
+    """Where the upper 32 of 64 lanes lie; ``length`` as for :func:`fire_64`."""
+    return Firing(places.lane + 32, places.current + 32, places.constant + 32, places.threshold + 32, places.mask + length, places.lanes)
 
 
 def _firer(lanes: int) -> Any:
@@ -123,13 +144,26 @@ def _firer(lanes: int) -> Any:
         change = load(current, j, lanes)
         zero, kept, none, factor = full(v, 0), full(v, keep), full(change, 0), full(change, unit)
         for tick in range(ticks):
-            change = load(current, j + tick * lanes, lanes)
-            store(current, j + tick * lanes, none)
+            change = load(current, j + tick * places.lanes, lanes)
+            store(current, j + tick * places.lanes, none)
             after = v + (converted(change * factor, v) + each)
             fires = after >= zero
             v = select(fires, (after & kept) - theta, after)
             store_masks(masks, m, length, tick, fires)
         store(d, i, v)
+
+    return fire
+
+
+def _halves_fired(whole: Any, half: Any) -> Any:
+    @part
+    def fire(places, d, current, constant, threshold, masks, unit, keep, length, ticks):
+        """As fire_32, for 64 lanes."""
+        if registers_are_wide():
+            whole(places, d, current, constant, threshold, masks, unit, keep, length, ticks)
+        else:
+            half(places, d, current, constant, threshold, masks, unit, keep, length, ticks)
+            half(_upper_half(places, length), d, current, constant, threshold, masks, unit, keep, length, ticks)
 
     return fire
 
@@ -149,8 +183,8 @@ def _signed_firer(lanes: int) -> Any:
         zero, kept, none, factor = full(v, 0), full(v, keep), full(change, 0), full(change, unit)
         low = zero - theta
         for tick in range(ticks):
-            change = load(current, j + tick * lanes, lanes)
-            store(current, j + tick * lanes, none)
+            change = load(current, j + tick * places.lanes, lanes)
+            store(current, j + tick * places.lanes, none)
             after = v + (converted(change * factor, v) + each)
             fires, back = after >= zero, (after < low) & (counted > zero)
             v = select(back, after + theta, select(fires, (after & kept) - theta, after))
@@ -159,6 +193,19 @@ def _signed_firer(lanes: int) -> Any:
             store_masks(masks, m, length, tick, fires)
         store(d, i, v)
         store(net, i, counted)
+
+    return fire_signed
+
+
+def _halves_fired_signed(whole: Any, half: Any) -> Any:
+    @part
+    def fire_signed(places, d, current, constant, threshold, masks, unit, keep, length, ticks, net, negative):
+        """As fire_signed_32, for 64 lanes."""
+        if registers_are_wide():
+            whole(places, d, current, constant, threshold, masks, unit, keep, length, ticks, net, negative)
+        else:
+            half(places, d, current, constant, threshold, masks, unit, keep, length, ticks, net, negative)
+            half(_upper_half(places, length), d, current, constant, threshold, masks, unit, keep, length, ticks, net, negative)
 
     return fire_signed
 
@@ -187,7 +234,8 @@ add_1_32, add_1_64, add_4_32, add_4_64, add_9_32, add_9_64 = (_summer(taps, lane
 subtract_1_32, subtract_1_64, subtract_4_32, subtract_4_64, subtract_9_32, subtract_9_64 = (
     _summer(taps, lanes, True) for taps in (1, 4, 9) for lanes in (32, 64)
 )
-charge_32, charge_64 = (_charger(lanes) for lanes in (32, 64))
-fire_32, fire_64 = (_firer(lanes) for lanes in (32, 64))
-fire_signed_32, fire_signed_64 = (_signed_firer(lanes) for lanes in (32, 64))
+charge_32, fire_32, fire_signed_32 = _charger(32), _firer(32), _signed_firer(32)
+charge_64 = _halves_charged(_charger(64), charge_32)
+fire_64 = _halves_fired(_firer(64), fire_32)
+fire_signed_64 = _halves_fired_signed(_signed_firer(64), fire_signed_32)
 add_listed, subtract_listed = (_lister(negative) for negative in (False, True))

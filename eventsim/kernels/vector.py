@@ -526,6 +526,16 @@ def opaque(typing_context: Any, number: Any) -> Any:
     return number(number), generate
 
 
+@intrinsic
+def registers_are_wide(typing_context: Any) -> Any:
+    """Whether a register holds 512 bits, a constant. If not, they are too few for what takes several of 64 lanes in a loop."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _FLAG(processor_has(context, "avx512f"))
+
+    return types.boolean(), generate
+
+
 # Masks: unsigned integers of which each bit stands for a lane.
 
 

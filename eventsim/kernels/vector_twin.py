@@ -110,6 +110,10 @@ def opaque(number: Any) -> Any:
     return number
 
 
+def registers_are_wide() -> bool:
+    return True
+
+
 def lowest(mask: Any) -> int:
     return (int(mask) & -int(mask)).bit_length() - 1 if mask else mask.itemsize * 8
 

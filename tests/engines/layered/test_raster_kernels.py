@@ -144,7 +144,7 @@ def test_firing_neurons(lanes, kind):
             left[j + t * lanes : j + (t + 1) * lanes] = 0
         keep = 0 if kind == "zero" else -1
         before = d.copy()
-        places = vectors.Firing(i, j, 64, 3, 2)
+        places = vectors.Firing(i, j, 64, 3, 2, lanes)
         args = (lanes, places, d, current, constant, theta, masks, unit, keep, 9, TICKS)
         if kind == "signed":
             fire_signed(*args, net, negative)

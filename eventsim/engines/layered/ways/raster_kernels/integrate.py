@@ -237,7 +237,7 @@ def fire_row(tables, row, block, current, d, net, masks, negative, begin, length
         i = (row * g.out_width + x) * g.padded + block * lanes
         channel = i if len(threshold) > g.padded else block * lanes
         j = ((row % g.rows) * g.across + x + g.first) * length * lanes
-        places = vectors.Firing(i, j, 0 if everywhere else i, channel, begin + (i >> 5) * length)
+        places = vectors.Firing(i, j, 0 if everywhere else i, channel, begin + (i >> 5) * length, lanes)
         if negative is None:
             if lanes == 64:
                 vectors.fire_64(places, d, current, constant, threshold, masks, unit, keep, length, ticks)
