@@ -24,6 +24,8 @@ def given_inputs(network: Network, inputs: Mapping[str, Any] | npt.ArrayLike | N
     InputError
         The network takes no such image; there is no such population, or it takes no input.
     """
+    if isinstance(inputs, np.ndarray):
+        return integer_image(network, inputs), {}
     if inputs is None:
         return None, {}
     if isinstance(inputs, (str, PathLike)):
@@ -61,8 +63,7 @@ def integer_image(network: Network, pixels: npt.NDArray[Any]) -> IntArray:
         )
     if pixels.dtype != np.uint8 and pixels.size and (pixels.min() < 0 or pixels.max() > 255):
         raise InputError(f"the network takes pixels 0..255, found {pixels.min()}..{pixels.max()}")
-    scale, offset = spec.of_rows
-    return (pixels.reshape(-1, len(scale)).astype(np.int64) * scale - offset).reshape(spec.shape)
+    return spec.integers(pixels)
 
 
 def given_currents(name: str, population: Population, given: Any) -> tuple[IntArray, int]:

@@ -187,6 +187,8 @@ def recommended_steps(network: Network) -> int | None:
 
 
 def _whole(value: Any, what: str, most: int, least: int = 1) -> int:
+    if type(value) is int and least <= value <= most:
+        return value
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not least <= value <= most:
         raise RunError(f"{what} must be a whole number in {least}..{most}, found {value!r}")
     return int(value)

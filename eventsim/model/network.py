@@ -77,8 +77,20 @@ class ImageInput(ByValue):
     scale: IntArray
     offset: IntArray
 
+    def integers(self, pixels: IntArray) -> IntArray:
+        """``scale * pixel - offset`` of an image, int64, in the input's shape."""
+        if self._as_it_is:
+            return pixels.astype(np.int64)
+        scale, offset = self._of_rows
+        made: IntArray = pixels.reshape(-1, len(scale)).astype(np.int64) * scale - offset
+        return made.reshape(self.shape)
+
     @cached_property
-    def of_rows(self) -> tuple[IntArray, IntArray]:
+    def _as_it_is(self) -> bool:
+        return bool((self.scale == 1).all() and not self.offset.any())
+
+    @cached_property
+    def _of_rows(self) -> tuple[IntArray, IntArray]:
         """Scale and offset of the numbers of a row of pixels: numpy takes long for arrays whose last axis is as short as the channels."""
         return np.tile(self.scale, self.shape[1]), np.tile(self.offset, self.shape[1])
 

@@ -82,7 +82,13 @@ def run(job: Job, layouts: Layouts, recorder: Recorder, progress: Callable[[int]
     RunError
         More steps than the counts have room for.
     """
-    state, once = layouts.begin(job), Once(recorder, progress)
+    once = Once(recorder, progress)
+    if threads == 1 and not any(map(recorder.wants, job.network.populations)):
+        together = run_together([job], layouts)
+        if together is not None:
+            once.reached(job.end)
+            return together[0]
+    state = layouts.begin(job)
     ends = windows.ends(state, threads) if threads > 1 and job.exit_rule is None else [0, job.end]
     alone, careful, last = len(ends) == 2, False, job.end
     while True:

@@ -24,14 +24,19 @@ class Layouts:
         self.plan = Plan(sources)
         self._idle: list[Run] = []
 
-    def begin(self, job: Job) -> Run:
-        """The populations at the start of a run, in the arrays of the last one if they fit."""
+    def take(self, job: Job) -> Run:
+        """The populations of a run that has yet to begin, in the arrays of the last one if they fit."""
         try:
             run = self._idle.pop()
         except IndexError:
             run = None
         if run is None or run.key != Run.key_of(job):
             run = Run(job, self.compiled, self.order)
+        return run
+
+    def begin(self, job: Job) -> Run:
+        """The populations at the start of a run."""
+        run = self.take(job)
         run.begin(job)
         return run
 

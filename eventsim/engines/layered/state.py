@@ -70,6 +70,8 @@ class Run:
         self.clocked = any(way.clocked for way in self._ways)
         self.lanes = sum(population.lanes for population in self.populations.values())
         self.independent = [p for p in self.populations.values() if isinstance(p, Independent)]
+        # How :mod:`eventsim.engines.layered.together` makes such runs, as soon as it knows.
+        self.together: Any = NotImplemented
         self._scratch: list[Workspace] = []
         self._repeats = 0
 

@@ -76,6 +76,8 @@ def test_each_is_as_alone(alone, case, steps):
         assert_same(es.run(net, image, steps=steps, resolution=1, engine="queue").counts, found.counts)
     # What one call leaves, another kind of run does not see.
     assert_same(runs[0].counts, simulator.run(images[0], steps=steps, resolution=1).counts)
+    # That which keeps no spikes is made as one of many is.
+    assert_same(runs[0].counts, simulator.run(images[0], steps=steps, resolution=1, record="none").counts)
     assert_same(runs[-1].counts, simulator.run_many(images[::-1], steps=steps, resolution=1)[0].counts)
 
 
@@ -145,6 +147,18 @@ def test_one_whose_potentials_are_too_large_for_it(alone):
     assert len(alone) == 3
     for c, found in zip(currents, runs, strict=True):
         assert_same(es.run(net, {"in": c}, steps=9, resolution=1, engine="reference").counts, found.counts)
+
+
+def test_one_alone_after_another_that_needs_another_way():
+    """Runs that keep no spikes, one after the other by one simulator, the first of them with potentials that leave 32 bits."""
+    net, ticks = network(), []
+    simulator = es.Simulator(net)
+    for largest in (2**30, 300, 2**30, 500):
+        currents = {"in": np.random.default_rng(largest).integers(-largest, largest, 32)}
+        found = simulator.run(currents, steps=9, resolution=1, record="none", progress=ticks.append)
+        assert_same(es.run(net, currents, steps=9, resolution=1, engine="reference").counts, found.counts)
+        assert (found.recorded, found.info.settings["engine"]) == ([], "layered")
+    assert ticks == [9] * 4
 
 
 def test_traces_and_errors_among_them(tmp_path, alone):

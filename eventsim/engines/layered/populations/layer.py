@@ -13,7 +13,7 @@ from eventsim.engines.layered.pipeline import BUFFERS
 from eventsim.engines.layered.populations.population import Population, Tallies
 from eventsim.engines.layered.tables import Layout, compile_layout
 from eventsim.engines.layered.trains import NO_PROJECTIONS, Spikes, Train
-from eventsim.engines.layered.ways.records import Exit, Role, State, Tally
+from eventsim.engines.layered.ways.records import PROGRESS, Exit, Role, State, Tally
 from eventsim.engines.layered.ways.registry import LEAKY_WAYS, WAYS
 from eventsim.engines.layered.ways.way import TrainWay, Way
 from eventsim.engines.layered.windows import Window
@@ -26,6 +26,8 @@ from eventsim.model.tables import IntArray
 
 # Additions after which compiled code comes back from a population, about, so that Ctrl-C works.
 WORK = 2**30
+# Of what is asked in every run: to look up a record's field takes NumPy several times as long.
+_FIRST_TICK, _EXITED, _DECISION, _DECIDED_AT = map((PROGRESS.names or ()).index, ("first_tick", "exited", "decision", "decided_at"))
 
 
 class Layer(Population):
@@ -38,6 +40,8 @@ class Layer(Population):
     start : Start
         What ``state`` is at the start of a run.
     state : State
+    numbers, first_numbers : int64 array
+        What ``progress`` of ``state`` and of ``start`` holds, in the same memory.
     tally : Tally
     out : Train
         Room for the spikes of a window that is run along a train; there are ``fired`` so far.
@@ -71,7 +75,7 @@ class Layer(Population):
             np.empty(size, np.int32) if self.spiking else None,
             self.start.theta if self.spiking else None,
         )
-        self._numbers, self._first_numbers = numbers_of(self.state.progress), numbers_of(self.start.progress)
+        self.numbers, self.first_numbers = numbers_of(self.state.progress), numbers_of(self.start.progress)
         if self.spiking:
             self.tally = Tally(tallies.spikes[0], tallies.spikes[1], tallies.operations, None)
         else:
@@ -96,18 +100,18 @@ class Layer(Population):
     @property
     def first_tick(self) -> int:
         """The tick of its first spike so far, 0 if there was none."""
-        return int(self.state.progress["first_tick"])
+        return int(self.numbers[_FIRST_TICK])
 
     @property
     def exited(self) -> int:
         """The tick at which the exit rule held, 0 as long as it has not."""
-        return int(self.state.progress["exited"])
+        return int(self.numbers[_EXITED])
 
     @property
     def decision(self) -> tuple[int | None, int | None]:
         """Of the output: which neuron leads, and since which tick; None twice as long as there is no decision."""
-        progress = self.state.progress
-        return (int(progress["decision"]), int(progress["decided_at"])) if progress["decided_at"] else (None, None)
+        decided_at = int(self.numbers[_DECIDED_AT])
+        return (int(self.numbers[_DECISION]), decided_at) if decided_at else (None, None)
 
     def begin(self, job: Job) -> None:
         """Go to the start of a run: with the first window, since the thread that runs it has the state in its cache then."""
@@ -119,7 +123,7 @@ class Layer(Population):
             low = None if start.low is None else aligned(start.low, start.low.dtype)
             theta = start.theta if self.spiking else None
             self.state = state = state._replace(d=aligned(start.d, start.d.dtype), low=low, theta=theta)
-        self._numbers[:] = self._first_numbers
+        self.numbers[:] = self.first_numbers
         state.d[:] = start.d
         if self.signed:
             state.low[:], state.net[:] = start.low, 0
@@ -220,5 +224,5 @@ class Layer(Population):
     def restore(self, snapshot: Any) -> None:
         """Go back to a snapshot."""
         self.state, self._way, self.parks, ways = snapshot
-        self._numbers = numbers_of(self.state.progress)
+        self.numbers = numbers_of(self.state.progress)
         super().restore(ways)

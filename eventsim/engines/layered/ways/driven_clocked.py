@@ -65,9 +65,12 @@ class DrivenClocked(Way):
         self._current = charge
         if self._layout.padded > self._layout.channels:
             self._current = self._layout.lanes(charge, 0)
+        self._potentials()[:] = self._layout.v
+
+    def _potentials(self) -> IntArray:
         if not len(self._v):
             self._v = aligned(self._layout.v, np.int32)
-        self._v[:] = self._layout.v
+        return self._v
 
     def alternate(self) -> None:
         """From now on leave the masks of a window alone while the next ones run."""
@@ -76,32 +79,39 @@ class DrivenClocked(Way):
 
     def run(self, window: Window, scratch: Workspace) -> Raster:
         """Run a window."""
-        layout = self._layout
-        size = room(window.ticks, layout.locations, layout.channels)
-        buffer = self._buffers.pop(0)
-        if len(buffer) < size:
-            buffer = np.zeros(size, np.uint32)
-        self._buffers.append(buffer)
-        masks = masks_in(window.since, window.ticks, layout.shape, buffer[:size], None)
+        layout, masks = self._layout, self.target(window.since, window.ticks)
         first = self._call(
             drive, "", self._v, self._current, layout.theta, layout.back, masks, scratch.rooms[DrivenClocked], self.population.spikes
         )
         self.population.spikes_at(first)
         return Raster(masks)
 
-    def run_together(self, jobs: Sequence[Job], scratch: Workspace, counted: Counted) -> Masks:
-        """A whole run for each of the jobs; returns the masks of all."""
-        layout, name = self._layout, self.population.name
-        currents = np.zeros((len(jobs), layout.locations * layout.padded), np.int32)
-        for row, job in zip(currents.reshape(len(jobs), layout.locations, layout.padded), jobs, strict=True):
-            charge = self._charge(layout, job, name)
-            assert charge is not None
-            row[:, : layout.channels] = charge.reshape(layout.locations, layout.channels)
-        size = len(jobs) * room(jobs[0].end, layout.locations, layout.channels)
-        target = masks_in(0, jobs[0].end, layout.shape, np.zeros(size, np.uint32), None)
-        given = layout.v, currents, self._v, layout.theta, layout.back, target, scratch.rooms[DrivenClocked], counted
+    def target(self, since: int, ticks: int, runs: int = 1) -> Masks:
+        """Room for the masks of a window (of so many runs): where those of the longest time ago are."""
+        layout = self._layout
+        size = runs * room(ticks, layout.locations, layout.channels)
+        buffer = self._buffers.pop(0)
+        if len(buffer) < size:
+            buffer = np.zeros(size, np.uint32)
+        self._buffers.append(buffer)
+        return masks_in(since, ticks, layout.shape, buffer[:size], None)
+
+    def run_together(self, jobs: Sequence[Job], target: Masks, scratch: Workspace, counted: Counted) -> bool:
+        """A whole run for each of the jobs; the masks of all are written to :meth:`target`. False if a potential may leave 32 bits."""
+        layout, charges = self._layout, []
+        for job in jobs:
+            charge = self._charge(layout, job, self.population.name)
+            if charge is None:
+                return False
+            charges.append(charge)
+        currents = charges[0].reshape(1, -1) if len(charges) == 1 else np.array(charges, np.int32)
+        if layout.padded > layout.channels:
+            padded = np.zeros((len(jobs), layout.locations, layout.padded), np.int32)
+            padded[:, :, : layout.channels] = currents.reshape(len(jobs), layout.locations, layout.channels)
+            currents = padded.reshape(len(jobs), -1)
+        given = layout.v, currents, self._potentials(), layout.theta, layout.back, target, scratch.rooms[DrivenClocked], counted
         self._call(drive_together, "", *given)
-        return target
+        return True
 
     def snapshot(self) -> Any:
         """Everything that :meth:`restore` needs to run on from here again."""

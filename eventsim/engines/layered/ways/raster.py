@@ -135,21 +135,16 @@ class Rasters(Way):
         if not population.spiking:
             self._call(read_out, "", self._layer, self._costs, state, population.tally, self._from.row, tables, spikes.masks, working)
             return self._silent
-        target = self._target(window.since, window.ticks)
+        target = self.target(window.since, window.ticks)
         self._call(advance, "", tables, self._layer.records, self._costs, state, population.tally, spikes.masks, target, working)
         return Raster(target)
 
-    def run_together(self, runs: int, source: Masks, scratch: Workspace, counted: Counted) -> Masks:
-        """So many whole runs of a spiking population, given the masks of its source in all of them; returns its own."""
+    def run_together(self, source: Masks, target: Masks, scratch: Workspace, counted: Counted) -> None:
+        """Whole runs of a spiking population, given the masks of its source in all of them; its own are written to :meth:`target`."""
         tables, tally, working = self._summing.tables, self.population.tally, scratch.rooms[Rasters]
-        height, width, channels = spatial(self._shape)
-        size = runs * room(source.ticks, height * width, channels)
-        negative = np.zeros(size, np.uint32) if self.population.signed else None
-        target = masks_in(0, source.ticks, self._shape, np.zeros(size, np.uint32), negative)
         state, rows = self.population.state, tally.readout
         given = self._origin(), tables, self._layer.records, self._costs, state, rows, source, target, working, counted
         self._call(advance_together, "", *given)
-        return target
 
     def read_out_together(self, runs: int, source: Masks, scratch: Workspace, decided: IntArray, counted: Counted) -> IntArray:
         """So many whole runs of a readout: its potentials, int64 (runs, steps, neurons); ``decided`` is written."""
@@ -160,18 +155,17 @@ class Rasters(Way):
         return rows
 
     def _origin(self) -> Origin:
-        start, progress = self.population.start, self.population.state.progress
-        fields = progress.nbytes >> 3
-        return Origin(np.ndarray((fields,), np.int64, start.progress), np.ndarray((fields,), np.int64, progress), start.d)
+        population = self.population
+        return Origin(population.first_numbers, population.numbers, population.start.d)
 
     def _no_masks(self) -> tuple[IntArray, IntArray | None]:
         """Room for no masks, of spikes of either sign if the population fires both."""
         return NO_MASKS, NO_MASKS if self.population.signed else None
 
-    def _target(self, since: int, ticks: int) -> Masks:
-        """Room for the masks of a window: where those of the longest time ago are."""
+    def target(self, since: int, ticks: int, runs: int = 1) -> Masks:
+        """Room for the masks of a window (of so many runs): where those of the longest time ago are."""
         height, width, channels = spatial(self._shape)
-        size = room(ticks, height * width, channels)
+        size = runs * room(ticks, height * width, channels)
         positive, negative = self._buffers.pop(0)
         if len(positive) < size:
             positive = np.zeros(size, np.uint32)
