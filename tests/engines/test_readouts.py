@@ -113,23 +113,29 @@ def test_decisions(channels, case):
 @pytest.mark.parametrize("resolution", [1, 7, 1000])
 @pytest.mark.parametrize("shape", [(31,), (32,), (33,), (64,), (100,), (1, 2, 40)])
 def test_the_last_change_of_the_decision_among_many(shape, resolution):
-    """Potentials that hardly differ, and many ties: who leads changes again and again. The judge sums up the recorded spikes."""
+    """Potentials that hardly differ, and many ties: who leads changes again and again. The judge sums up the recorded spikes.
+
+    In the end one neuron overtakes all others, also the first and the last of those that are looked at together.
+    """
     size, steps = int(np.prod(shape)), 5
-    for seed in range(4):
-        rng = np.random.default_rng((size, seed))
-        weights = rng.choice([-1, 0, 1, 1], (40, size))
+    for winner in [neuron for neuron in (0, 17, 31, 32, 63, 64, size - 1) if neuron < size]:
+        rng = np.random.default_rng((size, winner))
+        weights, v0 = rng.choice([-1, 0, 1, 1], (40, size)), np.zeros(shape[-1], int)
+        weights[:, winner], v0[winner % len(v0)] = 1, -25
         net = es.Network()
         net.driven("in", 40, threshold=rng.integers(3, 9, 40), v0=rng.integers(0, 3, 40))
-        net.readout("out", shape)
+        net.readout("out", shape, v0=v0)
         net.connect("in", "out", es.Dense(weights))
         result = es.run(net, {"in": rng.integers(1, 6, 40)}, steps=steps, resolution=resolution, engine="layered")
         ticks, neurons, _ = result.spikes("in")
         when, at = np.unique(ticks, return_inverse=True)
         change = np.zeros((len(when), size), np.int64)
         np.add.at(change, at, weights[neurons])
-        leaders = np.cumsum(change, axis=0).argmax(axis=1)
+        leaders = (np.resize(v0, size) + np.cumsum(change, axis=0)).argmax(axis=1)
         last = np.flatnonzero(np.diff(leaders, prepend=-1))[-1]
-        assert (result.decision, result.counts.decision_tick) == (leaders[last], when[last])
+        assert leaders[last] == winner
+        assert last > 0
+        assert (result.decision, result.counts.decision_tick) == (winner, when[last])
 
 
 @pytest.mark.parametrize("channels", [10, 64])

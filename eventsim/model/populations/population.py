@@ -132,7 +132,8 @@ class Population(ByValue, ABC):
 
     def per_neuron(self, values: IntArray) -> IntArray:
         """Values per channel for each neuron: int64 (neurons,)."""
-        return np.resize(values.astype(np.int64), self.size)
+        each = values.astype(np.int64)
+        return each if each.size == self.size else np.tile(each, self.size // each.size)
 
     def initial_potentials(self) -> IntArray:
         """Membrane potentials before a run: int64 (neurons,); (0,) of neurons without any."""

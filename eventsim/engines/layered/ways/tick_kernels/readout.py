@@ -219,11 +219,13 @@ def decide_here(progress, d, channels, padded, tick, exit_kind, limit):
     """
     best = number = 0
     top = second = np.int64(-FOREVER)
-    if exit_kind == Exit.NONE and len(d) == padded and still_leads(d, channels, progress["decision"]):
-        return
-    if exit_kind == Exit.NONE and len(d) == LANES:
-        best = simd.leader(d, channels)
-    for start in range(0 if exit_kind != Exit.NONE or len(d) > LANES else len(d), len(d), padded):
+    begin = 0
+    if exit_kind == Exit.NONE:
+        if len(d) == padded and still_leads(d, channels, progress["decision"]):
+            return
+        if len(d) == LANES:
+            best, begin = simd.leader(d, channels), len(d)
+    for start in range(begin, len(d), padded):
         for lane in range(start, start + channels):
             value = np.int64(d[lane])
             if value > top:
