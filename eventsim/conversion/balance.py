@@ -16,12 +16,9 @@ import numpy.typing as npt
 from eventsim.conversion.build import ConversionReport
 from eventsim.conversion.layers import IMAGE, Array, Layer, SourceNetwork
 from eventsim.conversion.made import BATCH, Conversion
+from eventsim.conversion.rates import channel_rates, evenly
 from eventsim.job.preparation import default_steps
 from eventsim.model.network import Network
-from eventsim.simulate import Simulator
-
-# Images, at most.
-_IMAGES = 48
 
 
 def balanced(
@@ -47,18 +44,14 @@ def balanced(
     -------
     (Network, ConversionReport)
     """
-    chosen = images[np.unique(np.linspace(0, len(images) - 1, _IMAGES).astype(int))]
+    chosen = evenly(images)
     layers = list(made.source.layers)
     wanted = [i for i, layer in enumerate(layers) if _has_bias(layer)]
     expected = _means(made, chosen, {layers[i].name for i in wanted})
     steps, network, report = default_steps(made.network), made.network, made.report
     for done, i in enumerate(wanted):
         layer = layers[i]
-        simulator = Simulator(network)
-        spikes = np.zeros(layer.shape)
-        for image in chosen:
-            spikes += simulator.run(image, steps=steps, resolution=1, record=[layer.name]).spike_counts(layer.name).reshape(layer.shape)
-        rates = (spikes / (len(chosen) * steps) * made.gain(layer)).reshape(-1, layer.shape[-1]).mean(0)
+        rates = channel_rates(network, layer.name, chosen, steps, resolution=1) * made.gain(layer)
         layers[i] = replace(layer, bias=layer.bias + expected[layer.name] - rates)
         network, report = build(replace(made.source, layers=list(layers)))
         if progress is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 
 from eventsim.errors import NetworkError
@@ -33,6 +34,24 @@ def feed_forward_order(network: Network) -> list[str] | None:
         return _topological(network, network.projections)
     except CycleError:
         return None
+
+
+def leading_to(network: Network, name: str) -> Network:
+    """The part of a network that decides what a population does: the population and all that projections, one after the other, lead to it
+    from. In a run of it alone they spike as in one of the whole."""
+    needed, asked = {name}, [name]
+    while asked:
+        target = asked.pop()
+        before = {p.source for p in network.projections if p.target == target} - needed
+        needed |= before
+        asked += before
+    return replace(
+        network,
+        populations={key: population for key, population in network.populations.items() if key in needed},
+        projections=[p for p in network.projections if p.target in needed],
+        output=None,
+        labels=[],
+    )
 
 
 def _topological(network: Network, projections: Iterable[Projection]) -> list[str]:
