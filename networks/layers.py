@@ -62,8 +62,48 @@ class BinaryConv2d(nn.Conv2d):
     binarised = True
     binarise = staticmethod(binarise)
 
+    def used_weight(self) -> Tensor:
+        """The weights that a forward pass takes."""
+        return self.binarise(self.weight) if self.binarised else self.weight
+
     def forward(self, x: Tensor) -> Tensor:
-        return self._conv_forward(x, self.binarise(self.weight) if self.binarised else self.weight, self.bias)
+        return self._conv_forward(x, self.used_weight(), self.bias)
+
+
+class PooledConv2d(nn.Module):
+    """A binary convolution and the 2x2 average pooling behind it, for training: the same sums by one convolution with a larger kernel
+    and a stride of 2. A 3x3 kernel takes 16 products for a pooled value in place of 36. (Maps of an odd size go the ordinary way, and so
+    do small ones, where making the larger kernel costs more than it saves.)
+
+    Parameters
+    ----------
+    convolution : BinaryConv2d
+        Stride 1, without bias and dilation.
+    pooling : nn.AvgPool2d
+        2x2.
+    """
+
+    def __init__(self, convolution: BinaryConv2d, pooling: nn.AvgPool2d):
+        super().__init__()
+        self.convolution, self.pooling = convolution, pooling
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        if height % 2 or width % 2 or min(height, width) < 8:
+            return self.pooling(self.convolution(x))
+        kernel = F.avg_pool2d(F.pad(self.convolution.used_weight(), (1, 1, 1, 1)), 2, stride=1)
+        return F.conv2d(x, kernel, stride=2, padding=self.convolution.padding)
+
+
+def pool_at_once(model: nn.Sequential) -> nn.Sequential:
+    """The same layers, sharing their parameters, with a :class:`PooledConv2d` for each binary convolution before a 2x2 average pooling."""
+    layers: list[nn.Module] = []
+    for layer in model:
+        if isinstance(layer, nn.AvgPool2d) and layers and isinstance(layers[-1], BinaryConv2d):
+            layers[-1] = PooledConv2d(layers[-1], layer)
+        else:
+            layers.append(layer)
+    return nn.Sequential(*layers)
 
 
 class BinaryLinear(nn.Linear):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from layers import QCFS, BinaryConv2d, BinaryLinear
+from layers import QCFS, BinaryConv2d, BinaryLinear, pool_at_once
 from rich import progress
 from rich.console import Console
 from torch import Tensor, nn
@@ -142,7 +142,7 @@ def _factor(phase: Phase, epoch: float) -> float:
 
 
 def train(  # noqa: C901 - a recipe, read from top to bottom
-    model: nn.Module,
+    model: nn.Sequential,
     phases: tuple[Phase, ...],
     train_set: tuple[np.ndarray, np.ndarray],
     test_set: tuple[np.ndarray, np.ndarray],
@@ -165,6 +165,7 @@ def train(  # noqa: C901 - a recipe, read from top to bottom
     if device.type == "cuda":
         images, labels = images.to(device), labels.to(device)
     model.to(device, memory_format=torch.channels_last)
+    trained = pool_at_once(model)
     plan = [repr(sorted(asdict(phase).items())) for phase in phases] + [f"seed {seed}"]
     start_phase, start_epoch, state = 0, 0, None
     if checkpoint.exists():
@@ -194,7 +195,7 @@ def train(  # noqa: C901 - a recipe, read from top to bottom
             torch.manual_seed(seed * 100_000 + number * 10_000 + epoch)
             if phase.decay_epochs is not None and epoch >= phase.decay_epochs:
                 optimiser.param_groups[0]["weight_decay"] = 0.0
-            model.train()
+            trained.train()
             order = torch.randperm(len(images), generator=generator).to(images.device)
             total = 0.0
             for i in track(range(batches), f"{phase.name} {epoch + 1}/{phase.epochs}"):
@@ -205,7 +206,7 @@ def train(  # noqa: C901 - a recipe, read from top to bottom
                 x = cut_out(x, phase.cutout, generator) if phase.cutout else x
                 x = shrink(model, x.float().div_(255), phase.size(epoch)).contiguous(memory_format=torch.channels_last)
                 with torch.autocast(device.type, torch.bfloat16, enabled=half):
-                    outputs = model(x)
+                    outputs = trained(x)
                 loss = F.cross_entropy(outputs.float(), labels[pick], label_smoothing=phase.smoothing)
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()

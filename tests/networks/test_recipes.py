@@ -57,6 +57,21 @@ def test_a_network_of_constants_learns_neither_thresholds_nor_scales():
     assert [len(s) for s in signs] == [1, 1]
 
 
+@pytest.mark.parametrize("size", [(8, 10), (8, 9), (4, 4)])
+def test_a_convolution_and_its_pooling_at_once_are_one_after_the_other(size):
+    model = torch.nn.Sequential(layers.BinaryConv2d(3, 5, 3, padding=1, bias=False), torch.nn.AvgPool2d(2, ceil_mode=True), layers.QCFS(4))
+    model = model.double()
+    x = torch.rand(2, 3, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    found = []
+    for layer in (model[:2], layers.pool_at_once(model)[:1]):
+        out = layer(x)
+        model.zero_grad()
+        (out * torch.arange(out.numel(), dtype=torch.float64).reshape(out.shape)).sum().backward()
+        found.append((out.detach(), model[0].weight.grad))
+    torch.testing.assert_close(found[0], found[1])
+    assert len(layers.pool_at_once(model)) == 2
+
+
 @pytest.mark.parametrize("grad", [False, True])
 def test_qcfs_is_clip_floor_shift(grad):
     layer = layers.QCFS(4, threshold=1.5)
