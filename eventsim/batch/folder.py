@@ -19,10 +19,10 @@ from eventsim.errors import HardwareError, InputError, NetworkError, PotentialOv
 from eventsim.job.poisson import poisson_network, poisson_rates
 from eventsim.job.preparation import default_steps, recommended_steps
 from eventsim.job.recordings import recording_inputs, steps_of, steps_of_window, with_event_input
+from eventsim.kernels.interrupt import DeferredInterrupt
 from eventsim.model.netfile import load
 from eventsim.model.network import Network
 from eventsim.model.populations.event_input import Polarity
-from eventsim.record.interrupt import DeferredInterrupt
 from eventsim.record.result import Result
 from eventsim.simulate import Simulator
 

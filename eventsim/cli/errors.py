@@ -14,7 +14,7 @@ import click
 
 from eventsim.errors import EventsimError
 from eventsim.files.printable import printable
-from eventsim.record.interrupt import Terminated, terminable
+from eventsim.kernels.interrupt import Terminated, terminable
 
 
 def remark(text: object) -> None:

@@ -36,6 +36,7 @@ from numba.core.typed_passes import NativeLowering
 
 from eventsim.kernels import store
 from eventsim.kernels.fingerprint import fingerprint
+from eventsim.kernels.interrupt import DeferredInterrupt, check_all
 
 # Switches of numba's that change the code, by environment variables of these names (after NUMBA_).
 _SWITCHES = ("OPT", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "USE_LLVM_LEGACY_PASS_MANAGER")
@@ -58,6 +59,7 @@ def kernel(*, kept: bool = True, **options: Any) -> Callable[[Callable[..., Any]
     def decorate(function: Callable[..., Any]) -> Any:
         made = njit(_nrt=False, **options)(function)  # type: ignore[call-overload]
         if isinstance(made, Dispatcher):  # it is the function itself if the compiler is switched off
+            _defer_interrupts(made)
             if kept:
                 made._cache = _Cache(made)  # type: ignore[attr-defined]
             if options.get("no_cpython_wrapper"):
@@ -65,6 +67,22 @@ def kernel(*, kept: bool = True, **options: Any) -> Callable[[Callable[..., Any]
         return made
 
     return decorate
+
+
+def _defer_interrupts(function: Dispatcher) -> None:
+    """Have Ctrl-C wait until the function is compiled, or the next one that it calls is about to be (:meth:`_Cache.load_overload`)."""
+    undisturbed = function.compile
+
+    def compile_(sig: Any) -> Any:
+        with DeferredInterrupt():
+            try:
+                return undisturbed(sig)
+            except RuntimeError:
+                # What a second Ctrl-C, which strikes at once, has become if LLVM was calling back.
+                check_all()
+                raise
+
+    function.compile = compile_  # type: ignore[method-assign]
 
 
 def _close_to_python(function: Dispatcher) -> None:
@@ -210,6 +228,7 @@ class _Cache(NullCache):
                 store.remove(place.folder, name)
                 damaged = True
         _announce(place, damaged)
+        check_all()
         return None
 
     def save_overload(self, sig: Any, data: Any) -> None:

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from eventsim.job.job import Counts, Job, Recorder
+from eventsim.kernels.interrupt import DeferredInterrupt
 from eventsim.model.network import Network
-from eventsim.record.interrupt import DeferredInterrupt, InterruptibleRecorder
+from eventsim.record.interrupt import InterruptibleRecorder
 from eventsim.record.potentials import PotentialRecorder
 from eventsim.record.result import MemoryRecorder, Result, RunInfo
 from eventsim.record.trace import TraceWriter, reopen

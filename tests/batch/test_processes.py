@@ -22,7 +22,7 @@ from eventsim.batch.executors import local as processes
 from eventsim.batch.folder import Settings, run_in_processes
 from eventsim.batch.inputs import Item
 from eventsim.cli.main import main
-from eventsim.record.interrupt import DeferredInterrupt
+from eventsim.kernels.interrupt import DeferredInterrupt
 
 posix = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 
@@ -200,7 +200,9 @@ def test_an_evaluation_that_is_struck_down_goes_on(tmp_path, monkeypatch, number
     assert child.returncode == code, err
     assert out == ""
     if number != signal.SIGKILL:
-        assert err == "eventsim: interrupted; the same command goes on from what is done\n"
+        *progress, last = err.splitlines()  # progress is said on a slow machine only
+        assert last == "eventsim: interrupted; the same command goes on from what is done"
+        assert all(line.startswith("evaluating: ") for line in progress)
     assert not (tmp_path / "e.h5").exists()
     kept = len(list((tmp_path / "e.h5.parts").glob("0*[0-9].npz")))
     assert kept == 1

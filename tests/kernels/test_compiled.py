@@ -3,6 +3,7 @@
 import logging
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -47,6 +48,45 @@ def start(value: int = 7) -> str:
 
 def warnings_of(caplog) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name == "eventsim" and record.levelno == logging.WARNING]
+
+
+@pytest.mark.parametrize("moment", ["write", "read"])
+def test_ctrl_c_waits_for_a_moment_that_can_bear_it(folder, monkeypatch, moment):
+    """After the function, or before it is compiled: within, LLVM makes another error of it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    undisturbed, reached = getattr(store, moment), []
+
+    def pressed(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        reached.append(moment)
+        return undisturbed(*arguments)
+
+    monkeypatch.setattr(store, moment, pressed)
+    function = compiled.compiled(times)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            function(7)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert reached == [moment]
+    assert len(function.overloads) == (moment == "write")
+    monkeypatch.undo()
+    assert function(7) == FACTOR * 7
+
+
+def test_ctrl_c_that_llvm_makes_another_error_of_is_ctrl_c(folder, monkeypatch):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def fails(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        raise RuntimeError("no compiled object yet")
+
+    monkeypatch.setattr(store, "write", fails)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            compiled.compiled(times)(7)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_compiled_once_and_said_once(folder, caplog):

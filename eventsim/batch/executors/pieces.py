@@ -15,7 +15,7 @@ from eventsim.analysis.evaluation import Arrays
 from eventsim.batch.executors import local as processes
 from eventsim.batch.work import AnyWork, Done, forget, register, run_images
 from eventsim.errors import RunError
-from eventsim.record.interrupt import DeferredInterrupt
+from eventsim.kernels.interrupt import DeferredInterrupt
 
 
 def _checked(work: AnyWork, done: Any) -> Arrays:

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 import pytest
 
 import eventsim as es
-from eventsim.record.interrupt import DeferredInterrupt, Terminated, terminable
+from eventsim.kernels.interrupt import DeferredInterrupt, Terminated, terminable
 
 
 @pytest.fixture(autouse=True)
