@@ -1,4 +1,4 @@
-"""The command line: ``python -m eventsim run|info|convert|data|evaluate|study|report``."""
+"""The command line: ``python -m eventsim run|info|convert|balance|data|evaluate|study|report``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from eventsim.cli.lazy import LazyGroup
 
 # Where each command is, and the beginning of its help.
 _COMMANDS = {
+    "balance": (
+        "eventsim.cli.balance:balance",
+        "Correct the biases of NETWORK by its own rates in clocked runs, for runs that are asynchronous or short.",
+    ),
     "convert": (
         "eventsim.cli.convert:convert",
         "Convert MODEL (.onnx, .nir, or a state dict with --architecture) into a spiking network.",

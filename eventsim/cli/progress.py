@@ -24,6 +24,8 @@ class Lines:
     what : str
     clock : callable
         Seconds.
+    unit : str
+        What is counted.
 
     Attributes
     ----------
@@ -31,8 +33,8 @@ class Lines:
         When the last line was, or when this was made.
     """
 
-    def __init__(self, what: str, clock: Clock):
-        self._what, self._clock = what, clock
+    def __init__(self, what: str, clock: Clock, unit: str = "images"):
+        self._what, self._clock, self._unit = what, clock, unit
         self.said = self._begin = clock()
         self._before: int | None = None
         self._measured = False
@@ -45,10 +47,10 @@ class Lines:
         if now - self.said < INTERVAL:
             return
         self.said = now
-        line = f"{self._what}: {done:,} of {total:,} images"
+        line = f"{self._what}: {done:,} of {total:,} {self._unit}"
         if done > self._before:
             rate = (done - self._before) / (now - self._begin)
-            line += f", {rate:.3g} images/s, about {_duration((total - done) / rate)} left"
+            line += f", {rate:.3g} {self._unit}/s, about {_duration((total - done) / rate)} left"
         print(line, file=sys.stderr, flush=True)
 
 
@@ -59,13 +61,13 @@ def _duration(seconds: float) -> str:
 
 
 @contextlib.contextmanager
-def image_progress(what: str, clock: Clock = time.monotonic) -> Iterator[Progress]:
-    """Progress over images, with rate and estimate: takes (images done, all images)."""
+def image_progress(what: str, clock: Clock = time.monotonic, unit: str = "images") -> Iterator[Progress]:
+    """Progress over images, or what ``unit`` says, with rate and estimate: takes (images done, all images)."""
     if not _on_terminal():
-        yield Lines(what, clock)
+        yield Lines(what, clock, unit)
         return
     with _bars().images() as bar:
-        yield bar(what, "images")
+        yield bar(what, unit)
 
 
 @contextlib.contextmanager

@@ -31,6 +31,7 @@ COMMANDS = {
     "evaluate": ("net.h5", "-d", "data", "--workers", "1", "-o", "e.h5", "--clocked"),
     "report": ("run.h5", "-o", "report.html"),
     "convert": ("source.nir", "-o", "converted.h5"),
+    "balance": ("net.h5", "--calibrate", "data", "--steps", "2", "-o", "balanced.h5"),
     "study resolution": ("net.h5", "-d", "data", "--workers", "1", "-o", "study", "--values", "1"),
     "study delay": ("net.h5", "-d", "data", "--workers", "1", "-o", "study", "--values", "0"),
     "study initial": ("net.h5", "-d", "data", "--workers", "1", "-o", "study", "--values", "0"),

@@ -25,6 +25,8 @@ EMPTY = [
     ["convert", "", "--calibrate", "mnist"],
     ["convert", "net.onnx", "--calibrate", ""],
     ["convert", "net.onnx", "--nir", ""],
+    ["balance", "", "--calibrate", "mnist"],
+    ["balance", LENET, "--calibrate", ""],
     ["study", "exit", "", "-d", "mnist"],
     ["study", "exit", LENET, "-d", ""],
     ["data", "get", "mnist", "--from", ""],
