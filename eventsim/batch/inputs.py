@@ -98,7 +98,7 @@ def find_inputs(network: Network, path: str) -> list[Item]:
 def _batch_size(network: Network, path: str) -> int | None:
     """How many inputs a file holds if it is a batch; what is wrong with a file shows when it is read."""
     single = _single_shapes(network)
-    if single:
+    if single and Path(path).is_file():  # what is read of a pipe is gone
         try:
             with open(path, "rb") as stream:
                 if stream.read(6) == MAGIC:
@@ -239,15 +239,18 @@ def _open(item: Item) -> Iterator[IO[bytes]]:
     try:
         if item.path != "-":
             with open(item.path, "rb") as stream:
-                yield stream
-            return
-        data = sys.stdin.buffer.read(MAX_STDIN_BYTES + 1)
+                if stream.seekable():
+                    yield stream
+                    return
+                data = stream.read(MAX_STDIN_BYTES + 1)
+        else:
+            data = sys.stdin.buffer.read(MAX_STDIN_BYTES + 1)
     except OSError as error:
         raise InputError(f"{item}: cannot be read ({error.strerror or error})") from None
     if len(data) > MAX_STDIN_BYTES:
-        raise InputError(f"standard input: more than {MAX_STDIN_BYTES} bytes")
+        raise InputError(f"{item}: more than {MAX_STDIN_BYTES} bytes")
     if not data:
-        raise InputError("standard input: empty; pipe an image or a .npy array into it")
+        raise InputError(f"{item}: empty; pipe an image or a .npy array into it")
     yield io.BytesIO(data)
 
 
@@ -272,7 +275,9 @@ def _array(stream: IO[bytes], item: Item, single: Sequence[tuple[int, ...]]) -> 
         if not batch and shape[1:] in single and shape[0]:
             raise InputError(f"{item}: a batch of {shape[0]:,} inputs, where one is expected")
         expected = " or ".join(str(s) for s in single)
-        raise InputError(f"{item}: expected an array of shape {expected} (or a batch of them), found {dtype} {shape}")
+        channels_first = any(len(s) == 3 and shape[-3:] == (s[2], s[0], s[1]) for s in single)
+        advice = "; channels come last: numpy.moveaxis(array, -3, -1)" if channels_first else ""
+        raise InputError(f"{item}: expected an array of shape {expected} (or a batch of them), found {dtype} {shape}{advice}")
     if batch and not 0 <= item.number < shape[0]:  # type: ignore[operator]
         raise InputError(f"{item}: the array has {shape[0]} inputs")
     start = stream.tell()

@@ -33,7 +33,7 @@ def get(name: str, source: Path | None, target: Path | None) -> None:
     Files that are there and right are left alone. Examples:
       eventsim data get mnist
       eventsim data get cifar-10 --from ~/Downloads --to data
-      eventsim data get samples          (a network and ten digits that come with eventsim: the documentation's examples run on them)
+      eventsim data get samples     (a network and ten digits, for the documentation)
     """
     if name == "samples":
         if source is not None:

@@ -24,6 +24,16 @@ _CONVERTED = {
     "RGBa": "RGBA",
     **dict.fromkeys(("P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV"), "RGB"),
 }
+# What Pillow's names of them stand for; others say it themselves.
+_MODES = {
+    "1": "black and white",
+    "L": "grey",
+    "La": "grey with transparency",
+    "LA": "grey with transparency",
+    "P": "a palette",
+    "PA": "a palette with transparency",
+    "RGB": "RGB",
+}
 # TIFF's tag that says whether 0 is white or black.
 _PHOTOMETRIC = 262
 _WHITE = (255, 255, 255, 255)
@@ -117,7 +127,7 @@ def _as_bytes(image: Any, remarks: list[str]) -> Pixels:
         raise InputError(f"pixels of the kind {mode} are not read; convert it to grey or RGB first")
     image = image.convert(_CONVERTED[image.mode])
     if image.mode != mode:
-        remarks.append(f"converted from {mode} to {image.mode}")
+        remarks.append(f"converted from {_MODES.get(mode, mode)} to {_MODES[image.mode]}")
     pixels = np.asarray(image, np.uint8)
     return pixels[..., None] if pixels.ndim == 2 else pixels
 

@@ -31,7 +31,9 @@ def npy_header(stream: IO[bytes], name: str) -> tuple[tuple[int, ...], np.dtype[
         size = int(np.prod(shape, dtype=object)) * dtype.itemsize
     except Exception as error:  # headers are Python literals, and whatever parsing one may raise is a damaged file
         raise InputError(f"{name}: not a readable .npy array ({' '.join(str(error).split())[:200]})") from None
-    if dtype.hasobject or dtype.subdtype is not None or not dtype.itemsize or min(shape, default=0) < 0 or size > available:
+    if dtype.hasobject:
+        raise InputError(f"{name}: an array of objects, expected numbers")
+    if dtype.subdtype is not None or not dtype.itemsize or min(shape, default=0) < 0 or size > available:
         raise InputError(f"{name}: a damaged array (declares {dtype} {shape}, holds {available} bytes)")
     return shape, dtype, fortran
 

@@ -129,15 +129,20 @@ class SealedFile:
         self._members: dict[str, h5py.Group | h5py.Dataset] = {}
         try:
             size = os.stat(self.path)
+            if stat.S_ISDIR(size.st_mode):
+                raise error(f"{self.path}: is a folder, expected {_articled(what)} of eventsim; name the files in it")
             if not stat.S_ISREG(size.st_mode):
-                raise error(f"{self.path}: is no regular file, expected {what} of eventsim")
+                raise error(f"{self.path}: is no regular file, expected {_articled(what)} of eventsim")
             self._file = h5py.File(self.path, "r", locking=False)
         except FileNotFoundError:
             raise error(f"{self.path}: no such file") from None
         except EventsimError:
             raise
         except Exception as problem:
-            raise error(f"{self.path}: not a readable HDF5 file ({_line(problem)})") from None
+            line = _line(problem)
+            if "truncated file" in line:
+                raise error(f"{self.path}: cut short; copy the file again") from None
+            raise error(f"{self.path}: not a readable HDF5 file ({line})") from None
         try:
             with self.guarded():
                 self._left, self._seen = size.st_size, set[int]()
@@ -321,6 +326,10 @@ def _plain(found: Any) -> bool:
     if isinstance(found, h5py.h5t.TypeStringID):
         return not found.is_variable_str()
     return isinstance(found, (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID, h5py.h5t.TypeEnumID))
+
+
+def _articled(what: str) -> str:
+    return f"{'an' if what[0] in 'aeiou' else 'a'} {what}"
 
 
 def _line(problem: BaseException) -> str:

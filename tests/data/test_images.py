@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
+import threading
 
 import numpy as np
 import pytest
@@ -43,6 +45,7 @@ def test_modes(tmp_path, mode, channels):
     for channel in range(channels):
         assert np.array_equal(pixels[..., channel], grey)
     assert bool(remarks) == (mode != ("L" if channels == 1 else "RGB"))
+    assert all(remark.split(" to ")[-1] in ("grey", "RGB") for remark in remarks if "converted" in remark)
 
 
 def test_transparent_pixels_are_white(tmp_path):
@@ -282,6 +285,36 @@ def test_arrays_of_nothing_are_refused(tmp_path):
     np.save(tmp_path / "x.npy", np.zeros(6, "V0"))
     with pytest.raises(es.InputError, match="damaged array"):
         read_input(currents, str(tmp_path / "x.npy"))
+
+
+def test_objects_and_channels_in_front_are_named(tmp_path):
+    path = tmp_path / "x.npy"
+    np.save(path, np.array([{}], object))
+    with pytest.raises(es.InputError, match=r"x\.npy: an array of objects, expected numbers"):
+        read_input(network((4, 5, 3)), str(path))
+    for shape in ((3, 4, 5), (2, 3, 4, 5)):
+        np.save(path, np.zeros(shape, np.uint8))
+        with pytest.raises(es.InputError, match=r"expected an array of shape \(4, 5, 3\).*channels come last"):
+            read_input(network((4, 5, 3)), str(path))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_by_name_is_read_like_standard_input(tmp_path):
+    """A shell gives such a name for ``<(command)``; what is read of it is gone."""
+    path, pixels = tmp_path / "pipe", np.arange(20, dtype=np.uint8).reshape(4, 5)
+    os.mkfifo(path)
+    stored = io.BytesIO()
+    np.save(stored, pixels)
+    for content in (stored.getvalue(), b""):
+        writer = threading.Thread(target=path.write_bytes, args=(content,))
+        writer.start()
+        (item,) = find_inputs(network((4, 5, 1)), str(path))
+        if content:
+            assert np.array_equal(read_item(network((4, 5, 1)), item)[0], pixels)
+        else:
+            with pytest.raises(es.InputError, match="pipe: empty"):
+                read_item(network((4, 5, 1)), item)
+        writer.join()
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (5, 4), (2, 2, 4, 5), (0, 4, 5), (10**6, 10**6)])

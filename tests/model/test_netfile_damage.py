@@ -74,7 +74,10 @@ def test_damaged_bytes_never_load(sample: str, sample_files: dict[str, bytes], t
         (b"eventsim-network 1\n", "cut short"),
         (b"eventsim-network 7\nanything", "file version 7, this eventsim reads 1"),
         (b"eventsim-network 1\nsha256 00\n".ljust(600, b"\0"), "damaged: its seal"),
-        ((b"eventsim-network 1\nsha256 " + b"0" * 64 + b"\nbytes 88\n").ljust(600, b"\0"), "damaged: checksum differs"),
+        (
+            (b"eventsim-network 1\nsha256 " + b"0" * 64 + b"\nbytes 88\n").ljust(600, b"\0"),
+            "checksum differs; copy the file again, or, if it was changed on purpose",
+        ),
         ((b"eventsim-network 1\nsha256 " + b"0" * 64 + b"\nbytes 99\n").ljust(600, b"\0"), "cut short: 88 of 99 bytes"),
     ],
 )

@@ -14,6 +14,7 @@ import pytest
 from judges.sealing import change_and_reseal
 
 import eventsim as es
+from eventsim.analysis.facts import describe_file
 from eventsim.record import trace as trace_module
 
 
@@ -282,6 +283,14 @@ def test_other_files_are_refused(tmp_path):
     (tmp_path / "text.h5").write_text("hello")
     with pytest.raises(es.TraceError, match="not a readable HDF5 file"):
         es.Trace(tmp_path / "text.h5")
+    with pytest.raises(es.TraceError, match="is a folder, expected a trace of eventsim; name the files in it"):
+        es.Trace(tmp_path)
+    with h5py.File(tmp_path / "cut.h5", "w") as file:
+        file["x"] = np.zeros(1000)
+    (tmp_path / "cut.h5").write_bytes((tmp_path / "cut.h5").read_bytes()[:-9])
+    for read in (es.Trace, describe_file):
+        with pytest.raises(es.TraceError, match=r"cut\.h5: cut short; copy the file again"):
+            read(tmp_path / "cut.h5")
 
 
 def test_early_exit_is_in_the_trace(network, image, tmp_path):

@@ -64,5 +64,7 @@ def verify_seal(file: FileIO) -> int:
         raise NetworkFileError(f"damaged: {body} bytes after the seal, expected {expected}; copy the file again")
     checksum = hashlib.file_digest(file, "sha256").hexdigest()
     if checksum != seal[1].decode():
-        raise NetworkFileError("damaged: checksum differs; copy the file again")
+        raise NetworkFileError(
+            "damaged: checksum differs; copy the file again, or, if it was changed on purpose, seal it (docs/network-format.md)"
+        )
     return body
