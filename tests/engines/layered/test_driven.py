@@ -122,6 +122,8 @@ def test_driven_neurons_in_closed_form(resolution, refractory):
     v0[0] = threshold[0] + 7  # spikes at once, and is late for some time
     v0[1] = threshold[1]
     current = rng.integers(-10, 60, size).astype(np.int32)
+    # Locations with the currents of the one before, as in the background of a digit.
+    current[16:32], current[52:] = np.tile(current[12:16], 4), np.tile(current[48:52], 2)
     expected = searched(threshold, v0, current, refractory, resolution, end)
     for ends, stretch in (([end], 2**40), ([end // 2, end // 2 + 1, end], max(1, resolution // 3))):
         found, counts, held = driven(threshold, v0, current, refractory, resolution, ends, stretch=stretch)

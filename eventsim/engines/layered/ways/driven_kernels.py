@@ -132,6 +132,15 @@ def quotient(value, by, inverse):
     return found - high, rest - (by & high)
 
 
+@inlined
+def are_same(current, begin, channels):
+    """Whether the currents of the location that begins at a neuron are those of the one before it."""
+    different = np.int32(0)
+    for neuron in range(begin, begin + channels):
+        different |= simd.peek(current, neuron) ^ simd.peek(current, neuron - channels)
+    return different == 0
+
+
 # error_model: to ask for divisions by zero would keep the loop from running in vectors.
 @kernel(nogil=True, error_model="numpy")
 def start(period, need, current, refractory, periodic):
@@ -153,8 +162,20 @@ def start(period, need, current, refractory, periodic):
     int64
     """
     channels, of_tick = len(period), periodic.following.dtype.type
-    held, beyond = 0, never(periodic.following)
+    held, of_location, beyond = 0, 0, never(periodic.following)
     for begin in range(0, len(current), channels):
+        if begin and are_same(current, begin, channels):
+            # As in the background of a digit: what follows from the currents is the same, too.
+            for channel in range(channels):
+                neuron = begin + channel
+                simd.poke(periodic.following, neuron, simd.peek(periodic.following, neuron - channels))
+                simd.poke(periodic.early, neuron, simd.peek(periodic.early, neuron - channels))
+                simd.poke(periodic.whole, neuron, simd.peek(periodic.whole, neuron - channels))
+                simd.poke(periodic.rest, neuron, simd.peek(periodic.rest, neuron - channels))
+                simd.poke(periodic.gain, neuron, simd.peek(periodic.gain, neuron - channels))
+            held += of_location
+            continue
+        of_location = -held
         for channel in range(channels):
             neuron = begin + channel
             rate = np.int64(simd.peek(current, neuron))
@@ -175,6 +196,7 @@ def start(period, need, current, refractory, periodic):
             rest = 0 if saturated else rest
             simd.poke(periodic.rest, neuron, np.int32(rest))
             simd.poke(periodic.gain, neuron, np.int32(rate - rest))
+        of_location += held
     for neuron in range(len(current), len(periodic.following)):
         periodic.following[neuron] = beyond
     return held
