@@ -13,7 +13,7 @@ from eventsim.engines.layered.ways.records import FOREVER, Status
 from eventsim.engines.layered.ways.site_kernels.lists import count_entries
 from eventsim.engines.layered.ways.site_kernels.stretches import halved
 from eventsim.kernels.compiled import compiled, inner, part
-from eventsim.kernels.vector import peek, poke
+from eventsim.kernels.vector import peek, poke, registers_are_wide
 
 
 @compiled
@@ -153,6 +153,12 @@ def leave(state, last):
     return low
 
 
+@part
+def lanes_at_once(block):
+    """How many lanes of a block are run at a time: registers of 256 bits do not suffice for 128."""
+    return block if registers_are_wide() else min(block, np.int64(64))
+
+
 @inner
 def run_stretch(layer, state, wide, periods, room):
     """Run the sites through a stretch; returns whether they came to its end: not if potentials need more bits.
@@ -160,7 +166,7 @@ def run_stretch(layer, state, wide, periods, room):
     Parameters as for :func:`advance`. Who fires when is in ``room`` then. One block of all sites after the other: so the weights that
     are worked with are fewer, and may stay in the cache.
     """
-    p, sizes, size = periods.progress[()], periods.sizes, periods.sizes.block
+    p, sizes, size = periods.progress[()], periods.sizes, lanes_at_once(periods.sizes.block)
     limits = limits_of(layer, wide, sizes)
     site, k = p["site"], p["part"]
     while k < sizes.lanes // size:
@@ -175,7 +181,7 @@ def run_stretch(layer, state, wide, periods, room):
                 fits = run_64(layer, state, periods, room, limits, site, lane, j)
             else:
                 fits = run_32(layer, state, periods, room, limits, site, lane, j)
-            if not fits and not run_block_wide(layer, state, wide, periods, room, site, lane, j):
+            if not fits and not run_block_wide(layer, state, wide, periods, room, site, lane, j, size):
                 p["site"], p["part"] = site, k
                 return False
             site += 1
@@ -194,11 +200,11 @@ def limits_of(layer, wide, sizes):
 
 
 @part
-def run_block_wide(layer, state, wide, periods, room, site, lane, j):
-    """Run a block where potentials have 32 bits; returns whether they have."""
+def run_block_wide(layer, state, wide, periods, room, site, lane, j, size):
+    """Run a block of so many lanes where potentials have 32 bits; returns whether they have."""
     if wide is None:
         return False
-    for k in range(0, periods.sizes.block, 32):
+    for k in range(0, size, 32):
         run_wide(layer, wide, state.low, periods, room, site, lane + k, j + k)
     return True
 
@@ -209,7 +215,7 @@ def finish_stretch(layer, state, periods, room):
 
     Parameters as for :func:`advance`.
     """
-    c, size, d, low, net, free = layer.constants, periods.sizes.block, state.d, state.low, state.net, periods.free
+    c, size, d, low, net, free = layer.constants, lanes_at_once(periods.sizes.block), state.d, state.low, state.net, periods.free
     first, keys, places, channel, n = room.first, room.keys, room.places, np.int64(0), np.int64(0)
     for lane in range(0, c.size, size):
         if size == 128:
