@@ -25,7 +25,9 @@ from eventsim.model.netfile import load, save
 @click.option("--steps", type=click.IntRange(1), help="Length of the runs that it is for. Default: what the network recommends, else 100.")
 @click.option("--resolution", type=click.IntRange(1), help=f"Ticks per step of them. Default: {DEFAULT_RESOLUTION} (asynchronous).")
 @click.option("--clocked", is_flag=True, help="One tick per step.")
-@click.option("--against", type=click.IntRange(1), help="Steps of the clocked runs whose rates it is to have. Default: as for --steps.")
+@click.option(
+    "--against", type=click.IntRange(1), help="Steps of the clocked runs whose rates it is to have. Default: as the network recommends."
+)
 @output("balanced.h5")
 @as_json
 def balance(

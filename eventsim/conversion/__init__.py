@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from eventsim.conversion import stepcode
 from eventsim.conversion.balance import balanced
-from eventsim.conversion.build import Settings, build, check_settings
+from eventsim.conversion.build import Settings, biases_ask_for_signs, build, check_settings
 from eventsim.conversion.decision import by_sign
 from eventsim.conversion.from_nir import from_nir
 from eventsim.conversion.from_torch import from_torch
@@ -189,7 +189,9 @@ def _balance(
     if made.steps:
         raise ConversionError("activations that became one spike each are exact: there is nothing to balance")
     pixel = made.pixel_factor, made.pixel_shift
-    network, report = balanced(made, images, lambda source: build(source, made.ranges, pixel, settings), progress)
+    # Small corrections are no reason to make signed neurons of plain ones, when others have been measured already.
+    biased = biases_ask_for_signs(made.source)
+    network, report = balanced(made, images, lambda source: build(source, made.ranges, pixel, settings, biased), progress)
     network.labels, network.provenance = made.network.labels, made.network.provenance
     report.settings |= made.report.settings | {"balanced after steps": default_steps(network)}
     network.check()

@@ -153,7 +153,7 @@ class ConversionReport:
 
 
 def build(
-    source: SourceNetwork, ranges: dict[str, Array], pixel: tuple[Array, Array], settings: Settings
+    source: SourceNetwork, ranges: dict[str, Array], pixel: tuple[Array, Array], settings: Settings, biased: bool | None = None
 ) -> tuple[Network, ConversionReport]:
     """Make the spiking network.
 
@@ -165,6 +165,8 @@ def build(
     pixel : (factor, shift)
         ``value = factor * pixel + shift`` per channel, pixels in 0..255: the network's input values.
     settings : Settings
+    biased : bool, optional
+        Whether neurons of ReLU layers are signed on account of biases. Default: as :func:`biases_ask_for_signs` says of the source.
 
     Raises
     ------
@@ -175,7 +177,7 @@ def build(
     report = ConversionReport(settings=asdict(settings), remarks=list(source.remarks))
     scale, offset, unit = image_scale(source, pixel)
     net.image_input(source.input_shape, scale, offset)
-    if settings.signed is None and _take_back(source):
+    if settings.signed is None and (biases_ask_for_signs(source) if biased is None else biased):
         settings = replace(settings, signed=True)
         report.remarks.append("neurons are signed, since biases come before what balances them (--unsigned: they are not)")
     for layer in source.layers:
@@ -186,7 +188,7 @@ def build(
     return net, report
 
 
-def _take_back(source: SourceNetwork) -> bool:
+def biases_ask_for_signs(source: SourceNetwork) -> bool:
     """Whether neurons of ReLU layers should be able to take back a spike.
 
     They should where a layer behind the first has a bias (batch norm makes one): it comes in every step from the first on, while what

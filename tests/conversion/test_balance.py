@@ -77,3 +77,18 @@ def test_labels_progress_and_what_cannot_be_balanced():
     signs.add(g.Linear(np.eye(4)), (signs.add(g.Sign(), (at,)),))
     with pytest.raises(es.ConversionError, match="nothing to balance"):
         es.convert(signs, IMAGES, balance=True)
+
+
+def test_neurons_stay_of_the_kind_that_they_were():
+    """A network without biases gets plain ones, and some biases of its own by balancing."""
+    b = Builder(2, (3, 8, 8), 0)
+    for i in range(3):
+        b.conv(8, binary=i > 0, bias=False)
+        b.at = b.graph.add(RELU, (b.at,))
+    b.linear(5, binary=False, bias=False)
+    plain, balanced = (es.convert(b.graph, IMAGES[:6], steps=4, balance=balance, check=False) for balance in (False, True))
+    assert "conv2.bias" not in plain.network.populations
+    assert "conv2.bias" in balanced.network.populations
+    for name, population in plain.network.populations.items():
+        assert balanced.network.populations[name] == population
+    assert balanced.report.remarks == plain.report.remarks
