@@ -19,7 +19,7 @@ from eventsim.hardware.architecture import CrossbarCore
 from eventsim.hardware.converters import converters_of
 from eventsim.hardware.energy import UNITS
 from eventsim.hardware.faults import Faults
-from eventsim.hardware.kernels.loop import advance, begin
+from eventsim.hardware.kernels.loop import advance
 from eventsim.hardware.kernels.together import advance_together
 from eventsim.hardware.kernels.waiting import TOTALS, Found, Room
 from eventsim.hardware.pipeline import stages
@@ -106,7 +106,6 @@ class Machine:
         check_room(job)
         plan = self._plan(job)
         state, tally = _start(job, plan, self._tables), _tally(job)
-        begin(plan, self._tables, state)
         go_on = advance_together if plan.chip["direct"] else advance
         while True:
             status = go_on(plan, self._tables, state, tally)
@@ -262,7 +261,6 @@ class Machine:
         state, tally = _start(job, plan, self._tables), _tally(job)
         # Not when the potentials say: when the run had decided, and its messages are served.
         state.progress["decision_tick"] = -1
-        begin(plan, self._tables, state)
         while advance(plan, self._tables, state, tally) != Status.DONE:
             state = _grown(plan, state)
         s, end = state.progress, int(_picoseconds(run, self.placement, np.array([run.counts.end_tick]))[0])

@@ -23,7 +23,7 @@ from typing import Any
 import llvmlite
 import numba
 import numpy as np
-from numba import config, njit, typeof
+from numba import config, njit, typeof, types
 from numba.core.caching import NullCache
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler, CompileResult, DefaultPassBuilder
@@ -33,6 +33,8 @@ from numba.core.event import install_timer, trigger_event
 from numba.core.serialize import dumps
 from numba.core.sigutils import normalize_signature
 from numba.core.typed_passes import NativeLowering
+from numba.core.typing.templates import AttributeTemplate
+from numba.extending import infer_getattr
 
 from eventsim.kernels import store
 from eventsim.kernels.fingerprint import fingerprint
@@ -44,13 +46,15 @@ _SWITCHES = ("OPT", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "SLP_V
 _log = logging.getLogger("eventsim")
 
 
-def kernel(*, kept: bool = True, **options: Any) -> Callable[[Callable[..., Any]], Any]:
+def kernel(*, kept: bool = True, literals: bool = True, **options: Any) -> Callable[[Callable[..., Any]], Any]:
     """A decorator that compiles a function when it is first called with arguments of new types, or takes its code from the disk.
 
     Parameters
     ----------
     kept
         Whether its code is kept on the disk.
+    literals
+        Whether it is compiled anew for each number that is written out where compiled code calls it, and so knows that one (of lanes).
     **options
         Of ``numba.njit``. The function may not allocate: reference counting of arrays is switched off, since it took two thirds of a
         run.
@@ -64,6 +68,8 @@ def kernel(*, kept: bool = True, **options: Any) -> Callable[[Callable[..., Any]
                 made._cache = _Cache(made)  # type: ignore[attr-defined]
             if options.get("no_cpython_wrapper"):
                 _close_to_python(made)
+            if not literals:
+                _for_any_number(made)
         return made
 
     return decorate
@@ -96,6 +102,16 @@ def _close_to_python(function: Dispatcher) -> None:
 
     function.add_overload = add_overload  # type: ignore[assignment,method-assign]
     function._compile_for_args = refuse  # type: ignore[attr-defined]
+
+
+def _for_any_number(function: Dispatcher) -> None:
+    """Have calls by compiled code pass numbers of a type, also where they are written out."""
+    template = function.get_call_template
+
+    def get_call_template(args: tuple[Any, ...], kws: dict[str, Any]) -> Any:
+        return template(tuple(map(types.unliteral, args)), {name: types.unliteral(value) for name, value in kws.items()})
+
+    function.get_call_template = get_call_template  # type: ignore[assignment,method-assign]
 
 
 class _CallersLibrary(JITCodeLibrary):
@@ -169,6 +185,9 @@ inner = _for_callers()
 apart = _for_callers(pipeline_class=_CompilerApart)
 # And a part of its callers, into which LLVM puts it: nothing is handed over. It is still looked at (its types, its code) on its own, once.
 part = _for_callers(forceinline=True)
+# The same for numbers of a type, whether they are written out or not: what is called with another constant everywhere is compiled once.
+# LLVM sees the constants. Whether the first one is put into its callers is left to LLVM, also where they are put into theirs.
+typed_inner, typed_part = _for_callers(literals=False, forceinline=False), _for_callers(literals=False, forceinline=True)
 # Inlined into its caller: to hand 80 array headers to a function may take longer than what it does.
 inlined = kernel(nogil=True, inline="always")
 
@@ -185,6 +204,22 @@ def entry(function: Any, arguments: tuple[Any, ...]) -> Any:
     if not isinstance(function, Dispatcher):
         return function  # the compiler is switched off
     return function.compile(tuple(map(typeof, arguments)))
+
+
+def attributes(of: type[types.Type]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A decorator of a function that says, of a type of this class and a name, what type that attribute has, None if there is none."""
+
+    def register(resolve: Callable[..., Any]) -> Callable[..., Any]:
+        @infer_getattr
+        class Attributes(AttributeTemplate):
+            key = of
+
+            def generic_resolve(self, value: Any, name: str) -> Any:  # type: ignore[override]
+                return resolve(value, name)
+
+        return resolve
+
+    return register
 
 
 def is_kept(function: Any) -> bool:

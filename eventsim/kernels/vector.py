@@ -5,8 +5,9 @@ A :class:`Vector` holds, in registers, as many integers of one type as it has la
 is converted by itself. Results wrap. Vectors live within compiled code only: arrays are read by :func:`load` and written by :func:`store`.
 :class:`Rows` are several vectors side by side, for sums.
 
-Here, and only here, is LLVM written by hand: each function builds the instructions of one operation, without loops or branches in
-them, and checks at compile time what types it is given. Nothing is checked when it runs: lanes from a place on must exist.
+LLVM is written by hand here and, for tuples, in :mod:`eventsim.kernels.pointers`, and nowhere else: each function builds the instructions
+of one operation, without loops or branches in them, and checks at compile time what types it is given. Nothing is checked when it runs:
+lanes from a place on must exist.
 
 With the compiler off, the functions of :mod:`eventsim.kernels.vector_twin` take their place: they say in NumPy what each one means.
 """

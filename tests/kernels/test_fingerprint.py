@@ -12,7 +12,7 @@ from judges.kernels import all_kernels, digests
 from repository import ROOT
 
 import eventsim
-from eventsim.kernels import compiled, vector
+from eventsim.kernels import compiled, pointers, vector
 from eventsim.kernels.fingerprint import fingerprint
 
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="needs the compiler")
@@ -94,6 +94,16 @@ def twice(values):
 def advance(array, n):
     store(array, n, twice(load(array, n, 8)))
 """,
+    "pointers": Path(pointers.__file__).read_text(encoding="utf-8"),
+    "fields": """from made_kernels.engine import State
+from made_kernels.pointers import pointer_to
+
+from eventsim.kernels.compiled import compiled
+
+@compiled
+def advance(state, n):
+    return pointer_to(state).first[n]
+""",
 }
 
 
@@ -109,7 +119,7 @@ def digest_of(folder: Path, changes: dict[str, tuple[str, str]], kernels: str = 
     try:
         module = importlib.import_module(f"made_kernels.{kernels}")
         array = numba.types.Array(numba.types.int64, 1, "C")
-        state = numba.types.NamedTuple((array, array), module.State) if kernels == "engine" else array
+        state = array if kernels == "sums" else numba.types.NamedTuple((array, array), module.State)
         return fingerprint((state, numba.types.int64), module.advance)
     finally:
         sys.path.remove(str(folder))
@@ -169,6 +179,22 @@ def test_a_change_that_does_not_matter(tmp_path, file, old, new):
 def test_a_change_of_the_vector_type_matters(tmp_path, file, old, new):
     """Of an operator too, which a kernel does not name."""
     assert digest_of(tmp_path / "a", {}, "sums") != digest_of(tmp_path / "b", {file: (old, new)}, "sums")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("ir.IntType(32)(number)]", "ir.IntType(32)(number + 1)]"),
+        ("return builder.load(place)", "return builder.load(place, align=1)"),
+        ("builder.store(value, place)", "builder.store(value, place, align=1)"),
+        ('add_attribute("noalias")', 'add_attribute("nonnull")'),
+        ("_pointer(field) if isinstance", "Pointer(field) if isinstance"),
+        (".get_value_type().as_pointer()", ".get_data_type().as_pointer()"),
+    ],
+)
+def test_a_change_of_pointers_matters(tmp_path, old, new):
+    """Also of what reads a field, which a kernel does not name."""
+    assert digest_of(tmp_path / "a", {}, "fields") != digest_of(tmp_path / "b", {"pointers": (old, new)}, "fields")
 
 
 def test_a_change_of_another_operation_of_vectors_does_not_matter(tmp_path):

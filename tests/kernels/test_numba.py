@@ -105,3 +105,22 @@ def test_what_stays_apart_is_called():
     (result,), (called,) = function.overloads.values(), apart.overloads.values()
     name = called.fndesc.llvm_func_name
     assert [line for line in result.library.get_llvm_str().splitlines() if " call " in line and name in line]
+
+
+def test_what_is_for_any_number_is_compiled_once():
+    """Numba would compile it anew for each number that is written out, as it does where lanes are counted."""
+    once, each = compiled.typed_part(lambda x, y: x + 2 * y), compiled.part(lambda x, y: x + 2 * y)
+    function = compiled.kernel(kept=False)(lambda n: once(n, 1) + once(n, y=2) + each(n, 1) + each(n, 2))
+    assert function(10) == 40 + 12
+    assert list(once.overloads) == [(numba.int64, numba.int64)]
+    assert len(each.overloads) == 2
+
+
+def test_what_is_no_part_may_stay_one():
+    """Also where what calls it is put into its own caller, with the flags of which it is compiled."""
+    inner = compiled.typed_inner(lambda x: x + 1)
+    part = compiled.typed_part(lambda x: inner(x) + 1)
+    function = compiled.kernel(kept=False)(lambda x: part(x))
+    assert function(3) == 5
+    (result,) = inner.overloads.values()
+    assert "alwaysinline" not in result.library.get_llvm_str()

@@ -6,12 +6,12 @@ probability near one half. No product leaves 63 bits.
 
 from __future__ import annotations
 
-from eventsim.kernels.compiled import part as inlined
+from eventsim.kernels.compiled import typed_part
 
 MASK = (1 << 32) - 1
 
 
-@inlined
+@typed_part
 def mix(x):
     """A permutation of the numbers below 2**32."""
     x = ((x ^ (x >> 16)) * 0x21F0AAAD) & MASK
@@ -19,13 +19,13 @@ def mix(x):
     return x ^ (x >> 15)
 
 
-@inlined
+@typed_part
 def drawn(seed, neuron, number):
     """Of the spike ``number`` of a neuron: a number below 2**32."""
     return mix(mix((mix(seed & MASK) + neuron) & MASK) ^ mix(number & MASK))
 
 
-@inlined
+@typed_part
 def delay_of(draw, most):
     """0..most, of a draw: how many ticks a spike is late."""
     return (mix(draw ^ 0x5BD1E995) * (most + 1)) >> 32

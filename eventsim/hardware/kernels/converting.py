@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from eventsim.kernels.compiled import part as inlined
+from eventsim.kernels.compiled import typed_part
 
 
-@inlined
+@typed_part
 def converted(total, levels, full):
     """The level that is nearest to a sum, of so many from ``-full`` to ``full`` side by side; of two equally near the upper one.
 

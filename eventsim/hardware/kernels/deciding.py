@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from eventsim.kernels.compiled import part as inlined
+from eventsim.kernels.compiled import typed_part
 
 
-@inlined
+@typed_part
 def decide(plan, state, time):
     """At the end of a picosecond in which something arrived at the output."""
     s = state.progress[()]

@@ -9,7 +9,7 @@ neurons fires.
 from __future__ import annotations
 
 from eventsim.hardware.records import Phase
-from eventsim.kernels.compiled import part as inlined
+from eventsim.kernels.compiled import typed_inner, typed_part
 
 # An order: rank, phase, number; what an entry is about: its kind, and a number.
 WEIGHTS, LOOKS, UPDATES = int(Phase.WEIGHTS), int(Phase.LOOKS), int(Phase.UPDATES)
@@ -18,7 +18,7 @@ _PHASE, _RANK, KIND_BITS = 44, 46, 48
 CORE_BITS, LAST = 26, (1 << 44) - 1
 
 
-@inlined
+@typed_inner
 def push(state, time, rank, phase, number, kind, item):
     """Queue what happens at a time."""
     s = state.progress[()]
@@ -38,7 +38,7 @@ def push(state, time, rank, phase, number, kind, item):
     s["heap"] += 1
 
 
-@inlined
+@typed_inner
 def pop(state):
     """Take what comes first off the queue; it must have been read."""
     s = state.progress[()]
@@ -67,7 +67,7 @@ def pop(state):
     state.heap_item[place] = item
 
 
-@inlined
+@typed_part
 def new_item(state):
     """An item that is not in use."""
     s = state.progress[()]
@@ -75,7 +75,7 @@ def new_item(state):
     return state.free[s["free"]]
 
 
-@inlined
+@typed_part
 def release(state, m):
     """An item is not in use any more."""
     s = state.progress[()]
@@ -83,7 +83,7 @@ def release(state, m):
     s["free"] += 1
 
 
-@inlined
+@typed_part
 def append(state, server, m):
     """Put an item behind those that wait at a server."""
     queue = state.servers[server]
@@ -96,7 +96,7 @@ def append(state, server, m):
     queue["length"] += 1
 
 
-@inlined
+@typed_part
 def take(state, server):
     """The first item that waits at a server, taken off."""
     queue = state.servers[server]

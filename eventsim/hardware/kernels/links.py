@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from eventsim.hardware.kernels.entries import WEIGHTS, append, push, release, take
 from eventsim.hardware.records import Kind
-from eventsim.kernels.compiled import part as inlined
+from eventsim.kernels.compiled import typed_inner, typed_part
 
 _ARRIVES, _LINK = int(Kind.ARRIVES), int(Kind.LINK)
 
 
-@inlined
+@typed_part
 def direction_of(plan, state, m):
     """In which direction a message leaves the tile where it is (east, west, south, north), -1 if it is there."""
     c = plan.chip[()]
@@ -29,7 +29,7 @@ def direction_of(plan, state, m):
     return way
 
 
-@inlined
+@typed_part
 def next_server(plan, state, m):
     """Where a message goes next: a link of the tile where it is, or its core. Links that hold nothing are none."""
     c = plan.chip[()]
@@ -40,7 +40,7 @@ def next_server(plan, state, m):
     return 4 * (of["row"] * c["mesh"] + of["column"]) + way
 
 
-@inlined
+@typed_part
 def has_room(plan, state, server):
     """Whether a server has room for one more."""
     c = plan.chip[()]
@@ -48,7 +48,7 @@ def has_room(plan, state, server):
     return most == 0 or state.servers[server]["room"] < most
 
 
-@inlined
+@typed_part
 def step_over(plan, state, m, way):
     """Move a message to the next tile; returns how long the hop takes."""
     c = plan.chip[()]
@@ -63,20 +63,20 @@ def step_over(plan, state, m, way):
     return c["north_south"]
 
 
-@inlined
+@typed_part
 def order_of(plan, state, m):
     """Rank of the population that a message goes to, 0 where it does not matter."""
     return plan.projections[state.items[m]["projection"]]["place"]
 
 
-@inlined
+@typed_part
 def lose(plan, state, server, m):
     """A message finds no room."""
     state.servers[server]["dropped"] += 1
     release(state, m)
 
 
-@inlined
+@typed_part
 def go(plan, state, m, time):
     """A message leaves its source's core for a server at which it has a place, if places are kept."""
     c = plan.chip[()]
@@ -93,7 +93,7 @@ def go(plan, state, m, time):
     push(state, time + taken, order_of(plan, state, m), WEIGHTS, of["number"], _ARRIVES, m)
 
 
-@inlined
+@typed_part
 def wait_for(state, server, waiter):
     """A link, or a core that sends, waits until a server has room."""
     queue, of = state.servers[server], state.servers[waiter]
@@ -105,7 +105,7 @@ def wait_for(state, server, waiter):
     queue["last_waiter"] = waiter
 
 
-@inlined
+@typed_inner
 def try_link(plan, state, link, time):
     """Have a link take the first message that waits, if it is free and the message has room behind it."""
     c = plan.chip[()]
@@ -139,7 +139,7 @@ def try_link(plan, state, link, time):
     push(state, time + taken, rank, WEIGHTS, message["number"], _ARRIVES, m)
 
 
-@inlined
+@typed_part
 def try_leave(plan, state, sender, time):
     """Have the messages that wait at a core leave it, one after the other, as long as there is room for them."""
     while state.servers[sender]["length"] > 0 and not state.servers[sender]["waits"]:
@@ -153,7 +153,7 @@ def try_leave(plan, state, sender, time):
         go(plan, state, m, time)
 
 
-@inlined
+@typed_part
 def make_room(plan, state, server, time):
     """One message less at a server: those that wait for room there go on, in the order in which they came."""
     c = plan.chip[()]
@@ -169,7 +169,7 @@ def make_room(plan, state, server, time):
             try_leave(plan, state, waiter, time)
 
 
-@inlined
+@typed_part
 def leave(plan, state, m, time):
     """A message wants to leave its core."""
     c = plan.chip[()]
@@ -182,7 +182,7 @@ def leave(plan, state, m, time):
     try_leave(plan, state, sender, time)
 
 
-@inlined
+@typed_part
 def sender_of(plan, state, m):
     """The core from which a message comes; it is still there."""
     return state.items[m]["arrived"]

@@ -11,8 +11,8 @@ from eventsim.hardware.kernels.sending import ask, look, look_again, updated
 from eventsim.hardware.kernels.serving import arrive, bring_bias, count_spike, finish_serving, note_output, start_serving
 from eventsim.hardware.kernels.stepping import begin_step, end_step, send_step
 from eventsim.hardware.records import Kind, Role, Status
-from eventsim.kernels.compiled import compiled
-from eventsim.kernels.compiled import part as inlined
+from eventsim.kernels.compiled import compiled, typed_part
+from eventsim.kernels.pointers import pointer_to
 
 # Entries after which compiled code returns, so that Ctrl-C works and progress shows.
 PAUSE_AFTER = 1 << 20
@@ -23,7 +23,7 @@ _ROLE_DRIVEN, _ROLE_SPIKING, _ROLE_READOUT = int(Role.DRIVEN), int(Role.SPIKING)
 _DONE, _PAUSE, _GROW, _OVERFLOW = int(Status.DONE), int(Status.PAUSE), int(Status.GROW), int(Status.OVERFLOW)
 
 
-@inlined
+@typed_part
 def give(plan, tables, state, tally, place, time):
     """A spike that is known before the run: of a source, or of a bias clock. The one after it is queued."""
     n = plan.given_neuron[place]
@@ -43,7 +43,7 @@ def give(plan, tables, state, tally, place, time):
             push(state, time + plan.projections[p]["delay"], plan.projections[p]["target"], WEIGHTS, 0, _BIAS, m)
 
 
-@inlined
+@typed_part
 def end_steps(plan, state, tally, time):
     """Steps that ended before a time are over: their readouts are noted."""
     s = state.progress[()]
@@ -56,7 +56,7 @@ def end_steps(plan, state, tally, time):
         s["step"] += 1
 
 
-@inlined
+@typed_part
 def happen(plan, tables, state, tally, kind, item, time):
     """What happens at a time."""
     if kind == _READY:
@@ -92,15 +92,17 @@ def happen(plan, tables, state, tally, kind, item, time):
         state.progress[()]["end"] = time
 
 
-@compiled
+@typed_part
 def begin(plan, tables, state):
     """Queue the first looks at all neurons, and the first given spike. (Behind barriers a step of the chip does that.)"""
-    scripted, stepwise = plan.chip[()]["scripted"] != 0, plan.chip[()]["stepwise"] != 0
+    state.progress[()]["begun"] = 1
+    if plan.chip[()]["stepwise"]:
+        return
     for n in range(len(plan.rank)):
         role = plan.populations[plan.rank[n]]["role"]
-        if not scripted and not stepwise and role in (_ROLE_DRIVEN, _ROLE_SPIKING):
+        if not plan.chip[()]["scripted"] and role in (_ROLE_DRIVEN, _ROLE_SPIKING):
             look_again(plan, tables, state, n, 0)
-    if len(plan.given_time) > 0 and not stepwise:
+    if len(plan.given_time) > 0:
         push(state, plan.given_time[0], plan.rank[plan.given_neuron[0]], UPDATES, 0, _GIVEN, 0)
 
 
@@ -121,9 +123,12 @@ def advance(plan, tables, state, tally):
     int64
         A Status.
     """
+    plan, tables, state, tally = pointer_to(plan), pointer_to(tables), pointer_to(state), pointer_to(tally)
     s = state.progress[()]
     scripted, stepwise = plan.chip[()]["scripted"] != 0, plan.chip[()]["stepwise"] != 0
     mask = (np.int64(1) << KIND_BITS) - 1
+    if not s["begun"]:
+        begin(plan, tables, state)
     for _ in range(PAUSE_AFTER):
         if s["heap"] == 0 and stepwise:
             # All that was sent has been served.

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from eventsim.hardware.kernels.waiting import fill_from, serve_all
-from eventsim.kernels.compiled import compiled
-from eventsim.kernels.compiled import part as inlined
+from eventsim.kernels.compiled import compiled, typed_part
 from eventsim.kernels.vector import count
 
 _ONE = np.uint64(1)
@@ -126,7 +125,7 @@ def divide(tables, bounds, neuron, first, last):
                 last[step, b] = i
 
 
-@inlined
+@typed_part
 def list_of(tables, send, neuron):
     """The list of messages that a spike of a neuron sends."""
     return tables.lists[send["base"] + (neuron * send["factor"] >> send["shift"])]
@@ -168,7 +167,7 @@ def count_messages(tables, spikes, counts, sent):
                     messages = following
 
 
-@inlined
+@typed_part
 def send_all(tables, room, b, neuron, time, part):
     """Send the messages of a spike of block ``b``, one after the other from ``time`` on; returns when the last has been sent."""
     block, message_out = tables.blocks[b], tables.costs[()]["message_out"]
@@ -230,7 +229,7 @@ def replay_freely(tables, spikes, counts, cursor, output, room, found):
     serve_all(tables.costs, room, counts[0], output, found, 0)
 
 
-@inlined
+@typed_part
 def mark(tables, arrivals, p, step):
     """Find which neurons of a population are updated in a step whether they fire or not: ``Arrivals.marked`` and ``before``."""
     population, marked = tables.populations[p], arrivals.marked
@@ -255,13 +254,13 @@ def mark(tables, arrivals, p, step):
         total += count(marked[word])
 
 
-@inlined
+@typed_part
 def is_marked(population, marked, unit):
     """1 if a unit is marked, else 0."""
     return np.int64(marked[population["mark"] + (unit >> 6)] >> np.uint64(unit & 63) & _ONE)
 
 
-@inlined
+@typed_part
 def marked_before(population, arrivals, neuron):
     """How many neurons before one are marked."""
     unit = neuron * population["factor"] >> population["shift"]
@@ -271,7 +270,7 @@ def marked_before(population, arrivals, neuron):
     return units * population["unit"] + part * is_marked(population, arrivals.marked, unit)
 
 
-@inlined
+@typed_part
 def go_round(tables, spikes, arrivals, room, found, b, step, begun, sending):
     """A block in a core's round: each neuron is accessed; those with input, and those that fire, are updated; these send.
 

@@ -9,7 +9,7 @@ from eventsim.hardware.kernels.entries import CORE_BITS, UPDATES, WEIGHTS, appen
 from eventsim.hardware.kernels.links import go
 from eventsim.hardware.kernels.serving import queue_look, watch
 from eventsim.hardware.records import Kind, Role
-from eventsim.kernels.compiled import part as inlined
+from eventsim.kernels.compiled import typed_inner, typed_part
 from eventsim.kernels.windows import sense_of, step_of
 from eventsim.model.limits import POTENTIAL_MAX, POTENTIAL_MIN
 
@@ -17,7 +17,7 @@ _READY, _NOTHING, _UPDATED, _STOP = int(Kind.READY), int(Kind.NOTHING), int(Kind
 _GIVEN, _DRIVEN, _SPIKING, _MAXIMUM = int(Role.GIVEN), int(Role.DRIVEN), int(Role.SPIKING), int(Role.MAXIMUM)
 
 
-@inlined
+@typed_part
 def due_at(plan, tables, state, n, time):
     """Sign of the spike that a neuron is due to make at a time, 0 if none."""
     population = plan.populations[plan.rank[n]]
@@ -36,7 +36,7 @@ def due_at(plan, tables, state, n, time):
     return sign
 
 
-@inlined
+@typed_inner
 def look_again(plan, tables, state, n, time):
     """Queue the next look at a neuron though nothing arrives, if it will be due then."""
     population = plan.populations[plan.rank[n]]
@@ -49,7 +49,7 @@ def look_again(plan, tables, state, n, time):
     queue_look(plan, state, n, later)
 
 
-@inlined
+@typed_inner
 def ask(plan, state, n, sign, time):
     """A neuron is to be updated by its core, after those that ask already; ``sign`` is that of a given spike."""
     c, s = plan.chip[()], state.progress[()]
@@ -62,7 +62,7 @@ def ask(plan, state, n, sign, time):
     s["made"] += 1
 
 
-@inlined
+@typed_part
 def start_update(plan, state, server, time):
     """A core begins to update the first neuron that asks, once it is free."""
     n = state.items[state.servers[server]["head"]]["neuron"]
@@ -76,7 +76,7 @@ def start_update(plan, state, server, time):
     push(state, start + taken, rank, UPDATES, state.progress[()]["made"], _UPDATED, server)
 
 
-@inlined
+@typed_part
 def make(plan, state, n, sign, p, message):
     """A message of a neuron's spike through a projection, -1 for one that reaches nothing, in the tile of its core."""
     c = plan.chip[()]
@@ -92,7 +92,7 @@ def make(plan, state, n, sign, p, message):
     return m
 
 
-@inlined
+@typed_part
 def lateness(plan, state, n):
     """How many ticks a spike of a neuron leaves late, -1 if it is lost."""
     c = plan.chip[()]
@@ -104,7 +104,7 @@ def lateness(plan, state, n):
     return np.int64(-1) if draw < c["lost"] else delay_of(draw, c["jitter"])
 
 
-@inlined
+@typed_inner
 def send(plan, state, n, sign, time):
     """Make the messages of a spike; returns when its core has sent the last."""
     c, s = plan.chip[()], state.progress[()]
@@ -137,7 +137,7 @@ def send(plan, state, n, sign, time):
     return time
 
 
-@inlined
+@typed_part
 def fire(plan, state, tally, n, sign, time):
     """Note a spike."""
     s, rank = state.progress[()], plan.rank[n]
@@ -154,7 +154,7 @@ def fire(plan, state, tally, n, sign, time):
         push(state, time, len(plan.populations) + 1, WEIGHTS, 0, _STOP, 0)
 
 
-@inlined
+@typed_inner
 def updated(plan, tables, state, tally, server, time):
     """A core has updated a neuron: if it is still due, it fires; then the next one is updated."""
     m = take(state, server)
@@ -183,7 +183,7 @@ def updated(plan, tables, state, tally, server, time):
         start_update(plan, state, server, time)
 
 
-@inlined
+@typed_part
 def look(plan, tables, state, n, time):
     """A neuron is updated if it is due; whoever queued the look saw to it that it may fire, or it has fired since."""
     allowed = state.last[n] + plan.populations[plan.rank[n]]["refractory"]

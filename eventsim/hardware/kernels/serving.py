@@ -9,15 +9,14 @@ from eventsim.hardware.kernels.converting import converted
 from eventsim.hardware.kernels.entries import LAST, LOOKS, WEIGHTS, append, push, release, take
 from eventsim.hardware.kernels.links import has_room, lose, make_room, next_server, order_of, try_link
 from eventsim.hardware.records import Kind
-from eventsim.kernels.compiled import brief as array_kernel
-from eventsim.kernels.compiled import part as inlined
+from eventsim.kernels.compiled import typed_inner, typed_part
 from eventsim.kernels.windows import count_spike as count_input
 from eventsim.model.limits import POTENTIAL_MAX, POTENTIAL_MIN
 
 _SERVED, _READS, _LOOK, _DECIDE = int(Kind.SERVED), int(Kind.READS), int(Kind.LOOK), int(Kind.DECIDE)
 
 
-@inlined
+@typed_inner
 def start_serving(plan, state, server, time):
     """A core that is free serves what waits: the first message, or all of them."""
     c = plan.chip[()]
@@ -40,7 +39,7 @@ def start_serving(plan, state, server, time):
     push(state, time + taken, order_of(plan, state, m), WEIGHTS, number, _SERVED, server)
 
 
-@inlined
+@typed_part
 def arrive(plan, state, m, time):
     """A message comes to a link or to its core."""
     c = plan.chip[()]
@@ -67,7 +66,7 @@ def arrive(plan, state, m, time):
             start_serving(plan, state, server, time)
 
 
-@inlined
+@typed_part
 def queue_look(plan, state, n, time):
     """Queue a look at a neuron unless that is queued already; until then nothing that arrives need look at it."""
     if time <= state.progress[()]["end"] and state.look[n] != time:
@@ -76,14 +75,14 @@ def queue_look(plan, state, n, time):
         push(state, time, plan.rank[n], LOOKS, n, _LOOK, n)
 
 
-@inlined
+@typed_part
 def watch(plan, state, n):
     """From now on a neuron is looked at when what arrives makes it due."""
     state.upper[n] = plan.threshold[n]
     state.lower[n] = 0 if plan.populations[plan.rank[n]]["signed"] and state.net[n] > 0 else POTENTIAL_MIN
 
 
-@array_kernel
+@typed_part
 def add_and_compare(v, upper, lower, start, weights, at, length, sign):
     """``v[start:start+length] += sign * weights[at:at+length]``; returns whether one of them is at ``upper`` or below ``lower`` then.
 
@@ -107,7 +106,7 @@ def add_and_compare(v, upper, lower, start, weights, at, length, sign):
     return hit
 
 
-@inlined
+@typed_part
 def look_through(plan, state, rank, start, stop, time):
     """Queue a look at each due neuron of a run, and note one whose potential has left int32. Thresholds of readouts are above int32."""
     population, s = plan.populations[rank], state.progress[()]
@@ -119,7 +118,7 @@ def look_through(plan, state, rank, start, stop, time):
             queue_look(plan, state, n, max(time, state.last[n] + population["refractory"]))
 
 
-@inlined
+@typed_inner
 def count_windows(plan, tables, state, p, neuron, sign, low, high, time):
     """Count a spike for the windows low..high-1 of a maximum that it lies in, and look at those that it may have changed."""
     first = plan.projections[p]["first"]
@@ -140,7 +139,7 @@ def count_windows(plan, tables, state, p, neuron, sign, low, high, time):
             window += of["channels"]
 
 
-@inlined
+@typed_part
 def end_of_block(plan, p, low):
     """Where the windows end that lie on one core with window ``low`` of a maximum."""
     of = plan.projections[p]
@@ -151,7 +150,7 @@ def end_of_block(plan, p, low):
     return high
 
 
-@inlined
+@typed_part
 def bring_bias(plan, tables, state, p, neuron, time):
     """Add the weights of a bias; every core with windows of a maximum counts it."""
     of = plan.projections[p]
@@ -165,7 +164,7 @@ def bring_bias(plan, tables, state, p, neuron, time):
         low = high
 
 
-@inlined
+@typed_part
 def reached(tables, of, neuron):
     """Where a spike of a neuron leads through a stencil: its first target, the weight there, rows and columns of runs, neurons of a run."""
     location = neuron // of["channels"]
@@ -176,7 +175,7 @@ def reached(tables, of, neuron):
     return y["first"] + x["first"], at, y["count"], x["count"], x["length"]
 
 
-@inlined
+@typed_inner
 def add_weights(plan, tables, state, p, neuron, sign, low, high, time):
     """Add the weights of a spike to the neurons low..high-1 of its target that it reaches, and look which are due."""
     of, projection = tables.projections[p], plan.projections[p]
@@ -215,7 +214,7 @@ def add_weights(plan, tables, state, p, neuron, sign, low, high, time):
             at -= of["tap_step"]
 
 
-@array_kernel
+@typed_part
 def add_sparse(into, base, targets, weights, first, end, shift, sign, low, high):
     """``into[base + n] += sign * weights[e + shift]`` for the targets n = ``targets[e]``, first <= e < end, that lie in low..high-1.
 
@@ -232,7 +231,7 @@ def add_sparse(into, base, targets, weights, first, end, shift, sign, low, high)
             into[np.uint64(base + n)] += sign * weights[np.uint64(e + shift)]
 
 
-@array_kernel
+@typed_part
 def add_and_mark(into, marks, base, targets, weights, first, end, shift, sign, low, high):
     """The same, and ``marks[base + n] = 1``."""
     for e in range(first, end):
@@ -242,7 +241,7 @@ def add_and_mark(into, marks, base, targets, weights, first, end, shift, sign, l
             marks[np.uint64(base + n)] = 1
 
 
-@inlined
+@typed_part
 def sum_weights(plan, tables, into, marks, base, p, neuron, sign, low, high):
     """Add the weights of a spike to sums of the neurons low..high-1, and mark those that it reaches.
 
@@ -284,7 +283,7 @@ def sum_weights(plan, tables, into, marks, base, p, neuron, sign, low, high):
             at -= of["tap_step"]
 
 
-@inlined
+@typed_part
 def sum_row(plan, tables, state, m, slot, touched):
     """A row of a read, whose sums are still to be converted; returns how many parts the read has touched."""
     item = state.items[m]
@@ -301,7 +300,7 @@ def sum_row(plan, tables, state, m, slot, touched):
     return touched
 
 
-@inlined
+@typed_inner
 def convert_sums(plan, state, touched, time):
     """Convert the sums of the parts that a read has touched, add them to potentials, and look which neurons are due.
 
@@ -329,7 +328,7 @@ def convert_sums(plan, state, touched, time):
             look_through(plan, state, plan.rank[first], first, end, time)
 
 
-@inlined
+@typed_part
 def keep(plan, tables, state, tally, m, touched):
     """Behind barriers, what a message brings is kept for the step in which it is used; returns as :func:`sum_row`."""
     c, item = plan.chip[()], state.items[m]
@@ -349,7 +348,7 @@ def keep(plan, tables, state, tally, m, touched):
     return touched
 
 
-@inlined
+@typed_part
 def note_use(plan, state, tally, p, neuron, use):
     """Count a spike for the step of the chip in which it is used."""
     of = plan.projections[p]
@@ -360,7 +359,7 @@ def note_use(plan, state, tally, p, neuron, use):
         state.later_output[use % plan.chip[()]["slots"]] = 1
 
 
-@inlined
+@typed_inner
 def count_later(plan, tables, state, p, neuron, sign, low, high, slot):
     """Count a spike for a maximum in a later step, and mark the windows low..high-1 that it lies in."""
     first = plan.projections[p]["first"]
@@ -379,7 +378,7 @@ def count_later(plan, tables, state, p, neuron, sign, low, high, slot):
             window += of["channels"]
 
 
-@inlined
+@typed_part
 def count_spike(plan, state, tally, p, neuron):
     """Count a spike that has arrived through a projection."""
     step = state.progress[()]["step"]
@@ -387,7 +386,7 @@ def count_spike(plan, state, tally, p, neuron):
         tally.operations[kind, step, p] += plan.operations[kind, plan.first_operation[p] + neuron]
 
 
-@inlined
+@typed_part
 def note_output(plan, state, p, time):
     """Where something has arrived at the output, there is to be a decision at the end of the picosecond."""
     s = state.progress[()]
@@ -396,7 +395,7 @@ def note_output(plan, state, p, time):
         push(state, time, len(plan.populations), WEIGHTS, 0, _DECIDE, 0)
 
 
-@inlined
+@typed_inner
 def finish_serving(plan, tables, state, tally, server, time):
     """A core has served: weights are added, and it goes on with what waits."""
     c, s = plan.chip[()], state.progress[()]

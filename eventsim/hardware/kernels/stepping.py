@@ -13,8 +13,7 @@ from eventsim.hardware.kernels.entries import WEIGHTS, push
 from eventsim.hardware.kernels.sending import due_at, fire, lateness, make
 from eventsim.hardware.kernels.serving import count_later, end_of_block, note_use, sum_weights
 from eventsim.hardware.records import Kind, Role
-from eventsim.kernels.compiled import brief as array_kernel
-from eventsim.kernels.compiled import inner, part
+from eventsim.kernels.compiled import typed_inner, typed_part
 from eventsim.model.limits import POTENTIAL_MAX, POTENTIAL_MIN
 
 _READY = int(Kind.READY)
@@ -23,7 +22,7 @@ _GIVEN, _SPIKING, _READOUT = int(Role.GIVEN), int(Role.SPIKING), int(Role.READOU
 NEIGHBOURS = 16
 
 
-@part
+@typed_part
 def step_of_run(plan, state, rank):
     """Which step of the run a population does in this step of the chip; 0 if none."""
     s = state.progress[()]
@@ -31,7 +30,7 @@ def step_of_run(plan, state, rank):
     return step if 1 <= step <= s["end"] else 0
 
 
-@part
+@typed_part
 def bring_biases(plan, tables, state, tally, place):
     """A given spike of a bias clock: what it brings is kept, too; it takes nothing."""
     s, n, slots = state.progress[()], plan.given_neuron[place], plan.chip[()]["slots"]
@@ -54,7 +53,7 @@ def bring_biases(plan, tables, state, tally, place):
                 low = high
 
 
-@array_kernel
+@typed_part
 def add_later(v, later, first, end, base):
     """``v[first:end] += later[base + first : base + end]``, which becomes 0; returns whether a potential has left int32 then.
 
@@ -71,7 +70,7 @@ def add_later(v, later, first, end, base):
     return left
 
 
-@part
+@typed_part
 def deliver(plan, state, rank):
     """Add what is to be added to the neurons of a population in this step."""
     s, of, slots = state.progress[()], plan.populations[rank], plan.chip[()]["slots"]
@@ -84,7 +83,7 @@ def deliver(plan, state, rank):
         state.later_counts[base + i] = 0
 
 
-@part
+@typed_part
 def note_spike(plan, state, n, sign, ready, step):
     """A spike of this step: ``ready`` is when its core's round has come to the neuron, ``step`` the run's."""
     s = state.progress[()]
@@ -93,7 +92,7 @@ def note_spike(plan, state, n, sign, ready, step):
     s["made"] += 1
 
 
-@part
+@typed_part
 def last_use(plan, state, p, fired):
     """In which step of the chip a spike is used that came through a projection, 0 if after the end."""
     of = plan.projections[p]
@@ -101,7 +100,7 @@ def last_use(plan, state, p, fired):
     return step + plan.populations[of["target"]]["stage"] if step <= state.progress[()]["end"] else 0
 
 
-@part
+@typed_part
 def send_in_step(plan, state, tally, fired):
     """A core's messages of a spike come on top of its round."""
     c, s, n = plan.chip[()], state.progress[()], fired["neuron"]
@@ -129,7 +128,7 @@ def send_in_step(plan, state, tally, fired):
     state.extra[core] = time - fired["ready"]
 
 
-@array_kernel
+@typed_part
 def none_due(v, threshold, first, end, least):
     """Whether no potential of first..end-1 is at its threshold, or below ``least``.
 
@@ -144,7 +143,7 @@ def none_due(v, threshold, first, end, least):
     return not due
 
 
-@array_kernel
+@typed_part
 def count_marks(marks, first, end):
     """How many neurons are marked of first..end-1; afterwards none is.
 
@@ -160,7 +159,7 @@ def count_marks(marks, first, end):
     return n
 
 
-@part
+@typed_part
 def go_round(plan, tables, state, tally, block, step):
     """The neurons of a block: each is accessed, those with input are updated, those that are due fire."""
     c, s = plan.chip[()], state.progress[()]
@@ -202,7 +201,7 @@ def go_round(plan, tables, state, tally, block, step):
     state.round[core] = time
 
 
-@inner
+@typed_inner
 def begin_step(plan, tables, state, tally):
     """A step of the chip: what has come for it is added, and every core goes round its neurons. Its spikes are in ``state.fired``.
 
@@ -238,7 +237,7 @@ def begin_step(plan, tables, state, tally):
                 note_spike(plan, state, n, 1, state.round[block["core"]], s["chip"])
 
 
-@inner
+@typed_inner
 def send_step(plan, state, tally):
     """The messages of a step of the chip, each by itself.
 
@@ -252,7 +251,7 @@ def send_step(plan, state, tally):
         send_in_step(plan, state, tally, state.fired[i])
 
 
-@inner
+@typed_part
 def end_step(plan, state, tally):
     """All that was sent in a step of the chip is served: how long it took, and what the output says; the barrier.
 

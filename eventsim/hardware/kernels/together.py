@@ -11,12 +11,13 @@ from eventsim.hardware.kernels.serving import count_later, note_use, sum_weights
 from eventsim.hardware.kernels.stepping import begin_step, end_step, last_use
 from eventsim.hardware.kernels.waiting import fill_from, serve_all
 from eventsim.hardware.records import Status
-from eventsim.kernels.compiled import compiled, inner, part
+from eventsim.kernels.compiled import compiled, typed_inner, typed_part
+from eventsim.kernels.pointers import pointer_to
 
 _DONE, _PAUSE, _GROW, _OVERFLOW = int(Status.DONE), int(Status.PAUSE), int(Status.GROW), int(Status.OVERFLOW)
 
 
-@part
+@typed_part
 def line_of(plan, p, neuron):
     """Where the messages of a neuron through a projection are: their places in the messages of the plan."""
     of = plan.projections[p]
@@ -24,7 +25,7 @@ def line_of(plan, p, neuron):
     return plan.begin[line], plan.begin[line + 1]
 
 
-@part
+@typed_part
 def bring(plan, tables, state, tally, p, neuron, sign, first, end, use):
     """Keep what a spike brings through a projection, by its messages first..end-1, for the step of the chip in which it is used."""
     slot, of = use % plan.chip[()]["slots"], plan.projections[p]
@@ -38,7 +39,7 @@ def bring(plan, tables, state, tally, p, neuron, sign, first, end, use):
         sum_weights(plan, tables, state.later, state.marks, base, p, neuron, sign, 0, size)
 
 
-@inner
+@typed_inner
 def count_step(plan, tables, state, tally):
     """Have the spikes of a step bring what they bring, and count their messages by core; returns how many there are.
 
@@ -70,7 +71,7 @@ def count_step(plan, tables, state, tally):
     return total
 
 
-@part
+@typed_part
 def travel_to(plan, source, target):
     """How long a message goes from core to core."""
     c = plan.chip[()]
@@ -82,7 +83,7 @@ def travel_to(plan, source, target):
     return abs(across) * c["east_west"] + abs(last_row - row) * c["north_south"]
 
 
-@part
+@typed_part
 def count_ways(plan, state, source, reached):
     """Count the links that the messages of a core have taken: ``flow`` to each of the cores that it has reached."""
     c, s = plan.chip[()], state.progress[()]
@@ -103,7 +104,7 @@ def count_ways(plan, state, source, reached):
             tile += c["mesh"] if down > 0 else -c["mesh"]
 
 
-@inner
+@typed_part
 def fill_step(plan, state):
     """Send the messages of a step: when each arrives, and how long it is served. Spikes are in the order of their cores.
 
@@ -113,6 +114,7 @@ def fill_step(plan, state):
     state : State
     """
     c, s = plan.chip[()], state.progress[()]
+    cores, filled, arrival, load, flow = plan.core, state.room.filled, state.room.time, state.room.load, state.flow
     sender, reached, extra, synapses = -1, 0, 0, 0
     fill_from(state.room, state.arriving)
     for i in range(s["made"]):
@@ -134,16 +136,16 @@ def fill_step(plan, state):
             s["sent"] += end - first
             for message in range(first, end):
                 time += c["message_out"]
-                core = plan.core[message]
-                if state.flow[core] == 0:
+                core = cores[message]
+                if flow[core] == 0:
                     state.reached[reached] = core
                     state.travel[core] = travel_to(plan, sender, core)
                     reached += 1
-                state.flow[core] += 1
-                at = state.room.filled[core]
-                state.room.filled[core] = at + 1
-                state.room.time[0, at] = time + state.travel[core]
-                state.room.load[0, at] = (c["message_in"] + plan.synapses[message] * c["synapse"]) * 2
+                flow[core] += 1
+                at = filled[core]
+                filled[core] = at + 1
+                arrival[0, at] = time + state.travel[core]
+                load[0, at] = (c["message_in"] + plan.synapses[message] * c["synapse"]) * 2
                 synapses += plan.synapses[message]
         extra = time - fired["ready"]
     if sender >= 0:
@@ -155,6 +157,7 @@ def fill_step(plan, state):
 @compiled
 def advance_together(plan, tables, state, tally):
     """Run on, step by step, until the end or a Status says why not; parameters as of :func:`eventsim.hardware.kernels.loop.advance`."""
+    plan, tables, state, tally = pointer_to(plan), pointer_to(tables), pointer_to(state), pointer_to(tally)
     s, handled = state.progress[()], 0
     totals = state.found.totals[()]
     while handled < PAUSE_AFTER:

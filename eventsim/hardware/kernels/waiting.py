@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from eventsim.kernels.compiled import part as inlined
+from eventsim.kernels.compiled import typed_part
 from eventsim.kernels.records import record
 
 _ONE = np.uint64(1)
@@ -61,7 +61,7 @@ class Found(NamedTuple):
     steps: Any
 
 
-@inlined
+@typed_part
 def fill_from(room, counts):
     """Where each core's messages go: one core after the other."""
     at = 0
@@ -70,7 +70,7 @@ def fill_from(room, counts):
         at += counts[core]
 
 
-@inlined
+@typed_part
 def merge(time, load, out_time, out_load, first, middle, end):
     """Merge two sorted runs, first..middle-1 and middle..end-1, into other arrays; of equals those of the first run come first.
 
@@ -101,7 +101,7 @@ def merge(time, load, out_time, out_load, first, middle, end):
         j, k = j + _ONE, k + _ONE
 
 
-@inlined
+@typed_part
 def sort_run(time, load, runs, first, end):
     """Sort messages first..end-1 of row 0 by their times; equal ones stay in their order. Returns the row in which they are sorted.
 
@@ -126,7 +126,7 @@ def sort_run(time, load, runs, first, end):
     return side
 
 
-@inlined
+@typed_part
 def serve_all(costs, room, counts, output, found, done):
     """Have every core serve its messages: one after the other as they come, or all that wait at once.
 
