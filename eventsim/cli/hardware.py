@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from eventsim.files.atomic import write_bytes
+from eventsim.cli.pictures import write_figures
 from eventsim.files.printable import printable
 
 if TYPE_CHECKING:
@@ -66,13 +65,7 @@ def draw_report(report: Report, folder: Path) -> list[Path]:
     """Draw what a run takes on hardware, into a folder that exists. Needs Matplotlib."""
     from eventsim.hardware import plot
 
-    files = []
-    for name, draw in (("mesh", plot.mesh), ("timeline", plot.timeline)):
-        picture = io.BytesIO()
-        draw(report).savefig(picture, format="svg")
-        files.append(folder / f"{name}.svg")
-        write_bytes(files[-1], picture.getvalue())
-    return files
+    return list(write_figures(folder, {"mesh": lambda: plot.mesh(report), "timeline": lambda: plot.timeline(report)}))
 
 
 def print_means(found: dict[str, Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,10 +20,10 @@ from eventsim.cli.lazy import WholeHelp
 from eventsim.cli.names import FILE_NAME, NAME
 from eventsim.cli.opening import dataset_of
 from eventsim.cli.options import architecture, evaluated, normalisation, numbers, options, workers
+from eventsim.cli.pictures import write_figures
 from eventsim.cli.progress import point_progress
 from eventsim.conversion.read import read_model
 from eventsim.errors import RunError
-from eventsim.files.atomic import write_bytes
 from eventsim.files.printable import echo
 from eventsim.hardware.architecture import CrossbarCore
 from eventsim.hardware.hardware import Hardware
@@ -278,11 +277,8 @@ def _no_interval() -> None:
 def _finish(found: Study, folder: Path, figures: dict[str, Callable[[], Figure]]) -> None:
     echo(found.markdown())
     try:
-        for name, draw in figures.items():
-            picture = io.BytesIO()
-            draw().savefig(picture, format="svg")
-            write_bytes(folder / f"{name}.svg", picture.getvalue())
-            echo(f"{folder / name}.svg")
+        for file in write_figures(folder, figures):
+            echo(str(file))
     except RunError as error:
         # The table stands without its picture.
         echo(f"note: no plot: {error}", err=True)
