@@ -63,20 +63,18 @@ for dtype in (np.int16, np.int32, np.int64):
 
             return many, (distances(rng, dtype), rng.integers(-1, 2, 512).astype(weight))
 
-        def adding_signed(
-            rng: Any, dtype: Any = dtype, weight: Any = weight, add: Any = simd.add_signed, subtract: Any = simd.subtract_signed
-        ) -> Any:
-            def many(times, d, w, low):
-                due = np.uint32(0)
-                for k in range(times):
-                    due |= add(d, 32 * k & 255, w, 32 * k & 255, low)
-                    due |= subtract(d, 32 * k & 255, w, 32 * k & 255, low)
-                return due
-
-            return many, (distances(rng, dtype), rng.integers(-1, 2, 512).astype(weight), distances(rng, dtype))
-
         case(f"add, subtract {name}")(adding)
-        case(f"add_signed, subtract_signed {name}")(adding_signed)
+
+    def several(rng: Any, dtype: Any = dtype, add: Any = simd.add_several_signed) -> Any:
+        def many(times, d, w, places, low):
+            due = np.uint32(0)
+            for k in range(times):
+                due |= add(d, 32 * k & 255, w, places, 4, 32 * k & 255, low)
+            return due
+
+        return many, (distances(rng, dtype), rng.integers(-1, 2, 512).astype(np.int8), rng.integers(0, 256, 4), distances(rng, dtype))
+
+    case(f"add_several_signed {np.dtype(dtype)}")(several)
 
     def together(rng: Any, dtype: Any = dtype, two: Any = simd.add_2, four: Any = simd.add_4, three: Any = simd.add_3) -> Any:
         def many(times, d, w):

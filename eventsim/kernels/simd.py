@@ -59,19 +59,31 @@ def subtract(d, i, w, j):
 
 
 @part
-def add_signed(d, i, w, j, low):
-    """``d += w``; returns which are due: d >= 0, or d < low (as d)."""
-    before = load(d, i, LANES)
-    after = before + converted(load(w, j, LANES), before)
-    store(d, i, after)
-    return bits((after >= full(after, 0)) | (after < load(low, i, LANES)))
+def _sum_several(d, i, w, places, count, shift):
+    """What :func:`add_several` stores."""
+    v = load(d, i, LANES)
+    for k in range(count):
+        place = peek(places, k)
+        change, negative = converted(load(w, (place >> 1) + shift, LANES), v), full(v, -(place & 1))
+        v = v + ((change ^ negative) - negative)
+    return v
 
 
 @part
-def subtract_signed(d, i, w, j, low):
-    """``d -= w``; returns which are due: d >= 0, or d < low (as d)."""
-    before = load(d, i, LANES)
-    after = before - converted(load(w, j, LANES), before)
+def add_several(d, i, w, places, count, shift):
+    """``d +=`` the rows of weights at ``count`` places, or ``-=``; returns which lanes are due then: d >= 0.
+
+    ``places`` (int64) are twice those in ``w`` less ``shift``, and 1 more where the weights are taken off.
+    """
+    after = _sum_several(d, i, w, places, count, shift)
+    store(d, i, after)
+    return bits(after >= full(after, 0))
+
+
+@part
+def add_several_signed(d, i, w, places, count, shift, low):
+    """As :func:`add_several`; returns which lanes are due: d >= 0, or d < low (as d)."""
+    after = _sum_several(d, i, w, places, count, shift)
     store(d, i, after)
     return bits((after >= full(after, 0)) | (after < load(low, i, LANES)))
 
@@ -97,6 +109,38 @@ def discharge(d, i, threshold, j):
     fires = before >= full(before, 0)
     store(d, i, select(fires, before - load(threshold, j, LANES), before))
     return bits(fires)
+
+
+@part
+def reset(d, i, threshold, j, kept):
+    """Fire: ``d = (d & kept) - threshold`` where d >= 0 (kept: -1, or 0 for a reset to zero).
+
+    Returns which lanes fired, and which are due yet.
+    """
+    before, theta = load(d, i, LANES), load(threshold, j, LANES)
+    fires = before >= full(before, 0)
+    after = select(fires, (before & full(before, kept)) - theta, before)
+    store(d, i, after)
+    return bits(fires), bits(after >= full(after, 0))
+
+
+@part
+def reset_signed(d, i, threshold, j, low, net, lowest_d):
+    """Fire signed neurons: ``d -= threshold`` where d >= 0, ``d += threshold`` where d < low (as d).
+
+    ``net`` (int32) counts, and of those that fire ``low`` is what follows from it: -threshold where it is positive, else ``lowest_d``.
+    Returns which lanes fired, which of them with sign -1, and which are due yet.
+    """
+    before, theta, number, bound = load(d, i, LANES), load(threshold, j, LANES), load(net, i, LANES), load(low, i, LANES)
+    up, down = before >= full(before, 0), before < bound
+    after = select(up, before - theta, select(down, before + theta, before))
+    one = full(number, 1)
+    number = select(up, number + one, select(down, number - one, number))
+    bound = select(up | down, select(number > full(number, 0), full(before, 0) - theta, full(before, lowest_d)), bound)
+    store(d, i, after)
+    store(net, i, number)
+    store(low, i, bound)
+    return bits(up | down), bits(down), bits((after >= full(after, 0)) | (after < bound))
 
 
 # Rows of int8 weights together: summed in int8, where that cannot overflow, or (wide) in the type of d.

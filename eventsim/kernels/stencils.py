@@ -133,6 +133,22 @@ def lanes_of(records: IntArray) -> IntArray:
     return lanes
 
 
+def most_reaching(records: IntArray, steps: Steps) -> int:
+    """How many source neurons may reach one lane, at most."""
+    begins: list[IntArray] = []
+    ends: list[IntArray] = []
+    for row in range(int(records["rows"].max(initial=0))):
+        for column in range(int(records["columns"].max(initial=0))):
+            reaches = records[(records["rows"] > row) & (records["columns"] > column)]
+            begins.append(reaches["first_lane"] + row * steps.row + column * steps.column)
+            ends.append(begins[-1] + reaches["run"])
+    if not begins:
+        return 0
+    first, last = (np.bincount(np.concatenate(places)) for places in (begins, ends))
+    first.resize(len(last))
+    return int(np.cumsum(first - last).max()) * steps.channels
+
+
 def _blocks(begins: IntArray, outputs: int, padded: int) -> tuple[int, IntArray, int]:
     """Blocks of channels that reach lanes together, as large as that makes them reach no more lanes: how many channels, first lane, width.
 

@@ -93,10 +93,11 @@ class Recording:
             steps = (at[:n] - 1) // job.resolution
             counts.spikes[:, column] = np.bincount(steps, minlength=len(counts.spikes))
             counts.first_tick[column] = at[0]
-            signs = job.signs.get(name, np.ones(n, np.int8))
-            counts.negative_spikes[:, column] = np.bincount(steps[signs[:n] < 0], minlength=len(counts.spikes))
+            signs = job.signs.get(name)
+            if signs is not None:
+                counts.negative_spikes[:, column] = np.bincount(steps[signs[:n] < 0], minlength=len(counts.spikes))
             if self._sink.wants(name):
-                self._sink.record(name, at[:n], neurons[:n], signs[:n])
+                self._sink.record(name, at[:n], neurons[:n], np.ones(n, np.int8) if signs is None else signs[:n])
 
     def result(self, info: RunInfo, counts: Counts, inputs: Any) -> Result:
         """The result of the run, which is over; the trace is finished."""

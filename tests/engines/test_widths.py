@@ -9,7 +9,9 @@ from judges.small_networks import chain
 
 import eventsim as es
 from eventsim.engines.layered import engine as layered
+from eventsim.engines.layered.tables import compile_layout
 from eventsim.engines.layered.ways import raster_tables
+from eventsim.engines.layered.ways.records import FOREVER
 from eventsim.engines.layered.ways.sites import Sites
 from eventsim.errors import InputError, RunError
 from eventsim.job.preparation import prepare
@@ -71,6 +73,45 @@ def test_weights_taken_back_site_by_site(weight):
 
 
 # ------------------------------------------------------------------------------------- potentials
+
+
+def driven_through(table, shape):
+    """A network of a table from 4 x 4 x 8 neurons, all of which fire at the end of each step."""
+    net = Network()
+    net.driven("src", (4, 4, 8), 100)
+    net.spiking("n", shape, 100, signed=True)
+    net.connect("src", "n", table)
+    return net
+
+
+def test_ticks_in_which_all_sources_of_a_neuron_spike():
+    """What a tick may add follows from how many spikes may reach a neuron: 72 here, so that the fourth tick leaves 16 bits."""
+    net = driven_through(Conv2d(np.full((3, 3, 8, 2), -120), padding=1), (4, 4, 2))
+    counts, _ = run_both(prepare(net, {"src": np.full((4, 4, 8), 100)}, steps=5, resolution=2**20))
+    assert counts.deliveries.sum() == 5 * 128
+
+
+@pytest.mark.parametrize(
+    ("table", "shape", "most"),
+    [
+        (Conv2d(np.ones((3, 3, 8, 2), int), padding=1), (4, 4, 2), 72),
+        (Conv2d(np.ones((2, 2, 8, 2), int), stride=2), (2, 2, 2), 32),
+        (Conv2d(np.ones((3, 3, 8, 2), int), padding=1, pool_after=(2, 2)), (2, 2, 2), 72),
+        (Conv2d(np.ones((1, 1, 8, 2), int), pool_before=(2, 2)), (2, 2, 2), 32),
+        (Dense(np.ones((128, 3), int)), (3,), 128),
+        (Sparse(np.minimum(np.arange(129), 100), np.arange(100) % 2, np.ones(100, int), 2), (2,), 50),
+    ],
+)
+def test_spikes_of_a_tick_that_may_reach_a_neuron(table, shape, most):
+    assert compile_layout(driven_through(table, shape), "n").layer.projections["most"].tolist() == [most]
+
+
+def test_given_spikes_may_repeat_a_neuron_in_a_tick():
+    net = Network()
+    net.source("src", 2)
+    net.spiking("n", 1, 100)
+    net.connect("src", "n", [[1], [1]])
+    assert compile_layout(net, "n").layer.projections["most"].tolist() == [FOREVER]
 
 
 @pytest.mark.parametrize("resolution", [1, 8, 2**20])

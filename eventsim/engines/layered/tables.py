@@ -14,7 +14,7 @@ import numpy as np
 
 from eventsim.engines.layered.ways import records as k
 from eventsim.kernels.simd import LANES
-from eventsim.kernels.stencils import STENCIL, aligned, lanes_of, padded_stencil
+from eventsim.kernels.stencils import STENCIL, aligned, lanes_of, most_reaching, padded_stencil
 from eventsim.model.network import Network, Projection
 from eventsim.model.populations import Population
 from eventsim.model.tables import IntArray, Rows, Shape, Table, spatial
@@ -72,7 +72,9 @@ class Layout:
             # Readouts are few; they start where they will not have to be widened soon. So do neurons with a refractory period: parking
             # takes half of 16 bits, and as their potentials come near the other half, the bound is found anew again and again.
             narrow = role == k.Role.NEURONS and not summed and not parks
-            dtype = next(t for t in TYPES[0 if narrow else 1 :] if bound <= _limits(t, parks, highest)[0])
+            # Those far above their thresholds will fire at all of the first ticks, and so may many others, which add to them.
+            needed = bound + max(0, int(d.max()))
+            dtype = next(t for t in TYPES[0 if narrow else 1 :] if needed <= _limits(t, parks, highest)[0])
             due = np.flatnonzero(d >= 0) if role == k.Role.NEURONS else np.zeros(0, np.int64)
             progress = np.zeros((), k.PROGRESS)
             progress["bound"], progress["waiting"] = bound, len(due)
@@ -128,6 +130,7 @@ class _Incoming:
         """Weights, the place of the first synapse among all that are listed, and the work of a spike."""
         channels, first = self.target[-1], sum(map(len, self.lanes))
         row["sparse"], row["records"] = 1, sum(map(len, self.row_start))
+        row["most"] = np.bincount(listed.targets).max(initial=0)
         self.row_start.append(listed.indptr + first)
         self.lanes.append(listed.targets // channels * self.padded + listed.targets % channels)
         return listed.weights, first, int(_SCATTERED * listed.weights.size / max(1, len(listed.indptr) - 1))
@@ -139,6 +142,7 @@ class _Incoming:
         row["records"] = sum(map(len, self.records))
         row["row_step"], row["tap_step"], row["channel_step"] = steps.row, steps.tap, steps.channel
         row["column_step"], row["column_tap"] = steps.column, steps.column_tap
+        row["most"] = most_reaching(record, steps)
         self.records.append(record)
         return values, 0, int(lanes_of(record).mean())
 
@@ -152,7 +156,10 @@ def compile_layout(network: Network, name: str) -> Layout:
     tables = _Incoming(population.shape, padded, len(incoming))
     for row, projection in zip(tables.rows, incoming, strict=True):
         row["gather_from"], row["number"] = k.FOREVER, network.projections.index(projection)
-        tables.add(row, projection.table, network.populations[projection.source].shape)
+        source = network.populations[projection.source]
+        tables.add(row, projection.table, source.shape)
+        if source.emits:
+            row["most"] = k.FOREVER  # given spikes may repeat a neuron in a tick, and all others fire at most once
     threshold = np.zeros(channels, np.int64) if population.threshold is None else np.array(population.threshold, np.int64)
     constants = k.Constants(
         height * width * padded,

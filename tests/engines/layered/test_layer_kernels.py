@@ -25,13 +25,20 @@ def subtract(d, i, w, j):
 
 
 @njit
-def add_signed(d, i, w, j, low):
-    return simd.add_signed(d, i, w, j, low)
+def add_several(d, i, w, places, shift, low):
+    if low is None:
+        return simd.add_several(d, i, w, places, len(places), shift)
+    return simd.add_several_signed(d, i, w, places, len(places), shift, low)
 
 
 @njit
-def subtract_signed(d, i, w, j, low):
-    return simd.subtract_signed(d, i, w, j, low)
+def reset(d, i, theta, j, kept):
+    return simd.reset(d, i, theta, j, kept)
+
+
+@njit
+def reset_signed(d, i, theta, j, low, net, lowest_d):
+    return simd.reset_signed(d, i, theta, j, low, net, lowest_d)
 
 
 @njit
@@ -106,10 +113,61 @@ def test_adding_a_vector(distance, weight, sign):
         expected[i : i + 32] += sign * w[j : j + 32].astype(distance)
         assert (add if sign > 0 else subtract)(d, i, w, j) == due_lanes(expected, i) == test(d, i)
         np.testing.assert_array_equal(d, expected)
-        expected[i : i + 32] += sign * w[j : j + 32].astype(distance)
-        due = (add_signed if sign > 0 else subtract_signed)(d, i, w, j, low)
-        assert due == due_lanes(expected, i, low) == test_signed(d, i, low)
+        assert test_signed(d, i, low) == due_lanes(expected, i, low)
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+@pytest.mark.parametrize("signed", [False, True])
+def test_adding_several_spikes(signed, distance):
+    rng = np.random.default_rng(4)
+    for _ in range(50):
+        d, low = rng.integers(-300, 300, 100).astype(distance), rng.integers(-400, 0, 100).astype(distance)
+        w = rng.integers(-128, 128, 200).astype(np.int8)
+        i, shift, places, negative = (int(rng.integers(0, 69)), int(rng.integers(-9, 9)), *rng.integers(20, 150, (2, rng.integers(1, 9))))
+        negative &= 1
+        expected = d.copy()
+        for place, taken_off in zip(places, negative, strict=True):
+            expected[i : i + 32] += (1 - 2 * taken_off) * w[place + shift : place + shift + 32].astype(distance)
+        due = add_several(d, i, w, 2 * places + negative, shift, low if signed else None)
+        assert due == due_lanes(expected, i, low if signed else None)
         np.testing.assert_array_equal(d, expected)
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_resetting_a_vector(distance):
+    rng = np.random.default_rng(5)
+    for kept in (-1, 0) * 20:
+        d, theta = rng.integers(-50, 50, 100).astype(distance), rng.integers(1, 30, 64).astype(distance)
+        i, j = int(rng.integers(0, 69)), 32 * int(rng.integers(0, 2))
+        expected = d.copy()
+        for k in np.flatnonzero(d[i : i + 32] >= 0):
+            expected[i + k] = (d[i + k] if kept else 0) - theta[j + k]
+        due = due_lanes(d, i)
+        assert reset(d, i, theta, j, kept) == (due, due_lanes(expected, i))
+        np.testing.assert_array_equal(d, expected)
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_resetting_a_vector_of_signed_neurons(distance):
+    rng, lowest_d = np.random.default_rng(6), np.iinfo(distance).min
+    for _ in range(40):
+        d, theta = rng.integers(-80, 30, 100).astype(distance), rng.integers(1, 30, 64).astype(distance)
+        i, j, net = int(rng.integers(0, 69)), 32 * int(rng.integers(0, 2)), rng.integers(-2, 4, 100).astype(np.int32)
+        # Those who wait for the end of a refractory period have the lowest bound whatever their count is, and keep it.
+        low = np.full(100, lowest_d, distance)
+        low[i : i + 32] = np.where((net[i : i + 32] > 0) & (rng.random(32) < 0.8), -theta[j : j + 32], lowest_d)
+        fires, minus = due_lanes(d, i, low), 0
+        after, bounds, counts = d.copy(), low.copy(), net.copy()
+        for k in range(32):
+            if fires >> k & 1:
+                sign = 1 if d[i + k] >= 0 else -1
+                minus |= (sign < 0) << k
+                after[i + k] -= sign * theta[j + k]
+                counts[i + k] += sign
+                bounds[i + k] = -theta[j + k] if counts[i + k] > 0 else lowest_d
+        assert reset_signed(d, i, theta, j, low, net, lowest_d) == (fires, minus, due_lanes(after, i, bounds))
+        for made, expected in ((d, after), (low, bounds), (net, counts)):
+            np.testing.assert_array_equal(made, expected)
 
 
 @njit

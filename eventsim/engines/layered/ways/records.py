@@ -55,10 +55,10 @@ class Exit(IntEnum):
 # source_shift: source_channels as a power of two, or -1
 # row_step, tap_step, column_step, column_tap, channel_step: row, tap, column, column_tap and channel of eventsim.kernels.stencils.Steps
 # nonzero: place of its effective fan-out, -1 if that is all     gather_from: spikes in a tick from which on they are gathered
-# number: among the network's projections
+# number: among the network's projections                        most: spikes of a tick that may reach one neuron, at most
 PROJECTION = record(
     "sparse wide weights largest source_channels records row_step tap_step column_step column_tap channel_step nonzero gather_from "
-    "source_shift number locations"
+    "source_shift number locations most"
 )
 # What gathering takes of a projection (see eventsim.engines.layered.ways.tick_kernels.gather).
 #

@@ -14,6 +14,7 @@ from eventsim.engines.layered.trains import Train
 from eventsim.engines.layered.ways import gathering
 from eventsim.engines.layered.ways.records import Scratch, Status
 from eventsim.engines.layered.ways.tick_kernels import neurons, readout
+from eventsim.engines.layered.ways.tick_kernels.few import FEW
 from eventsim.engines.layered.ways.tick_kernels.gather import MOST_ROWS
 from eventsim.engines.layered.ways.way import SPARSE, TrainWay
 from eventsim.engines.layered.workspace import Workspace
@@ -47,12 +48,12 @@ class Ticks(TrainWay):
         split = max(repeats, *(way._source for way in ways))
         candidates = np.empty(2 * largest + LANES, np.int32)
         if all(way.layer.gathers is None for way in ways):
-            return Scratch(candidates, None, None, None, None)
+            return Scratch(candidates, None, None, np.empty(FEW, np.int64), None)
         return Scratch(
             candidates,
             np.empty(max(way._locations for way in ways) + 2, np.int64),
             np.empty(split + LANES, np.int32),
-            np.empty(split + 8, np.int64),
+            np.empty(split + max(FEW, 8), np.int64),
             np.empty(MOST_ROWS + 8, np.int64),
         )
 

@@ -34,9 +34,7 @@ def deliver(layer, d, scratch, train, operations, step, at, stop):
         of = layer.projections[p]
         counted = operations[of["number"], step]
         synapses = counted[1]
-        group = stop if len(train.projection) == 0 else e + 1
-        while group < stop and train.projection[group] == p:
-            group += 1
+        group = end_of_group(train, e, stop)
         if gather_group(layer, layer.gathers, d, scratch, train, p, e, group, counted):
             touched = EVERYWHERE
         else:
@@ -49,6 +47,17 @@ def deliver(layer, d, scratch, train, operations, step, at, stop):
             counted[4] += counted[1] - synapses
         e = group
     return touched
+
+
+@part
+def end_of_group(train, at, stop):
+    """The place behind the spikes from place ``at`` on that come through the same projection, ``stop`` at last; all are of a tick."""
+    if len(train.projection) == 0:
+        return stop
+    group = at + 1
+    while group < stop and train.projection[group] == train.projection[at]:
+        group += 1
+    return group
 
 
 @part
@@ -86,12 +95,11 @@ def fits(layer, state, train, at, stop):
     A reset may leave |d| at the threshold, so the bound is found anew where it does not seem to be so.
     """
     c, s = layer.constants, state.progress[()]
-    rise = np.int64(0)
-    if len(train.projection) == 0:
-        rise = (stop - at) * layer.projections[0]["largest"]
-    else:
-        for f in range(at, stop):
-            rise += layer.projections[train.projection[f]]["largest"]
+    rise, e = np.int64(0), at
+    while e < stop:
+        of, group = layer.projections[np.int64(train.projection[e]) if len(train.projection) else 0], end_of_group(train, e, stop)
+        rise += min(group - e, of["most"]) * of["largest"]
+        e = group
     if s["bound"] + rise > s["limit"]:
         s["bound"] = max(c.highest, largest_unparked(state.d, state.ring_lane, c.refractory > 1, s))
         if s["bound"] + rise > s["limit"]:

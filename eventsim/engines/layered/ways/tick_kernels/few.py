@@ -9,11 +9,11 @@ from eventsim.engines.layered.ways.tick_kernels.due import scan
 from eventsim.engines.layered.ways.tick_kernels.fire import fire_due, note_fired
 from eventsim.kernels import simd
 from eventsim.kernels.compiled import part
-from eventsim.kernels.simd import LANES
+from eventsim.kernels.simd import LANES, SLACK
 from eventsim.kernels.sort import sort_candidates
 
 # Up to so many spikes in a tick are few: with more, those reached are looked through afterwards.
-FEW = 8
+FEW = 16
 
 
 @part
@@ -37,10 +37,9 @@ def run_few(layer, state, scratch, train, out, tally, last, release):
     quota = first + (s["limit"] - s["bound"]) // max(1, of["largest"])
     few, effective = min(FEW, of["gather_from"] - 1), of["nonzero"]
     source_channels, source_shift, channel_step, weights = of["source_channels"], of["source_shift"], of["channel_step"], of["weights"]
-    row_step, tap_step, base = of["row_step"], of["tap_step"], of["records"]
-    column_step, column_tap = of["column_step"], of["column_tap"]
+    base = of["records"]
     synapses = additions = toolbox = nonzero = np.int64(0)
-    at, arrivals, room = first, len(train.tick), len(out.tick) - layer.constants.size
+    at, arrivals, room = first, len(train.tick), len(out.tick) - layer.constants.size - SLACK
     while at < arrivals:
         tick = simd.peek(train.tick, at)
         if tick > last or tick >= release or s["fired"] > room:
@@ -50,28 +49,34 @@ def run_few(layer, state, scratch, train, out, tally, last, release):
             stop += 1
         if stop > quota or stop - at > few or (len(train.projection) and not all_are(train.projection, at, stop, p)):
             break
-        n, everywhere = 0, False
-        for f in range(at, stop):
-            neuron = np.int64(simd.peek(train.neuron, f))
-            location = divided(neuron, source_channels, source_shift)
-            record = simd.peek(layer.records, base + location)
-            exact = record["synapses"]
-            synapses += exact
-            additions += record["additions"]
-            toolbox += record["toolbox"]
-            nonzero += layer.effective[effective + neuron] if effective >= 0 else exact
-            if n + record["rows"] * record["columns"] * record["run"] > len(scratch.candidates):
+        n, groups, everywhere, f = 0, 0, False, at
+        while f < stop:
+            # Spikes of one location reach the same lanes, and so do all that reach everything: those lanes are loaded once for them.
+            reached = simd.peek(layer.records, base + divided(np.int64(simd.peek(train.neuron, f)), source_channels, source_shift))
+            g = f
+            while g < stop:
+                neuron = np.int64(simd.peek(train.neuron, g))
+                location = divided(neuron, source_channels, source_shift)
+                record = simd.peek(layer.records, base + location)
+                if g > f and not same_lanes(record, reached):
+                    break
+                exact = record["synapses"]
+                synapses += exact
+                additions += record["additions"]
+                toolbox += record["toolbox"]
+                nonzero += layer.effective[effective + neuron] if effective >= 0 else exact
+                w = weights + (neuron - location * source_channels) * channel_step + record["tap"]
+                negative = np.int64(len(train.sign) > 0 and simd.peek(train.sign, g) < 0)
+                simd.poke(scratch.places, g - f, 2 * w + negative)
+                g += 1
+            groups += 1
+            if n + reached["rows"] * reached["columns"] * reached["run"] > len(scratch.candidates):
                 n, everywhere = 0, True
-            w = weights + (neuron - location * source_channels) * channel_step + record["tap"]
-            positive = len(train.sign) == 0 or simd.peek(train.sign, f) > 0
-            lane = record["first_lane"]
-            for _ in range(record["columns"]):
-                n = add(state.d, state.low, layer.w8, record, lane, w, row_step, tap_step, positive, scratch.candidates, n)
-                lane += column_step
-                w += column_tap
+            n = add(state.d, state.low, layer.w8, reached, of, scratch.places, g - f, scratch.candidates, n)
+            f = g
         if everywhere:
             n = scan(state.d, state.low, 0, layer.constants.size, scratch.candidates, 0)
-        elif n > 1 and (stop > at + 1 or record["columns"] > 1):
+        elif n > 1 and groups > 1:
             sort_candidates(scratch.candidates, n)
         fire_due(layer, state, out, tally, scratch.candidates, n, tick)
         at = stop
@@ -94,8 +99,15 @@ def all_are(values, first, last, wanted):
 
 
 @part
-def add(d, low, w8, record, lane, w, row_step, tap_step, positive, candidates, n):
-    """Add a column of the weights of a spike, or take them off, and append who is due then to the candidates; returns their new number.
+def same_lanes(record, other):
+    """Whether two STENCIL records reach the same lanes."""
+    rows, columns = record["rows"] == other["rows"], record["columns"] == other["columns"]
+    return (record["first_lane"] == other["first_lane"]) & rows & columns & (record["run"] == other["run"])
+
+
+@part
+def add(d, low, w8, record, of, places, count, candidates, n):
+    """Add the weights of spikes that reach the same lanes, and append the blocks where somebody is due then to the candidates.
 
     A neuron that is due after the tick was so after the last addition to it.
 
@@ -105,32 +117,37 @@ def add(d, low, w8, record, lane, w, row_step, tap_step, positive, candidates, n
         As in :class:`State`.
     w8 : int8 array
     record : STENCIL
-        Of its source location.
-    lane, w : int64
-        The first one that the column reaches, and the place of its first weight.
-    row_step, tap_step : int64
-        To the next row: lanes forward, weights back.
-    positive : bool
-        The sign of the spike.
+        Of the source location of one of them.
+    of : PROJECTION
+    places : int64 array
+        Twice the place of the first weight of each spike, and 1 more if its sign is -1.
+    count : int64
+        How many spikes.
     candidates : int32 array
-        There are ``n`` (int64), and has room for all lanes reached.
+        There are ``n`` (int64), and has room for all lanes reached. They are appended in order.
+
+    Returns
+    -------
+    int64
+        Their new number.
     """
-    run = record["run"]
+    run, row, tap = record["run"], record["first_lane"], np.int64(0)
     for _ in range(record["rows"]):
-        for k in range(0, run, LANES):
-            due = add_vector(d, low, w8, lane + k, w + k, positive)
-            while due:
-                candidates[n] = lane + k + simd.lowest(due)
-                due &= due - np.uint32(1)
-                n += 1
-        lane += row_step
-        w -= tap_step
+        lane, shift = row, tap
+        for _ in range(record["columns"]):
+            for k in range(0, run, LANES):
+                candidates[n] = lane + k
+                n += add_vector(d, low, w8, lane + k, places, count, shift + k) != 0
+            lane += of["column_step"]
+            shift += of["column_tap"]
+        row += of["row_step"]
+        tap -= of["tap_step"]
     return n
 
 
 @part
-def add_vector(d, low, w8, lane, w, positive):
-    """Add LANES weights, or take them off; returns which lanes are due, a bit each."""
+def add_vector(d, low, w8, lane, places, count, shift):
+    """Add LANES weights of each spike, or take them off; returns which lanes are due, a bit each."""
     if low is None:
-        return simd.add(d, lane, w8, w) if positive else simd.subtract(d, lane, w8, w)
-    return simd.add_signed(d, lane, w8, w, low) if positive else simd.subtract_signed(d, lane, w8, w, low)
+        return simd.add_several(d, lane, w8, places, count, shift)
+    return simd.add_several_signed(d, lane, w8, places, count, shift, low)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from eventsim.engines.layered.ways.parts import append, divided
-from eventsim.engines.layered.ways.tick_kernels.due import is_due
 from eventsim.engines.layered.ways.tick_kernels.ring import enter
 from eventsim.kernels import simd
 from eventsim.kernels.compiled import inner, part
@@ -13,49 +12,57 @@ from eventsim.kernels.simd import LANES
 
 
 @part
-def fire(layer, state, out, negative, lane, tick):
-    """Let a due neuron spike.
+def fire(layer, state, out, negative, first, tick):
+    """Let those of the LANES neurons from lane ``first`` on spike that are due.
 
     Parameters
     ----------
     layer, state : Layer, State
     out : Train
-        Takes its spike, and has room for it.
+        Takes their spikes, and has room for them and SLACK more.
     negative : int64 (steps,)
         Counts spikes of sign -1.
-    lane, tick : int64
+    first, tick : int64
     """
-    c, s, d = layer.constants, state.progress[()], state.d
-    location = divided(lane, c.padded, c.padded_shift)
-    channel = lane - location * c.padded
-    threshold, fired = layer.threshold[channel], s["fired"]
-    positive = d[lane] >= 0
-    if not positive:
-        d[lane] += threshold
-    elif c.zero_reset:
-        d[lane] = -threshold
-    else:
-        d[lane] -= threshold
-    out.tick[fired] = tick
-    out.neuron[fired] = location * c.channels + channel
-    s["fired"] = fired + 1
-    note_sign(state.low, state.net, lane, positive, threshold, s, out.sign, fired, negative)
+    c, s = layer.constants, state.progress[()]
+    location = divided(first, c.padded, c.padded_shift)
+    channel = first - location * c.padded
+    fires, minus, again = discharge(state.d, state.low, state.net, state.theta, first, channel, c.zero_reset, s["lowest"])
+    fired = s["fired"]
+    n = append(out.neuron, fired, location * c.channels + channel, fires)
+    for k in range(fired, n):
+        out.tick[k] = tick
+    note_signs(state.low, out.sign, fired, fires, minus, negative, s["step"])
+    s["fired"] = n
     if c.refractory > 1:
-        park(d, state.low, lane, s)
+        again = fires
+    while again:
+        lane = first + simd.lowest(again)
+        if c.refractory > 1:
+            park(state.d, state.low, lane, s)
         enter(c, state, lane, tick)
-    elif is_due(d, state.low, lane):
-        enter(c, state, lane, tick)
+        again &= again - np.uint32(1)
 
 
 @part
-def note_sign(low, net, lane, positive, threshold, progress, signs, fired, negative):
-    """What a spike of a signed neuron means for its next ones: below which distance it is due again. Of unsigned ones: nothing."""
+def discharge(d, low, net, theta, first, channel, zero_reset, lowest):
+    """Reset those of LANES neurons that are due: masks of them, of those among them whose spikes have sign -1, and of those still due."""
+    if low is None:
+        fires, again = simd.reset(d, first, theta, channel, 0 if zero_reset else -1)
+        return fires, np.uint32(0), again
+    return simd.reset_signed(d, first, theta, channel, low, net, lowest)
+
+
+@part
+def note_signs(low, signs, fired, fires, minus, negative, step):
+    """Write the signs of spikes of signed neurons; of unsigned ones (``low`` is None): nothing."""
     if low is not None:
-        sign = 1 if positive else -1
-        signs[fired] = sign
-        net[lane] += sign
-        negative[progress["step"]] += not positive
-        low[lane] = -threshold if net[lane] > 0 else progress["lowest"]
+        negative[step] += simd.count(minus)
+        while fires:
+            lane = simd.lowest(fires)
+            signs[fired] = 1 - 2 * np.int8((minus >> lane) & 1)
+            fired += 1
+            fires &= fires - np.uint32(1)
 
 
 @part
@@ -68,7 +75,7 @@ def park(d, low, lane, progress):
 
 @part
 def fire_due(layer, state, out, tally, candidates, n, tick):
-    """Let those of the first ``n`` candidates (int32, equal ones next to each other) spike that are due.
+    """Let those spike that are due: each of them is among the first ``n`` candidates (int32, in order), or in the block of one.
 
     Parameters
     ----------
@@ -77,12 +84,13 @@ def fire_due(layer, state, out, tally, candidates, n, tick):
     candidates : int32 array
     n, tick : int64
     """
-    previous = -1
+    beyond = 0
     for i in range(n):
-        lane = candidates[i]
-        if lane != previous and is_due(state.d, state.low, lane):
-            fire(layer, state, out, tally.negative, lane, tick)
-        previous = lane
+        lane = np.int64(candidates[i])
+        if lane >= beyond:
+            first = lane - lane % LANES
+            fire(layer, state, out, tally.negative, first, tick)
+            beyond = first + LANES
 
 
 @part
