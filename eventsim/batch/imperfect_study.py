@@ -18,7 +18,7 @@ from eventsim.analysis.evaluation import Arrays
 from eventsim.analysis.provenance import spread
 from eventsim.batch import self_test
 from eventsim.batch.kept import Images
-from eventsim.batch.pictures import pictures_of
+from eventsim.batch.pictures import Pictures, pictures_of
 from eventsim.batch.study import Study, file_name, make_folder, title_of
 from eventsim.batch.work import bytes_of, network_of
 from eventsim.data.image_sets import Dataset
@@ -162,7 +162,7 @@ class ImperfectWorker:
         }
 
 
-def run_points(
+def run_points(  # noqa: PLR0913 - every setting by its name
     name: str,
     points: Sequence[ImperfectPoint],
     data: Dataset,
@@ -172,6 +172,8 @@ def run_points(
     steps: int | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
+    invert: bool = False,
+    crop: bool = False,
     each: Callable[[str, int, int], Callable[[int, int], None] | None] = lambda *_: None,
 ) -> Study:
     """Run every point on images; what is done is kept in the folder, and the same call goes on from there.
@@ -187,7 +189,7 @@ def run_points(
         So many, spread evenly over the set. Default: all.
     steps : int, optional
         T. Default: what the network recommends.
-    workers, scheduler
+    workers, scheduler, invert, crop
         See :func:`eventsim.evaluate`.
     each : callable, optional
         As for :func:`eventsim.batch.study.run_study`.
@@ -206,7 +208,7 @@ def run_points(
         title = title_of(point.columns)
         files[title] = folder / f"{file_name(title)}.json"
         length = _steps(point, data) if steps is None else steps
-        of = _images(point, data, files[title], images, length)
+        of = _images(point, data, pictures_of(point.network, data, invert, crop), files[title], images, length)
         found = of.run(_work(point, length), each(title, number, len(points)), workers, scheduler)
         rows.append(point.columns | _means(found, of.right(found["decision"])))
     study = Study(name, rows, files)
@@ -214,11 +216,11 @@ def run_points(
     return study
 
 
-def _images(point: ImperfectPoint, data: Dataset, path: Path, images: int | None, steps: int) -> Images:
+def _images(point: ImperfectPoint, data: Dataset, pictures: Pictures, path: Path, images: int | None, steps: int) -> Images:
     """The images of a point."""
     net = point.network
     chosen = np.arange(len(data)) if images is None else spread(images, len(data))
-    return Images(data, pictures_of(net, data, False, False), chosen, path, steps * sum(p.size for p in net.populations.values()))
+    return Images(data, pictures, chosen, path, steps * sum(p.size for p in net.populations.values()))
 
 
 def _work(point: ImperfectPoint, steps: int) -> ImperfectWork:

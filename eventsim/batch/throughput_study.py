@@ -34,7 +34,7 @@ from eventsim.simulate import Simulator
 STEPS_US = (1000.0, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
 
 
-def throughput_study(
+def throughput_study(  # noqa: PLR0913 - every setting by its name
     network: Network,
     data: Dataset,
     hardware: Hardware,
@@ -44,6 +44,8 @@ def throughput_study(
     images: int | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
+    invert: bool = False,
+    crop: bool = False,
     each: Callable[[str, int, int], Callable[[int, int], None] | None] = lambda *_: None,
     **settings: Any,
 ) -> Study:
@@ -62,7 +64,7 @@ def throughput_study(
         Microseconds of a step.
     images : int, optional
         So many, spread evenly over the set. Default: all.
-    workers, scheduler
+    workers, scheduler, invert, crop
         See :func:`eventsim.evaluate`.
     each : callable, optional
         As for :func:`eventsim.batch.study.run_study`.
@@ -81,7 +83,7 @@ def throughput_study(
         raise RunError(f"steps must be microseconds, at least 0.000001 with at most six decimals, found {values}")
     if network.output is None:
         raise InputError("a study needs a network that has an output readout")
-    pictures = pictures_of(network, data, False, False)
+    pictures = pictures_of(network, data, invert, crop)
     chosen = np.arange(len(data)) if images is None else spread(images, len(data))
     if settings.get("steps") is None:
         settings["steps"] = steps_of_window(network, data.reading.length)

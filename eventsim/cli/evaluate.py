@@ -14,7 +14,7 @@ from eventsim.cli.errors import remark
 from eventsim.cli.hardware import print_means
 from eventsim.cli.names import FILE_NAME, NAME
 from eventsim.cli.opening import dataset_of
-from eventsim.cli.options import as_json, evaluated, event_input, options, output, ticks_per_step, whole_numbers, workers
+from eventsim.cli.options import as_json, evaluated, options, output, ticks_per_step, whole_numbers, workers
 from eventsim.cli.progress import image_progress
 from eventsim.files.printable import printable
 from eventsim.job.job import DEFAULT_RESOLUTION
@@ -25,18 +25,12 @@ _of_simulation = options(
     click.option("--exit-margin", type=int, help="Stop each run once the best readout potential leads by this much."),
     click.option("--exit-potential", type=int, help="Stop each run once a readout potential is at least this."),
 )
-_of_images = options(
-    click.option("--invert", is_flag=True, help="Take 255 - pixel of the images: MNIST networks expect white on black."),
-    click.option("--crop", is_flag=True, help="Cut the images to the network's proportions, in the middle, before they are resized."),
-)
 
 
 @click.command()
 @click.argument("network", type=FILE_NAME)
 @evaluated
 @_of_simulation
-@_of_images
-@event_input
 @click.option("--no-trade-off", is_flag=True, help="Do not keep what every exit threshold would give: less memory for huge networks.")
 @workers
 @click.option("--scheduler", type=NAME, help="Address of a Dask scheduler, such as tcp://host:8786; its workers run the images.")

@@ -54,7 +54,10 @@ evaluated: Callable[[Any], Any] = options(
     click.option("--split", default="test", show_default=True),
     click.option("--images", type=click.IntRange(1), help="So many images, spread evenly over the set. Default: all."),
     click.option("--steps", type=click.IntRange(1), help="Length of a run, T. Default: the window, what the network recommends, else 100."),
+    click.option("--invert", is_flag=True, help="Take 255 - pixel of the images: MNIST networks expect white on black."),
+    click.option("--crop", is_flag=True, help="Cut the images to the network's proportions, in the middle, before they are resized."),
     reading,
+    event_input,
 )
 workers: Callable[[Any], Any] = click.option("--workers", type=click.IntRange(1, 1024), help="Processes, at most. Default: as many as pay.")
 # How a trained model's pixels are scaled.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import click
 from eventsim.analysis.evaluation import Evaluation
 from eventsim.batch import fault_study
 from eventsim.batch import study as studies
+from eventsim.batch.folder import network_of
 from eventsim.batch.imperfect_study import LEVELS, converter_points, run_points
 from eventsim.batch.study import Point, Study
 from eventsim.batch.throughput_study import STEPS_US, throughput_study
@@ -27,7 +29,7 @@ from eventsim.errors import RunError
 from eventsim.files.printable import echo
 from eventsim.hardware.architecture import CrossbarCore
 from eventsim.hardware.hardware import Hardware
-from eventsim.model.netfile import load
+from eventsim.model.network import Network
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -110,7 +112,8 @@ def percentile(
     settings = {"initial": initial, "mean": numbers(mean, 0.0), "std": numbers(std, 1.0)}
 
     def points(_: Any, values: Any) -> list[Point]:
-        return studies.percentile_points(source, calibration, values, **settings)
+        made = studies.percentile_points(source, calibration, values, **settings)
+        return [replace(point, network=_network(point.network, common)) for point in made]
 
     _sweep("percentile", points, studies.PERCENTILES, None, common)
 
@@ -125,10 +128,9 @@ def faults(network: Path, kind: str, seeds: int, **common: Any) -> None:
 
     --values: probabilities, or spreads; of jitter steps.
     """
-    net, values = load(network), numbers_or(common["values"], fault_study.VALUES)
+    net, values, settings = _network(network, common), numbers_or(common["values"], fault_study.VALUES), _settings(common)
     data = dataset_of(common)
     folder = common["output"] or Path(f"study-faults-{kind}")
-    settings = {key: common[key] for key in ("images", "steps", "workers", "scheduler")}
     with point_progress() as each:
         if kind in fault_study.OF_SPIKES:
             spike_points = fault_study.spike_fault_points(net, kind, values, seeds)
@@ -161,13 +163,13 @@ def faults(network: Path, kind: str, seeds: int, **common: Any) -> None:
 @click.option("--output", "-o", type=FILE_NAME, default="study-adc", show_default=True, help="Folder for table, plot and points.")
 def adc(network: Path, hardware: str, values: str | None, rows: str | None, seeds: int, output: Path, **common: Any) -> None:
     """Converters of crossbars: accuracy against what they tell apart, clocked and asynchronous."""
-    data, net = dataset_of(common), load(network)
+    data, net = dataset_of(common), _network(network, common)
     levels = _whole("--values", "levels of a converter", numbers_or(values, LEVELS))
     scales = _whole("--rows", "a full scale in rows", numbers_or(rows, ()))
     chip = Hardware(hardware).architecture
     points = converter_points(net, chip, levels, scales, seeds)
     with point_progress() as each:
-        found = run_points("adc", points, data, output, each=each, **common)
+        found = run_points("adc", points, data, output, each=each, **_settings(common))
     kept = ("spikes", "reads", "conversions")
     means = _means("adc", fault_study.over_seeds(found.rows, "rows", "levels", "bits", measures=kept), found, output)
     if seeds == 1 and isinstance(chip.core, CrossbarCore) and chip.core.offset:
@@ -192,11 +194,10 @@ def adc(network: Path, hardware: str, values: str | None, rows: str | None, seed
 @click.option("--output", "-o", type=FILE_NAME, default="study-throughput", show_default=True, help="Folder for table and plot.")
 def throughput(network: Path, hardware: str, values: str | None, output: Path, **common: Any) -> None:
     """Closed runs on hardware: accuracy against the duration of a step."""
-    data, net = dataset_of(common), load(network)
-    settings = {key: common[key] for key in ("images", "steps", "workers", "scheduler")}
+    data, net = dataset_of(common), _network(network, common)
     chip = Hardware(hardware)
     with point_progress() as each:
-        found = throughput_study(net, data, chip, output, numbers_or(values, STEPS_US), each=each, **settings)
+        found = throughput_study(net, data, chip, output, numbers_or(values, STEPS_US), each=each, **_settings(common))
 
     def draw() -> Figure:
         from eventsim.analysis import plot
@@ -211,12 +212,10 @@ def throughput(network: Path, hardware: str, values: str | None, output: Path, *
 @_swept(studies.LOSSES, "study-exit")
 def early_exit(network: Path, **common: Any) -> None:
     """Early exit by margin and by potential: what it saves for a loss of accuracy (--values, as shares: 0.003 is 0.3 points)."""
-    net = load(network)
-    data = dataset_of(common)
-    folder = common["output"] or Path("study-exit")
-    settings = {key: common[key] for key in ("images", "steps", "workers", "scheduler")}
+    net = _network(network, common)
+    data, folder, losses = dataset_of(common), common["output"] or Path("study-exit"), numbers_or(common["values"], studies.LOSSES)
     with point_progress() as each:
-        found = studies.exit_study(net, data, folder, numbers_or(common["values"], studies.LOSSES), each=each, **settings)
+        found = studies.exit_study(net, data, folder, losses, each=each, **_settings(common))
 
     def draw() -> Figure:
         from eventsim.analysis import plot
@@ -225,6 +224,16 @@ def early_exit(network: Path, **common: Any) -> None:
             return plot.trade_off({mode: stack.enter_context(Evaluation(found.evaluations[mode])) for mode in studies.MODES})
 
     _finish(found, folder, {"plot": draw})
+
+
+def _network(network: Path | Network, common: Mapping[str, Any]) -> Network:
+    """The network of a study, which takes recordings as the options say."""
+    return network_of(network, common["step_us"], common["polarity"])
+
+
+def _settings(common: Mapping[str, Any]) -> dict[str, Any]:
+    """What every point of a study is run with, by the options that all studies have."""
+    return {key: common[key] for key in ("images", "steps", "workers", "scheduler", "invert", "crop")}
 
 
 def numbers_or(text: str | None, default: Any) -> list[float]:
@@ -242,12 +251,11 @@ def _whole(option: str, what: str, values: Sequence[float]) -> list[int]:
 def _sweep(
     name: str, make: Callable[..., list[Point]], default: Any, network: Path | None, common: dict[str, Any], log: bool = False
 ) -> None:
-    points = make(None if network is None else load(network), numbers_or(common["values"], default))
+    points = make(None if network is None else _network(network, common), numbers_or(common["values"], default))
     data = dataset_of(common)
     folder = common["output"] or Path(f"study-{name.replace(' ', '-')}")
-    settings = {key: common[key] for key in ("images", "steps", "workers", "scheduler")}
     with point_progress() as each:
-        found = studies.run_study(name, points, data, folder, each=each, **settings)
+        found = studies.run_study(name, points, data, folder, each=each, **_settings(common))
 
     def draw() -> Figure:
         from eventsim.analysis import plot

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from llvmlite import ir
@@ -53,6 +54,14 @@ def _typed(pointer: Any, name: str) -> Any:
     return _pointer(field) if isinstance(field, types.BaseNamedTuple) else field
 
 
+def _mark_not_kept(argument: Any) -> None:
+    """Say to LLVM that a pointer is kept nowhere: in the words of its new versions, else in those of old ones."""
+    for words in ("captures(none)", "nocapture"):
+        with suppress(ValueError):
+            argument.add_attribute(words)
+            return
+
+
 def _part(builder: Any, place: Any, number: int) -> Any:
     """The place of a part of what lies at a place."""
     return builder.gep(place, [ir.IntType(32)(0), ir.IntType(32)(number)], inbounds=True)
@@ -87,13 +96,13 @@ def _field(context: Any, builder: Any, pointer: Any, value: Any, name: str) -> A
     for argument in builder.function.args:
         if argument.type == value.type:
             argument.add_attribute("noalias")
-            argument.add_attribute("captures(none)")
+            _mark_not_kept(argument)
     number = pointer.pointee.fields.index(name)
     place = _part(builder, value, number)
     return place if isinstance(pointer.pointee.types[number], types.BaseNamedTuple) else _read(builder, place)
 
 
-Pointer.built_by += [_PointerModel.__init__, _typed, _part, _parts, _read, _write, _field]
+Pointer.built_by += [_PointerModel.__init__, _typed, _part, _parts, _read, _write, _mark_not_kept, _field]
 
 
 @intrinsic

@@ -229,3 +229,38 @@ def test_the_commands(tmp_path, monkeypatch):
     with open("out/table.csv") as file:
         assert [row["step (us)"] for row in csv.DictReader(file)] == ["1000.0", "10.0"]
     assert (tmp_path / "out" / "plot.svg").exists()
+
+
+@pytest.mark.parametrize(
+    "study",
+    [
+        ("resolution", "--values", "1,4"),
+        ("exit", "--values", "1"),
+        ("faults", "--kind", "lost", "--values", "0.5", "--seeds", "1"),
+        ("throughput", "--hardware", "chip.toml", "--values", "10"),
+    ],
+    ids=lambda study: study[0],
+)
+def test_studies_take_images_as_evaluations_do(study, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for i, image in enumerate(small_data(n=4).arrays()[0]):
+        for folder, pixels in (("light", image), ("dark", 255 - image)):
+            (tmp_path / folder / f"{i % 2}").mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels.squeeze()).save(tmp_path / folder / f"{i % 2}" / f"{i}.png")
+    es.save(small_network(), "net.h5")
+    (tmp_path / "chip.toml").write_text(CHIP)
+    tables = []
+    for number, images in enumerate((["light"], ["dark", "--invert"], ["dark"])):
+        command = ["study", study[0], "net.h5", *study[1:], "--steps", "3", "--workers", "1", "-o", f"{number}", "-d", *images]
+        outcome = CliRunner().invoke(main, command, catch_exceptions=False)
+        assert outcome.exit_code == 0, outcome.stderr
+        tables.append((tmp_path / f"{number}" / "table.csv").read_text())
+    assert tables[0] == tables[1] != tables[2]
+
+
+def test_a_study_of_a_network_without_recordings_has_no_steps_of_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    es.save(small_network(), "net.h5")
+    outcome = CliRunner().invoke(main, ["study", "resolution", "net.h5", "-d", "data", "--step-us", "500"])
+    assert outcome.exit_code == 1
+    assert "net.h5: microseconds of a step and polarity are for a network with one event input; this network has none" in outcome.stderr

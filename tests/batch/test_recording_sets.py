@@ -108,8 +108,13 @@ def test_sets_are_read_as_files_are(tmp_path, monkeypatch):
         assert again.exit_code == 0, again.stderr
         with Evaluation("3.h5") as same:
             assert (same.key, same.info) == (found.key, found.info)
-    swept = CliRunner().invoke(main, ["study", "resolution", "net.h5", "-d", "recs", "-o", "study", "--values", "1,4", *reading])
+    sweep = ["study", "resolution", "net.h5", "-d", "recs", "--values", "1,4", *reading]
+    swept = CliRunner().invoke(main, [*sweep, "-o", "study"])
     assert swept.exit_code == 0, swept.stderr
+    swept = CliRunner().invoke(main, [*sweep, "-o", "changed", "--step-us", "500", "--polarity", "split"])
+    assert swept.exit_code == 0, swept.stderr
+    with Evaluation("study/resolution-4.h5") as usual, Evaluation("changed/resolution-4.h5") as changed:
+        assert (usual.info.steps, changed.info.steps) == (4, 8)
 
 
 def test_studies_of_lost_spikes_tell_windows_of_time_apart(folder, tmp_path):
