@@ -162,7 +162,7 @@ class ImperfectWorker:
         }
 
 
-def run_points(  # noqa: PLR0913 - every setting by its name
+def run_points(
     name: str,
     points: Sequence[ImperfectPoint],
     data: Dataset,
@@ -172,9 +172,8 @@ def run_points(  # noqa: PLR0913 - every setting by its name
     steps: int | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
-    invert: bool = False,
-    crop: bool = False,
     each: Callable[[str, int, int], Callable[[int, int], None] | None] = lambda *_: None,
+    **fitting: bool,
 ) -> Study:
     """Run every point on images; what is done is kept in the folder, and the same call goes on from there.
 
@@ -189,10 +188,12 @@ def run_points(  # noqa: PLR0913 - every setting by its name
         So many, spread evenly over the set. Default: all.
     steps : int, optional
         T. Default: what the network recommends.
-    workers, scheduler, invert, crop
+    workers, scheduler
         See :func:`eventsim.evaluate`.
     each : callable, optional
         As for :func:`eventsim.batch.study.run_study`.
+    **fitting
+        ``invert`` and ``crop`` of :func:`eventsim.evaluate`.
 
     Raises
     ------
@@ -208,7 +209,7 @@ def run_points(  # noqa: PLR0913 - every setting by its name
         title = title_of(point.columns)
         files[title] = folder / f"{file_name(title)}.json"
         length = _steps(point, data) if steps is None else steps
-        of = _images(point, data, pictures_of(point.network, data, invert, crop), files[title], images, length)
+        of = _images(point, data, pictures_of(point.network, data, **fitting), files[title], images, length)
         found = of.run(_work(point, length), each(title, number, len(points)), workers, scheduler)
         rows.append(point.columns | _means(found, of.right(found["decision"])))
     study = Study(name, rows, files)

@@ -120,7 +120,7 @@ def _check_classes(network: Network, data: Dataset) -> None:
         )
 
 
-def pictures_of(network: Network, data: Dataset, invert: bool, crop: bool) -> Pictures:
+def pictures_of(network: Network, data: Dataset, invert: bool = False, crop: bool = False) -> Pictures:
     """A data set as a network takes it.
 
     Raises

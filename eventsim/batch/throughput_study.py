@@ -34,7 +34,7 @@ from eventsim.simulate import Simulator
 STEPS_US = (1000.0, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
 
 
-def throughput_study(  # noqa: PLR0913 - every setting by its name
+def throughput_study(
     network: Network,
     data: Dataset,
     hardware: Hardware,
@@ -44,8 +44,6 @@ def throughput_study(  # noqa: PLR0913 - every setting by its name
     images: int | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
-    invert: bool = False,
-    crop: bool = False,
     each: Callable[[str, int, int], Callable[[int, int], None] | None] = lambda *_: None,
     **settings: Any,
 ) -> Study:
@@ -64,12 +62,12 @@ def throughput_study(  # noqa: PLR0913 - every setting by its name
         Microseconds of a step.
     images : int, optional
         So many, spread evenly over the set. Default: all.
-    workers, scheduler, invert, crop
+    workers, scheduler
         See :func:`eventsim.evaluate`.
     each : callable, optional
         As for :func:`eventsim.batch.study.run_study`.
     **settings
-        See :meth:`eventsim.Hardware.run`: JSON values.
+        ``invert`` and ``crop`` of :func:`eventsim.evaluate`; others see :meth:`eventsim.Hardware.run`: JSON values.
 
     Raises
     ------
@@ -83,7 +81,7 @@ def throughput_study(  # noqa: PLR0913 - every setting by its name
         raise RunError(f"steps must be microseconds, at least 0.000001 with at most six decimals, found {values}")
     if network.output is None:
         raise InputError("a study needs a network that has an output readout")
-    pictures = pictures_of(network, data, invert, crop)
+    pictures = pictures_of(network, data, **{name: settings.pop(name) for name in ("invert", "crop") if name in settings})
     chosen = np.arange(len(data)) if images is None else spread(images, len(data))
     if settings.get("steps") is None:
         settings["steps"] = steps_of_window(network, data.reading.length)

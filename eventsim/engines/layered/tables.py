@@ -72,9 +72,10 @@ class Layout:
             # Readouts are few; they start where they will not have to be widened soon. So do neurons with a refractory period: parking
             # takes half of 16 bits, and as their potentials come near the other half, the bound is found anew again and again.
             narrow = role == k.Role.NEURONS and not summed and not parks
-            # Those far above their thresholds will fire at all of the first ticks, and so may many others, which add to them.
-            needed = bound + max(0, int(d.max()))
-            dtype = next(t for t in TYPES[0 if narrow else 1 :] if needed <= _limits(t, parks, highest)[0])
+            # Those far above their thresholds will fire at all of the first ticks, and so may many others, which add to them: too much
+            # for 16 bits. (64 are for what does not fit now.)
+            first = bound + max(0, int(d.max()))
+            dtype = next(t for t in TYPES[0 if narrow else 1 :] if (first if t is np.int16 else bound) <= _limits(t, parks, highest)[0])
             due = np.flatnonzero(d >= 0) if role == k.Role.NEURONS else np.zeros(0, np.int64)
             progress = np.zeros((), k.PROGRESS)
             progress["bound"], progress["waiting"] = bound, len(due)
