@@ -137,3 +137,7 @@ def add_rows(array: Any, places: Any, shift: int, rows: Any) -> None:
 
 def no_rows(like: Any) -> Any:
     return np.zeros_like(like)
+
+
+def pointer_to(named_tuple: Any) -> Any:
+    return named_tuple

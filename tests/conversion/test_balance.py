@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from judges.graphs import RELU, Builder, random_graph
+from judges.graphs import RELU, Builder, deep_graph, random_graph
 
 import eventsim as es
 from eventsim.conversion import graph as g
@@ -42,16 +42,11 @@ def test_channels_are_right_on_average(seed):
 
 
 def test_a_deep_network_answers_better_in_few_steps_on_other_images():
-    b = Builder(3, (3, 8, 8), 0)
-    for i in range(7):
-        b.conv(8, binary=i > 0, bias=False)
-        b.batch_norm()
-        b.at = b.graph.add(RELU, (b.at,))
-    b.linear(5, binary=False, bias=True)
+    graph = deep_graph(7, 8, 5)
     others = np.random.default_rng(9).integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)
     distances = []
     for balance in (False, True):
-        made = es.convert(b.graph, IMAGES, steps=6, balance=balance, check=False)
+        made = es.convert(graph, IMAGES, steps=6, balance=balance, check=False)
         total = {name: np.square(error).mean() for name, error in errors(made, others, 6).items()}
         distances.append(sum(total.values()))
     assert distances[1] < distances[0] / 2

@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 import pytest
-from judges.graphs import RELU, Builder, random_graph
+from judges.graphs import RELU, Builder, deep_graph, random_graph
 
 import eventsim as es
 
@@ -57,13 +57,7 @@ def test_without_images_or_without_being_asked_there_is_none():
 
 
 def deep(percentile: float, **settings) -> es.Conversion:
-    b = Builder(3, (3, 8, 8), 0)
-    for i in range(5):
-        b.conv(6, binary=i > 0, bias=False)
-        b.batch_norm()
-        b.at = b.graph.add(RELU, (b.at,))
-    b.linear(5, binary=False, bias=True)
-    return es.convert(b.graph, IMAGES, percentile=percentile, **settings)
+    return es.convert(deep_graph(5, 6, 5), IMAGES, percentile=percentile, **settings)
 
 
 @pytest.mark.parametrize(

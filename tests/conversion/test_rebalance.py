@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from judges.evaluations import small_network
-from judges.graphs import RELU, Builder
+from judges.graphs import deep_graph
 from PIL import Image
 
 import eventsim as es
@@ -21,13 +21,7 @@ LAYERS = "conv2", "conv3", "conv4"
 
 def network():
     """Convolutions with batch norm and ReLU, and ten classes: signed neurons with biases but for ``conv3``, which has none."""
-    b = Builder(3, (3, 8, 8), 0)
-    for i in range(4):
-        b.conv(8, binary=i > 0, bias=False)
-        b.batch_norm()
-        b.at = b.graph.add(RELU, (b.at,))
-    b.linear(10, binary=False, bias=True)
-    net = es.convert(b.graph, IMAGES, steps=8, check=False).network
+    net = es.convert(deep_graph(4, 8, 10), IMAGES, steps=8, check=False).network
     net.projections = [p for p in net.projections if p.source != "conv3.bias"]
     del net.populations["conv3.bias"]
     net.provenance = {"steps": 8, "made": "here"}

@@ -122,3 +122,14 @@ def random_graph(seed: int, levels: int = 0) -> g.Graph:
     b.activation()
     b.linear(5, binary=False, bias=True)
     return b.graph
+
+
+def deep_graph(convolutions: int, channels: int, classes: int) -> g.Graph:
+    """Convolutions of colour images of 8x8 with batch norm and ReLU, binary behind the first one, and a linear layer."""
+    b = Builder(3, (3, 8, 8), 0)
+    for i in range(convolutions):
+        b.conv(channels, binary=i > 0, bias=False)
+        b.batch_norm()
+        b.at = b.graph.add(RELU, (b.at,))
+    b.linear(classes, binary=False, bias=True)
+    return b.graph

@@ -8,8 +8,8 @@ import pytest
 from numba import TypingError
 
 from eventsim.kernels.compiled import kernel, typed_inner, typed_part
-from eventsim.kernels.pointers import Pointer, pointer_to
 from eventsim.kernels.records import record
+from eventsim.kernels.vector import Pointer, pointer_to
 
 PROGRESS = record("time made")
 

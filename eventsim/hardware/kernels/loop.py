@@ -12,7 +12,7 @@ from eventsim.hardware.kernels.serving import arrive, bring_bias, count_spike, f
 from eventsim.hardware.kernels.stepping import begin_step, end_step, send_step
 from eventsim.hardware.records import Kind, Role, Status
 from eventsim.kernels.compiled import compiled, typed_part
-from eventsim.kernels.pointers import pointer_to
+from eventsim.kernels.vector import pointer_to
 
 # Entries after which compiled code returns, so that Ctrl-C works and progress shows.
 PAUSE_AFTER = 1 << 20

@@ -12,7 +12,7 @@ from eventsim.hardware.kernels.stepping import begin_step, end_step, last_use
 from eventsim.hardware.kernels.waiting import fill_from, serve_all
 from eventsim.hardware.records import Status
 from eventsim.kernels.compiled import compiled, typed_inner, typed_part
-from eventsim.kernels.pointers import pointer_to
+from eventsim.kernels.vector import pointer_to
 
 _DONE, _PAUSE, _GROW, _OVERFLOW = int(Status.DONE), int(Status.PAUSE), int(Status.GROW), int(Status.OVERFLOW)
 
