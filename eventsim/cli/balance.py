@@ -12,6 +12,7 @@ from eventsim.cli.calibration import sample_images
 from eventsim.cli.names import FILE_NAME, NAME
 from eventsim.cli.options import as_json, output, ticks_per_step
 from eventsim.cli.progress import image_progress
+from eventsim.conversion.rates import MOST_IMAGES
 from eventsim.conversion.rebalance import rebalance
 from eventsim.files.atomic import check_output
 from eventsim.files.printable import echo
@@ -49,7 +50,7 @@ def balance(
     """
     ticks = ticks_per_step(resolution, clocked)
     check_output(output, network)
-    images, _, _ = sample_images(calibrate, "train", 48)
+    images, _, _ = sample_images(calibrate, "train", MOST_IMAGES)
     assert images is not None
     with image_progress("balancing", unit="layers") as progress:
         made = rebalance(load(network), images, steps=steps, resolution=ticks, against=against, progress=progress)

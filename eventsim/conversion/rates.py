@@ -10,12 +10,12 @@ from eventsim.model.order import leading_to
 from eventsim.simulate import Simulator
 
 # Images, at most, whose mean stands for all.
-_IMAGES = 48
+MOST_IMAGES = 48
 
 
 def evenly(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """A few of the images, spread evenly."""
-    return images[np.unique(np.linspace(0, len(images) - 1, _IMAGES).astype(int))]
+    return images[np.unique(np.linspace(0, len(images) - 1, MOST_IMAGES).astype(int))]
 
 
 def channel_rates(network: Network, name: str, images: npt.NDArray[np.uint8], steps: int, resolution: int) -> npt.NDArray[np.float64]:
