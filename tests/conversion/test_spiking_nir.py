@@ -2,52 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from judges.nir_graphs import STEPS, clocked, constants, drawn, graph, spikes_of
 
 import eventsim as es
 from eventsim.cli.main import main
 
 nir = pytest.importorskip("nir")
 
-STEPS = 60
-
-
-def graph(nodes, shape, outputs, edges=()):
-    """A chain of named nodes between input and output, and further edges."""
-    every = {"input": nir.Input({"input": np.array(shape)})} | nodes | {"output": nir.Output({"output": np.array(outputs)})}
-    return nir.NIRGraph(every, [*itertools.pairwise(every), *edges], type_check=False)
-
-
-def clocked(net, x):
-    """A clocked run on spikes (steps, ...), channel first."""
-    rows = np.stack([(step.transpose(1, 2, 0) if step.ndim == 3 else step).ravel() for step in x])
-    ticks, neurons = np.nonzero(rows)
-    return es.run(net, {"input": (ticks + 1.0, neurons)}, steps=len(x), resolution=1)
-
-
-def spikes_of(run, name, shape):
-    """(steps, *shape), channel last."""
-    found = np.zeros((STEPS, int(np.prod(shape))))
-    spikes = run.spikes(name)
-    found[spikes.ticks - 1, spikes.neurons] = 1
-    return found.reshape(STEPS, *shape)
-
-
-def constants(size, **values):
-    return {name: np.full(size, value) for name, value in values.items()}
-
 
 @pytest.fixture
 def rng():
     return np.random.default_rng(4)
-
-
-def drawn(rng, *shape, rate=0.3):
-    return (rng.random((STEPS, *shape)) < rate).astype(float)
 
 
 def test_lif_as_nir_defines_it(rng):
@@ -252,77 +220,6 @@ def test_a_step_needs_a_length_and_a_writer_a_name():
         es.spiking_from_nir(made)
     with pytest.raises(es.ConversionError, match="no writer 'lava' of NIR files is known; there are: nir, snntorch"):
         es.spiking_from_nir(made, writer="lava")
-
-
-# What snnTorch's files do not say of resets.
-BY_SUBTRACTION = "neurons reset by subtraction of their thresholds, snnTorch's default; a file does not say so"
-LATE = "lif: set to zero in the step after a spike, with what arrives in it"
-
-
-def of_snntorch(rng, current, recurrent, keeps):
-    """A graph as it writes them, of which a step keeps so much of potentials; currents keep half. Weights, and weights that lead back."""
-    weight, back = rng.integers(-3, 7, (6, 5)).astype(float), rng.integers(-3, 4, (6, 6)).astype(float) * recurrent
-    leak = constants(6, r=1 / (1 - keeps), v_leak=0.0, v_threshold=6.0, v_reset=0.0)
-    lif = nir.LIF(tau=np.full(6, 1e-4) / (1 - keeps), **leak)
-    if current:
-        lif = nir.CubaLIF(tau_mem=np.full(6, 1e-4) / (1 - keeps), tau_syn=np.full(6, 2e-4), w_in=np.full(6, 2.0), **leak)
-    made = graph({"a": nir.Linear(weight), "lif": lif}, [5], [6])
-    if recurrent:
-        made.nodes["back"] = nir.Linear(back)
-        made.edges += [("lif", "back"), ("back", "lif")]
-    return made, weight, back
-
-
-@pytest.mark.parametrize("keeps", [0.5, 1 / 128, 0.0])
-@pytest.mark.parametrize(("current", "recurrent"), [(False, True), (True, False), (True, True), (False, False)])
-@pytest.mark.parametrize(("reset", "delay"), [("subtract", True), ("value", True), ("value", False), ("none", True)])
-def test_resets_of_snntorch(rng, current, recurrent, reset, delay, keeps):
-    made, weight, back = of_snntorch(rng, current, recurrent, keeps)
-    net, remarks = es.spiking_from_nir(made, writer="snntorch", reset=reset, reset_delay=delay)
-    x, i, v, fired, expected = drawn(rng, 5, rate=0.4), np.zeros(6), np.zeros(6), np.zeros(6, bool), []
-    for step in x:
-        i = i * (current / 2) + weight @ step + back @ fired
-        v = keeps * v + i
-        if reset == "subtract":
-            v = v - 6 * fired
-        elif reset == "value" and delay:
-            # What is set to zero before the decay loses nothing that arrives: neurons alone, without currents.
-            v = np.where(fired, 0 if current or recurrent else i, v)
-        fired = v > 6
-        expected.append(fired)
-        if reset == "value" and not delay:
-            v = np.where(fired, 0, v)
-    run = clocked(net, x)
-    assert np.array_equal(spikes_of(run, "lif", (6,)), expected)
-    assert 30 < np.sum(expected) < 0.9 * np.size(expected)
-    late = reset == "value" and delay and (current or recurrent)
-    assert [r.partition(" (reset=")[0] for r in remarks if r.startswith("neurons")] == [BY_SUBTRACTION] * (reset == "subtract")
-    assert [r for r in remarks if r.startswith("lif: set")] == [r for r in remarks if r.startswith(LATE)]
-    assert len([r for r in remarks if r.startswith(LATE)]) == late == ("lif.membrane" in net.populations)
-
-
-def test_late_resets_come_a_step_later_at_every_resolution(rng):
-    made, _, _ = of_snntorch(rng, current=False, recurrent=True, keeps=0.5)
-    net, _ = es.spiking_from_nir(made, writer="snntorch", reset="value")
-    times, neurons = np.sort(rng.uniform(0, 30, 200)), rng.integers(0, 5, 200)
-    run = es.run(net, {"input": (times, neurons)}, steps=30, resolution=64)
-    gate, membrane = ({*zip(s.ticks.tolist(), s.neurons.tolist(), strict=True)} for s in map(run.spikes, ("lif", "lif.membrane")))
-    resets = {(tick + 64, neuron) for tick, neuron in gate}
-    assert len(gate) > 20
-    assert not gate & resets
-    assert membrane == gate | {(tick, neuron) for tick, neuron in resets if tick <= 30 * 64}
-
-
-def test_a_subtraction_at_once_is_remarked_on_where_it_is_snntorchs(rng):
-    made, _, _ = of_snntorch(rng, current=False, recurrent=False, keeps=0.5)
-    _, remarks = es.spiking_from_nir(made, writer="snntorch", reset_delay=False)
-    assert sum(remark.startswith("reset at once by subtraction: a neuron of snnTorch") for remark in remarks) == 1
-
-
-def test_only_snntorch_resets_late(rng):
-    made, _, _ = of_snntorch(rng, current=True, recurrent=False, keeps=0.5)
-    with pytest.raises(es.ConversionError, match="neurons of 'nir' know none"):
-        es.spiking_from_nir(made, writer="nir", dt=1e-4, reset_delay=True)
 
 
 def test_if_neurons_by_snntorch_take_a_step_whole(rng):

@@ -147,12 +147,15 @@ def norse_current(seed, x, integers):
 
 SIMULATORS = {
     "snntorch Leaky": snntorch(),
+    "snntorch Leaky, by subtraction at once": snntorch(delay=False),
     "snntorch Leaky to zero": snntorch(reset="zero"),
     "snntorch Leaky that keeps little": snntorch(little=True),
     "snntorch Leaky without a reset": snntorch(reset="none"),
     "snntorch RLeaky, Leaky": snntorch("RLeaky"),
+    "snntorch RLeaky, Leaky, by subtraction at once": snntorch("RLeaky", delay=False),
     "snntorch RLeaky, Leaky to zero": snntorch("RLeaky", "zero"),
     "snntorch Synaptic, Leaky": snntorch("Synaptic"),
+    "snntorch Synaptic, Leaky, by subtraction at once": snntorch("Synaptic", delay=False),
     "snntorch Synaptic, Leaky to zero": snntorch("Synaptic", "zero"),
     "snntorch Synaptic, Leaky to zero at once": snntorch("Synaptic", "zero", delay=False),
     "snntorch Synaptic, Leaky that keep little": snntorch("Synaptic", little=True),
@@ -165,13 +168,6 @@ SIMULATORS = {
     "sinabs LIF": sinabs,
     "norse LIFBoxCell": norse,
     "norse LIFCell": norse_current,
-}
-
-# What has no exact counterpart: how much differs is told by benchmarks/nir_simulators.py.
-INEXACT = {
-    "snntorch Leaky, by subtraction at once": snntorch(delay=False),
-    "snntorch RLeaky, Leaky, by subtraction at once": snntorch("RLeaky", delay=False),
-    "snntorch Synaptic, Leaky, by subtraction at once": snntorch("Synaptic", delay=False),
 }
 
 

@@ -6,6 +6,11 @@ leaves. Where that is little or nothing, the rest is taken a step later through 
 *To zero*, of neurons with currents or with weights that lead back, which lose what arrives in the step after a spike: a neuron is two. Its
 membrane integrates, and is set to zero by its spikes. A gate behind it has the neuron's spikes: it spikes when the membrane does, but not
 in two steps one after the other. A step after its spike it makes the membrane spike, whatever has arrived there, which sets it to zero.
+
+Resets of snnTorch *by subtraction at once* (``reset_delay=False``) leave a trace: a neuron that is still above its threshold then fires
+from twice the threshold on in the next step. With x = V before a reset, A = (x > threshold), B = (x > 2 threshold) and R, whether it was
+left above, a neuron fires if A or, with R, if B; and it is left above if B or, with R, if A. So a neuron is four: two membranes that
+integrate the same, for A and B, one that fires if A + B - R >= 1, and one for R, if A + B + R >= 2.
 """
 
 from __future__ import annotations
@@ -37,6 +42,40 @@ def gate(network: Network, name: str, membrane: str, current_decay: IntArray | N
     network.leaky(name, shape, 1, decay=DECAY_ONE, refractory=2)
     network.connect(membrane, name, _one_to_one(np.ones(size, np.int64)))
     feed(network, name, membrane, np.full(size, FORCE), current_decay)
+
+
+def gate_of_two(
+    network: Network, name: str, above: str, membranes: tuple[str, ...], taken: IntArray, decay: IntArray, current_decay: IntArray | None
+) -> None:
+    """Add what fires for two membranes, a population of that name, and what remembers that they were left above their threshold.
+
+    Parameters
+    ----------
+    network : Network
+    name, above : str
+    membranes : tuple of str
+        That which spikes above the threshold, and that which does above twice the threshold; a spike takes 1 from them.
+    taken : int64 array (neurons,)
+        What is taken from them in the step after a spike, after the decay.
+    decay : int64 array (neurons,)
+        Of the membranes.
+    current_decay : int64 array (neurons,) or None
+        Likewise.
+    """
+    shape = network.populations[membranes[0]].shape
+    once = np.ones(len(taken), np.int64)
+    network.leaky(above, shape, 2, decay=DECAY_ONE, refractory=1)
+    network.leaky(name, shape, 1, decay=DECAY_ONE, refractory=1)
+    for membrane in membranes:
+        for gate in (above, name):
+            network.connect(membrane, gate, _one_to_one(once))
+        feed(network, name, membrane, -taken, current_decay)
+        if current_decay is None and not np.all(decay):
+            # What its own spike took and no decay forgets. (Through a current it would come back in rounded parts; where a decay has
+            # taken a part of it, the rest would be too much, and a potential at its threshold would fire.)
+            feed(network, membrane, membrane, (decay == 0).astype(np.int64), None)
+    network.connect(above, above, _one_to_one(once), delay=1.0)
+    network.connect(above, name, _one_to_one(-once), delay=1.0)
 
 
 def feed(network: Network, sender: str, receiver: str, amounts: IntArray, current_decay: IntArray | None) -> None:

@@ -11,7 +11,7 @@ from eventsim.conversion.graph import Array
 from eventsim.conversion.nir.dynamics import FIRING, READING, Dynamics, dynamics, keeps
 from eventsim.conversion.nir.inputs import input_shape
 from eventsim.conversion.nir.paths import Path, Shape, bias_of, paths_to, reach, shape_behind, terms, times
-from eventsim.conversion.nir.resets import FORCE, feed, gate
+from eventsim.conversion.nir.resets import FORCE, feed, gate, gate_of_two
 from eventsim.conversion.nir.structure import Step, unfolded
 from eventsim.conversion.nir.writers import Reset, Writer
 from eventsim.conversion.signals import grid_of
@@ -52,9 +52,13 @@ class SpikingImport:
         self.remarks: list[str] = []
         self.paths = {name: list(paths_to(self.steps, name, self.first)) for name in self._receivers()}
         self.order = self._order()
-        # Of neurons that are two: the names of those that integrate.
-        late = [name for name, paths in self.paths.items() if writer.late and reset == "value" and self._resets_late(name, paths)]
-        self.membranes = {name: self._free(f"{name}.membrane") for name in late}
+        # Of neurons that are several: the names of those that integrate.
+        self.membranes: dict[str, tuple[str, ...]] = {}
+        for name, paths in self.paths.items():
+            if writer.late and reset == "value" and self._resets_late(name, paths):
+                self.membranes[name] = (self._free(f"{name}.membrane"),)
+            elif self._resets_at_once(name):
+                self.membranes[name] = self._free(f"{name}.membrane"), self._free(f"{name}.twice")
         self.remarks += self._resets() if writer.unit else []
         self.shapes = self._shapes()
         self.network = Network()
@@ -97,23 +101,30 @@ class SpikingImport:
 
     def _resets(self) -> list[str]:
         """Of a simulator whose files do not say how neurons reset."""
+        remarks = []
         if self.reset == "subtract":
             remarks = [
                 "neurons reset by subtraction of their thresholds, snnTorch's default; a file does not say so (reset='value', --nir-reset)"
             ]
-            if not self.writer.late:
-                remarks.append(
-                    "reset at once by subtraction: a neuron of snnTorch that is still above its threshold then fires again from twice the "
-                    "threshold on only; those here from the threshold on, and more often"
-                )
-            return remarks
         if not self.membranes:
-            return []
+            return remarks
+        names, those = ", ".join(self.membranes), next(iter(self.membranes.values()))
+        if self.reset == "subtract":
+            return [
+                *remarks,
+                f"{names}: by subtraction at once (reset_delay=False): what is still above its threshold then fires from twice the "
+                f"threshold on in the next step, in snnTorch and here; each is four neurons here, and spikes and operations of those like "
+                f"{' and '.join(those)}, which integrate, are not the source's",
+            ]
         return [
-            f"{', '.join(self.membranes)}: set to zero in the step after a spike, with what arrives in it, as recurrent neurons of "
+            f"{names}: set to zero in the step after a spike, with what arrives in it, as recurrent neurons of "
             "snnTorch and those with currents are (without --no-nir-reset-delay, reset_delay=False); each is two neurons here: one, in "
-            f"{next(iter(self.membranes.values()))}, spikes also when it is set to zero: its spikes and operations are not the source's"
+            f"{those[0]}, spikes also when it is set to zero: its spikes and operations are not the source's"
         ]
+
+    def _resets_at_once(self, name: str) -> bool:
+        """By subtraction, as snnTorch does that."""
+        return self.writer.unit and not self.writer.late and self.reset == "subtract" and self.steps[name].kind in FIRING
 
     def _resets_late(self, name: str, paths: list[Path]) -> bool:
         kind = self.steps[name].kind
@@ -157,7 +168,13 @@ class SpikingImport:
         for path, delay, term in joined:
             self._connect(path, delay, term, scale)
         if np.any(bias):
-            self.network.bias(self.membranes.get(step.name, step.name), self._rounded(bias * scale, f"{step.name}: bias"))
+            rounded = self._rounded(bias * scale, f"{step.name}: bias")
+            for name in self._integrating(step.name):
+                self.network.bias(name, rounded)
+
+    def _integrating(self, name: str) -> tuple[str, ...]:
+        """Populations that get what a node gets."""
+        return self.membranes.get(name, (name,))
 
     def _bias(self, step: Step, shape: Shape) -> Array:
         """What the linear nodes before a node add in every step, each once however many paths pass it."""
@@ -198,14 +215,16 @@ class SpikingImport:
             return 1.0
         leaks = bool(np.any(found.share > 0))
         most = (_LEAKING if leaks else _WHOLE) / largest
-        if name in self.membranes and found.current_share is not None:
+        if name in self.membranes and self.reset == "value" and found.current_share is not None:
             # A current must not keep a membrane from being set to zero.
             most = min(most, FORCE / 2 / float(np.max(arriving / np.maximum(found.current_share, 1 / _LONG))))
         scale = 2.0 ** math.floor(math.log2(most))
         # What never leaks may go far: no larger than it has to be.
         smaller = 1.0
         real = [bias, *own, *(part for term in joined for _, part, _ in ScaledWeights(term, term.scale, None).parts())]
-        while not leaks and self.reset != "none" and smaller < scale:
+        # (What a spike takes without a reset must stay little beside a threshold.)
+        resets = self.reset != "none" and not (self._resets_at_once(name) and found.current_share is not None)
+        while not leaks and resets and smaller < scale:
             if all(np.all(values * smaller == np.round(values * smaller)) for values in real):
                 return smaller
             smaller *= 2
@@ -218,43 +237,53 @@ class SpikingImport:
         dims: Any = _last(shape)
         values = [*leak.values()]
         if found.threshold is not None and found.amount is not None:
-            # Above is at least one more.
-            exact = found.threshold * scale
-            near = np.round(exact)
-            whole = np.where(np.abs(exact - near) < 1e-6 * near, near, np.floor(exact) if self.writer.strict else np.ceil(exact))
-            threshold = whole.astype(np.int64) + int(self.writer.strict)
-            # (Without a reset: as little as can be.)
-            amount = np.ones_like(threshold) if self.reset == "none" else self._rounded(found.amount * scale, f"{step.name}: reset")
-            values += [threshold, amount]
+            threshold = self._reached(found.threshold * scale)
+            twice = self._reached((found.threshold + found.amount) * scale)
+            # (Without a reset, or one that is taken through synapses: as little as can be.)
+            at_once = self._resets_at_once(step.name)
+            amount = (
+                np.ones_like(threshold) if self.reset == "none" or at_once else self._rounded(found.amount * scale, f"{step.name}: reset")
+            )
+            taken = self._rounded(found.amount * (1 - found.share) * scale, f"{step.name}: reset") if at_once else amount
+            values += [threshold, twice, amount]
         if not all(_are_of_channels(value, dims[-1]) for value in values):
             dims = (math.prod(dims),)  # the same neurons in a row, each its own channel
         of_channels = {name: _of_channels(value, dims[-1]) for name, value in leak.items()}
         if found.threshold is None:
             self.network.leaky_readout(step.name, dims, **of_channels)
             return
-        name = self.membranes.get(step.name, step.name)
-        self.network.leaky(
-            name,
-            dims,
-            _of_channels(threshold, dims[-1]),
-            reset="value" if self.reset == "value" else "subtract",
-            amount=_of_channels(amount, dims[-1]),
-            refractory=int(name != step.name or self.reset == "none"),
-            **of_channels,
-        )
-        if name != step.name:
-            gate(self.network, step.name, name, leak.get("current_decay"))
+        for name, least in zip(self._integrating(step.name), (threshold, twice), strict=False):
+            self.network.leaky(
+                name,
+                dims,
+                _of_channels(least, dims[-1]),
+                reset="value" if self.reset == "value" else "subtract",
+                amount=_of_channels(amount, dims[-1]),
+                refractory=int(step.name in self.membranes or self.reset == "none"),
+                **of_channels,
+            )
+        if at_once:
+            above, both = self._free(f"{step.name}.above"), self.membranes[step.name]
+            gate_of_two(self.network, step.name, above, both, taken, leak["decay"], leak.get("current_decay"))
+        elif step.name in self.membranes:
+            gate(self.network, step.name, self.membranes[step.name][0], leak.get("current_decay"))
         if found.rest is not None:
             rest = self._rounded(found.rest * scale, f"{step.name}: reset, after the decay")
             feed(self.network, step.name, step.name, -rest, leak.get("current_decay"))
+
+    def _reached(self, threshold: Array) -> IntArray:
+        """The least potential that fires, as an integer; above is at least one more."""
+        near = np.round(threshold)
+        whole = np.where(np.abs(threshold - near) < 1e-6 * near, near, np.floor(threshold) if self.writer.strict else np.ceil(threshold))
+        return whole.astype(np.int64) + int(self.writer.strict)
 
     def _connect(self, path: Path, delay: float, term: Term, scale: float) -> None:
         """Synapses; what leads back takes a step at least, as in every time-stepped simulator."""
         if self.order.index(path.sender) >= self.order.index(path.receiver) and delay < 1:
             delay = 1.0
         grid = grid_of(self.shapes[path.receiver])
-        receiver = self.membranes.get(path.receiver, path.receiver)
-        source, target = (self.network.populations[name].shape for name in (path.sender, receiver))
+        receivers = self._integrating(path.receiver)
+        source, target = (self.network.populations[name].shape for name in (path.sender, receivers[0]))
         rows = isinstance(term.operator, Matrix) and term.before == (1, 1)
         if not rows and (spatial(source), spatial(target)) != (term.grid, grid):
             term = as_map(term, grid)  # neurons of images that stand in a row
@@ -265,7 +294,8 @@ class SpikingImport:
             return
         sparse = rows and np.count_nonzero(integers) < _DENSE * integers.size
         table = Sparse.from_matrix(integers) if sparse else table_of(term, integers, target)
-        self.network.connect(path.sender, receiver, table, delay=delay)
+        for receiver in receivers:
+            self.network.connect(path.sender, receiver, table, delay=delay)
 
     def _decay(self, share: Array, what: str) -> IntArray:
         decay = np.round(share * DECAY_ONE).astype(np.int64)
