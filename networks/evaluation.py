@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +11,14 @@ import numpy as np
 import eventsim as es
 from eventsim import datasets
 from eventsim.cli.progress import image_progress
+from eventsim.files.atomic import Replacement
 from eventsim.job.job import MODES
 
-__all__ = ["MODES", "STEPS", "Scores", "evaluate"]
+__all__ = ["MODES", "STEPS", "Scores", "answers", "evaluate"]
 
 STEPS = (2, 4, 8, 16, 32, 64, 100)
+# Images after which answers of a source network are kept.
+_BLOCK = 100
 
 
 @dataclass(frozen=True)
@@ -68,3 +72,16 @@ def evaluate(
         synapses = [i for i, p in enumerate(e.info.projections) if not p.bias]
         spikes, events = e.over_time("spikes")[:, neurons], e.over_time("synaptic_events")[:, synapses]
         return Scores(len(e), e.accuracy_over_time(), spikes.sum(1).cumsum(), events.sum(1).cumsum())
+
+
+def answers(outputs: Callable[[np.ndarray], np.ndarray], images: np.ndarray, store: Path, what: str) -> np.ndarray:
+    """Classes that a dense network answers, int64 (images,); what is in ``store`` is not computed again, and it grows as they are."""
+    found = np.load(store)[: len(images)] if store.exists() else np.zeros(0, np.int64)
+    with image_progress(what) as progress:
+        while len(found) < len(images):
+            progress(len(found), len(images))
+            block = images[len(found) : len(found) + _BLOCK]
+            found = np.concatenate([found, outputs(block).argmax(1)])
+            with Replacement(store) as file:
+                np.save(file, found)
+    return found

@@ -16,6 +16,7 @@ The files are their authors' and not part of this project; each is read from whe
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import zipfile
 from collections.abc import Callable
@@ -27,7 +28,7 @@ import numpy as np
 import scipy.io
 import torch
 from counts import at_least_one
-from evaluation import MODES, evaluate
+from evaluation import MODES, answers, evaluate
 from torch import Tensor, nn
 
 import eventsim as es
@@ -232,8 +233,9 @@ def main() -> None:
         es.save(made.network, output)
         test, truth = datasets.load(published.dataset, "test", options.data)
         count = min(options.images or len(test), len(test))
-        source = np.mean(made.evaluate(test[:count]).argmax(1) == truth[:count])
-        print(f"source, {count} images: {source:.2%}", flush=True)
+        store = options.work / f"{options.name}-source-{hashlib.sha256(options.file.read_bytes()).hexdigest()[:8]}.npy"
+        source = answers(made.evaluate, test[:count], store, f"{options.name}, source")
+        print(f"source, {count} images: {np.mean(source == truth[:count]):.2%}", flush=True)
         for mode in options.modes:
             scores = evaluate(
                 output, published.dataset, lengths[-1], MODES[mode], options.work, options.workers, images=count, data=options.data
