@@ -11,6 +11,7 @@ import pytest
 from judges.network_files import same
 from repository import ROOT
 
+from eventsim.errors import NetworkFileError
 from eventsim.model import netfile
 from eventsim.model.network import Network
 from eventsim.model.storage.seal import write_seal
@@ -24,6 +25,38 @@ def test_the_example_of_the_documentation(tmp_path: Path, monkeypatch: pytest.Mo
     net = netfile.load("net.h5")
     assert net.projections[0].table.weights.tolist() == [[2, -2, 2], [-2, 2, -2], [2, -2, 2]]
     assert net.output == "r"
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "message"),
+    [
+        ("populations/1/v0", np.zeros(3, "<i8"), r"/populations/1/v0: has the type int64, expected int32, little-endian"),
+        ("populations/1/v0", np.zeros(3, ">i4"), r"has the type int32, big-endian, expected int32, little-endian"),
+        ("populations/1/v0", np.zeros(3, "<u2"), r"has the type uint16, expected int32"),
+        ("populations/1/v0", np.zeros(3, "<f4"), r"has the type float32, expected int32"),
+        ("populations/1/v0", np.zeros(3, [("a", "i4")]), r"has the type of no kind that belongs here, expected int32"),
+        ("populations/1@shape", np.array([3.0]), r"/populations/1@shape: has the type float64, expected int64"),
+        ("populations/1@name", "r", r"/populations/1@name: has the type variable-length text, expected fixed-length text"),
+        ("populations/1@name", np.int16(1), r"/populations/1@name: has the type int16, expected fixed-length text, padded with NUL"),
+    ],
+)
+def test_a_type_that_is_another_is_named(tmp_path: Path, where: str, value: object, message: str) -> None:
+    net = Network()
+    net.source("s", 2)
+    net.readout("r", 3)
+    net.connect("s", "r", np.ones((2, 3), int))
+    netfile.save(net, tmp_path / "net.h5")
+    with h5py.File(tmp_path / "net.h5", "r+") as file:
+        place, _, attribute = where.partition("@")
+        if attribute:
+            del file[place].attrs[attribute]
+            file[place].attrs[attribute] = value
+        else:
+            del file[place]
+            file[place] = value
+    write_seal(str(tmp_path / "net.h5"))
+    with pytest.raises(NetworkFileError, match=message):
+        netfile.load(tmp_path / "net.h5")
 
 
 def test_all_forms_of_text(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ class StoredGroup:
         else:
             dtype, expected = _STORED[stored]
             if not _same_type(found, expected):
-                raise self.fail(f"@{name}", f"has another type than {stored}, little-endian")
+                raise self.fail(f"@{name}", f"has the type {_named(found)}, expected {stored}, little-endian")
         if dims is None or dims not in [() if n is None else (n,) for n in lengths]:
             wanted = " or ".join("one value" if n is None else f"{n} values" for n in lengths)
             raise self.fail(f"@{name}", f"has the shape {dims}, expected {wanted}")
@@ -179,7 +179,7 @@ class StoredGroup:
             if _same_type(found, _STORED[each][1]):
                 dtype = _STORED[each][0]
         if dtype is None:
-            raise self.fail(name, f"has another type than {' or '.join(stored)}, little-endian")
+            raise self.fail(name, f"has the type {_named(found)}, expected {' or '.join(stored)}, little-endian")
         dims = extent(dataset.id.get_space())
         if dims is None or dims not in shapes:
             raise self.fail(name, f"has the shape {dims}, expected {' or '.join(map(str, shapes))}")
@@ -205,7 +205,7 @@ class StoredGroup:
 
     def _text_type(self, name: str, found: Any, limit: int) -> np.dtype[Any]:
         if not isinstance(found, h5py.h5t.TypeStringID) or found.is_variable_str() or found.get_strpad() == h5py.h5t.STR_SPACEPAD:
-            raise self.fail(name, "has another type than fixed-length text, padded with NUL")
+            raise self.fail(name, f"has the type {_named(found)}, expected fixed-length text, padded with NUL")
         if found.get_size() > limit:
             raise self.fail(name, f"has texts of {found.get_size()} bytes, the limit is {limit}")
         return np.dtype(f"S{found.get_size()}")
@@ -223,3 +223,16 @@ class StoredGroup:
 def _same_type(found: Any, expected: Any) -> bool:
     # Python's type first: libhdf5 compares types of any class, h5py not all of its own.
     return type(found) is type(expected) and bool(found.equal(expected))
+
+
+def _named(found: Any) -> str:
+    """A type for a message."""
+    kind, order = "of no kind that belongs here", ""
+    if isinstance(found, h5py.h5t.TypeStringID):
+        kind = "variable-length text" if found.is_variable_str() else f"text of {found.get_size()} bytes"
+        return kind + (", padded with spaces" if found.get_strpad() == h5py.h5t.STR_SPACEPAD else "")
+    if isinstance(found, (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID)):
+        whole = isinstance(found, h5py.h5t.TypeIntegerID)
+        kind = f"{('uint' if found.get_sign() == h5py.h5t.SGN_NONE else 'int') if whole else 'float'}{found.get_precision()}"
+        order = ", big-endian" if found.get_order() == h5py.h5t.ORDER_BE else ""
+    return kind + order
