@@ -77,7 +77,19 @@ def scatter_rows(row_start, layer, d, of, train, first, last, operations):
     """As :func:`scatter_group` for sparse tables (whose ``row_start`` is None where there are none: nothing is compiled for them then)."""
     if row_start is None:
         return 0
-    return scatter_sparse(layer, row_start, d, of, train.neuron, train.sign, first, last, operations)
+    if of["wide"] == 0:
+        return scatter_listed(layer.w8, layer, d, of, train, first, last, operations)
+    if of["wide"] == 1:
+        return scatter_listed(layer.w16, layer, d, of, train, first, last, operations)
+    return scatter_listed(layer.w32, layer, d, of, train, first, last, operations)
+
+
+@part
+def scatter_listed(weights, layer, d, of, train, first, last, operations):
+    """As :func:`scatter_weights` for sparse tables."""
+    if weights is None:
+        return 0
+    return scatter_sparse(weights, layer.lanes, layer.row_start, d, of, train.neuron, train.sign, first, last, operations)
 
 
 @part

@@ -186,35 +186,36 @@ def scatter_wide(d, weights, records, of, spikes, signs, first, last, operations
     return touched
 
 
-@part
-def weight_of(weights, place):
-    """A weight; None stands for no weights."""
-    if weights is None:
-        return np.int64(0)
-    return np.int64(weights[place])
-
-
 @inner
-def scatter_sparse(layer, row_start, d, of, spikes, signs, first, last, operations):
-    """As :func:`scatter_all` for a sparse table, synapse by synapse; ``layer`` is a :class:`Layer`, which has ``row_start``."""
-    touched = 0
+def scatter_sparse(weights, lanes, row_start, d, of, spikes, signs, first, last, operations):
+    """As :func:`scatter_all` for a sparse table, synapse by synapse.
+
+    Parameters
+    ----------
+    d : int16, int32 or int64 array
+    weights : int8, int16 or int32 array
+    lanes, row_start : int32 array, int64 array
+        As in :class:`Layer`.
+    of, spikes, signs, first, last, operations
+        As there.
+    """
+    # Read once: for all that the compiler knows, what is written to d might change them.
+    rows, base = of["records"], of["weights"]
+    synapses = np.int64(0)
     for f in range(first, last):
-        row = of["records"] + spikes[f]
-        begin, end = row_start[row], row_start[row + 1]
-        positive = len(signs) == 0 or signs[f] > 0
-        for i in range(begin, end):
-            w = of["weights"] + i
-            if of["wide"] == 0:
-                change = np.int64(layer.w8[w])
-            elif of["wide"] == 1:
-                change = weight_of(layer.w16, w)
-            else:
-                change = weight_of(layer.w32, w)
-            d[layer.lanes[i]] += change if positive else -change
-        synapses = end - begin
-        operations[0] += 1
-        operations[1] += synapses
-        operations[2] += synapses
-        operations[3] += synapses
-        touched += synapses
-    return touched
+        row = rows + np.int64(simd.peek(spikes, f))
+        begin, end = simd.peek(row_start, row), simd.peek(row_start, row + 1)
+        if len(signs) == 0 or simd.peek(signs, f) > 0:
+            for i in range(begin, end):
+                lane = np.int64(simd.peek(lanes, i))
+                simd.poke(d, lane, simd.peek(d, lane) + simd.peek(weights, base + i))
+        else:
+            for i in range(begin, end):
+                lane = np.int64(simd.peek(lanes, i))
+                simd.poke(d, lane, simd.peek(d, lane) - simd.peek(weights, base + i))
+        synapses += end - begin
+    operations[0] += last - first
+    operations[1] += synapses
+    operations[2] += synapses
+    operations[3] += synapses
+    return synapses
