@@ -181,11 +181,12 @@ class PotentialRecorder:
                 # What is delivered in the tick of a spike is forgotten with the rest; between two such ticks the order does not matter.
                 last = start
                 for tick in sorted({*own["tick"].tolist(), end}):
+                    whole = last == start and tick == end
                     for deliver, delay, spikes in arriving:
-                        deliver.add(reached, _cut(spikes, last - delay, tick - delay))
+                        deliver.add(reached, spikes if whole else _cut(spikes, last - delay, tick - delay))
                     if tick == end:
                         v += flowing
-                    fired = _cut(own, tick - 1, tick)["neuron"]
+                    fired = (own if whole and job.resolution == 1 else _cut(own, tick - 1, tick))["neuron"]
                     v[fired] = amount[fired]
                     last = tick
             else:
@@ -256,7 +257,9 @@ class _Spool:
         low = int(self._first[max(0, after) // self._resolution])
         high = int(self._first[(last - 1) // self._resolution + 1])
         self._file.seek(low * _SPIKE.itemsize)
-        return _cut(np.frombuffer(self._file.read((high - low) * _SPIKE.itemsize), _SPIKE), after, last)
+        spikes = np.frombuffer(self._file.read((high - low) * _SPIKE.itemsize), _SPIKE)
+        # Of whole steps, which these are.
+        return _cut(spikes, after, last) if after % self._resolution or last % self._resolution else spikes
 
 
 class _Given:
@@ -286,7 +289,8 @@ class _Delivery:
         self._source, self._size = spatial(source), math.prod(source)
         weights = projection.table.weights
         # A bound of what the table makes of values of 1 (see its apply).
-        self._gain = int(np.abs(weights.astype(np.int64)).max(initial=0)) * math.prod(weights.shape[:3])
+        largest = max(int(weights.max(initial=0)), -int(weights.min(initial=0)))
+        self._gain = largest * math.prod(weights.shape[:3])
         self._rows, self._stencil = self._table.to_rows(source, target), self._table.to_stencil(source, target)
 
     def add(self, v: IntArray, spikes: IntArray) -> None:
