@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eventsim.engines.layered.calls import Calls
 from eventsim.engines.layered.rasters import Raster
 from eventsim.engines.layered.ways.parts import merge
 from eventsim.engines.layered.ways.records import Train
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 # The spikes of a population in a window.
 Spikes = Train | Raster
 NO_SIGNS, NO_PROJECTIONS = np.zeros(0, np.int8), np.zeros(0, np.int16)
+_CALL = Calls()
 
 
 def empty(room: int, signed: bool) -> Train:
@@ -49,6 +51,15 @@ def copied(train: Train) -> Train:
     return Train(*(a.copy() for a in train))
 
 
+def _merged(a: Train, b: Train, number: int) -> Train:
+    """What two trains bring by tick; ``number``: the projection of the second one."""
+    n = len(a.tick) + len(b.tick)
+    signs = np.empty(n, np.int8) if len(a.sign) or len(b.sign) else NO_SIGNS
+    both = Train(np.empty(n, np.int64), np.empty(n, np.int32), signs, np.empty(n, np.int16))
+    _CALL(merge, "", a, b, number, both)
+    return both
+
+
 class Delayed:
     """Spikes that are still on their way through delayed projections."""
 
@@ -69,23 +80,13 @@ class Delayed:
         """
         if len(incoming) == 1 and not self._delay[incoming[0].name]:
             return as_train(spikes[incoming[0].source])
-        parts = []
+        merged = None
         for number, projection in enumerate(incoming):
             train = as_train(spikes[projection.source])
             if self._delay[projection.name]:
                 train = self._due(projection.name, train, until)
-            if len(incoming) > 1:
-                train = train._replace(projection=np.full(len(train.tick), number, np.int16))
-            parts.append(train)
-        if not parts:
-            return empty(0, False)
-        merged = parts[0]
-        for part in parts[1:]:
-            n = len(merged.tick) + len(part.tick)
-            both = empty(n, bool(len(merged.sign) or len(part.sign)))._replace(projection=np.empty(n, np.int16))
-            merge(merged, part, both)
-            merged = both
-        return merged
+            merged = train if merged is None else _merged(merged, train, number)
+        return empty(0, False) if merged is None else merged
 
     def _due(self, name: str, train: Train, until: int) -> Train:
         """What arrives through a projection up to the end of a tick."""

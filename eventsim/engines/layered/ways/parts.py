@@ -82,31 +82,37 @@ def largest_now(d):
 
 
 @compiled
-def merge(a, b, out):
-    """Merge two trains by tick; of one tick, those of ``a`` come first. Empty signs mean +1."""
+def merge(a, b, number, out):
+    """Merge two trains by tick; of one tick, those of ``a`` come first. Empty signs mean +1.
+
+    Spikes of ``b`` come through projection ``number``; those of ``a`` through its projections, or through 0 if it names none.
+    """
     i = j = 0
     while i < len(a.tick) or j < len(b.tick):
         # Those of one train come in runs: long ones beside a bias clock.
         first = i
         while i < len(a.tick) and (j == len(b.tick) or a.tick[i] <= b.tick[j]):
             i += 1
-        copy_run(a, first, i, out, first + j)
+        copy_run(a, a.projection, 0, first, i, out, first + j)
         first = j
         while j < len(b.tick) and (i == len(a.tick) or b.tick[j] < a.tick[i]):
             j += 1
-        copy_run(b, first, j, out, i + first)
+        copy_run(b, b.projection[:0], number, first, j, out, i + first)
 
 
 @part
-def copy_run(train, first, last, out, at):
-    """Copy the spikes first..last-1 of a train to place ``at`` of another and the places behind it."""
+def copy_run(train, projection, number, first, last, out, at):
+    """Copy the spikes first..last-1 of a train, which come through ``projection``, to place ``at`` of another and the places behind it.
+
+    An empty ``projection`` means that all come through that of ``number``.
+    """
     to = at - first
     for k in range(first, last):
         simd.poke(out.tick, to + k, simd.peek(train.tick, k))
     for k in range(first, last):
         simd.poke(out.neuron, to + k, simd.peek(train.neuron, k))
     for k in range(first, last):
-        simd.poke(out.projection, to + k, simd.peek(train.projection, k))
+        simd.poke(out.projection, to + k, simd.peek(projection, k) if len(projection) else np.int16(number))
     if len(out.sign):
         for k in range(first, last):
             out.sign[to + k] = train.sign[k] if len(train.sign) else 1

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 
 _NO_CLOCK = np.zeros(0, np.int64)
+# No site has been reached.
+_START = np.zeros((), records.PROGRESS)
+_START["site"] = -1
 
 
 class Periods(TrainWay):
@@ -75,8 +78,7 @@ class Periods(TrainWay):
     def begin(self, job: Job) -> None:
         """Those that are due wait for the first tick."""
         periods, population = self.periods, self.population
-        periods.progress[()] = np.zeros((), records.PROGRESS)
-        periods.progress["site"] = -1
+        periods.progress[()] = _START
         periods.free[:] = 0
         due = population.start.due
         if len(due):
