@@ -15,13 +15,13 @@ import numpy.typing as npt
 
 from eventsim.engines.registry import EngineName, Engines, check_name
 from eventsim.errors import EventsimError, NetworkError, RunError
-from eventsim.job.job import DEFAULT_MAX_SPIKES, DEFAULT_RESOLUTION, Job
+from eventsim.job.job import DEFAULT_MAX_SPIKES, DEFAULT_RESOLUTION, Counts, Job, NoRecorder, Recorder
 from eventsim.job.preparation import Preparation, default_steps
 from eventsim.model.digest import network_digest
 from eventsim.model.exits import ExitRule
 from eventsim.model.network import Network
 from eventsim.record.potentials import chosen_populations
-from eventsim.record.recording import Recording
+from eventsim.record.recording import Recording, count_sources, image_of
 from eventsim.record.result import Describer, Result, RunInfo, check_settings
 from eventsim.record.runs import Runs
 
@@ -29,6 +29,7 @@ P = ParamSpec("P")
 MAX_THREADS = 256
 # Inputs that are run at once, and what of a network they have to share.
 _MOST_AT_ONCE, _NEURON_STEPS = 64, 2**22
+_NO_RECORDER = NoRecorder()
 _NOT_COMPILING: AbstractContextManager[Callable[[], float]] = nullcontext(float)
 
 
@@ -282,10 +283,7 @@ class Simulator:
         results = []
         for (number, given, job), counts in zip(waiting, made, strict=True):
             settings = {"engine": counts.engine, "seed": asked.seed, "max_spikes": job.max_spikes, "recorded": []}
-            with Recording(job, asked.recorded, asked.potentials, None, False) as recording:
-                recording.add_sources(counts)
-                result = recording.result(self.describe(job, settings | {"wall_seconds": seconds}), counts, given)
-            results.append((number, result))
+            results.append((number, self._unrecorded(job, settings | {"wall_seconds": seconds}, counts, given)))
         return results
 
     def _most_at_once(self, job: Job) -> int:
@@ -313,20 +311,33 @@ class Simulator:
         settings = {"engine": chosen, "seed": asked.seed, "max_spikes": job.max_spikes, "recorded": sorted(asked.recorded), **about}
         if asked.potentials:
             settings["potentials"] = asked.potentials
-        with (
-            Recording(job, asked.recorded, asked.potentials, trace, threads > 1) as recording,
-            self._compiling(chosen, job.resolution) as compiling,
-        ):
-            self._engines.compile_network(chosen)
-            start = time.perf_counter()
-            counts = self._engines.run(chosen, job, recording.recorder, progress, threads)
-            # An engine may leave a run to another.
-            settings["engine"] = counts.engine
+        if not (asked.recorded or asked.potentials or trace is not None or threads > 1):
+            # Of small runs, what records them takes a good part.
+            return self._unrecorded(job, settings, self._counts(chosen, job, settings, _NO_RECORDER, progress, 1), inputs)
+        with Recording(job, asked.recorded, asked.potentials, trace, threads > 1) as recording:
+            counts = self._counts(chosen, job, settings, recording.recorder, progress, threads)
             recording.add_sources(counts)
-            settings["wall_seconds"] = time.perf_counter() - start - compiling()
             if trace is not None:
                 settings["network_sha256"] = self.digest()
             return recording.result(self.describe(job, settings), counts, inputs)
+
+    def _counts(
+        self, engine: str, job: Job, settings: dict[str, Any], recorder: Recorder, progress: Callable[[int], None] | None, threads: int
+    ) -> Counts:
+        """Run a job by an engine; which one made the counts, and in what time, goes to the ``settings``."""
+        with self._compiling(engine, job.resolution) as compiling:
+            self._engines.compile_network(engine)
+            start = time.perf_counter()
+            counts = self._engines.run(engine, job, recorder, progress, threads)
+            # An engine may leave a run to another.
+            settings["engine"] = counts.engine
+            settings["wall_seconds"] = time.perf_counter() - start - compiling()
+        return counts
+
+    def _unrecorded(self, job: Job, settings: Mapping[str, Any], counts: Counts, inputs: Any) -> Result:
+        """The result of a run of which nothing but the counts is kept."""
+        count_sources(job, counts)
+        return Result(self.describe(job, settings), counts, {}, image_of(self.network, inputs))
 
     def prepare(
         self,

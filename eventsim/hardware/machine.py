@@ -279,7 +279,7 @@ class Machine:
                 events[name] = _picoseconds(run, self.placement, spikes.ticks.astype(np.int64)), spikes.neurons.astype(np.int64)
         delay = dict.fromkeys((p.name for p in network.projections), 0)
         steps, order = len(run.counts.spikes), list(network.populations)
-        job = Job(network, steps, resolution, order, delay, {}, {}, {}, events, {}, None, run.info.settings.get("max_spikes", 0))
+        job = Job(network, steps, resolution, order, delay, {}, {}, {}, events, {}, None, run.info.settings.get("max_spikes", 0), {})
         tick = run.counts.decision_tick
         return job, -1 if tick is None else int(_picoseconds(run, self.placement, np.array([tick]))[0])
 

@@ -78,38 +78,46 @@ class Recording:
     def add_sources(self, counts: Counts) -> None:
         """Count and record the sources' spikes, which engines only deliver."""
         job = self._job
-        for column, (name, population) in enumerate(job.network.populations.items()):
-            if not population.emits:
-                continue
-            at, neurons = job.events[name]
-            if population.emits == "clock" and not self._sink.wants(name):
-                # As below, of what is known: a spike of each neuron at the end of each step.
-                counts.spikes[: counts.end_tick // job.resolution, column] = population.size
-                counts.first_tick[column] = job.resolution if counts.end_tick >= job.resolution else 0
-                continue
+        count_sources(job, counts)
+        for name, (at, neurons) in job.events.items():
             n = int(np.searchsorted(at, counts.end_tick, side="right"))
-            if not n:
-                continue
-            steps = (at[:n] - 1) // job.resolution
-            counts.spikes[:, column] = np.bincount(steps, minlength=len(counts.spikes))
-            counts.first_tick[column] = at[0]
-            signs = job.signs.get(name)
-            if signs is not None:
-                counts.negative_spikes[:, column] = np.bincount(steps[signs[:n] < 0], minlength=len(counts.spikes))
-            if self._sink.wants(name):
+            if n and self._sink.wants(name):
+                signs = job.signs.get(name)
                 self._sink.record(name, at[:n], neurons[:n], np.ones(n, np.int8) if signs is None else signs[:n])
 
     def result(self, info: RunInfo, counts: Counts, inputs: Any) -> Result:
         """The result of the run, which is over; the trace is finished."""
         kept = {} if self._deriving is None else self._deriving.potentials(counts.end_tick, counts.readout)
-        result = Result(info, counts, self._memory.collected(), _image(self._job.network, inputs), self._reader, kept)
+        result = Result(info, counts, self._memory.collected(), image_of(self._job.network, inputs), self._reader, kept)
         if self._writer is not None:
             self._writer.finish(result)
         return result
 
 
-def _image(network: Network, inputs: Any) -> npt.NDArray[np.uint8] | None:
-    """The pixels that a run took, in the network's input shape."""
-    if network.input is None or inputs is None or isinstance(inputs, Mapping):
+def count_sources(job: Job, counts: Counts) -> None:
+    """Count the sources' spikes, which engines only deliver."""
+    for column, (name, population) in enumerate(job.network.populations.items()):
+        if not population.emits:
+            continue
+        if population.emits == "clock":
+            # As below, of what is known: a spike of each neuron at the end of each step.
+            counts.spikes[: counts.end_tick // job.resolution, column] = population.size
+            counts.first_tick[column] = job.resolution if counts.end_tick >= job.resolution else 0
+            continue
+        at = job.events[name][0]
+        n = int(np.searchsorted(at, counts.end_tick, side="right"))
+        if not n:
+            continue
+        steps = (at[:n] - 1) // job.resolution
+        counts.spikes[:, column] = np.bincount(steps, minlength=len(counts.spikes))
+        counts.first_tick[column] = at[0]
+        signs = job.signs.get(name)
+        if signs is not None:
+            counts.negative_spikes[:, column] = np.bincount(steps[signs[:n] < 0], minlength=len(counts.spikes))
+
+
+def image_of(network: Network, inputs: Any) -> npt.NDArray[np.uint8] | None:
+    """The pixels that a run took, in the network's input shape; a copy."""
+    if network.input is None or inputs is None or (not isinstance(inputs, np.ndarray) and isinstance(inputs, Mapping)):
         return None
     return np.array(inputs, np.uint8).reshape(network.input.shape)

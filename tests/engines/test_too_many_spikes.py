@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -71,7 +69,7 @@ def same_when_stopped(job, draw, most=3000):
         assume(False)
     ticks = totals(everything)
     limit = draw(st.integers(0, 40))
-    limited = replace(job, max_spikes=limit)
+    limited = job._replace(max_spikes=limit)
     counts, spikes = run_both(limited)
     if limit >= len(ticks):
         assert (counts.stopped, counts.end_tick) == (None, whole.end_tick)
@@ -108,7 +106,7 @@ def test_random_networks_stop_at_the_same_tick(resolution):
         if len(ticks) < 2:
             continue
         limit = int(rng.integers(0, len(ticks)))
-        counts, _ = run_both(replace(job, max_spikes=limit))
+        counts, _ = run_both(job._replace(max_spikes=limit))
         assert (counts.stopped, counts.end_tick) == ("max_spikes", ticks[limit])
         stopped += 1
     assert stopped > 15

@@ -124,20 +124,21 @@ class Together(NamedTuple):
         first_tick, decided = np.zeros((runs, populations), np.int64), np.zeros((runs, 2), np.int64)
         rasters = self._rasters(runs)
         readouts: dict[str, IntArray] = {}
+        counted = Counted(spikes, first_tick, operations)
         for name, column, driven in self.driven:
-            if not driven.run_together(jobs, rasters[name], self.scratch, Counted(column, spikes, first_tick, operations)):
+            if not driven.run_together(jobs, rasters[name], self.scratch, counted, column):
                 return None
         for name, column, way in self.layers:
-            counts, source = Counted(column, spikes, first_tick, operations), rasters[way.source]
+            source = rasters[way.source]
             if way.population.spiking:
-                way.run_together(source, rasters[name], self.scratch, counts)
+                way.run_together(source, rasters[name], self.scratch, counted, column)
             else:
-                readouts[name] = way.read_out_together(runs, source, self.scratch, decided, counts)
+                readouts[name] = way.read_out_together(runs, source, self.scratch, decided, counted, column)
         # Rows of steps, columns of populations or projections. (To take arrays apart by iterating them takes NumPy several times as long.)
         by_sign, by_kind = spikes.transpose(0, 2, 3, 1), operations.transpose(0, 3, 2, 1)
         made = []
         for run, (decision, decision_tick) in enumerate(decided.tolist()):
-            counted = Counts(
+            counts = Counts(
                 end,
                 False,
                 by_sign[run, 0],
@@ -150,7 +151,7 @@ class Together(NamedTuple):
                 stopped=None,
                 engine="layered",
             )
-            made.append(counted)
+            made.append(counts)
         return made
 
     def _rasters(self, runs: int) -> dict[str, Masks]:

@@ -96,7 +96,7 @@ class DrivenClocked(Way):
         self._buffers.append(buffer)
         return masks_in(since, ticks, layout.shape, buffer[:size], None)
 
-    def run_together(self, jobs: Sequence[Job], target: Masks, scratch: Workspace, counted: Counted) -> bool:
+    def run_together(self, jobs: Sequence[Job], target: Masks, scratch: Workspace, counted: Counted, column: int) -> bool:
         """A whole run for each of the jobs; the masks of all are written to :meth:`target`. False if a potential may leave 32 bits."""
         layout, charges = self._layout, []
         for job in jobs:
@@ -109,7 +109,7 @@ class DrivenClocked(Way):
             padded = np.zeros((len(jobs), layout.locations, layout.padded), np.int32)
             padded[:, :, : layout.channels] = currents.reshape(len(jobs), layout.locations, layout.channels)
             currents = padded.reshape(len(jobs), -1)
-        given = layout.v, currents, self._potentials(), layout.theta, layout.back, target, scratch.rooms[DrivenClocked], counted
+        given = layout.v, currents, self._potentials(), layout.theta, layout.back, target, scratch.rooms[DrivenClocked], counted, column
         self._call(drive_together, "", *given)
         return True
 

@@ -139,18 +139,18 @@ class Rasters(Way):
         self._call(advance, "", tables, self._layer.records, self._costs, state, population.tally, spikes.masks, target, working)
         return Raster(target)
 
-    def run_together(self, source: Masks, target: Masks, scratch: Workspace, counted: Counted) -> None:
+    def run_together(self, source: Masks, target: Masks, scratch: Workspace, counted: Counted, column: int) -> None:
         """Whole runs of a spiking population, given the masks of its source in all of them; its own are written to :meth:`target`."""
         tables, tally, working = self._summing.tables, self.population.tally, scratch.rooms[Rasters]
         state, rows = self.population.state, tally.readout
-        given = self._origin(), tables, self._layer.records, self._costs, state, rows, source, target, working, counted
+        given = self._origin(), tables, self._layer.records, self._costs, state, rows, source, target, working, counted, column
         self._call(advance_together, "", *given)
 
-    def read_out_together(self, runs: int, source: Masks, scratch: Workspace, decided: IntArray, counted: Counted) -> IntArray:
+    def read_out_together(self, runs: int, source: Masks, scratch: Workspace, decided: IntArray, counted: Counted, column: int) -> IntArray:
         """So many whole runs of a readout: its potentials, int64 (runs, steps, neurons); ``decided`` is written."""
         rows = np.empty((runs, source.ticks, self.population.neurons), np.int64)
         tables, state, working = self._summing.tables, self.population.state, scratch.rooms[Rasters]
-        given = self._layer, self._costs, state, rows, self._from.row, tables, source, working, decided, counted
+        given = self._layer, self._costs, state, rows, self._from.row, tables, source, working, decided, counted, column
         self._call(read_out_together, "", self._origin(), *given)
         return rows
 

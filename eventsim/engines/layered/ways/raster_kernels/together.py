@@ -15,7 +15,6 @@ from eventsim.kernels.compiled import compiled, part
 class Counted(NamedTuple):
     """What is counted in many runs."""
 
-    column: int  # of the population at hand
     spikes: Any  # int64 (runs, populations, 2, steps): of either sign, and those of sign -1
     first_tick: Any  # int64 (runs, populations)
     operations: Any  # int64 (runs, projections, steps, 5)
@@ -37,7 +36,7 @@ class Place(NamedTuple):
 
 
 @compiled
-def drive_together(start, currents, v, threshold, back, target, counts, counted):
+def drive_together(start, currents, v, threshold, back, target, counts, counted, column):
     """A run of driven neurons for each row of currents.
 
     Parameters
@@ -50,6 +49,8 @@ def drive_together(start, currents, v, threshold, back, target, counts, counted)
     target : Masks
         Of all runs, one after the other; written.
     counted : Counted
+    column : int64
+        Of the population.
     """
     size = len(target.positive) // len(currents)
     for run in range(len(currents)):
@@ -57,12 +58,12 @@ def drive_together(start, currents, v, threshold, back, target, counts, counted)
             v[lane] = start[lane]
         positive = target.positive[run * size : (run + 1) * size]
         masks = Masks(target.since, target.ticks, target.length, target.locations, target.channels, positive, target.negative)
-        first = drive(v, currents[run], threshold, back, masks, counts, counted.spikes[run, counted.column, 0])
-        counted.first_tick[run, counted.column] = first
+        first = drive(v, currents[run], threshold, back, masks, counts, counted.spikes[run, column, 0])
+        counted.first_tick[run, column] = first
 
 
 @compiled
-def advance_together(origin, tables, records, costs, state, rows, source, target, scratch, counted):
+def advance_together(origin, tables, records, costs, state, rows, source, target, scratch, counted, column):
     """A run of a spiking population for each of the rasters of its source.
 
     Parameters
@@ -75,17 +76,19 @@ def advance_together(origin, tables, records, costs, state, rows, source, target
     source, target : Masks
         Of all runs, one after the other; those of the target are written.
     counted : Counted
+    column : int64
+        Of the population.
     """
     for run in range(len(counted.first_tick)):
         restart(origin, state, state.net)
         place = Place(run, len(counted.first_tick))
-        tally = Tally(counted.spikes[run, counted.column, 0], counted.spikes[run, counted.column, 1], counted.operations[run], rows)
+        tally = Tally(counted.spikes[run, column, 0], counted.spikes[run, column, 1], counted.operations[run], rows)
         advance_one(tables, records, costs, state, tally, source, source.negative, target, target.negative, scratch, place)
-        counted.first_tick[run, counted.column] = state.progress[()]["first_tick"]
+        counted.first_tick[run, column] = state.progress[()]["first_tick"]
 
 
 @compiled
-def read_out_together(origin, layer, costs, state, rows, projection, tables, source, scratch, decided, counted):
+def read_out_together(origin, layer, costs, state, rows, projection, tables, source, scratch, decided, counted, column):
     """A run of a readout for each of the rasters of its source.
 
     Parameters
@@ -100,11 +103,13 @@ def read_out_together(origin, layer, costs, state, rows, projection, tables, sou
     decided : int64 array (runs, 2)
         Which neuron leads, and since which tick (0: there is no decision); written.
     counted : Counted
+    column : int64
+        Of the population.
     """
     for run in range(len(rows)):
         restart(origin, state, state.net)
         place = Place(run, len(rows))
-        tally = Tally(counted.spikes[run, counted.column, 0], counted.spikes[run, counted.column, 1], counted.operations[run], rows[run])
+        tally = Tally(counted.spikes[run, column, 0], counted.spikes[run, column, 1], counted.operations[run], rows[run])
         read_out_one(layer, costs, state, tally, projection, tables, source, source.negative, scratch, place)
         s = state.progress[()]
         decided[run, 0], decided[run, 1] = s["decision"], s["decided_at"]
