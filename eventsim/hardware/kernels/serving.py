@@ -242,6 +242,22 @@ def add_and_mark(into, marks, base, targets, weights, first, end, shift, sign, l
 
 
 @typed_part
+def add_all_and_mark(into, marks, base, targets, weights, first, end, shift, sign):
+    """The same for all targets."""
+    b, further = np.uint64(base), np.uint64(shift)
+    if sign > 0:
+        for e in range(np.uint64(first), np.uint64(end)):
+            n = b + np.uint64(targets[e])
+            into[n] += weights[e + further]
+            marks[n] = 1
+    else:
+        for e in range(np.uint64(first), np.uint64(end)):
+            n = b + np.uint64(targets[e])
+            into[n] -= weights[e + further]
+            marks[n] = 1
+
+
+@typed_part
 def sum_weights(plan, tables, into, marks, base, p, neuron, sign, low, high):
     """Add the weights of a spike to sums of the neurons low..high-1, and mark those that it reaches.
 
@@ -258,7 +274,13 @@ def sum_weights(plan, tables, into, marks, base, p, neuron, sign, low, high):
     if of["sparse"]:
         row = of["row"] + neuron
         start, stop = tables.row_start[row], tables.row_start[row + 1]
-        if of["wide"] and marked:
+        target = plan.populations[plan.projections[p]["target"]]
+        whole = marked and low == 0 and high == target["end"] - target["first"]
+        if of["wide"] and whole:
+            add_all_and_mark(into, marks, first, tables.targets, tables.weights32, start, stop, of["shift"], sign)
+        elif whole:
+            add_all_and_mark(into, marks, first, tables.targets, tables.weights8, start, stop, of["shift"], sign)
+        elif of["wide"] and marked:
             add_and_mark(into, marks, first, tables.targets, tables.weights32, start, stop, of["shift"], sign, low, high)
         elif marked:
             add_and_mark(into, marks, first, tables.targets, tables.weights8, start, stop, of["shift"], sign, low, high)
