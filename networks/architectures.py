@@ -60,11 +60,13 @@ def vgg(
     normalise: nn.Module | None = None,
     dropout: float = 0.0,
     constant: bool = False,
+    whole: bool = False,
 ) -> nn.Sequential:
     """Convolutions 3x3 by ``plan`` ("P": average pooling 2x2 between the convolution before it and its activation, "M": max pooling
     2x2 behind the activation), then fully connected layers of ``hidden`` neurons, then ``classes``. ``image`` is (channels, height,
     width). ``constant``: binary weights of one constant a layer, batch norm without learned scale and offset and QCFS activations with
-    a fixed threshold, which is how McDonnell (ICLR 2018) trains binary networks from nothing."""
+    a fixed threshold, which is how McDonnell (ICLR 2018) trains binary networks from nothing. ``whole``: the last maps are averaged
+    whole before the fully connected layers."""
     channels, height, width = image
     # (A copy: a network that is moved to another type must not take the next one's along.)
     layers: list[nn.Module] = [copy.deepcopy(normalise)] if normalise is not None else []
@@ -80,8 +82,9 @@ def vgg(
         layers += ([nn.BatchNorm2d(outputs)] if levels else []) + _activation(levels, dropout)
         layers += [nn.MaxPool2d(2)] if pooling == "M" else []
         channels = outputs
+    layers += [nn.AdaptiveAvgPool2d(1)] if whole else []
     layers.append(nn.Flatten())
-    features = channels * height * width
+    features = channels * (1 if whole else height * width)
     for outputs in hidden:
         layers.append(BinaryLinear(features, outputs, bias=False))
         layers += ([nn.BatchNorm1d(outputs)] if levels else []) + _activation(levels, dropout)

@@ -89,7 +89,7 @@ class PooledConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
-        if height % 2 or width % 2 or min(height, width) < 8:
+        if height % 2 or width % 2 or min(height, width) < 6:
             return self.pooling(self.convolution(x))
         kernel = F.avg_pool2d(F.pad(self.convolution.used_weight(), (1, 1, 1, 1)), 2, stride=1)
         return F.conv2d(x, kernel, stride=2, padding=self.convolution.padding)

@@ -23,7 +23,7 @@ from architectures import CIFAR10, CIFAR100, VGG15, lenet_relu, mlp, vgg
 from counts import at_least_one
 from evaluation import MODES, STEPS, evaluate
 from torch import nn
-from training import Phase, train
+from training import Phase, train, whiten
 
 import eventsim as es
 from eventsim import datasets
@@ -46,6 +46,8 @@ class Recipe:
         Augmentation: pixels by which training images are moved at most.
     flip : bool
         Augmentation: whether they are mirrored.
+    whitened : bool
+        Whether the first convolution starts as :func:`training.whiten` makes it.
     steps : int
         Length of a run that the network file recommends.
     percentile : float
@@ -57,6 +59,7 @@ class Recipe:
     phases: tuple[Phase, ...]
     shift: int = 0
     flip: bool = False
+    whitened: bool = False
     steps: int = 8
     percentile: float = 99.9
 
@@ -119,7 +122,19 @@ RECIPES = {
         shift=4,
         flip=True,
     ),
-    # The same with max pooling, trained for as many epochs as one busy core does in 75 minutes.
+    # Wider where maps are small; Muon gets much further in few epochs than Adam (four epochs, half as wide: 76.3 against 72.2 %).
+    "vgg-wide-cifar10": Recipe(
+        "cifar-10",
+        lambda: vgg((64, 64, "P", 128, 256, "P", 256, 512, "P"), (), 10, image=(3, 32, 32), levels=4, normalise=CIFAR10, whole=True),
+        (
+            Phase("binary", 18, 250, "muon", 0.05, "linear", smoothing=0.1, sizes=(24, 24, 32)),
+            Phase("stochastic rounding", 4, 250, "muon", 0.02, "linear", smoothing=0.1, noise=1.0),
+        ),
+        shift=4,
+        flip=True,
+        whitened=True,
+    ),
+    # `vgg-small-cifar10` with max pooling, trained for as many epochs as one busy core does in 75 minutes.
     "vgg-small-max-cifar10": Recipe(
         "cifar-10",
         lambda: vgg((64, 64, "M", 128, 128, "M", 256, 256, "M"), (), 10, image=(3, 32, 32), levels=4, normalise=CIFAR10),
@@ -213,6 +228,9 @@ def main() -> None:
         train_set = datasets.load(recipe.dataset, "train", options.data)
         torch.manual_seed(SEED)
         model, calibration = recipe.build(), train_set[0][:1000]
+
+        if recipe.whitened:
+            whiten(model, train_set[0])
 
         def finished(number: int, ann: float) -> None:
             # (The last phase's network is written below, whether it is trained now or was before.)

@@ -22,6 +22,7 @@ sys.path.insert(0, str(NETWORKS))
 import architectures  # noqa: E402
 import layers  # noqa: E402
 import make  # noqa: E402
+import muon  # noqa: E402
 import training  # noqa: E402
 
 
@@ -70,6 +71,53 @@ def test_a_convolution_and_its_pooling_at_once_are_one_after_the_other(size):
         found.append((out.detach(), model[0].weight.grad))
     torch.testing.assert_close(found[0], found[1])
     assert len(layers.pool_at_once(model)) == 2
+
+
+def test_the_first_convolution_is_whitened_by_its_patches():
+    images = np.random.default_rng(0).integers(0, 256, (50, 4, 4, 3), dtype=np.uint8).repeat(2, 1).repeat(2, 2)
+    model = architectures.vgg((64, 8, "P"), (), 4, image=(3, 8, 8), levels=4, normalise=architectures.CIFAR10, whole=True)
+    before = model[1].weight.detach().clone()
+    training.whiten(model, images)
+    filters = model[1].weight.detach()
+    assert torch.equal(filters[:27], -filters[27:54])
+    assert torch.equal(filters[54:], before[54:])
+    sums = torch.nn.functional.conv2d(model[0](training.to_input(images).float() / 255), filters[:27]).transpose(0, 1).flatten(1)
+    covariance = torch.cov(sums)
+    variances = covariance.diagonal()
+    # Not correlated, and of one variance where the images have any.
+    assert (covariance - variances.diag()).abs().max() < 1e-3 * variances.max()
+    np.testing.assert_allclose(variances[:12], variances[0], rtol=0.05)
+
+
+@pytest.mark.parametrize("shape", [(4, 9), (9, 4), (5, 5)])
+def test_an_orthogonal_update_keeps_singular_vectors_and_brings_values_near_one(shape):
+    matrix = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+    values = values / values.norm()
+    for _ in range(5):
+        values = 3.4445 * values - 4.775 * values**3 + 2.0315 * values**5
+    assert 0.5 < values.min() < values.max() < 1.3
+    torch.testing.assert_close(muon.orthogonalise(matrix, 5), left @ values.diag() @ right)
+
+
+def test_muon_changes_weights_by_a_share_of_their_norm():
+    for weight in (torch.randn(6, 3, 2, 2).to(memory_format=torch.channels_last), torch.randn(6, 12)):
+        weight = torch.nn.Parameter(weight)
+        before, optimiser = weight.detach() / weight.detach().norm() * 6**0.5, muon.Muon([weight], lr=0.1, momentum=0.5)
+        moment = torch.zeros(weight.shape)
+        for _ in range(2):
+            weight.grad = torch.randn(weight.shape)
+            optimiser.step()
+            moment = 0.5 * moment + weight.grad
+            # A convolution's inputs in any order: that of the columns does not matter.
+            update = muon.orthogonalise((weight.grad + 0.5 * moment).flatten(1)).reshape(weight.shape)
+            torch.testing.assert_close(weight.detach(), before - 0.1 * update)
+            before = weight.detach() / weight.detach().norm() * 6**0.5
+
+
+def test_a_linear_rate_rises_and_falls():
+    phase = training.Phase("", 10, schedule="linear")
+    np.testing.assert_allclose([training._factor(phase, epoch) for epoch in (0, 0.25, 0.5, 5, 10)], [0, 0.5 * 0.975, 0.95, 0.5, 0])
 
 
 @pytest.mark.parametrize("grad", [False, True])
@@ -171,8 +219,9 @@ def train(checkpoint, phases=PHASES):
     return model, score, train_set, test_set
 
 
-def test_training_learns_resumes_exactly_and_converts(tmp_path, monkeypatch):
-    whole, score, train_set, test_set = train(tmp_path / "whole.ckpt")
+@pytest.mark.parametrize("phases", [PHASES, (training.Phase("binary", 4, 32, "muon", 0.1, "linear"),)])
+def test_training_learns_resumes_exactly_and_converts(tmp_path, monkeypatch, phases):
+    whole, score, train_set, test_set = train(tmp_path / "whole.ckpt", phases)
     assert score > 0.9
 
     # Interrupted after the second epoch's checkpoint.
@@ -187,8 +236,8 @@ def test_training_learns_resumes_exactly_and_converts(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(training.os, "replace", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            train(tmp_path / "parts.ckpt")
-    resumed, again, _, _ = train(tmp_path / "parts.ckpt")
+            train(tmp_path / "parts.ckpt", phases)
+    resumed, again, _, _ = train(tmp_path / "parts.ckpt", phases)
     assert again == score
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
