@@ -112,6 +112,23 @@ def new_machine(placement: Placement, faults: Faults | None = None, seed: int = 
     return machine
 
 
+def checked(given: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings of :data:`SETTINGS`, of which some are given.
+
+    Raises
+    ------
+    HardwareError
+        A setting that there is not.
+    """
+    unknown = set(given) - set(SETTINGS)
+    if unknown:
+        raise HardwareError(f"a run on such hardware has no setting {min(unknown)!r}; there are: {', '.join(SETTINGS)}")
+    settings = SETTINGS | dict(given)
+    if settings["record"] not in ("all", "none"):
+        raise HardwareError(f"a run on such hardware records 'all' or 'none', found {settings['record']!r}")
+    return settings
+
+
 def run_machine(simulator: Simulator, machine: Machine, inputs: Any, resolution: int, given: Mapping[str, Any]) -> tuple[Result, Report]:
     """Run an input on a machine; the settings are those of :data:`SETTINGS`.
 
@@ -122,12 +139,7 @@ def run_machine(simulator: Simulator, machine: Machine, inputs: Any, resolution:
     RunError, InputError, NetworkError, PotentialOverflow, TraceError
         As :meth:`eventsim.Simulator.run`.
     """
-    unknown = set(given) - set(SETTINGS)
-    if unknown:
-        raise HardwareError(f"a run on such hardware has no setting {min(unknown)!r}; there are: {', '.join(SETTINGS)}")
-    steps, seed, max_spikes, margin, potential, record, trace, about, progress = (SETTINGS | dict(given)).values()
-    if record not in ("all", "none"):
-        raise HardwareError(f"a run on such hardware records 'all' or 'none', found {record!r}")
+    steps, seed, max_spikes, margin, potential, record, trace, about, progress = checked(given).values()
     rule = ExitRule.from_settings(margin, potential)
     job = simulator.prepare(inputs, steps=steps, resolution=resolution, exit_rule=rule, seed=seed, max_spikes=max_spikes)
     recorded = frozenset(name for name, p in simulator.network.populations.items() if p.sends_spikes and record == "all")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from judges.architectures import architecture, random_architecture
 from judges.engines import assert_same
 from judges.random_networks import random_case
@@ -12,6 +13,7 @@ from judges.random_networks import random_case
 import eventsim as es
 from eventsim.errors import HardwareError, PotentialOverflow
 from eventsim.hardware.architecture import Cost
+from eventsim.hardware.imperfect import new_machine, run_machine
 
 
 def behind_barriers(rng):
@@ -25,6 +27,12 @@ def assert_same_spikes(expected, found):
     assert_same(expected.counts, found.counts)
     for name in expected.recorded:
         assert all(np.array_equal(a, b) for a, b in zip(expected.spikes(name), found.spikes(name), strict=True)), name
+
+
+def step_by_step(hardware, case, settings):
+    """A closed run on the chip itself, whether that could change anything or not."""
+    machine = new_machine(hardware.place(case.network))
+    return run_machine(es.Simulator(case.network), machine, case.inputs, machine.resolution, settings)
 
 
 def cases(seed, n):
@@ -48,23 +56,50 @@ def test_it_is_the_clocked_run_and_takes_what_a_replay_of_it_takes():
             replayed = hardware.replay(case.network, expected)
         except HardwareError:
             continue  # a cycle with less delay than the chip needs
-        found, report = hardware.run(case.network, case.inputs, closed=True, **settings)
-        assert_same_spikes(expected, found)
+        runs = [hardware.run(case.network, case.inputs, closed=True, **settings), step_by_step(hardware, case, settings)]
+        for found, report in runs:
+            assert_same_spikes(expected, found)
+            assert report.mode == "closed"
         maxima += any(p.kind == "maximum" for p in case.network.populations.values())
         if expected.counts.exited or expected.stopped:
             # Populations that go before have gone on by then, which a replay does not know.
             stopped += 1
-            assert report.counts["spike"] >= replayed.counts["spike"]
+            assert all(report.counts["spike"] >= replayed.counts["spike"] for _, report in runs)
+            assert runs[0][1].counts == runs[1][1].counts
             continue
         whole += 1
-        assert report.steps.tolist() == replayed.steps.tolist()
-        assert (report.duration, report.decision, report.counts) == (replayed.duration, replayed.decision, replayed.counts)
-        assert sorted(report.waits.tolist()) == sorted(replayed.waits.tolist())
-        assert np.array_equal(report.busy, replayed.busy)
-        assert np.array_equal(report.links, replayed.links)
+        # The first of them may be that replay; the second one never is.
+        for _, report in runs:
+            assert report.steps.tolist() == replayed.steps.tolist()
+            assert (report.duration, report.decision, report.counts) == (replayed.duration, replayed.decision, replayed.counts)
+            assert sorted(report.waits.tolist()) == sorted(replayed.waits.tolist())
+            assert np.array_equal(report.busy, replayed.busy)
+            assert np.array_equal(report.links, replayed.links)
     assert whole > 25
     assert maxima > 15
     assert stopped > 3
+
+
+def test_what_is_kept_of_a_run_that_nothing_disturbs(tmp_path):
+    """As of any other closed run: spikes in memory, in a trace, or nowhere; and a trace without them has the same counts."""
+    net, given = summing()
+    hardware = es.Hardware(architecture(CHIP.format(links="", queue=0)))
+    kept, report = hardware.run(net, given, closed=True, steps=3)
+    assert len(kept.spikes("in").ticks) == 3 * 6
+    for record, trace in (("all", "all.h5"), ("none", None), ("none", "none.h5")):
+        path = None if trace is None else tmp_path / trace
+        found, same = hardware.run(net, given, closed=True, steps=3, record=record, trace=path)
+        assert_same(kept.counts, found.counts)
+        assert (same.duration, same.counts) == (report.duration, report.counts)
+        assert list(found.recorded) == (["in"] if record == "all" else [])
+        if path is not None:
+            with es.Trace(path) as written:
+                assert_same(kept.counts, written.counts)
+                assert list(written.recorded) == (["in"] if record == "all" else [])
+    with pytest.raises(HardwareError, match="records 'all' or 'none', found 'some'"):
+        hardware.run(net, given, closed=True, steps=3, record="some")
+    with pytest.raises(HardwareError, match="no setting 'threads'"):
+        hardware.run(net, given, closed=True, steps=3, threads=2)
 
 
 def test_full_links_take_time_and_change_nothing():

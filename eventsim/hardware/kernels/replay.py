@@ -172,13 +172,13 @@ def send_all(tables, room, b, neuron, time, part):
     """Send the messages of a spike of block ``b``, one after the other from ``time`` on; returns when the last has been sent."""
     block, message_out = tables.blocks[b], tables.costs[()]["message_out"]
     for s in range(block["send"], block["end_send"]):
-        messages = list_of(tables, tables.sends[s], neuron)
-        for e in range(tables.begin[messages], tables.begin[messages + 1]):
+        messages = np.uint64(list_of(tables, tables.sends[s], neuron))
+        for e in range(np.uint64(tables.begin[messages]), np.uint64(tables.begin[messages + _ONE])):
             entry = tables.entries[e]
             time += message_out
-            core = entry["core"]
-            at = room.filled[core]
-            room.filled[core] = at + 1
+            core = np.uint64(entry["core"])
+            at = np.uint64(room.filled[core])
+            room.filled[core] = at + _ONE
             room.time[0, at] = time + entry["travel"]
             room.load[0, at] = entry["service"] * 2 + part
     return time
@@ -241,13 +241,14 @@ def mark(tables, arrivals, p, step):
             marked[word] |= arrivals.active[step, word]
     for j in range(population["into"], population["end_into"]):
         into = tables.into[j]
-        for i in range(arrivals.bounds[j, step], arrivals.bounds[j, step + 1]):
-            site = into["site"] + (arrivals.neuron[i] * into["factor"] >> into["shift"])
+        first_site, factor, shift = into["site"], into["factor"], into["shift"]
+        for i in range(np.uint64(arrivals.bounds[j, step]), np.uint64(arrivals.bounds[j, step + 1])):
+            site = np.uint64(first_site + (arrivals.neuron[i] * factor >> shift))
             if arrivals.seen[site] == step:
                 continue
             arrivals.seen[site] = step
-            for k in range(tables.site_begin[site], tables.site_begin[site + 1]):
-                marked[tables.word[k]] |= tables.mask[k]
+            for k in range(np.uint64(tables.site_begin[site]), np.uint64(tables.site_begin[site + _ONE])):
+                marked[np.uint64(tables.word[k])] |= tables.mask[k]
     total = 0
     for word in range(first, end):
         arrivals.before[word] = total

@@ -107,12 +107,14 @@ def sort_run(time, load, runs, first, end):
 
     Those from one core are sorted already: such runs are merged, two at a time.
     """
-    n = 1
+    begun, before = _ONE, time[0, np.uint64(first)]
     runs[0] = first
-    for i in range(first + 1, end):
-        if time[0, i] < time[0, i - 1]:
-            runs[n] = i
-            n += 1
+    # Without a branch: where a run ends cannot be foreseen.
+    for i in range(np.uint64(first + 1), np.uint64(end)):
+        runs[begun] = i
+        begun += np.uint64(time[0, i] < before)
+        before = time[0, i]
+    n = np.int64(begun)
     side = 0
     while n > 1:
         kept = 0
@@ -156,13 +158,14 @@ def serve_all(costs, room, counts, output, found, done):
         free, work, decides = 0, 0, output[core]
         if not together:
             found.reads[core] += counts[core]
-            for k in range(i, end):
+            further = np.uint64(done - i)
+            done += end - i
+            for k in range(np.uint64(i), np.uint64(end)):
                 # A maximum with 0 is computed without a branch; whether a message waits cannot be foreseen.
                 wait, service = max(free - time[k], 0), load[k] >> 1
                 free = time[k] + wait + service
                 work += service
-                found.waits[done] = wait
-                done += 1
+                found.waits[k + further] = wait
                 if decides and load[k] & 1:
                     deciding = max(deciding, free)
             i = end
