@@ -11,6 +11,7 @@ import math
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from importlib import import_module
 from types import TracebackType
 from typing import Literal, NamedTuple
 
@@ -292,9 +293,15 @@ class _Delivery:
         largest = max(int(weights.max(initial=0)), -int(weights.min(initial=0)))
         self._gain = largest * math.prod(weights.shape[:3])
         self._rows, self._stencil = self._table.to_rows(source, target), self._table.to_stencil(source, target)
+        if self._rows is not None:
+            # When it is needed, as engines are: compiled code takes a while to load.
+            self._add_rows = import_module("eventsim.kernels.rows").add_rows
 
     def add(self, v: IntArray, spikes: IntArray) -> None:
         """Add sign x weight of all synapses of these spikes to the target's potentials, int64 (neurons,)."""
+        if self._rows is not None:
+            self._add_rows(v, *self._rows, np.ascontiguousarray(spikes["neuron"]), np.ascontiguousarray(spikes["sign"]))
+            return
         if len(spikes) > ONE_BY_ONE:
             sums = _sums(spikes, self._size)
             if int(np.abs(sums).max()) * self._gain < 2**62:
@@ -304,10 +311,6 @@ class _Delivery:
             self._add_one(v, neuron, sign)
 
     def _add_one(self, v: IntArray, neuron: int, sign: int) -> None:
-        if self._rows is not None:
-            row = slice(self._rows.indptr[neuron], self._rows.indptr[neuron + 1])
-            v[self._rows.targets[row]] += sign * self._rows.weights[row].astype(np.int64)
-            return
         if self._stencil is None:
             for reached, weight in self._table.synapses_from(neuron, self._source, self._target):
                 v[reached] += sign * weight
