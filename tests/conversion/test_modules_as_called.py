@@ -85,7 +85,20 @@ def shared():
     return Network(twice)
 
 
+def reshaped_in_place(network, x):
+    y = torch.relu(x)
+    return y.unsqueeze_(1).transpose_(1, 2).squeeze_(2).swapaxes_(2, 3)
+
+
+def channels_last():
+    """Pooling over all of an image says in place how its result lies in memory."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+    return model.to(memory_format=torch.channels_last)
+
+
 MODELS = {
+    "other shapes in place": lambda: Network(reshaped_in_place),
+    "channels last": channels_last,
     "a residual block that begins in place": lambda: Network(preactivated),
     "statements in place": lambda: Network(under_two_names, normalised_in_place),
     "hooks": by_hooks,

@@ -317,7 +317,7 @@ class Recorder(TorchDispatchMode):
             )
         if any(_depends(argument) for argument in arguments.values()):
             self._count(schema.name)
-            if not _is_view(schema):
+            if not _is_view(func):
                 outputs = self.operate(self.recording, func, arguments, name)
         result = func(*args, **(kwargs or {}))
         if outputs is not None:
@@ -384,8 +384,11 @@ def _depends(argument: Any) -> bool:
     return isinstance(argument, Value) or (isinstance(argument, list) and any(map(_depends, argument)))
 
 
-def _is_view(schema: Any) -> bool:
-    """Whether an operator gives another name to memory, and does nothing else."""
+def _is_view(function: Any) -> bool:
+    """Whether an operator gives another name to memory, or another shape to a name of it, and does nothing else."""
+    schema = function._schema
+    if torch.Tag.inplace_view in function.tags:
+        return schema.name not in ("aten::resize_", "aten::set_")
     return any(r.alias_info is not None and not r.alias_info.is_write for r in schema.returns)
 
 
