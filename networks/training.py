@@ -36,6 +36,7 @@ class Phase:
         ``("81 122", 0.1)`` multiplies the rate at these epochs, ``("every 30", 0.5)`` every 30 epochs. ``"linear"`` rises for a
         twentieth of the phase and falls to 0.
     weight_decay : float
+        Of "adam" and "sgd": Muon keeps the norm of weights by itself.
     decay_epochs : int or None
         Weight decay ends after so many epochs.
     binarised : bool

@@ -278,6 +278,12 @@ class Architecture:
         """Whether messages can wait anywhere but at cores, or find no room: links that hold, or room that ends."""
         return self.links.hold > 0 or self.links.buffer > 0 or self.core.queue > 0
 
+    @property
+    def settled(self) -> bool:
+        """Whether nothing that the chip takes changes what is added in a step: behind barriers, messages wait at cores only and sums are
+        exact."""
+        return self.chip.synchronisation == "barrier" and not self.contended and not self.core.converts
+
     def place_of(self, core: int) -> tuple[int, int]:
         """(column, row) of a core's tile."""
         row, column = divmod(core // self.chip.cores_per_tile, self.chip.columns)

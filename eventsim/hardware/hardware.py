@@ -11,13 +11,15 @@ import numpy.typing as npt
 
 from eventsim.errors import HardwareError
 from eventsim.hardware.architecture import Architecture
-from eventsim.hardware.imperfect import checked, new_machine, run_machine, timeless_machine
+from eventsim.hardware.imperfect import checked_settings, new_machine, run_machine, timeless_machine
+from eventsim.hardware.pipeline import stages
 from eventsim.hardware.placement import Placement, place
 from eventsim.hardware.reading import presets, read_architecture
 from eventsim.hardware.report import Report
 from eventsim.hardware.sana_fe.writing import Written, write_sana_fe
 from eventsim.job.job import DEFAULT_RESOLUTION
 from eventsim.model.network import Network
+from eventsim.model.periods import ticks
 from eventsim.record.result import Result, Run
 from eventsim.simulate import Simulator
 
@@ -139,7 +141,7 @@ class Hardware:
         if closed:
             if self.architecture.core.update_when == "potential":
                 raise HardwareError(f'{self.architecture.name}: update_when = "potential" is for replays only: leave out closed')
-            undisturbed = self._undisturbed(network, inputs, checked(settings))
+            undisturbed = self._undisturbed(network, inputs, checked_settings(settings))
             if undisturbed is not None:
                 return undisturbed
             if self._closed is None or self._closed[0] is not network:
@@ -190,16 +192,16 @@ class Hardware:
         return write_sana_fe(self.place(network), job, folder)
 
     def _undisturbed(self, network: Network, inputs: Any, settings: dict[str, Any]) -> tuple[Result, Report] | None:
-        """A closed run as a replay of the ordinary clocked one, where that is the same: behind barriers, if messages wait at cores only and
-        sums are exact, nothing that the chip takes changes what is added in a step. None where something might, or there is no replay."""
-        architecture = self.architecture
-        if architecture.chip.synchronisation != "barrier" or architecture.contended or architecture.core.converts:
+        """A closed run as a replay of the ordinary clocked one, where that is the same; None where it may not be, or is too long."""
+        if not self.architecture.settled:
             return None
         # Populations that lag behind stop with the others, and what those have gone on to do by then costs, too.
         if settings["exit_margin"] is not None or settings["exit_potential"] is not None:
             return None
         if settings["trace"] is not None and settings["record"] != "all":
             return None
+        # A cycle that the chip cannot run is an error before anything is run, or written.
+        stages(network, {p.name: ticks(p.delay, 1) for p in network.projections}, 1)
         result = self._simulator_of(network).run(inputs, **settings | {"resolution": 1, "record": "all"})
         if result.stopped:
             return None

@@ -112,13 +112,13 @@ def new_machine(placement: Placement, faults: Faults | None = None, seed: int = 
     return machine
 
 
-def checked(given: Mapping[str, Any]) -> dict[str, Any]:
+def checked_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     """All settings of :data:`SETTINGS`, of which some are given.
 
     Raises
     ------
     HardwareError
-        A setting that there is not.
+        A setting that there is not, or a choice of spikes.
     """
     unknown = set(given) - set(SETTINGS)
     if unknown:
@@ -139,7 +139,7 @@ def run_machine(simulator: Simulator, machine: Machine, inputs: Any, resolution:
     RunError, InputError, NetworkError, PotentialOverflow, TraceError
         As :meth:`eventsim.Simulator.run`.
     """
-    steps, seed, max_spikes, margin, potential, record, trace, about, progress = checked(given).values()
+    steps, seed, max_spikes, margin, potential, record, trace, about, progress = checked_settings(given).values()
     rule = ExitRule.from_settings(margin, potential)
     job = simulator.prepare(inputs, steps=steps, resolution=resolution, exit_rule=rule, seed=seed, max_spikes=max_spikes)
     recorded = frozenset(name for name, p in simulator.network.populations.items() if p.sends_spikes and record == "all")

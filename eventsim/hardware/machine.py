@@ -338,7 +338,7 @@ def _chip(placement: Placement, scripted: bool) -> IntArray:
         out[name] = getattr(core, name).time
     out["together"], out["scripted"], out["access"] = core.served_together, scripted, core.access.time
     out["stepwise"], out["step"], out["slots"] = chip.synchronisation == "barrier", chip.step, 1
-    out["direct"] = out["stepwise"] and not architecture.contended and not core.converts
+    out["direct"] = architecture.settled
     out["barrier"] = chip.barrier_time(len(placement.tiles))
     if isinstance(core, CrossbarCore):
         out["reading"], out["levels"] = core.reading, core.levels

@@ -102,6 +102,20 @@ def test_what_is_kept_of_a_run_that_nothing_disturbs(tmp_path):
         hardware.run(net, given, closed=True, steps=3, threads=2)
 
 
+def test_a_cycle_that_the_chip_cannot_run_leaves_an_older_trace(tmp_path):
+    net, given = summing()
+    path = tmp_path / "trace.h5"
+    es.run(net, given, steps=1, trace=path)
+    older = path.read_bytes()
+    for name in ("there", "back"):
+        net.spiking(name, 1, threshold=1)
+    net.connect("there", "back", np.ones((1, 1), int))
+    net.connect("back", "there", np.ones((1, 1), int), delay=1)
+    with pytest.raises(HardwareError, match="is part of a cycle with fewer whole steps of delay"):
+        es.Hardware(architecture(CHIP.format(links="", queue=0))).run(net, given, closed=True, steps=3, trace=path)
+    assert path.read_bytes() == older
+
+
 def test_full_links_take_time_and_change_nothing():
     """Where messages wait for room steps take longer; the spikes are those of the clocked run."""
     longer = 0
