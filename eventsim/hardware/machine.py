@@ -21,12 +21,12 @@ from eventsim.hardware.energy import UNITS
 from eventsim.hardware.faults import Faults
 from eventsim.hardware.kernels.loop import advance
 from eventsim.hardware.kernels.together import advance_together
-from eventsim.hardware.kernels.waiting import TOTALS, Found, Room
+from eventsim.hardware.kernels.waiting import TOTALS, Found, room_for
 from eventsim.hardware.pipeline import stages
 from eventsim.hardware.placement import Messages, Placement
 from eventsim.hardware.records import BLOCK, CHIP, FIRED, ITEM, POPULATION, PROGRESS, PROJECTION, SERVER, Plan, Role, State, Status, Tally
 from eventsim.hardware.report import Report
-from eventsim.hardware.times import scaled
+from eventsim.hardware.times import key_of, scaled, too_late
 from eventsim.job.job import OPERATIONS, Counts, Job, Recorder, check_room
 from eventsim.model.limits import POTENTIAL_MAX, POTENTIAL_MIN
 from eventsim.model.network import Network
@@ -111,6 +111,8 @@ class Machine:
             status = go_on(plan, self._tables, state, tally)
             if status == Status.OVERFLOW:
                 raise overflow(job, job.order[int(state.progress["where"])], int(state.progress["time"]))
+            if status == Status.LATE:
+                raise too_late(int(plan.chip["latest"]))
             if status == Status.GROW:
                 state = _grown(plan, state)
                 continue
@@ -178,6 +180,7 @@ class Machine:
 
     def _chip(self, job: Job, scripted: bool) -> IntArray:
         out = _chip(self.placement, scripted)
+        out["bits"], out["latest"] = key_of(self.placement, self._messages)
         out["open"] = not (self.placement.architecture.contended or out["drop"] or job.exit_rule is not None)
         if not scripted:
             out["lost"] = floor(Fraction(self._faults.lost) * 2**32 + Fraction(1, 2))
@@ -453,7 +456,7 @@ def _start(job: Job, plan: Plan, tables: Tables) -> State:
         fired=np.zeros(plan.margin if stepwise else 0, FIRED),
         **{name: np.zeros(cores, np.int64) for name in ("arriving", "flow", "reached", "travel")},
         nothing=np.zeros(cores, np.uint8),
-        room=_room(cores, _FIRST_ROOM if direct else 0),
+        room=room_for(cores, _FIRST_ROOM if direct else 0),
         found=Found(
             totals=np.zeros((), TOTALS),
             waits=np.empty(4 * _FIRST_ROOM if direct else 0, np.int64),
@@ -473,11 +476,6 @@ def _start(job: Job, plan: Plan, tables: Tables) -> State:
     return state
 
 
-def _room(cores: int, messages: int) -> Room:
-    time, load = np.empty((2, 2, messages), np.int64)
-    return Room(time, load, np.empty(messages + 1, np.int64), np.zeros(cores, np.int64))
-
-
 def _grown(plan: Plan, state: State) -> State:
     """The same with more room where there is little."""
     s, more = state.progress, dict[str, Any]()
@@ -494,7 +492,7 @@ def _grown(plan: Plan, state: State) -> State:
     if plan.chip["direct"]:
         n, found = int(s["messages"]), state.found
         if len(state.room.runs) <= n:
-            more["room"] = _room(int(plan.chip["cores"]), 2 * n)
+            more["room"] = room_for(int(plan.chip["cores"]), 2 * n)
         while len(found.waits) - found.totals["messages"] < n:
             found = found._replace(waits=np.concatenate([found.waits, np.zeros_like(found.waits)]))
         return state._replace(**more, found=found)

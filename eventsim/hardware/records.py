@@ -50,6 +50,7 @@ class Status(IntEnum):
     PAUSE = 1  # so that Ctrl-C works and progress shows
     GROW = 2  # an array is nearly full
     OVERFLOW = 3
+    LATE = 4  # a message leaves later than keys can say
 
 
 # A chip: see :mod:`eventsim.hardware.architecture`.
@@ -62,9 +63,10 @@ class Status(IntEnum):
 # step: the least that a step takes      barrier: what the barrier takes      access: to look at a neuron
 # direct: 1 if messages wait at cores only, and sums are exact, so that steps need no queue (kernels/together.py)
 # stages: the most that a population lags behind      slots: steps whose input is kept, the present one included
+# bits, latest: of keys (times.py)
 CHIP = record(
     "mesh per_tile cores tiles east_west north_south within update spike message_out message_in synapse together reading hold buffer queue "
-    "drop scripted levels lost jitter seed open stepwise direct step barrier access stages slots"
+    "drop scripted levels lost jitter seed open stepwise direct step barrier access stages slots bits latest"
 )
 # A population.
 #

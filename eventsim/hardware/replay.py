@@ -24,13 +24,13 @@ from eventsim.hardware.kernels.replay import (
     spread,
     walk,
 )
-from eventsim.hardware.kernels.waiting import TOTALS, Found, Room
+from eventsim.hardware.kernels.waiting import TOTALS, Found, Room, room_for
 from eventsim.hardware.machine import Machine
 from eventsim.hardware.pipeline import stages
 from eventsim.hardware.placement import Placement, columns_of, messages_of
 from eventsim.hardware.report import Report
 from eventsim.hardware.tables import packed, tables_of
-from eventsim.hardware.times import scaled
+from eventsim.hardware.times import scaled, too_late
 from eventsim.model.periods import ticks
 from eventsim.model.tables import IntArray
 from eventsim.record.result import Run
@@ -123,8 +123,7 @@ class _Replay(ABC):
         n, most, cores = int(by_step.sum()), int(by_step.max(initial=0)), counts.shape[1]
         if n > _MAX_MESSAGES:
             raise HardwareError(f"{n:,} messages are too many for a replay, the limit is {_MAX_MESSAGES:,}; run fewer steps")
-        time, load = np.empty((2, 2, most), np.int64)
-        room = Room(time, load, np.empty(most + 1, np.int64), np.zeros(cores, np.int64))
+        room = room_for(cores, most)
         found = Found(
             totals=np.zeros((), TOTALS),
             waits=np.empty(n, np.int64),
@@ -155,6 +154,8 @@ class _Replay(ABC):
     def report(self) -> Report:
         """What it takes."""
         found = self._found()
+        if found.totals["end"] < 0:
+            raise too_late(int(self.tables.costs["latest"]))
         links, counts = np.zeros((self.chip.tiles, 4), np.int64), np.zeros(4, np.int64)
         walk(self.tables, found.sent, np.zeros(len(self.tables.pairs), np.int64), links, counts)
         step_times = self._step_times(found)

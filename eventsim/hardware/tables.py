@@ -11,6 +11,8 @@ import numpy as np
 
 from eventsim.hardware.architecture import CrossbarCore, EventCore
 from eventsim.hardware.placement import Messages, Placement
+from eventsim.hardware.reach import Reach
+from eventsim.hardware.times import key_of
 from eventsim.kernels.records import record
 from eventsim.model.limits import MAX_NEURONS
 from eventsim.model.tables import IntArray
@@ -18,20 +20,24 @@ from eventsim.model.tables import IntArray
 # What everything takes, in picoseconds: see :mod:`eventsim.hardware.architecture`.
 #
 # barrier, together: 0 or 1    reading: of a crossbar, with its conversions    per_tile, mesh: cores of a tile, tiles in a row
-COSTS = record("barrier access update spike message_out together reading mesh per_tile east_west north_south within")
+# bits, latest: of keys (times.py)
+COSTS = record(
+    "barrier access update spike message_out message_in synapse together reading mesh per_tile east_west north_south within bits latest"
+)
 # A population.
 #
 # given: 1 if its spikes are given    always: 1 if all of its neurons are updated in every step    first: its first neuron among all
 # block, end_block: of its blocks     into, end_into: of what reaches it (INTO)
-# units, unit, factor, shift: behind barriers its neurons get input by units of so many neighbours (see above)
+# period, period_factor, period_shift: behind barriers neuron n gets input whenever n % period does, as channel after channel do
+# units, unit, factor, shift: those of a period by units of so many neighbours, as all channels of a place do (see above)
 # mark: the word of Arrivals.marked that its units begin with, a bit each
-POPULATION = record("given always first block end_block into end_into units unit factor shift mark")
+POPULATION = record("given always first block end_block into end_into period period_factor period_shift units unit factor shift mark")
 # A block of neighbouring neurons: first, end (in its population), core (its place in Tables.cores), and its SENDs.
 BLOCK = record("population first end core send end_send")
 # Where a projection's messages from a block are: those of neuron n are the list Tables.lists[base + n // divisor].
 SEND = record("base factor shift")
-# A message: core (its place in Tables.cores), synapses, travel and service (picoseconds), pair (of cores, in Tables.pairs).
-ENTRY = record("core synapses travel service pair")
+# What is counted of a message: synapses, pair (of cores, in Tables.pairs).
+ENTRY = record("synapses pair")
 # A projection that brings messages: source population, site n // divisor of its neuron n; where its sites are in Tables.site_begin.
 INTO = record("source factor shift site")
 # Two cores that messages go between.
@@ -58,8 +64,10 @@ class Tables(NamedTuple):
     lists : int32
         See SEND: neurons that send the same messages have one list of them.
     begin : int64 (lists + 1,)
+    core, key : int32, int64 (messages,)
+        Of list i: ``begin[i]..begin[i + 1] - 1``. Where a message goes (place in ``cores``), and its Room.key if it left at 0.
     entries : ENTRY (messages,)
-        Of list i: ``begin[i]..begin[i + 1] - 1``.
+        The same messages.
     pairs : PAIR (pairs,)
     into : INTO (projections,)
     site_begin : int64
@@ -80,6 +88,8 @@ class Tables(NamedTuple):
     sends: Any
     lists: Any
     begin: Any
+    core: Any
+    key: Any
     entries: Any
     pairs: Any
     into: Any
@@ -116,9 +126,10 @@ def tables_of(placement: Placement, messages: Messages) -> Tables:
         row["block"], row["end_block"] = np.searchsorted(blocks["population"], (i, i + 1))
         row["always"] = population.input_kind == "currents" or bool(biased(placement, name).all())
     by_core = np.lexsort((blocks["population"], blocks["core"]))
-    sends, lists, begin, entries, pairs = _sends(placement, messages, blocks, cores, names)
+    costs = _costs(placement, messages)
+    sends, messages_sent = _sends(placement, messages, blocks, cores, names, int(costs["bits"]))
     return Tables(
-        costs=_costs(placement),
+        costs=costs,
         populations=populations,
         blocks=blocks,
         block_of=np.repeat(np.arange(len(blocks), dtype=np.int32), blocks["end"] - blocks["first"]),
@@ -126,15 +137,12 @@ def tables_of(placement: Placement, messages: Messages) -> Tables:
         on_core=np.searchsorted(blocks["core"][by_core], np.arange(len(cores) + 1)),
         by_core=by_core,
         sends=sends,
-        lists=lists,
-        begin=begin,
-        entries=entries,
-        pairs=pairs,
+        **messages_sent,
         **(_reached(placement, populations, names) if barrier else _nothing_reached()),
     )
 
 
-def _costs(placement: Placement) -> IntArray:
+def _costs(placement: Placement, messages: Messages) -> IntArray:
     architecture = placement.architecture
     chip, links, core = architecture.chip, architecture.links, architecture.core
     costs = np.zeros((), COSTS)
@@ -145,13 +153,16 @@ def _costs(placement: Placement) -> IntArray:
         costs[name] = getattr(core, name).time
     if isinstance(core, CrossbarCore):
         costs["reading"] = core.reading
+    elif isinstance(core, EventCore):
+        costs["message_in"], costs["synapse"] = core.message_in.time, core.synapse.time
+    costs["bits"], costs["latest"] = key_of(placement, messages)
     return costs
 
 
 def _sends(
-    placement: Placement, messages: Messages, blocks: IntArray, cores: IntArray, names: list[str]
-) -> tuple[IntArray, IntArray, IntArray, IntArray, IntArray]:
-    """The messages of every block, by projection and then by site: sends, lists, begin, entries, pairs. Sets the blocks' sends."""
+    placement: Placement, messages: Messages, blocks: IntArray, cores: IntArray, names: list[str], bits: int
+) -> tuple[IntArray, dict[str, IntArray]]:
+    """The messages of every block, by projection and then by site: sends, and the tables of messages. Sets the blocks' sends."""
     sends: list[tuple[int, int, int]] = []
     parts, lengths, line = [(np.zeros(0, np.int64),) * 3], [np.zeros(1, np.int64)], 0
     of_source: dict[int, list[int]] = {
@@ -179,15 +190,18 @@ def _sends(
     chosen = np.arange(kept.sum()) + np.repeat(begin[first] - np.cumsum(kept) + kept, kept)
     source, target, synapses, both = source[chosen], target[chosen], synapses[chosen], both[chosen]
     entries = np.zeros(len(source), ENTRY)
-    entries["core"], entries["synapses"] = np.searchsorted(cores, target), synapses
-    entries["travel"] = _travel(placement, source, target)
-    core = placement.architecture.core
-    if isinstance(core, EventCore):
-        entries["service"] = core.message_in.time + synapses * core.synapse.time
     both, entries["pair"] = np.unique(both, return_inverse=True)
+    entries["synapses"] = synapses
     pairs = np.zeros(len(both), PAIR)
     pairs["source"], pairs["target"] = np.divmod(both, placement.architecture.chip.cores)
-    return np.array(sends, SEND), lists, np.append(0, np.cumsum(kept)), entries, pairs
+    return np.array(sends, SEND), {
+        "lists": lists,
+        "begin": np.append(0, np.cumsum(kept)),
+        "core": np.searchsorted(cores, target).astype(np.int32),
+        "key": (_travel(placement, source, target) << bits) + synapses * 2,
+        "entries": entries,
+        "pairs": pairs,
+    }
 
 
 def _alike(begin: IntArray, *columns: IntArray) -> tuple[IntArray, IntArray]:
@@ -253,12 +267,15 @@ def _reached(placement: Placement, populations: IntArray, names: list[str]) -> d
         unit = int(np.gcd.reduce(np.concatenate([[size], *(np.concatenate([r.start, r.stop]) for _, r in incoming)])))
         with_bias = biased(placement, name)
         unit = 1 if single or with_bias.any() else unit
-        biases.append(packed(with_bias[: size // unit]))
-        row["unit"], row["units"], row["mark"] = unit, size // unit, marks
+        period = size if single or with_bias.any() else unit * _period(size // unit, [_in_units(r, unit) for _, r in incoming])
+        biases.append(packed(with_bias[: period // unit]))
+        row["unit"], row["units"], row["period"], row["mark"] = unit, period // unit, period, marks
         row["factor"], row["shift"] = divider(unit)
+        row["period_factor"], row["period_shift"] = divider(period)
         for projection, reach in incoming:
             into.append((names.index(projection.source), *divider(reach.divisor), sites))
-            site, word, mask = _in_words(reach.site, reach.start // unit, reach.stop // unit)
+            first = _in_units(reach.within(0, period), unit)
+            site, word, mask = _in_words(first.site, first.start, first.stop)
             begins.append(reached + np.searchsorted(site, np.arange(reach.sites + 1)))
             words.append((marks + word).astype(np.int32))
             masks.append(mask)
@@ -267,6 +284,43 @@ def _reached(placement: Placement, populations: IntArray, names: list[str]) -> d
         marks += len(biases[-1])
     site_begin, word, mask, bias = (np.concatenate(parts) for parts in (begins, words, masks, biases))
     return {"into": np.array(into, INTO), "site_begin": site_begin, "word": word, "mask": mask, "biased": bias}
+
+
+def _in_units(reach: Reach, unit: int) -> Reach:
+    """The same by units of target neurons, of which it reaches all or none."""
+    return reach._replace(start=reach.start // unit, stop=reach.stop // unit)
+
+
+def _period(units: int, reaches: list[Reach]) -> int:
+    """The least period: unit ``u`` of a target gets input from the sites from which ``u % period`` does."""
+    # A number for each set of sites, a sum of random ones; it tells which periods to look at.
+    change, generator = np.zeros(units + 1, np.uint64), np.random.default_rng(0)
+    for reach in reaches:
+        number = generator.integers(2**64, size=reach.sites, dtype=np.uint64)[reach.site]
+        np.add.at(change, reach.start, number)
+        np.subtract.at(change, reach.stop, number)
+    sources = np.cumsum(change[:-1])
+    for period in (p for p in range(1, units) if units % p == 0):
+        if (sources.reshape(-1, period) == sources[:period]).all() and all(_repeats(reach, period, units // period) for reach in reaches):
+            return period
+    return units
+
+
+def _repeats(reach: Reach, period: int, times: int) -> bool:
+    """Whether every site reaches ``times`` times the same, ``period`` further each time."""
+    # Runs, which lie by site and start, divided where a period ends.
+    periods = (reach.stop - 1) // period - reach.start // period + 1
+    run = np.repeat(np.arange(len(periods)), periods)
+    number = np.arange(len(run)) - np.repeat(np.cumsum(periods) - periods, periods) + reach.start[run] // period
+    start, stop = (np.clip(each[run] - number * period, 0, period) for each in (reach.start, reach.stop))
+    begin = np.searchsorted(reach.site[run], np.arange(reach.sites + 1))
+    each, rest = np.divmod(np.diff(begin), times)
+    if rest.any():
+        return False
+    each, begin = each[reach.site[run]], begin[reach.site[run]]
+    place = np.arange(len(run)) - begin
+    same = begin + place % each
+    return bool((number == place // each).all() and (start == start[same]).all() and (stop == stop[same]).all())
 
 
 def packed(flags: IntArray) -> IntArray:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from eventsim.errors import HardwareError
+from eventsim.hardware.placement import Messages, Placement
 from eventsim.model.tables import IntArray
 
 
@@ -20,3 +22,24 @@ def scaled(tick: IntArray, step: int, resolution: int) -> IntArray:
     if step * resolution < 2**62:
         return whole * step + rest * step // resolution
     return whole * step + np.array([r * step // resolution for r in rest.tolist()], np.int64)
+
+
+def key_of(placement: Placement, messages: Messages) -> tuple[int, int]:
+    """How arrivals are packed into 64 bits (:class:`eventsim.hardware.kernels.waiting.Room`).
+
+    Returns
+    -------
+    bits : int
+        Of a key, below its time.
+    latest : int
+        When a message may leave so that its arrival fits, picoseconds.
+    """
+    chip, links = placement.architecture.chip, placement.architecture.links
+    bits = int(messages.synapses.max(initial=0)).bit_length() + 1
+    furthest = chip.columns * links.east_west.time + chip.rows * links.north_south.time + links.within_tile.time
+    return bits, 2 ** (63 - bits) - 1 - furthest
+
+
+def too_late(latest: int) -> HardwareError:
+    """Of messages that leave after ``latest``."""
+    return HardwareError(f"messages leave later than {latest / 1e12:.3g} s from the beginning, the limit here; run fewer steps")

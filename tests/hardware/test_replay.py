@@ -226,3 +226,34 @@ def test_what_cannot_be_replayed():
         loop.connect(source, target, [[1]], delay=delay)
     with pytest.raises(HardwareError, match="part of a cycle with fewer whole steps of delay than projections"):
         es.Hardware("loihi").run(loop, {"input": [0]}, steps=2)
+
+
+@pytest.mark.parametrize("synchronisation", ["none", "barrier"])
+def test_times_that_do_not_fit(synchronisation):
+    """When a message arrives, and what it brings, share 64 bits: messages of 2**14 synapses leave within 141 s."""
+    text = f"""
+name = "slow"
+[chip]
+columns = 2
+rows = 1
+step_us = 1
+synchronisation = "{synchronisation}"
+[core]
+kind = "event"
+neurons = 16384
+message_out_ns = 1_000_000_000
+"""
+    for messages in (140, 142):
+        net = es.Network()
+        net.source("input", messages)
+        net.readout("output", 2**14)
+        net.connect("input", "output", np.ones((messages, 2**14), np.int8))
+        hardware = es.Hardware(architecture(text))
+        given = {"input": (np.full(messages, 0.5), np.arange(messages))}
+        if messages == 140:
+            _, report = hardware.run(net, given, steps=1, resolution=1)
+            assert round(report.duration / 1e12) == 140
+            continue
+        for closed in (False, True) if synchronisation == "barrier" else (False,):
+            with pytest.raises(HardwareError, match="messages leave later than 141 s from the beginning, the limit here"):
+                hardware.run(net, given, steps=1, closed=closed, **({} if closed else {"resolution": 1}))

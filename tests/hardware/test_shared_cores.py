@@ -14,7 +14,8 @@ from scipy.sparse import csr_array
 import eventsim as es
 from eventsim.errors import HardwareError, PotentialOverflow
 from eventsim.hardware.architecture import Cost
-from eventsim.hardware.tables import divider
+from eventsim.hardware.placement import messages_of
+from eventsim.hardware.tables import divider, tables_of
 from eventsim.model.limits import MAX_NEURONS
 
 
@@ -108,6 +109,37 @@ def test_neurons_of_several_words(update_when):
             chip = random_architecture(rng, "event")
         core = replace(chip.core, neurons=size, access=Cost(7, 0), update=Cost(13, 0), update_when=update_when)
         assert agree(es.Hardware(replace(chip, core=core)), net, result) > 20
+
+
+@pytest.mark.parametrize("holes", [0, 1, 6])
+def test_neurons_that_get_input_channel_after_channel(holes):
+    """A flat target of which each channel is reached as the others are; or nearly, where a synapse is missing."""
+    rng = np.random.default_rng(53 + holes)
+    periods = []
+    for places, channels in ((3, 2), (65, 3), (4, 33), (70, 2)):
+        net = es.Network()
+        net.source("input", 12)
+        net.source("other", 5)
+        net.spiking("middle", channels * places, threshold=3)
+        net.readout("output", 2)
+        for name, size in (("input", 12), ("other", 5)):
+            reached = np.tile(rng.random((size, places)) < 0.3, channels)
+            for _ in range(holes):
+                reached[tuple(rng.choice(np.argwhere(reached)))] = 0
+            net.connect(name, "middle", csr_array(reached * rng.choice([-1, 1, 2, 3], reached.shape)))
+        net.connect("middle", "output", rng.choice([-1, 1], (channels * places, 2)))
+        given = {name: (rng.uniform(0, 5, 30), rng.integers(0, 5, 30)) for name in ("input", "other")}
+        result = es.run(net, given, steps=5, resolution=1)
+        chip = random_architecture(rng, "event")
+        while chip.chip.synchronisation != "barrier":
+            chip = random_architecture(rng, "event")
+        core = replace(chip.core, neurons=places * 2 // 3 + 1, access=Cost(7, 0), update=Cost(13, 0))
+        hardware = es.Hardware(replace(chip, core=core))
+        assert agree(hardware, net, result) > 20
+        placement = hardware.place(net)
+        row = tables_of(placement, messages_of(placement)).populations[list(placement.blocks).index("middle")]
+        periods.append((places, int(row["period"]), channels * places))
+    assert all(period == (size if holes else places) for places, period, size in periods)
 
 
 def test_division_by_multiplication():

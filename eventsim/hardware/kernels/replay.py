@@ -128,7 +128,13 @@ def divide(tables, bounds, neuron, first, last):
 @typed_part
 def list_of(tables, send, neuron):
     """The list of messages that a spike of a neuron sends."""
-    return tables.lists[send["base"] + (neuron * send["factor"] >> send["shift"])]
+    return tables.lists[np.uint64(send["base"] + (neuron * send["factor"] >> send["shift"]))]
+
+
+@typed_part
+def entries_of(tables, messages):
+    """Where the messages of a list begin and end: unsigned, so that they are no indices from the end."""
+    return np.uint64(tables.begin[np.uint64(messages)]), np.uint64(tables.begin[np.uint64(messages + 1)])
 
 
 @compiled
@@ -162,25 +168,22 @@ def count_messages(tables, spikes, counts, sent):
                             break
                         following = list_of(tables, send, spikes.neuron[i])
                     sent[messages] += i - n
-                    for e in range(tables.begin[messages], tables.begin[messages + 1]):
-                        into[tables.entries[e]["core"]] += i - n
+                    for e in range(*entries_of(tables, messages)):
+                        into[np.uint64(tables.core[e])] += i - n
                     messages = following
 
 
 @typed_part
 def send_all(tables, room, b, neuron, time, part):
     """Send the messages of a spike of block ``b``, one after the other from ``time`` on; returns when the last has been sent."""
-    block, message_out = tables.blocks[b], tables.costs[()]["message_out"]
+    block, message_out, bits = tables.blocks[b], tables.costs[()]["message_out"], tables.costs[()]["bits"]
     for s in range(block["send"], block["end_send"]):
-        messages = np.uint64(list_of(tables, tables.sends[s], neuron))
-        for e in range(np.uint64(tables.begin[messages]), np.uint64(tables.begin[messages + _ONE])):
-            entry = tables.entries[e]
+        for e in range(*entries_of(tables, list_of(tables, tables.sends[s], neuron))):
             time += message_out
-            core = np.uint64(entry["core"])
+            core = np.uint64(tables.core[e])
             at = np.uint64(room.filled[core])
             room.filled[core] = at + _ONE
-            room.time[0, at] = time + entry["travel"]
-            room.load[0, at] = entry["service"] * 2 + part
+            room.key[0, at] = (time << bits) + tables.key[e] + part
     return time
 
 
@@ -202,7 +205,7 @@ def replay_freely(tables, spikes, counts, cursor, output, room, found):
     found : Found
         Zeros; set.
     """
-    costs = tables.costs[()]
+    costs, latest = tables.costs[()], 0
     fill_from(room, counts[0])
     for core in range(len(tables.cores)):
         free, work = 0, 0
@@ -226,6 +229,10 @@ def replay_freely(tables, spikes, counts, cursor, output, room, found):
                 found.totals[()]["updates"] += 1 - given
             cursor[b] = last
         found.busy[core, 1] = work
+        latest = max(latest, free)
+    if latest > costs["latest"]:
+        found.totals[()]["end"] = -1
+        return
     serve_all(tables.costs, room, counts[0], output, found, 0)
 
 
@@ -256,19 +263,34 @@ def mark(tables, arrivals, p, step):
 
 
 @typed_part
-def is_marked(population, marked, unit):
-    """1 if a unit is marked, else 0."""
-    return np.int64(marked[population["mark"] + (unit >> 6)] >> np.uint64(unit & 63) & _ONE)
+def unit_of(population, neuron):
+    """The period of a population in which a neuron is, its unit there, and its place in that."""
+    period = neuron * population["period_factor"] >> population["period_shift"]
+    place = neuron - period * population["period"]
+    unit = place * population["factor"] >> population["shift"]
+    return period, unit, place - unit * population["unit"]
+
+
+@typed_part
+def is_marked(population, arrivals, neuron):
+    """1 if a neuron is marked, else 0."""
+    _, unit, _ = unit_of(population, neuron)
+    return np.int64(arrivals.marked[np.uint64(population["mark"] + (unit >> 6))] >> np.uint64(unit & 63) & _ONE)
+
+
+@typed_part
+def units_before(population, arrivals, unit):
+    """How many units of a period are marked before one."""
+    word = np.uint64(population["mark"] + (unit >> 6))
+    return arrivals.before[word] + count(arrivals.marked[word] & ((_ONE << np.uint64(unit & 63)) - _ONE))
 
 
 @typed_part
 def marked_before(population, arrivals, neuron):
     """How many neurons before one are marked."""
-    unit = neuron * population["factor"] >> population["shift"]
-    word = population["mark"] + (unit >> 6)
-    units = arrivals.before[word] + count(arrivals.marked[word] & ((_ONE << np.uint64(unit & 63)) - _ONE))
-    part = neuron - unit * population["unit"]
-    return units * population["unit"] + part * is_marked(population, arrivals.marked, unit)
+    period, unit, place = unit_of(population, neuron)
+    units = period * units_before(population, arrivals, population["units"]) + units_before(population, arrivals, unit)
+    return units * population["unit"] + (place * is_marked(population, arrivals, neuron) if place else 0)
 
 
 @typed_part
@@ -297,9 +319,8 @@ def go_round(tables, spikes, arrivals, room, found, b, step, begun, sending):
                 so_far = neuron - first
                 if not always:
                     so_far = marked_before(population, arrivals, neuron) - outside
-                    unit = neuron * population["factor"] >> population["shift"]
                 ready = begun + (neuron + 1 - first) * costs["access"] + (so_far + unmarked + 1) * costs["update"]
-                if not always and not is_marked(population, arrivals.marked, unit):
+                if not always and not is_marked(population, arrivals, neuron):
                     unmarked += 1
                 before = neuron
             sent = send_all(tables, room, b, neuron, ready + sending + costs["spike"], 0)
@@ -342,6 +363,9 @@ def replay_steps(tables, spikes, arrivals, counts, output, room, found):
                 time, sending = go_round(tables, spikes, arrivals, room, found, b, step, time, sending)
             found.busy[core, 1] += time + sending
             longest = max(longest, time + sending)
+        if longest > tables.costs[()]["latest"]:
+            found.totals[()]["end"] = -1
+            return
         found.totals[()]["end"] = 0
         serve_all(tables.costs, room, counts[chip_step], output, found, found.totals[()]["messages"])
         found.steps[chip_step] = max(longest, found.totals[()]["end"])
@@ -368,7 +392,7 @@ def walk(tables, sent, flow, links, counts):
         n = sent[messages]
         if not n:
             continue
-        for e in range(tables.begin[messages], tables.begin[messages + 1]):
+        for e in range(*entries_of(tables, messages)):
             flow[tables.entries[e]["pair"]] += n
             counts[3] += tables.entries[e]["synapses"] * n
     for i in range(len(flow)):

@@ -14,7 +14,7 @@ from eventsim.hardware.records import Status
 from eventsim.kernels.compiled import compiled, typed_inner, typed_part
 from eventsim.kernels.vector import pointer_to
 
-_DONE, _PAUSE, _GROW, _OVERFLOW = int(Status.DONE), int(Status.PAUSE), int(Status.GROW), int(Status.OVERFLOW)
+_DONE, _PAUSE, _GROW, _OVERFLOW, _LATE = (int(each) for each in Status)
 
 
 @typed_part
@@ -106,16 +106,21 @@ def count_ways(plan, state, source, reached):
 
 @typed_part
 def fill_step(plan, state):
-    """Send the messages of a step: when each arrives, and how long it is served. Spikes are in the order of their cores.
+    """Send the messages of a step: when each arrives, and what it brings. Spikes are in the order of their cores.
 
     Parameters
     ----------
     plan : Plan
     state : State
+
+    Returns
+    -------
+    int64
+        When the last one leaves.
     """
     c, s = plan.chip[()], state.progress[()]
-    cores, filled, arrival, load, flow = plan.core, state.room.filled, state.room.time, state.room.load, state.flow
-    sender, reached, extra, synapses = -1, 0, 0, 0
+    cores, filled, key, flow, bits = plan.core, state.room.filled, state.room.key, state.flow, c["bits"]
+    sender, reached, extra, synapses, latest = -1, 0, 0, 0, 0
     fill_from(state.room, state.arriving)
     for i in range(s["made"]):
         fired = state.fired[i]
@@ -144,14 +149,15 @@ def fill_step(plan, state):
                 flow[core] += 1
                 at = filled[core]
                 filled[core] = at + 1
-                arrival[0, at] = time + state.travel[core]
-                load[0, at] = (c["message_in"] + plan.synapses[message] * c["synapse"]) * 2
+                key[0, at] = (time + state.travel[core] << bits) + plan.synapses[message] * 2
                 synapses += plan.synapses[message]
         extra = time - fired["ready"]
+        latest = max(latest, time)
     if sender >= 0:
         count_ways(plan, state, sender, reached)
         state.extra[sender] = extra
     s["synapses"] += synapses
+    return latest
 
 
 @compiled
@@ -174,7 +180,8 @@ def advance_together(plan, tables, state, tally):
         n = s["messages"]
         if len(state.found.waits) - totals["messages"] < n or len(state.room.runs) <= n:
             return _GROW
-        fill_step(plan, state)
+        if fill_step(plan, state) > plan.chip[()]["latest"]:
+            return _LATE
         totals["end"] = 0
         serve_all(plan.chip, state.room, state.arriving, state.nothing, state.found, totals["messages"])
         s["served"] = s["base"] + totals["end"]

@@ -11,8 +11,8 @@ from eventsim.kernels.records import record
 
 _ONE = np.uint64(1)
 
-# What is counted: messages, neurons updated; end: when the last message is served; deciding: when the last is that had a part in
-# the decision.
+# What is counted: messages, neurons updated; end: when the last message is served, -1 if times do not fit keys; deciding: when the last is
+# that had a part in the decision.
 TOTALS = record("messages updates end deciding")
 
 
@@ -21,18 +21,22 @@ class Room(NamedTuple):
 
     Attributes
     ----------
-    time, load : int64 (2, messages)
-        When each arrives; how long it is served (of event cores) * 2, and 1 if its spike had a part in the decision. Messages are
-        sorted from row to row.
+    key : int64 (2, messages)
+        When each arrives, ``time << bits | synapses << 1 | part``; ``part`` is 1 if its spike had a part in the decision, and ``bits`` see
+        :func:`eventsim.hardware.times.key_of`. Messages are sorted from row to row.
     runs : int64 (messages + 1,)
     filled : int64 (cores,)
         Up to where a core's messages are.
     """
 
-    time: Any
-    load: Any
+    key: Any
     runs: Any
     filled: Any
+
+
+def room_for(cores: int, messages: int) -> Room:
+    """Room for so many messages."""
+    return Room(np.empty((2, messages), np.int64), np.empty(messages + 1, np.int64), np.zeros(cores, np.int64))
 
 
 class Found(NamedTuple):
@@ -71,49 +75,49 @@ def fill_from(room, counts):
 
 
 @typed_part
-def merge(time, load, out_time, out_load, first, middle, end):
-    """Merge two sorted runs, first..middle-1 and middle..end-1, into other arrays; of equals those of the first run come first.
+def merge(key, out, first, middle, end, time):
+    """Merge two sorted runs, first..middle-1 and middle..end-1, into another array; of equals those of the first run come first.
 
-    From both ends at once, as two chains that do not wait for each other; without branches, since which comes next cannot be foreseen.
-    Indices have no sign, so that none can count from the end.
+    ``time`` are the bits of a key that say when. From both ends at once, as two chains that do not wait for each other; without branches,
+    since which comes next cannot be foreseen. Indices have no sign, so that none can count from the end.
     """
     i, j, k = np.uint64(first), np.uint64(middle), np.uint64(first)
     p, q, last = np.uint64(middle - 1), np.uint64(end - 1), np.uint64(end - 1)
     while i < p and j < q:
-        right, left = time[j] < time[i], time[q] < time[p]
-        n, m = j if right else i, p if left else q
-        out_time[k], out_time[last] = time[n], time[m]
-        out_load[k], out_load[last] = load[n], load[m]
+        a, b, c, d = key[i], key[j], key[p], key[q]
+        right, left = b < (a & time), d < (c & time)
+        out[k] = b if right else a
+        out[last] = c if left else d
         i, j, k = i + np.uint64(not right), j + np.uint64(right), k + _ONE
         p, q, last = p - np.uint64(left), q - np.uint64(not left), last - _ONE
     p += _ONE
     q += _ONE
     while i < p and j < q:
-        right = time[j] < time[i]
-        n = j if right else i
-        out_time[k], out_load[k] = time[n], load[n]
+        a, b = key[i], key[j]
+        right = b < (a & time)
+        out[k] = b if right else a
         i, j, k = i + np.uint64(not right), j + np.uint64(right), k + _ONE
     while i < p:
-        out_time[k], out_load[k] = time[i], load[i]
+        out[k] = key[i]
         i, k = i + _ONE, k + _ONE
     while j < q:
-        out_time[k], out_load[k] = time[j], load[j]
+        out[k] = key[j]
         j, k = j + _ONE, k + _ONE
 
 
 @typed_part
-def sort_run(time, load, runs, first, end):
+def sort_run(key, runs, first, end, time):
     """Sort messages first..end-1 of row 0 by their times; equal ones stay in their order. Returns the row in which they are sorted.
 
-    Those from one core are sorted already: such runs are merged, two at a time.
+    Those from one core are sorted already: such runs are merged, two at a time. ``time`` as of :func:`merge`.
     """
-    begun, before = _ONE, time[0, np.uint64(first)]
+    begun, before = _ONE, key[0, np.uint64(first)] & time
     runs[0] = first
     # Without a branch: where a run ends cannot be foreseen.
     for i in range(np.uint64(first + 1), np.uint64(end)):
         runs[begun] = i
-        begun += np.uint64(time[0, i] < before)
-        before = time[0, i]
+        begun += np.uint64(key[0, i] < before)
+        before = key[0, i] & time
     n = np.int64(begun)
     side = 0
     while n > 1:
@@ -121,7 +125,7 @@ def sort_run(time, load, runs, first, end):
         for i in range(0, n, 2):
             middle = runs[i + 1] if i + 1 < n else end
             after = runs[i + 2] if i + 2 < n else end
-            merge(time[side], load[side], time[1 - side], load[1 - side], runs[i], middle, after)
+            merge(key[side], key[1 - side], runs[i], middle, after, time)
             runs[kept] = runs[i]
             kept += 1
         n, side = kept, 1 - side
@@ -135,7 +139,7 @@ def serve_all(costs, room, counts, output, found, done):
     Parameters
     ----------
     costs : record ()
-        ``together``, and ``reading`` of crossbars.
+        ``bits``, ``together``; ``message_in`` and ``synapse`` of event cores, ``reading`` of crossbars.
     room : Room
         Filled: the messages of a core end at ``room.filled[core]``.
     counts : int64 (cores,)
@@ -146,15 +150,16 @@ def serve_all(costs, room, counts, output, found, done):
         Messages that were served before: their waits are there.
     """
     totals = found.totals[()]
-    together, reading = costs[()]["together"], costs[()]["reading"]
+    bits, together, reading = costs[()]["bits"], costs[()]["together"], costs[()]["reading"]
+    message_in, synapse = costs[()]["message_in"], costs[()]["synapse"]
+    rest = (1 << bits) - 1
     latest, deciding = totals["end"], totals["deciding"]
     for core in range(len(counts)):
         end = room.filled[core]
         i = end - counts[core]
         if i == end:
             continue
-        side = sort_run(room.time, room.load, room.runs, i, end)
-        time, load = room.time[side], room.load[side]
+        key = room.key[sort_run(room.key, room.runs, i, end, ~rest)]
         free, work, decides = 0, 0, output[core]
         if not together:
             found.reads[core] += counts[core]
@@ -162,25 +167,26 @@ def serve_all(costs, room, counts, output, found, done):
             done += end - i
             for k in range(np.uint64(i), np.uint64(end)):
                 # A maximum with 0 is computed without a branch; whether a message waits cannot be foreseen.
-                wait, service = max(free - time[k], 0), load[k] >> 1
-                free = time[k] + wait + service
+                time, service = key[k] >> bits, message_in + ((key[k] & rest) >> 1) * synapse
+                wait = max(free - time, 0)
+                free = time + wait + service
                 work += service
                 found.waits[k + further] = wait
-                if decides and load[k] & 1:
+                if decides and key[k] & 1:
                     deciding = max(deciding, free)
             i = end
         while i < end:
-            start = max(time[i], free)
+            start = max(key[i] >> bits, free)
             last = i + 1
-            while last < end and time[last] <= start:
+            while last < end and key[last] >> bits <= start:
                 last += 1
             free = start + reading
             work += free - start
             found.reads[core] += 1
             for k in range(i, last):
-                found.waits[done] = start - time[k]
+                found.waits[done] = start - (key[k] >> bits)
                 done += 1
-                if decides and load[k] & 1:
+                if decides and key[k] & 1:
                     deciding = max(deciding, free)
             i = last
         found.busy[core, 0] += work
