@@ -9,8 +9,9 @@ images of their test set where it is at hand (EVENTSIM_DATA), else on sample dig
 steps of a layer at once, at several batch sizes: float32, and int8 by oneDNN, which are exact, and bfloat16, which is not and in no ratio.
 
 Before anything is timed, the clocked run must equal a float64 PyTorch loop in the spikes of every layer and in what the readout has
-at the end, and so must the exact dense forms. Timings are medians of interleaved rounds of about 0.2 s each, each after a run that is
-not timed; ratios are to the best float32 form, and to the best exact form of all, in the same round. One thread but what says otherwise.
+at the end, and so must the exact dense forms, and runs of many images in a call. Timings are medians of interleaved rounds of about
+0.2 s each, each after a run that is not timed; ratios are to the best float32 form, and to the best exact form of all, in the same
+round. One thread but what says otherwise.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ def works_on(case: Case, simulator: es.Simulator) -> tuple[dict[str, tuple[int, 
     ------
     Disagreement
     """
-    steps, images, one = case.steps, case.images, case.images[:1]
+    steps, images, one, most = case.steps, case.images, case.images[:1], max(case.batches)
     expected = Chain(case.network, "float64").loop(one, steps)
 
     def check(what: str, counts: list[int], readout: Any) -> None:
@@ -129,11 +130,13 @@ def works_on(case: Case, simulator: es.Simulator) -> tuple[dict[str, tuple[int, 
     works: dict[str, tuple[int, Callable[[], object]]] = {}
     costs = {}
     for mode, resolution in MODES.items():
+        together = {"steps": steps, "resolution": resolution, "engine": "layered"}
         for engine in ("layered", "queue"):
             result = simulate(resolution, engine)  # compiles
             if resolution == 1:
-                found = [int(n) for name, n in result.spikes_per_population().items() if case.network.populations[name].fires]
-                check(f"eventsim, {engine}", found, result.counts.readout[case.network.output][-1])
+                for what, each in ((engine, result), ("many images", simulator.run_many(images[:most], **together)[0])):
+                    found = [int(n) for name, n in each.spikes_per_population().items() if case.network.populations[name].fires]
+                    check(f"eventsim, {what}", found, each.counts.readout[case.network.output][-1])
             costs[mode] = {
                 "spikes": result.total_spikes,
                 "synaptic_events": result.total_synaptic_events,
@@ -141,6 +144,7 @@ def works_on(case: Case, simulator: es.Simulator) -> tuple[dict[str, tuple[int, 
             }
             works[f"eventsim {mode}, {engine}"] = (1, lambda r=resolution, e=engine: simulate(r, e))
         works[f"eventsim {mode}, layered, 2 threads"] = (1, lambda r=resolution: simulate(r, "layered", 2))
+        works[f"eventsim {mode}, layered, {most} images a call"] = (most, lambda kw=together: simulator.run_many(images[:most], **kw))
     plain = Chain(case.network)
     found = plain.loop(one, steps)
     check("the PyTorch loop", found.counts, found.readout)
