@@ -128,7 +128,7 @@ RECIPES = {
         lambda: vgg((64, 64, "P", 128, 256, "P", 256, 512, "P"), (), 10, image=(3, 32, 32), levels=4, normalise=CIFAR10, whole=True),
         (
             Phase("binary", 18, 250, "muon", 0.05, "linear", smoothing=0.1, sizes=(24, 24, 32)),
-            Phase("stochastic rounding", 4, 250, "muon", 0.02, "linear", smoothing=0.1, noise=1.0),
+            Phase("again", 16, 250, "muon", 0.03, "linear", smoothing=0.1, sizes=(24, 32)),
         ),
         shift=4,
         flip=True,
