@@ -124,6 +124,10 @@ def works_on(case: Case, simulator: es.Simulator) -> tuple[dict[str, tuple[int, 
         if counts != expected.counts or not np.array_equal(np.ravel(readout), np.ravel(expected.readout)):
             raise Disagreement(f"{case.name}: {what} disagrees with the float64 loop:\n  float64 {expected.counts}\n  found   {counts}")
 
+    def check_run(what: str, result: es.Result) -> None:
+        found = [int(n) for name, n in result.spikes_per_population().items() if case.network.populations[name].fires]
+        check(f"eventsim, {what}", found, result.counts.readout[case.network.output][-1])
+
     def simulate(resolution: int, engine: es.EngineName, threads: int = 1) -> es.Result:
         return simulator.run(images[0], steps=steps, resolution=resolution, engine=engine, record="none", threads=threads)
 
@@ -134,9 +138,7 @@ def works_on(case: Case, simulator: es.Simulator) -> tuple[dict[str, tuple[int, 
         for engine in ("layered", "queue"):
             result = simulate(resolution, engine)  # compiles
             if resolution == 1:
-                for what, each in ((engine, result), ("many images", simulator.run_many(images[:most], **together)[0])):
-                    found = [int(n) for name, n in each.spikes_per_population().items() if case.network.populations[name].fires]
-                    check(f"eventsim, {what}", found, each.counts.readout[case.network.output][-1])
+                check_run(engine, result)
             costs[mode] = {
                 "spikes": result.total_spikes,
                 "synaptic_events": result.total_synaptic_events,
@@ -145,6 +147,7 @@ def works_on(case: Case, simulator: es.Simulator) -> tuple[dict[str, tuple[int, 
             works[f"eventsim {mode}, {engine}"] = (1, lambda r=resolution, e=engine: simulate(r, e))
         works[f"eventsim {mode}, layered, 2 threads"] = (1, lambda r=resolution: simulate(r, "layered", 2))
         works[f"eventsim {mode}, layered, {most} images a call"] = (most, lambda kw=together: simulator.run_many(images[:most], **kw))
+    check_run("many images", simulator.run_many(images[:most], steps=steps, resolution=1, engine="layered")[0])
     plain = Chain(case.network)
     found = plain.loop(one, steps)
     check("the PyTorch loop", found.counts, found.readout)

@@ -112,7 +112,7 @@ class Machine:
             if status == Status.OVERFLOW:
                 raise overflow(job, job.order[int(state.progress["where"])], int(state.progress["time"]))
             if status == Status.LATE:
-                raise too_late(int(plan.chip["latest"]))
+                raise too_late(self.placement, int(plan.chip["latest"]))
             if status == Status.GROW:
                 state = _grown(plan, state)
                 continue

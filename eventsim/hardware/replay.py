@@ -155,7 +155,7 @@ class _Replay(ABC):
         """What it takes."""
         found = self._found()
         if found.totals["end"] < 0:
-            raise too_late(int(self.tables.costs["latest"]))
+            raise too_late(self.placement, int(self.tables.costs["latest"]))
         links, counts = np.zeros((self.chip.tiles, 4), np.int64), np.zeros(4, np.int64)
         walk(self.tables, found.sent, np.zeros(len(self.tables.pairs), np.int64), links, counts)
         step_times = self._step_times(found)

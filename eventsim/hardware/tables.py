@@ -266,8 +266,10 @@ def _reached(placement: Placement, populations: IntArray, names: list[str]) -> d
         size = placement.network.populations[name].size
         unit = int(np.gcd.reduce(np.concatenate([[size], *(np.concatenate([r.start, r.stop]) for _, r in incoming)])))
         with_bias = biased(placement, name)
-        unit = 1 if single or with_bias.any() else unit
-        period = size if single or with_bias.any() else unit * _period(size // unit, [_in_units(r, unit) for _, r in incoming])
+        if single or with_bias.any():
+            unit, period = 1, size
+        else:
+            period = unit * _period(size // unit, [_in_units(r, unit) for _, r in incoming])
         biases.append(packed(with_bias[: period // unit]))
         row["unit"], row["units"], row["period"], row["mark"] = unit, period // unit, period, marks
         row["factor"], row["shift"] = divider(unit)

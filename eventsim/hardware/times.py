@@ -40,6 +40,10 @@ def key_of(placement: Placement, messages: Messages) -> tuple[int, int]:
     return bits, 2 ** (63 - bits) - 1 - furthest
 
 
-def too_late(latest: int) -> HardwareError:
+def too_late(placement: Placement, latest: int) -> HardwareError:
     """Of messages that leave after ``latest``."""
-    return HardwareError(f"messages leave later than {latest / 1e12:.3g} s from the beginning, the limit here; run fewer steps")
+    if placement.architecture.chip.synchronisation == "barrier":
+        since, what = "of a step", "put fewer neurons on a core, or give smaller times"
+    else:
+        since, what = "of the run", "run fewer steps"
+    return HardwareError(f"messages leave later than {latest / 1e12:.3g} s after the beginning {since}, the limit here; {what}")

@@ -254,6 +254,9 @@ message_out_ns = 1_000_000_000
             _, report = hardware.run(net, given, steps=1, resolution=1)
             assert round(report.duration / 1e12) == 140
             continue
+        since = (
+            "a step, the limit here; put fewer neurons on a core" if synchronisation == "barrier" else "the run, the limit here; run fewer"
+        )
         for closed in (False, True) if synchronisation == "barrier" else (False,):
-            with pytest.raises(HardwareError, match="messages leave later than 141 s from the beginning, the limit here"):
+            with pytest.raises(HardwareError, match=f"messages leave later than 141 s after the beginning of {since}"):
                 hardware.run(net, given, steps=1, closed=closed, **({} if closed else {"resolution": 1}))

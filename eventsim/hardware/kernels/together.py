@@ -14,7 +14,8 @@ from eventsim.hardware.records import Status
 from eventsim.kernels.compiled import compiled, typed_inner, typed_part
 from eventsim.kernels.vector import pointer_to
 
-_DONE, _PAUSE, _GROW, _OVERFLOW, _LATE = (int(each) for each in Status)
+_DONE, _PAUSE, _GROW, _OVERFLOW = int(Status.DONE), int(Status.PAUSE), int(Status.GROW), int(Status.OVERFLOW)
+_LATE = int(Status.LATE)
 
 
 @typed_part
