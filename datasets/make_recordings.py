@@ -1,4 +1,4 @@
-"""Simulate recordings of sample digits: ``datasets/samples/digit-N.bin``, in the format of N-MNIST. No camera has seen them.
+"""Simulate recordings of sample digits: ``datasets/recordings/digit-N.bin``, in the format of N-MNIST. No camera has seen them.
 
     python datasets/make_recordings.py
 
@@ -14,17 +14,17 @@ from PIL import Image
 
 from eventsim.data.recordings.saccades import saccades
 
-SAMPLES = Path(__file__).resolve().parent / "samples"
+HERE = Path(__file__).resolve().parent
 # A few: each is some 20 kilobytes.
 DIGITS = 1, 4, 7
 
 
 def main() -> None:
-    images = np.stack([np.asarray(Image.open(SAMPLES / f"digit-{digit}.png")) for digit in DIGITS])
+    images = np.stack([np.asarray(Image.open(HERE / "samples" / f"digit-{digit}.png")) for digit in DIGITS])
     for digit, events in zip(DIGITS, saccades(images), strict=True):
         t = events["t"]
         rows = np.stack([events["x"], events["y"], events["p"].astype(np.int64) << 7 | t >> 16, t >> 8 & 255, t & 255], 1)
-        (SAMPLES / f"digit-{digit}.bin").write_bytes(rows.astype(np.uint8).tobytes())
+        (HERE / "recordings" / f"digit-{digit}.bin").write_bytes(rows.astype(np.uint8).tobytes())
 
 
 if __name__ == "__main__":

@@ -80,8 +80,9 @@ def test_standard_input_arrays_and_folders_agree(cli, tmp_path):
     by_file = json.loads(cli("run", LENET, "-i", image, *settings).stdout)
     by_pipe = json.loads(cli("run", LENET, "-i", "-", *settings, input=image.read_bytes()).stdout)
     by_array = json.loads(cli("run", LENET, "-i", tmp_path / "four.npy", *settings).stdout)
-    lines = cli("run", LENET, "-i", DIGITS, *settings).stdout.splitlines()
-    assert len(lines) == 10
+    by_folder = cli("run", LENET, "-i", DIGITS, *settings)
+    lines = by_folder.stdout.splitlines()
+    assert (by_folder.exit_code, len(lines)) == (0, 10)
     for other in (by_pipe, by_array, json.loads(lines[4])):
         assert (other["spikes"], other["top"]) == (by_file["spikes"], by_file["top"])
 

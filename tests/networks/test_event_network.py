@@ -13,7 +13,7 @@ NETWORK = ROOT / "networks" / "events" / "saccades-mnist.h5"
 
 
 def sample(digit):
-    path = ROOT / "datasets" / "samples" / f"digit-{digit}.bin"
+    path = ROOT / "datasets" / "recordings" / f"digit-{digit}.bin"
     with open(path, "rb") as stream:
         events = read_recording(stream, str(path)).events
     events["t"] -= events["t"][0]

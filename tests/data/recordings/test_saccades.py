@@ -22,7 +22,7 @@ def digit(number):
 @pytest.mark.parametrize("number", [1, 4, 7])
 def test_the_samples_are_what_the_program_makes(number):
     (made,) = saccades(digit(number)[None])
-    path = SAMPLES / f"digit-{number}.bin"
+    path = ROOT / "datasets" / "recordings" / f"digit-{number}.bin"
     with open(path, "rb") as stream:
         assert np.array_equal(read_recording(stream, str(path)).events, made)
 
