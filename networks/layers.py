@@ -56,6 +56,37 @@ def binarise_constant(latent: Tensor) -> Tensor:
     return _ConstantSign.apply(latent, math.sqrt(2 / latent[0].numel()))
 
 
+class _SmallMaps(torch.autograd.Function):
+    """conv2d of small maps, whose weight gradient is one product with the columns of the padded input: on CPUs two to five times as
+    fast as PyTorch's for maps of 8x8 and less, where training deep networks spends its time otherwise."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, stride: int) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.stride = stride
+        return F.conv2d(x, weight, stride=stride, padding=1)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        x, weight = ctx.saved_tensors
+        step, (side, _) = ctx.stride, weight.shape[2:]
+        back = torch.ops.aten.convolution_backward(
+            grad, x, weight, None, [step] * 2, [1, 1], [1, 1], False, [0, 0], 1, [ctx.needs_input_grad[0], False, False]
+        )[0]
+        padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
+        columns = padded.unfold(1, side, step).unfold(2, side, step).permute(0, 1, 2, 4, 5, 3).flatten(3).flatten(0, 2)
+        rows = grad.permute(0, 2, 3, 1).flatten(0, 2)
+        by_filter = (rows.T @ columns).unflatten(1, (side, side, -1)).permute(0, 3, 1, 2)
+        return back, by_filter, None
+
+
+def _convolve(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """conv2d of a square kernel with a padding of 1."""
+    if x.device.type == "cpu" and max(x.shape[-2:]) <= 8 and torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu"):
+        return _SmallMaps.apply(x, weight, stride)
+    return F.conv2d(x, weight, stride=stride, padding=1)
+
+
 class BinaryConv2d(nn.Conv2d):
     """Convolution whose weights are ``binarise(W)`` once ``binarised`` is set (the first phase of training may leave it off)."""
 
@@ -67,6 +98,9 @@ class BinaryConv2d(nn.Conv2d):
         return self.binarise(self.weight) if self.binarised else self.weight
 
     def forward(self, x: Tensor) -> Tensor:
+        usual = (self.padding, self.dilation, self.groups, self.bias) == ((1, 1), (1, 1), 1, None)
+        if usual and self.stride[0] == self.stride[1] and self.kernel_size[0] == self.kernel_size[1]:
+            return _convolve(x, self.used_weight(), self.stride[0])
         return self._conv_forward(x, self.used_weight(), self.bias)
 
 
@@ -78,7 +112,7 @@ class PooledConv2d(nn.Module):
     Parameters
     ----------
     convolution : BinaryConv2d
-        Stride 1, without bias and dilation.
+        Padding and stride 1, without bias and dilation.
     pooling : nn.AvgPool2d
         2x2.
     """
@@ -92,14 +126,14 @@ class PooledConv2d(nn.Module):
         if height % 2 or width % 2 or min(height, width) < 6:
             return self.pooling(self.convolution(x))
         kernel = F.avg_pool2d(F.pad(self.convolution.used_weight(), (1, 1, 1, 1)), 2, stride=1)
-        return F.conv2d(x, kernel, stride=2, padding=self.convolution.padding)
+        return _convolve(x, kernel, 2)
 
 
 def pool_at_once(model: nn.Sequential) -> nn.Sequential:
     """The same layers, sharing their parameters, with a :class:`PooledConv2d` for each binary convolution before a 2x2 average pooling."""
     layers: list[nn.Module] = []
     for layer in model:
-        if isinstance(layer, nn.AvgPool2d) and layers and isinstance(layers[-1], BinaryConv2d):
+        if isinstance(layer, nn.AvgPool2d) and layers and isinstance(layers[-1], BinaryConv2d) and layers[-1].padding == (1, 1):
             layers[-1] = PooledConv2d(layers[-1], layer)
         else:
             layers.append(layer)

@@ -17,9 +17,16 @@ def orthogonalise(matrix: Tensor, iterations: int = 3) -> Tensor:
     wide = len(matrix) <= matrix.shape[1]
     x = matrix if wide else matrix.T
     x = x / (x.norm() + 1e-7)
-    for _ in range(iterations):
-        square = x @ x.T
-        x = _FIRST * x + (_THIRD * square + _FIFTH * square @ square) @ x
+    # All iterations are polynomials of one square matrix, which is small; so the matrix itself is multiplied twice in all.
+    square = x @ x.T
+    whole = None
+    for i in range(iterations):
+        factor = _THIRD * square + _FIFTH * (square @ square)
+        factor.diagonal().add_(_FIRST)
+        whole = factor if whole is None else factor @ whole
+        if i + 1 < iterations:
+            square = factor @ square @ factor
+    x = whole @ x if whole is not None else x
     return x if wide else x.T
 
 
