@@ -58,6 +58,29 @@ def test_a_network_of_constants_learns_neither_thresholds_nor_scales():
     assert [len(s) for s in signs] == [1, 1]
 
 
+@pytest.mark.parametrize("size", [(8, 8), (2, 3), (1, 1), (9, 4)])
+@pytest.mark.parametrize(("stride", "padding", "dilation"), [(1, 1, 1), (2, 1, 1), (1, 0, 1), (2, (1, 0), 1), (1, "same", 1), (1, 1, 2)])
+def test_gradients_of_small_maps_are_those_of_any_convolution(size, stride, padding, dilation):
+    if min(size) < 3 and padding != 1 and padding != "same":
+        size = (size[0] + 2, size[1] + 2)
+    options = {"stride": stride, "padding": padding, "dilation": dilation}
+    layer = layers.BinaryConv2d(3, 5, 3, bias=False, **options).double()
+    plain = torch.nn.Conv2d(3, 5, 3, bias=False, **options).double()
+    layer.binarised = False
+    plain.load_state_dict(layer.state_dict())
+    generator = torch.Generator().manual_seed(0)
+    if dilation > 1:
+        size = (size[0] + 2, size[1] + 2)
+    x = torch.rand(4, 3, *size, dtype=torch.float64, generator=generator).contiguous(memory_format=torch.channels_last)
+    found = []
+    for kind in (layer, plain):
+        image = x.clone().requires_grad_()
+        out = kind(image)
+        (out * torch.arange(out.numel(), dtype=torch.float64).reshape(out.shape)).sum().backward()
+        found.append((out.detach(), image.grad, kind.weight.grad))
+    torch.testing.assert_close(found[0], found[1])
+
+
 @pytest.mark.parametrize("size", [(8, 10), (8, 9), (4, 4)])
 def test_a_convolution_and_its_pooling_at_once_are_one_after_the_other(size):
     model = torch.nn.Sequential(layers.BinaryConv2d(3, 5, 3, padding=1, bias=False), torch.nn.AvgPool2d(2, ceil_mode=True), layers.QCFS(4))
