@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from eventsim.model import netfile as netfile
     from eventsim.model.netfile import load, save
     from eventsim.model.network import Network
+    from eventsim.model.onsets import with_onsets
     from eventsim.model.tables import Conv2d, Dense, GroupedConv2d, Sparse, Table, Windows
     from eventsim.record import result as result
     from eventsim.record.result import Result, Spikes
@@ -81,6 +82,7 @@ _NAMES = {
     "run": "eventsim.simulate",
     "save": "eventsim.model.netfile",
     "spiking_from_nir": "eventsim.conversion.from_nir",
+    "with_onsets": "eventsim.model.onsets",
 }
 # Modules that are public: ``from eventsim import plot``.
 _MODULES = {
@@ -130,6 +132,7 @@ __all__ = [
     "run",
     "save",
     "spiking_from_nir",
+    "with_onsets",
 ]
 
 

@@ -25,12 +25,14 @@ from eventsim.files.atomic import write_text
 from eventsim.job.job import DEFAULT_RESOLUTION, MAX_STEPS, MODES
 from eventsim.model.exits import ExitRule, exit_kinds
 from eventsim.model.network import Network
+from eventsim.model.onsets import with_onsets
 from eventsim.model.order import feed_forward_order
 from eventsim.model.periods import ticks
 
 RESOLUTIONS = (1, 2, 4, 16, 64, 256, 4096, DEFAULT_RESOLUTION)
 DELAYS = (0.0, 0.1, 0.25, 0.5, 1.0)
 INITIALS = (0.0, 0.25, 0.5, 0.75)
+ONSETS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 LOSSES = (0.001, 0.003, 0.01)
 
 
@@ -131,6 +133,17 @@ def delay_points(network: Network, values: Iterable[float] = DELAYS) -> list[Poi
         for mode, resolution in MODES.items()
         for value in values
     ]
+
+
+def onset_points(network: Network, values: Iterable[float] = ONSETS) -> list[Point]:
+    """From one layer to the next, so many steps later: when neurons begin to fire, asynchronous (:func:`eventsim.with_onsets`).
+
+    Raises
+    ------
+    NetworkError
+        A network with a cycle, or a value that is no number of steps.
+    """
+    return [Point({"series": "", "onset": value}, with_onsets(network, value)) for value in values]
 
 
 def initial_points(network: Network, values: Iterable[float] = INITIALS) -> list[Point]:

@@ -23,10 +23,12 @@ from eventsim.conversion.from_nir import spiking_from_nir
 from eventsim.conversion.nir.writers import WRITERS, Reset
 from eventsim.conversion.read import read_model
 from eventsim.conversion.to_nir import write_nir
+from eventsim.errors import ConversionError
 from eventsim.files.atomic import check_output
 from eventsim.files.printable import echo, printable
 from eventsim.job.job import MODES
 from eventsim.model.netfile import save
+from eventsim.model.onsets import with_onsets
 
 _of_source = options(
     click.option(
@@ -59,6 +61,9 @@ _of_neurons = options(
     ),
     click.option("--signed/--unsigned", default=None, help="Neurons can take back spikes. Default: in quantised layers and with biases."),
     click.option("--refractory", type=float, help="Refractory period in steps. Default: 1 in quantised layers and of signed neurons."),
+    click.option(
+        "--onset", type=float, default=0.0, help="Steps by which each layer begins to fire after the one before it; for asynchronous runs."
+    ),
     click.option("--fraction-bits", type=int, help="Of thresholds, in binary weights. Default: chosen per layer."),
     click.option("--weight-bits", type=int, default=8, show_default=True, help="Of weights that are not binary."),
     click.option("--balance", is_flag=True, help="Correct biases by what the spikes say after --steps steps (slow; for few steps)."),
@@ -101,6 +106,7 @@ class Choices:
     nir_neurons: str | None
     nir_reset: Reset | None
     nir_reset_delay: bool | None
+    onset: float
     report: int | None
     nir: Path | None
 
@@ -214,6 +220,10 @@ def _write(made: Conversion, labels: list[str], choices: Choices) -> None:
     outputs = int(np.prod(made.source.layers[-1].shape))
     if len(labels) == outputs:
         made.network.labels = labels
+    if choices.onset:
+        if made.steps:
+            raise ConversionError("--onset: activations that became one spike each have their times already; leave it out")
+        made.network = with_onsets(made.network, choices.onset)
     made.network.provenance |= {"source": printable(choices.model), "conversion": made.report.to_dict()}
     save(made.network, choices.output)
     if choices.nir is not None:

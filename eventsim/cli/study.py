@@ -88,6 +88,14 @@ def delay(network: Path, **common: Any) -> None:
 
 @study.command()
 @click.argument("network", type=FILE_NAME)
+@_swept(studies.ONSETS, "study-onset")
+def onset(network: Path, **common: Any) -> None:
+    """Steps by which each layer begins to fire later than the one before it, asynchronous."""
+    _sweep("onset", studies.onset_points, studies.ONSETS, network, common)
+
+
+@study.command()
+@click.argument("network", type=FILE_NAME)
 @_swept(studies.INITIALS, "study-initial-potential")
 def initial(network: Path, **common: Any) -> None:
     """Initial membrane potential, in thresholds."""

@@ -76,6 +76,8 @@ def _print_network(console: Console, facts: dict[str, Any]) -> None:
         options = [p.get("emits", ""), minima, "signed" if p.get("signed") else "", "reset zero" if p.get("reset") == "zero" else ""]
         if p.get("refractory"):
             options.append(f"refractory {p['refractory']:g}")
+        if p.get("onset"):
+            options.append(f"onset {p['onset']:g}")
         options += _of_events_and_leaks(p)
         if p["name"] == facts["output"]:
             options.append("output")

@@ -92,6 +92,8 @@ class _Writer:
             lost.append("signed neurons" if "steps" not in self.kinds else "signed neurons (those of quantised layers are made again)")
         if any(p.refractory for p in populations):
             lost.append("refractory periods")
+        if any(p.onset for p in populations):
+            lost.append("onsets (neurons that do not fire before a given time)")
         if "steps" in self.kinds:
             lost.append("numbers of levels (kept as metadata)")
         if any(np.any(layer.bias) for layer in self.made.source.layers):

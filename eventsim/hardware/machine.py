@@ -282,7 +282,7 @@ class Machine:
                 events[name] = _picoseconds(run, self.placement, spikes.ticks.astype(np.int64)), spikes.neurons.astype(np.int64)
         delay = dict.fromkeys((p.name for p in network.projections), 0)
         steps, order = len(run.counts.spikes), list(network.populations)
-        job = Job(network, steps, resolution, order, delay, {}, {}, {}, events, {}, None, run.info.settings.get("max_spikes", 0), {})
+        job = Job(network, steps, resolution, order, delay, {}, {}, {}, {}, events, {}, None, run.info.settings.get("max_spikes", 0), {})
         tick = run.counts.decision_tick
         return job, -1 if tick is None else int(_picoseconds(run, self.placement, np.array([tick]))[0])
 
@@ -432,7 +432,7 @@ def _start(job: Job, plan: Plan, tables: Tables) -> State:
         servers=np.zeros(servers, SERVER),
         v=plan.v0.copy(),
         net=np.zeros(neurons, np.int64),
-        last=np.full(neurons, -(2**61)),
+        last=np.concatenate([np.full(job.network.populations[name].size, job.last_spike(name)) for name in job.order]),
         look=np.full(neurons, -1),
         upper=plan.threshold.copy(),
         lower=np.full(neurons, POTENTIAL_MIN),

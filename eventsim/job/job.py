@@ -18,6 +18,8 @@ MAX_STEPS = 10**6
 MAX_TICKS = 2**50
 # Spikes of neurons after which a run stops, unless it says otherwise: a network that excites itself would go on for ever.
 DEFAULT_MAX_SPIKES = 2**28
+# A tick before all runs, and their refractory periods.
+_LONG_AGO = -(2**61)
 # Values of all counts of a run.
 _MAX_TALLY = 2**26
 
@@ -37,6 +39,8 @@ class Job(NamedTuple):
         Populations in topological order of the zero-delay projections.
     delay, refractory : dict of str to int
         Ticks, by projection and by driven or spiking population; a refractory period is at least 1.
+    onset : dict of str to int
+        The first tick at which a population's neurons may fire, of those that may not fire at all.
     currents : dict of str to int32 array
         Current per step of each neuron, by driven population.
     largest : dict of str to int
@@ -59,6 +63,7 @@ class Job(NamedTuple):
     order: list[str]
     delay: dict[str, int]
     refractory: dict[str, int]
+    onset: dict[str, int]
     currents: dict[str, IntArray]
     largest: dict[str, int]
     events: dict[str, tuple[IntArray, IntArray]]
@@ -71,6 +76,11 @@ class Job(NamedTuple):
     def end(self) -> int:
         """The last tick, T*R."""
         return self.steps * self.resolution
+
+    def last_spike(self, name: str) -> int:
+        """Tick at which the neurons of a driven or spiking population are taken to have fired before the run: long ago, or so that they
+        may fire again at their onset."""
+        return self.onset[name] - self.refractory[name] if name in self.onset else _LONG_AGO
 
 
 class Recorder(Protocol):

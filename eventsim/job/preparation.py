@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # Of a network that recommends none.
 DEFAULT_STEPS = 100
+# Order of the populations; delays, refractory periods and onsets in ticks, as a job has them.
+Timing = tuple[list[str], dict[str, int], dict[str, int], dict[str, int]]
 
 
 class Preparation:
@@ -49,7 +51,7 @@ class Preparation:
         # With their numbers, from which, and from the seed of a run, their spikes follow.
         self._sources = [(number, name, population) for number, (name, population) in numbered if population.emits]
         self._driven = {name: population for name, population in network.populations.items() if population.input_kind == "currents"}
-        self._timings: dict[tuple[int, int], tuple[list[str], dict[str, int], dict[str, int]]] = {}
+        self._timings: dict[tuple[int, int], Timing] = {}
         self._encoders: dict[str, Encoder] = {}
         self._same_events: dict[str, tuple[tuple[int, int], Events]] = {}
 
@@ -108,8 +110,8 @@ class Preparation:
             self._same_events[name] = (steps, resolution), source_events(name, population, None, steps, resolution, seed)
         return self._same_events[name][1]
 
-    def _timing(self, resolution: int, end: int) -> tuple[list[str], dict[str, int], dict[str, int]]:
-        """Order of the populations, delays and refractory periods."""
+    def _timing(self, resolution: int, end: int) -> Timing:
+        """Order of the populations, delays, refractory periods and onsets."""
         if (resolution, end) not in self._timings:
             network = self.network
             # What lies beyond the end of the run needs no exact place, but must fit 64 bits.
@@ -119,7 +121,9 @@ class Preparation:
                 for name, p in network.populations.items()
                 if p.refractory is not None
             }
-            self._timings[resolution, end] = zero_delay_order(network, resolution), delay, refractory
+            onset = {name: min(ticks(p.onset, resolution), end + 1) for name, p in network.populations.items()}
+            onset = {name: tick for name, tick in onset.items() if tick > 1}
+            self._timings[resolution, end] = zero_delay_order(network, resolution), delay, refractory, onset
         return self._timings[resolution, end]
 
     def _encode(self, name: str, population: Population, image: IntArray | None) -> tuple[IntArray, int, int]:

@@ -145,7 +145,7 @@ def most_reaching(records: IntArray, steps: Steps) -> int:
     if not begins:
         return 0
     first, last = (np.bincount(np.concatenate(places)) for places in (begins, ends))
-    first.resize(len(last))
+    first.resize(len(last), refcheck=False)
     return int(np.cumsum(first - last).max()) * steps.channels
 
 

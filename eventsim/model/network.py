@@ -181,9 +181,11 @@ class Network:
         reset: Reset = "subtract",
         signed: bool = False,
         refractory: float = 0,
+        onset: float = 0,
     ) -> None:
         """Add a population of integrate-and-fire neurons (see :class:`Spiking`)."""
-        self.add(name, Spiking.checked(name, shape, threshold, v0=v0, reset=reset, signed=signed, refractory=refractory))
+        made = Spiking.checked(name, shape, threshold, v0=v0, reset=reset, signed=signed, refractory=refractory, onset=onset)
+        self.add(name, made)
 
     def leaky(
         self,

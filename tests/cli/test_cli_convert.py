@@ -54,6 +54,31 @@ def weights(folder, name="net.pt", keep=None):
     return folder / name
 
 
+def test_layers_that_begin_to_fire_one_after_the_other(folder):
+    torch = pytest.importorskip("torch")
+    nn, code = torch.nn, folder / "deep.py"
+    code.write_text(
+        "from torch import nn\n"
+        "def deep(last=nn.ReLU):\n"
+        "    layers = [m for a, b in ((64, 9), (9, 8), (8, 7)) for m in (nn.Linear(a, b), last())]\n"
+        "    return nn.Sequential(nn.Flatten(), *layers, nn.Linear(7, 3))\n"
+    )
+    layers = [nn.Linear(a, b) for a, b in ((64, 9), (9, 8), (8, 7), (7, 3))]
+    torch.save(nn.Sequential(nn.Flatten(), *(m for layer in layers for m in (layer, nn.ReLU())))[:-1].state_dict(), folder / "deep.pt")
+    settings = ["--architecture", f"{code}:deep", "--calibrate", folder / "images", "-o", folder / "deep.h5"]
+    assert convert(folder / "deep.pt", *settings, "--onset", 0.25).exit_code == 0
+    network = es.load(folder / "deep.h5")
+    assert [p.onset for p in network.populations.values() if p.kind == "spiking"] == [0.25, 0.5]
+    refused = convert(folder / "deep.pt", *settings, "--onset", -1)
+    assert refused.exit_code == 1
+    assert "eventsim: error: onset: the interval must be a number of steps" in refused.stderr
+    code.write_text(code.read_text().replace("nn.ReLU", "Sign") + "class Sign(nn.Module):\n    def forward(self, x): return x.sign()\n")
+    code.write_text(code.read_text().replace("def deep(last=Sign)", "def deep(last=lambda: Sign())"))
+    one_spike = convert(folder / "deep.pt", *settings, "--onset", 0.25)
+    assert one_spike.exit_code == 1
+    assert "--onset: activations that became one spike each have their times already" in one_spike.stderr
+
+
 def test_state_dict(folder):
     path = weights(folder)
     out = folder / "net.h5"

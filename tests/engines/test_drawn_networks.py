@@ -12,7 +12,7 @@ from eventsim.model.order import feed_forward_order
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
-@given(cases(), st.sampled_from([1, 2, 7, 1000]), st.sampled_from([None, 1, 4]))
+@given(cases(onsets=True), st.sampled_from([1, 2, 7, 1000]), st.sampled_from([None, 1, 4]))
 def test_engines_agree(case, resolution, margin):
     net, inputs = case
     runs = []
@@ -22,6 +22,10 @@ def test_engines_agree(case, resolution, margin):
             runs.append(es.run(net, inputs, steps=4, resolution=resolution, exit_margin=margin, engine=engine))
         except es.NetworkError:  # a cycle of delays that are no ticks at this resolution
             assume(False)
+        except es.RunError as error:
+            # What it does not run, another engine does where none is asked for.
+            if engine != "layered" or "have an onset" not in str(error):
+                raise
     reference, *others = runs
     for other in others:
         for name, value in vars(reference.counts).items():

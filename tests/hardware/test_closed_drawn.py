@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -29,9 +31,12 @@ kind = "{kind}"
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.integers(4, 50), st.sampled_from(["event", "crossbar"]), st.booleans())
 def test_it_is_the_ordinary_run(seed, step, room, kind, barrier):
-    """Maxima, signed neurons, delays, cycles, ties, biases, exits; behind barriers, where it is clocked, too."""
+    """Maxima, signed neurons, onsets, delays, cycles, ties, biases, exits; behind barriers, where it is clocked, too."""
     resolution = 1 if barrier else step
     case = random_case(np.random.default_rng(seed), resolution)
+    for number, (name, p) in enumerate(case.network.populations.items()):
+        if seed % 2 and p.kind == "spiking":
+            case.network.populations[name] = replace(p, onset=(0.0, 0.7, 1.0, 2.5)[(seed // 2 + number) % 4])
     core = f"neurons = {room}" if kind == "event" else f"rows = {room}\ncolumns = {room}"
     chip = architecture(CHIP.format(step=step, chip='synchronisation = "barrier"' if barrier else "", kind=kind, core=core))
     limits = {"steps": case.steps, "seed": case.seed, "max_spikes": 1000}

@@ -67,7 +67,7 @@ class ClosedRun:
 
     def _look(self, time, name):
         for n in range(self.net.populations[name].size):
-            allowed = time >= self.last[name, n] + self.job.refractory.get(name, 1)
+            allowed = time >= max(self.last[name, n] + self.job.refractory.get(name, 1), self.job.onset.get(name, 1))
             if (name, n) not in self.pending and allowed and self._sign(name, n, time):
                 self.pending.add((name, n))
                 self._ask(time, name, n, False)

@@ -99,7 +99,7 @@ class Crossbars:
                             rows.append((projection, n, sign))
                 self.read(name, rows, v[name])
                 for n in range(p.size):
-                    if p.reads_out or tick - last[name][n] < job.refractory[name]:
+                    if p.reads_out or tick - last[name][n] < job.refractory[name] or tick < job.onset.get(name, 1):
                         continue
                     theta = int(p.per_neuron(p.threshold)[n])
                     potential = v[name][n]

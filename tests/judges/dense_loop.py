@@ -305,7 +305,7 @@ def run(network, *, steps, currents=None, image=None, events=None, poisson=None,
                 continue
             if p.kind == "driven":
                 v[name] = v[name] + current[name]
-            allowed = t - last[name] >= max(1, _whole_steps(p.refractory))
+            allowed = (t - last[name] >= max(1, _whole_steps(p.refractory))) & (t >= _whole_steps(p.onset))
             plus = allowed & (v[name] >= theta[name])
             minus = allowed & (v[name] < 0) & (net[name] > 0) if p.signed else np.zeros_like(plus)
             sign = plus.astype(np.int64) - minus

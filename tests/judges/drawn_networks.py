@@ -15,8 +15,11 @@ SMALL = st.integers(-3, 3)
 
 
 @st.composite
-def cases(draw):
-    """A network of one driven population, one source, up to three spiking ones and perhaps a maximum, any edges, and its input."""
+def cases(draw, onsets=False):
+    """A network of one driven population, one source, up to three spiking ones and perhaps a maximum, any edges, and its input.
+
+    With ``onsets`` (which the layered engine does not run in all networks), neurons may have one.
+    """
     net = es.Network()
     sizes = {"in": draw(st.integers(1, 3)), "src": draw(st.integers(1, 3))}
     net.driven("in", sizes["in"], draw(st.integers(1, 9)), v0=draw(SMALL), refractory=draw(PERIODS))
@@ -33,13 +36,22 @@ def cases(draw):
             signed=signed,
             reset="subtract" if signed else draw(st.sampled_from(["subtract", "zero"])),
             refractory=draw(PERIODS),
+            onset=draw(PERIODS) if onsets else 0,
         )
     targets = list(names)
     if draw(st.booleans()):
         # A row of neurons, and the maxima or minima of its windows.
         sizes["row"] = draw(st.integers(1, 5))
         signed = draw(st.booleans())
-        net.spiking("row", (1, sizes["row"], 1), draw(st.integers(1, 3)), v0=draw(SMALL), signed=signed, refractory=draw(PERIODS))
+        net.spiking(
+            "row",
+            (1, sizes["row"], 1),
+            draw(st.integers(1, 3)),
+            v0=draw(SMALL),
+            signed=signed,
+            refractory=draw(PERIODS),
+            onset=draw(PERIODS) if onsets else 0,
+        )
         kernel = draw(st.integers(1, sizes["row"]))
         windows = es.Windows((1, kernel), (1, draw(st.integers(1, 3))), (0, draw(st.integers(0, kernel - 1)), 0, 0))
         net.maximum("max", windows.output_shape((1, sizes["row"], 1)), largest=draw(st.booleans()), signed=signed)

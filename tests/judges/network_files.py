@@ -25,7 +25,7 @@ def everything() -> Network:
     shape = first.output_shape((6, 5, 3))
     net.driven("in", shape, [900, 800, 700, 600], v0=450, refractory=0.5, encoder=first, bias=[1, -2, 3, -4])
     conv = Conv2d(rng.choice([-3, 3], (3, 3, 4, 5)), padding=1, pool_before=1, pool_after=(2, 1))
-    net.spiking("hidden: a.b > c", conv.output_shape(shape), 7, v0=[0, 1, -2, 3, 4], signed=True, refractory=0.25)
+    net.spiking("hidden: a.b > c", conv.output_shape(shape), 7, v0=[0, 1, -2, 3, 4], signed=True, refractory=0.25, onset=0.5)
     net.connect("in", "hidden: a.b > c", conv, delay=1.5, name="first one")
     net.spiking("hid+den-2", 7, 5, reset="zero")
     hidden = net.populations["hidden: a.b > c"].shape

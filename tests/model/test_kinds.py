@@ -153,7 +153,13 @@ class Slow(Spiking):
         group.holds((*STORED, "patience"), ("threshold",))
         threshold = group.per_channel("threshold", around.shape[-1]).astype(np.int64)
         return cls(
-            around.shape, np.broadcast_to(threshold, 1), np.zeros(1, np.int64), "subtract", False, 0.0, group.integer("patience", 0, 9)
+            around.shape,
+            np.broadcast_to(threshold, 1),
+            np.zeros(1, np.int64),
+            "subtract",
+            False,
+            0.0,
+            patience=group.integer("patience", 0, 9),
         )
 
 
@@ -210,7 +216,7 @@ def new_kinds(monkeypatch) -> es.Network:
     monkeypatch.setitem(reference_kinds.KINDS, "slow", neurons.Spiking)
     net = es.Network()
     net.source("in", 3)
-    net.add("slow", Slow((3,), np.full(1, 2, np.int64), np.zeros(1, np.int64), "subtract", False, 0.0, 7))
+    net.add("slow", Slow((3,), np.full(1, 2, np.int64), np.zeros(1, np.int64), "subtract", False, 0.0, patience=7))
     net.readout("out", 3)
     net.connect("in", "slow", np.eye(3, dtype=int))
     net.connect("slow", "out", Chain(np.array([5, -300, 7], np.int16)))

@@ -95,9 +95,10 @@ def random_network(seed: int) -> Network:  # noqa: C901 - a branch for each kind
             net.driven(name, dims, channels(dims, 1), bias=channels(dims, -(2**31)), **options)
         elif kind == 1:
             signed = bool(rng.random() < 0.5)
-            net.spiking(
-                name, dims, channels(dims, 1), reset="zero" if not signed and rng.random() < 0.5 else "subtract", signed=signed, **options
-            )
+            reset = "zero" if not signed and rng.random() < 0.5 else "subtract"
+            # (Half of them have none: a file says so by leaving it out.)
+            onset = period() if dims[-1] % 2 else 0
+            net.spiking(name, dims, channels(dims, 1), reset=reset, signed=signed, onset=onset, **options)
         elif kind == 2:
             net.readout(name, dims, v0=options["v0"])
         else:

@@ -285,6 +285,8 @@ ONE = Dense([[1]])
         (lambda n: n.spiking("a", 4, 1, refractory=-1), "refractory"),
         (lambda n: n.spiking("a", 4, 1, refractory=float("nan")), "refractory"),
         (lambda n: n.spiking("a", 4, 1, refractory=2e6), "refractory"),
+        (lambda n: n.spiking("a", 4, 1, onset=-1), "onset"),
+        (lambda n: n.spiking("a", 4, 1, onset=float("inf")), "onset"),
         (lambda n: n.spiking("a", 4, 1, reset="none"), "reset"),
         (lambda n: n.spiking("a", 4, 1, reset="zero", signed=True), "signed"),
         (lambda n: n.driven("a", 4, 1, encoder=Dense([[1] * 4])), "image_input"),

@@ -86,6 +86,7 @@ def reorder(net):
         with_population("d", encoder=None),
         with_population("d", encoder=es.Conv2d(np.ones((3, 3, 1, 2), int) * 2, padding=1)),
         with_population("h", signed=False),
+        with_population("h", onset=0.5),
         with_population("h", v0=np.array([0, 1])),
         with_population("p", rate=np.array([0.1, 0.2, 0.3, 0.5])),
         with_population("e", emits="clock"),

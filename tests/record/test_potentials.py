@@ -37,7 +37,7 @@ def reference_potentials(job):
     whole = reference.run(job, synapses, NoRecorder())
     rows = {name: [] for name, p in job.network.populations.items() if p.kind not in ("source", "maximum")}
     for end in [*range(job.resolution, whole.end_tick, job.resolution), whole.end_tick]:
-        until = type("Until", (), {**job._asdict(), "end": end})
+        until = type("Until", (), {**job._asdict(), "end": end, "last_spike": job.last_spike})
         loop = reference.Loop(until, synapses, NoRecorder())
         loop.run()
         for name, values in rows.items():

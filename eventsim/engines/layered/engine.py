@@ -36,8 +36,11 @@ def why_not(network: Network) -> str | None:
 
 
 def too_much(job: Job) -> str | None:
-    """It runs jobs of any length."""
-    return None
+    """It runs jobs of any length; neurons wait for their onset as they do for the end of a refractory period, which they must have."""
+    held = next((name for name in job.onset if job.refractory[name] == 1), None)
+    if held is None:
+        return None
+    return f"{held}: neurons without a refractory period of more than a tick have an onset here; use engine 'queue' or 'auto'"
 
 
 def compile_network(network: Network) -> Layouts:

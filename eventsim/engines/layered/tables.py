@@ -31,7 +31,7 @@ class Start(NamedTuple):
     d: IntArray
     low: IntArray | None
     theta: IntArray
-    due: IntArray  # lanes
+    due: IntArray  # lanes that are looked at at the first tick; or all, if none may fire before its onset
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Layout:
     v: IntArray  # initial potentials, (locations, channels)
     signs: bool  # whether spikes of sign -1 may reach it
     work: int  # additions of a spike, about, as fast as those of adjacent weights are
-    _starts: dict[tuple[bool, bool], Start] = field(default_factory=dict)
+    _starts: dict[tuple[bool, bool, bool], Start] = field(default_factory=dict)
     _made: dict[Any, Any] = field(default_factory=dict)
 
     @property
@@ -60,9 +60,9 @@ class Layout:
         result: T = self._made[make]
         return result
 
-    def start(self, parks: bool, summed: bool) -> Start:
-        """The state before a run; what is summed from rasters has 32 bits."""
-        key = (parks, summed)
+    def start(self, parks: bool, summed: bool, held: bool) -> Start:
+        """The state before a run; what is summed from rasters has 32 bits, and neurons that are held do not fire before their onset."""
+        key = (parks, summed, held)
         if key not in self._starts:
             role, highest = self.layer.constants.role, self.layer.constants.highest
             wide = np.full((len(self.v), self.layer.constants.padded), -1, np.int64)
@@ -76,7 +76,10 @@ class Layout:
             # for 16 bits. (64 are for what does not fit now.)
             first = bound + max(0, int(d.max()))
             dtype = next(t for t in TYPES[0 if narrow else 1 :] if (first if t is np.int16 else bound) <= _limits(t, parks, highest)[0])
-            due = np.flatnonzero(d >= 0) if role == k.Role.NEURONS else np.zeros(0, np.int64)
+            looked_at = d >= 0
+            if held:
+                looked_at = np.broadcast_to(np.arange(wide.shape[1]) < self.v.shape[1], wide.shape).ravel()
+            due = np.flatnonzero(looked_at) if role == k.Role.NEURONS else np.zeros(0, np.int64)
             progress = np.zeros((), k.PROGRESS)
             progress["bound"], progress["waiting"] = bound, len(due)
             if role == k.Role.OUTPUT:

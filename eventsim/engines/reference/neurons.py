@@ -12,8 +12,6 @@ from eventsim.job.job import Job
 from eventsim.model.populations import Maximum as MaximumModel
 from eventsim.model.populations import Population
 
-_NEVER = -(2**62)
-
 
 class Neurons(ABC):
     """The neurons of one population during a run.
@@ -99,7 +97,7 @@ class Firing(Neurons):
         self.threshold: list[int] = population.per_neuron(population.threshold).tolist()
         self.refractory = job.refractory[name]
         self.net = [0] * self.size  # positive minus negative spikes so far
-        self.last = [_NEVER] * self.size  # tick of the last spike
+        self.last = [job.last_spike(name)] * self.size  # tick of the last spike
 
     @abstractmethod
     def due(self, neuron: int, tick: int) -> int:

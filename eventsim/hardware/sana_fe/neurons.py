@@ -130,6 +130,8 @@ def _check(network: Network, job: Job, name: str) -> None:
         refused = "signed neurons"
     elif job.refractory.get(name, 1) > 1:
         refused = "neurons that integrate on in a refractory period"
+    elif name in job.onset:
+        refused = "neurons that do not fire before a given time"
     elif population.emits == "start":
         refused = "sources that emit at the start only"
     if refused is not None:

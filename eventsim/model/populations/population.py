@@ -77,6 +77,8 @@ class Population(ByValue, ABC):
         Initial membrane potential; None of neurons without potentials.
     refractory : float or None
         Least distance of two spikes of a neuron, in steps.
+    onset : float
+        In steps: before this time the neurons integrate, but do not fire.
     reset : {"subtract", "zero", "value"} or None
         What a spike does to a potential that is kept from tick to tick.
     encoder : Table or None
@@ -103,6 +105,7 @@ class Population(ByValue, ABC):
     threshold: IntArray | None
     v0: IntArray | None
     refractory: float | None
+    onset: float = 0.0
     reset: Reset | None
     encoder: Table | None
     bias: IntArray | None

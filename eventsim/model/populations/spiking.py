@@ -35,6 +35,8 @@ class Spiking(Population):
     reset : {"subtract", "zero"}
     signed : bool
         Can take back a spike that came too early; needs reset by subtraction.
+    onset : float
+        In steps: before this time the neurons integrate, but do not fire.
     """
 
     shape: Shape
@@ -43,6 +45,7 @@ class Spiking(Population):
     reset: Reset
     signed: bool
     refractory: float
+    onset: float = 0.0
     kind = "spiking"
     takes_spikes = True
     sends_spikes = True
@@ -65,6 +68,7 @@ class Spiking(Population):
         reset: Reset = "subtract",
         signed: bool = False,
         refractory: float = 0,
+        onset: float = 0,
     ) -> Spiking:
         """From what :meth:`eventsim.Network.spiking` takes.
 
@@ -85,6 +89,7 @@ class Spiking(Population):
             reset,
             bool(signed),
             checked_period(refractory, name, "refractory"),
+            checked_period(onset, name, "onset"),
         )
 
     def facts(self) -> dict[str, Any]:
@@ -97,6 +102,7 @@ class Spiking(Population):
             "v0_max": int(self.v0.max()),
             "reset": self.reset,
             "signed": self.signed,
+            "onset": self.onset,
         }
 
     def details(self) -> list[str]:
@@ -107,6 +113,7 @@ class Spiking(Population):
             f"reset {self.reset}",
             *(["signed"] if signed else []),
             *([f"refractory {refractory:g} steps"] if refractory else []),
+            *([f"onset {self.onset:g} steps"] if self.onset else []),
         ]
 
     def write(self, group: NewGroup) -> None:
@@ -115,12 +122,16 @@ class Spiking(Population):
         group.per_channel("threshold", self.threshold)
         group.per_channel("v0", self.v0)
         group.attributes(reset=self.reset, signed=int(self.signed))
+        if self.onset:
+            # (Files of networks without are what they have been.)
+            group.attributes(onset=float(self.onset))
 
     @classmethod
     def read(cls, group: StoredGroup, around: Surroundings) -> Spiking:
         """Read it from a file that may come from anywhere; see :meth:`Population.read`."""
         channels = around.shape[-1]
-        group.holds((*STORED, "refractory", "reset", "signed"), ("threshold", "v0"))
+        onset = ("onset",) if group.has_attribute("onset") else ()
+        group.holds((*STORED, "refractory", "reset", "signed", *onset), ("threshold", "v0"))
         return cls.checked(
             around.name,
             around.shape,
@@ -129,4 +140,5 @@ class Spiking(Population):
             reset=cast(Reset, group.text("reset", RESETS)),
             signed=bool(group.integer("signed", 0, 1)),
             refractory=group.number("refractory"),
+            onset=group.number("onset") if onset else 0.0,
         )

@@ -42,6 +42,8 @@ class Layer(Population):
     state : State
     numbers, first_numbers : int64 array
         What ``progress`` of ``state`` and of ``start`` holds, in the same memory.
+    onset : int
+        The first tick at which neurons may fire.
     tally : Tally
     out : Train
         Room for the spikes of a window that is run along a train; there are ``fired`` so far.
@@ -65,7 +67,8 @@ class Layer(Population):
         every: tuple[Any, ...] = LEAKY_WAYS if layout.population.decays else WAYS
         kinds = [kind for kind in every if kind.why_not(layout, job, name) is None]
         self._starts_parked = self.parks = self.spiking and job.refractory[name] > 1 and kinds[0].parks
-        self.start = layout.start(self.parks, any(kind.clocked or kind.wide for kind in kinds))
+        self.onset = job.onset.get(name, 1)
+        self.start = layout.start(self.parks, any(kind.clocked or kind.wide for kind in kinds), self.onset > 1)
         self.state = State(
             self.start.progress.copy(),
             aligned(self.start.d, self.start.d.dtype),

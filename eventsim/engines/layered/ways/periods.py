@@ -76,14 +76,14 @@ class Periods(TrainWay):
         return not self.population.state.progress["checked"]
 
     def begin(self, job: Job) -> None:
-        """Those that are due wait for the first tick."""
+        """Those that are due wait for the first tick; or all, for the onset."""
         periods, population = self.periods, self.population
         periods.progress[()] = _START
         periods.free[:] = 0
         due = population.start.due
         if len(due):
             periods.free[due] = records.NEVER
-            population.state.ring_tick[: len(due)], population.state.ring_lane[: len(due)] = 1, due
+            population.state.ring_tick[: len(due)], population.state.ring_lane[: len(due)] = population.onset, due
 
     def run(self, window: Window, scratch: Workspace) -> Train:
         """Run a window."""

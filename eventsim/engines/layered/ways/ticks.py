@@ -58,10 +58,10 @@ class Ticks(TrainWay):
         )
 
     def begin(self, job: Job) -> None:
-        """Who is due at the first tick enters the ring."""
+        """Who is due at the first tick enters the ring; or everybody, to leave it at the onset."""
         state, due = self.population.state, self.population.start.due
         if len(due):
-            state.ring_tick[: len(due)], state.ring_lane[: len(due)] = 1, due
+            state.ring_tick[: len(due)], state.ring_lane[: len(due)] = self.population.onset, due
 
     def enter(self, since: int) -> None:
         """Who is still due enters the ring; those with a refractory period are in it, and are parked."""
