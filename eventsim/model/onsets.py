@@ -8,11 +8,10 @@ from eventsim.errors import NetworkError
 from eventsim.model.network import Network
 from eventsim.model.order import feed_forward_order
 from eventsim.model.periods import checked_period
-from eventsim.model.populations import Spiking
 
 
 def with_onsets(network: Network, interval: float) -> Network:
-    """The network with an onset of ``n * interval`` steps for spiking neurons of layer n, and 0 for all others.
+    """The network with an onset of ``n * interval`` steps for the spiking neurons of layer n (leaky ones have none).
 
     Of an asynchronous network, a layer that fires on the first spikes that it gets fires on what most of them did not have a part in yet,
     and has to take it back. One that waits has seen more.
@@ -20,7 +19,7 @@ def with_onsets(network: Network, interval: float) -> Network:
     Parameters
     ----------
     network : Network
-        Without cycles. Driven neurons are layer 0; spiking ones are one layer above the highest of those that project to them.
+        Without cycles. Driven neurons are layer 0; those that spikes reach are one layer above the highest that project to them.
     interval : float
         In steps.
 
@@ -38,7 +37,7 @@ def with_onsets(network: Network, interval: float) -> Network:
     for name in order:
         population = populations[name]
         layer[name] = max((layer[p.source] for p in network.projections if p.target == name), default=0)
-        if isinstance(population, Spiking):
+        if population.fires and population.takes_spikes:
             layer[name] += 1
-            populations[name] = replace(population, onset=checked_period(layer[name] * interval, name, "onset"))
+            populations[name] = population.with_onset(checked_period(layer[name] * interval, name, "onset"))
     return replace(network, populations=populations)

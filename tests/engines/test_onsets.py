@@ -63,7 +63,7 @@ def held(net: es.Network, rng: np.random.Generator, resolution: int, long: bool)
     populations = dict(net.populations)
     for name, p in populations.items():
         if isinstance(p, Spiking) and rng.random() < 0.7:
-            period = max(p.refractory, 2 / resolution) if long else p.refractory
+            period = max(p.refractory, float(rng.choice([2 / resolution, 0.5, 2]))) if long else p.refractory
             populations[name] = replace(p, refractory=period, onset=float(rng.choice([0.3, 0.5, 1, 1.5, 2.25, 4])))
     return replace(net, populations=populations)
 
@@ -96,6 +96,26 @@ def test_engines_agree(seed, resolution):
         assert (expected.spikes(name).ticks >= first).all(), name
 
 
+@pytest.mark.parametrize("onset", [0.3, 1.25])
+def test_signed_neurons_with_long_periods_and_biases(onset):
+    """The layers that conversion makes, whose spikes the layered engine computes a period at a time."""
+    rng = np.random.default_rng(4)
+    net = es.Network()
+    net.driven("in", (6, 6, 3), 40, v0=20, refractory=1)
+    net.spiking("conv", (6, 6, 8), 4, v0=2, signed=True, refractory=1, onset=onset)
+    net.spiking("dense", 20, 9, v0=4, signed=True, refractory=1, onset=2 * onset)
+    net.readout("out", 4)
+    net.connect("in", "conv", es.Conv2d(rng.choice([-1, 1], (3, 3, 3, 8)), padding=1))
+    net.connect("conv", "dense", rng.choice([-1, 1], (288, 20)))
+    net.connect("dense", "out", rng.integers(-9, 10, (20, 4)))
+    net.bias("conv", rng.integers(-2, 3, 8))
+    given = {"in": rng.integers(0, 41, 108)}
+    expected = es.run(net, given, steps=5, engine="reference")
+    found = es.run(net, given, steps=5, engine="layered")
+    assert_same(expected.counts, found.counts)
+    assert expected.spikes("dense").ticks[0] >= 2 * onset * expected.info.resolution
+
+
 def test_the_layered_engine_takes_part_in_that():
     """Were all left to the queue engine, this would compare it with itself."""
     by_engine = {"layered": 0, "queue": 0}
@@ -109,6 +129,14 @@ def test_the_layered_engine_takes_part_in_that():
             continue
         by_engine[result.info.settings["engine"]] += any(p.onset for p in net.populations.values())
     assert min(by_engine.values()) > 0
+
+
+def test_an_onset_that_is_none_at_one_resolution_is_one_at_another():
+    """On one simulator, which keeps how runs start."""
+    net = one_neuron([10], threshold=2, refractory=2, onset=0.4)
+    simulator = es.Simulator(net)
+    found = [simulator.run({"src": ([0], [0])}, steps=4, resolution=r, engine="layered").spikes("n").ticks[0] for r in (2, 3, 2, 10)]
+    assert found == [1, 1, 1, 4]
 
 
 @pytest.mark.parametrize("seed", range(6))

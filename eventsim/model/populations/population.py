@@ -169,6 +169,10 @@ class Population(ByValue, ABC):
         """The same neurons with other initial potentials: int64 (channels,)."""
         return replace(self, v0=v0)  # type: ignore[type-var]
 
+    def with_onset(self, onset: float) -> Population:
+        """The same neurons with another onset, in steps; themselves if they have none."""
+        return self
+
     def taking_spikes(self) -> Population:
         """What takes its place where the image comes as spikes: itself, unless an encoder makes its currents."""
         return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from eventsim.errors import NetworkError
@@ -91,6 +91,10 @@ class Spiking(Population):
             checked_period(refractory, name, "refractory"),
             checked_period(onset, name, "onset"),
         )
+
+    def with_onset(self, onset: float) -> Spiking:
+        """The same neurons with another onset; see :meth:`Population.with_onset`."""
+        return replace(self, onset=onset)
 
     def facts(self) -> dict[str, Any]:
         """What ``info`` says of it."""
