@@ -81,14 +81,14 @@ def test_standard_input_arrays_and_folders_agree(cli, tmp_path):
     by_pipe = json.loads(cli("run", LENET, "-i", "-", *settings, input=image.read_bytes()).stdout)
     by_array = json.loads(cli("run", LENET, "-i", tmp_path / "four.npy", *settings).stdout)
     by_folder = cli("run", LENET, "-i", DIGITS, *settings)
-    assert (by_folder.exit_code, len(lines := by_folder.stdout.splitlines())) == (0, 10)
+    lines = by_folder.stdout.splitlines()
+    assert (by_folder.exit_code, len(lines)) == (0, 10)
     for other in (by_pipe, by_array, json.loads(lines[4])):
         assert (other["spikes"], other["top"]) == (by_file["spikes"], by_file["top"])
 
 
 def test_a_folder_writes_a_trace_per_input(cli, tmp_path):
-    folder = tmp_path / "in"
-    folder.mkdir()
+    (folder := tmp_path / "in").mkdir()
     for digit in (2, 3):
         (folder / f"{digit}.png").write_bytes((DIGITS / f"digit-{digit}.png").read_bytes())
     (folder / "notes.txt").write_text("no image")
