@@ -40,7 +40,7 @@ class Job(NamedTuple):
     delay, refractory : dict of str to int
         Ticks, by projection and by driven or spiking population; a refractory period is at least 1.
     onset : dict of str to int
-        The first tick at which a population's neurons may fire, of those that may not fire at all.
+        The first tick at which its neurons may fire, by spiking population; left out where that is tick 1.
     currents : dict of str to int32 array
         Current per step of each neuron, by driven population.
     largest : dict of str to int

@@ -176,6 +176,7 @@ def doubly():
     [
         (small(signed=True), {"a": [1, 1, 1]}, (), "b: SANA-FE has no signed neurons"),
         (small(refractory=2), {"a": [1, 1, 1]}, (), "b: SANA-FE has no neurons that integrate on in a refractory period"),
+        (small(onset=2), {"a": [1, 1, 1]}, (), "b: SANA-FE has no neurons that do not fire before a given time"),
         (with_maximum(), {"a": [1] * 4}, (), "m: SANA-FE has no maximum populations"),
         (skipping(), {"a": [1, 1, 1]}, (), "a->c: SANA-FE's spikes are used in the next step, and these would be used 2 steps later"),
         (small(v0=5), {"a": [1, 1, 1]}, (), "b: SANA-FE's biases and initial potentials count from the first step on"),
