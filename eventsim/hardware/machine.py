@@ -432,7 +432,7 @@ def _start(job: Job, plan: Plan, tables: Tables) -> State:
         servers=np.zeros(servers, SERVER),
         v=plan.v0.copy(),
         net=np.zeros(neurons, np.int64),
-        last=np.concatenate([np.full(job.network.populations[name].size, job.last_spike(name)) for name in job.order]),
+        last=np.repeat([job.last_spike(name) for name in job.order], plan.populations["end"] - plan.populations["first"]),
         look=np.full(neurons, -1),
         upper=plan.threshold.copy(),
         lower=np.full(neurons, POTENTIAL_MIN),

@@ -144,8 +144,9 @@ def most_reaching(records: IntArray, steps: Steps) -> int:
             ends.append(begins[-1] + reaches["run"])
     if not begins:
         return 0
-    first, last = (np.bincount(np.concatenate(places)) for places in (begins, ends))
-    first.resize(len(last), refcheck=False)
+    # (Every end is behind its beginning.)
+    size = int(np.concatenate(ends).max(initial=0)) + 1
+    first, last = (np.bincount(np.concatenate(places), minlength=size) for places in (begins, ends))
     return int(np.cumsum(first - last).max()) * steps.channels
 
 

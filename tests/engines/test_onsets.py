@@ -14,7 +14,6 @@ import eventsim as es
 from eventsim.errors import PotentialOverflow
 from eventsim.model.periods import ticks
 from eventsim.model.populations import Spiking
-from eventsim.record.result import Result
 
 
 def one_neuron(weights, **settings):
@@ -151,7 +150,7 @@ def test_clocked_runs_are_those_of_a_loop_over_steps(seed):
     net.connect("a", "b", rng.choice([-1, 1, 2], (5, 5)))
     net.connect("b", "out", rng.integers(-3, 4, (5, 3)))
     currents = {"in": rng.integers(0, 30, 6)}
-    result: Result = es.run(net, currents, steps=12, resolution=1)
+    result = es.run(net, currents, steps=12, resolution=1)
     dense = dense_loop.run(net, steps=12, currents=currents)
     np.testing.assert_array_equal(result.readout, dense.readout["out"])
     assert result.total_spikes

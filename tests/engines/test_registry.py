@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -111,3 +112,29 @@ def test_a_reset_that_an_engine_does_not_know_is_not_taken_for_another(monkeypat
     assert result.spikes("n").ticks.tolist() == [5, 25]
     with pytest.raises(RunError, match="potentials with reset 'below' cannot be told"):
         es.run(net, EVENTS, steps=1, potentials=["n"]).potentials("n")
+
+
+def test_a_debugger_that_looks_at_everything_changes_nothing():
+    """Tables are compiled under it, too, where it holds on to arrays."""
+    net = es.Network()
+    net.driven("in", (4, 4, 2), 3)
+    net.spiking("conv", (4, 4, 2), 3)
+    net.readout("out", 2)
+    net.connect("in", "conv", es.Conv2d(np.ones((3, 3, 2, 2), np.int64), padding=1))
+    net.connect("conv", "out", np.ones((32, 2), np.int64))
+    currents, held = {"in": np.arange(32) % 4}, []
+
+    def look(frame, event, argument):
+        if frame.f_code.co_filename.endswith("stencils.py"):
+            held.append(dict(frame.f_locals))
+            return look
+        return None
+
+    before = sys.gettrace()
+    sys.settrace(look)
+    try:
+        found = es.run(net, currents, steps=2, engine="layered")
+    finally:
+        sys.settrace(before)
+    assert held
+    assert np.array_equal(found.readout, es.run(net, currents, steps=2, engine="reference").readout)

@@ -47,7 +47,7 @@ def start(job: Job, plan: Plan) -> State:
         low=np.full(neurons if populations["signed"].any() else 0, progress["lowest"], d.dtype),
         net=np.zeros(neurons, np.int32),
         counts=np.zeros(compared, np.int32),
-        last=_last(job, plan),
+        last=np.repeat([job.last_spike(name) for name in job.order], sizes),
         look=look,
         log_tick=np.empty(spikes, np.int64),
         log_neuron=np.empty(spikes, np.int32),
@@ -130,14 +130,6 @@ def _first_keys(job: Job, plan: Plan, d: IntArray) -> tuple[IntArray, IntArray]:
     ticks = plan.event_tick[with_events["first_event"]] + with_events["delay"]
     keys.append(((ticks << plan.bits) | with_events["stream"])[ticks <= job.end])
     return np.sort(np.concatenate(keys)), look
-
-
-def _last(job: Job, plan: Plan) -> IntArray:
-    """Tick of the last spike of each neuron."""
-    out = np.zeros(len(plan.v0), np.int64)
-    for name, row in zip(job.order, plan.populations, strict=True):
-        out[row["first"] : row["end"]] = job.last_spike(name)
-    return out
 
 
 def _first_ticks(current: IntArray, need: IntArray, resolution: int) -> IntArray:
