@@ -36,20 +36,6 @@ def mlp(sizes: Sequence[int], levels: int, dropout: float = 0.0) -> nn.Sequentia
     return nn.Sequential(*layers)
 
 
-def _make_constant(layers: Sequence[nn.Module]) -> None:
-    """Turn binary layers, batch norm and activations into McDonnell's."""
-    for layer in layers:
-        if isinstance(layer, (BinaryConv2d, BinaryLinear)):
-            layer.binarise = binarise_constant
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-        elif isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
-            # Parameters that stay 1 and 0, since some converters want them.
-            layer.requires_grad_(False)
-        elif isinstance(layer, QCFS):
-            # A batch-normalised sum is about normal: of it, a threshold of 2 clips one part in forty.
-            layer.requires_grad_(False)
-
-
 def vgg(
     plan: Sequence[int | str],
     hidden: Sequence[int],
@@ -64,9 +50,8 @@ def vgg(
 ) -> nn.Sequential:
     """Convolutions 3x3 by ``plan`` ("P": average pooling 2x2 between the convolution before it and its activation, "M": max pooling
     2x2 behind the activation), then fully connected layers of ``hidden`` neurons, then ``classes``. ``image`` is (channels, height,
-    width). ``constant``: binary weights of one constant a layer, batch norm without learned scale and offset and QCFS activations with
-    a fixed threshold, which is how McDonnell (ICLR 2018) trains binary networks from nothing. ``whole``: the last maps are averaged
-    whole before the fully connected layers."""
+    width). ``constant``: binary weights of one constant a layer (McDonnell, ICLR 2018), and batch norm behind the last layer.
+    ``whole``: the last maps are averaged whole before the fully connected layers."""
     channels, height, width = image
     # (A copy: a network that is moved to another type must not take the next one's along.)
     layers: list[nn.Module] = [copy.deepcopy(normalise)] if normalise is not None else []
@@ -98,7 +83,10 @@ def vgg(
     if constant:
         # Batch norm keeps the answers small too, however fast the last layer learns.
         layers.append(nn.BatchNorm1d(classes))
-        _make_constant(layers)
+        for layer in layers:
+            if isinstance(layer, (BinaryConv2d, BinaryLinear)):
+                layer.binarise = binarise_constant
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     return nn.Sequential(*layers)
 
 

@@ -14,10 +14,10 @@ from eventsim.cli.progress import image_progress
 from eventsim.files.atomic import Replacement
 from eventsim.job.job import MODES
 
-__all__ = ["MODES", "STEPS", "Scores", "answers", "evaluate"]
+__all__ = ["MODES", "STEPS", "Scores", "evaluate", "kept"]
 
 STEPS = (2, 4, 8, 16, 32, 64, 100)
-# Images after which answers of a source network are kept.
+# Images after which outputs of a dense network are kept.
 _BLOCK = 100
 
 
@@ -74,14 +74,15 @@ def evaluate(
         return Scores(len(e), e.accuracy_over_time(), spikes.sum(1).cumsum(), events.sum(1).cumsum())
 
 
-def answers(outputs: Callable[[np.ndarray], np.ndarray], images: np.ndarray, store: Path, what: str) -> np.ndarray:
-    """Classes that a dense network answers, int64 (images,); what is in ``store`` is not computed again, and it grows as they are."""
-    found = np.load(store)[: len(images)] if store.exists() else np.zeros(0, np.int64)
+def kept(outputs: Callable[[np.ndarray], np.ndarray], images: np.ndarray, store: Path, what: str, block: int = _BLOCK) -> np.ndarray:
+    """Outputs of a dense network, (images, outputs); what is in ``store`` is not computed again, and it grows as they are."""
+    found = np.load(store)[: len(images)] if store.exists() else None
     with image_progress(what) as progress:
-        while len(found) < len(images):
-            progress(len(found), len(images))
-            block = images[len(found) : len(found) + _BLOCK]
-            found = np.concatenate([found, outputs(block).argmax(1)])
+        while found is None or len(found) < len(images):
+            done = 0 if found is None else len(found)
+            progress(done, len(images))
+            more = outputs(images[done : done + block])
+            found = more if found is None else np.concatenate([found, more])
             with Replacement(store) as file:
                 np.save(file, found)
     return found

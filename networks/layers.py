@@ -56,25 +56,43 @@ def binarise_constant(latent: Tensor) -> Tensor:
     return _ConstantSign.apply(latent, math.sqrt(2 / latent[0].numel()))
 
 
+def _columns(x: Tensor, side: int, stride: int) -> Tensor:
+    """What each place of a square kernel sees of maps (images, channels, height, width) with a padding of 1: (images * rows * columns,
+    kernel rows * kernel columns * channels)."""
+    padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
+    return padded.unfold(1, side, stride).unfold(2, side, stride).permute(0, 1, 2, 4, 5, 3).flatten(3).flatten(0, 2)
+
+
 class _SmallMaps(torch.autograd.Function):
     """conv2d of small maps, whose weight gradient is one product with the columns of the padded input: on CPUs two to five times as
-    fast as PyTorch's for maps of 8x8 and less, where training deep networks spends its time otherwise."""
+    fast as PyTorch's for maps of 8x8 and less, where training deep networks spends its time otherwise. In bfloat16 the maps and their
+    gradient are products too, since PyTorch's convolutions reach a tenth of what AMX does (3x3 kernels alone)."""
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, stride: int) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.stride = stride
-        return F.conv2d(x, weight, stride=stride, padding=1)
+        ctx.stride, ctx.products = stride, x.dtype == torch.bfloat16 and stride == 1 and weight.shape[2] == 3
+        if not ctx.products:
+            ctx.save_for_backward(x, weight)
+            return F.conv2d(x, weight, stride=stride, padding=1)
+        columns = _columns(x, 3, 1)
+        ctx.save_for_backward(columns, weight)
+        return F.linear(columns, weight.permute(0, 2, 3, 1).flatten(1)).view(len(x), *x.shape[2:], -1).permute(0, 3, 1, 2)
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        x, weight = ctx.saved_tensors
+        saved, weight = ctx.saved_tensors
         step, (side, _) = ctx.stride, weight.shape[2:]
-        back = torch.ops.aten.convolution_backward(
-            grad, x, weight, None, [step] * 2, [1, 1], [1, 1], False, [0, 0], 1, [ctx.needs_input_grad[0], False, False]
-        )[0]
-        padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
-        columns = padded.unfold(1, side, step).unfold(2, side, step).permute(0, 1, 2, 4, 5, 3).flatten(3).flatten(0, 2)
+        back = None
+        if ctx.products:
+            columns = saved
+            if ctx.needs_input_grad[0]:
+                turned = weight.flip(2, 3).permute(1, 2, 3, 0).flatten(1)
+                back = F.linear(_columns(grad, 3, 1), turned).view(len(grad), *grad.shape[2:], -1).permute(0, 3, 1, 2)
+        else:
+            columns = _columns(saved, side, step)
+            back = torch.ops.aten.convolution_backward(
+                grad, saved, weight, None, [step] * 2, [1, 1], [1, 1], False, [0, 0], 1, [ctx.needs_input_grad[0], False, False]
+            )[0]
         rows = grad.permute(0, 2, 3, 1).flatten(0, 2)
         by_filter = (rows.T @ columns).unflatten(1, (side, side, -1)).permute(0, 3, 1, 2)
         return back, by_filter, None
@@ -82,7 +100,9 @@ class _SmallMaps(torch.autograd.Function):
 
 def _convolve(x: Tensor, weight: Tensor, stride: int) -> Tensor:
     """conv2d of a square kernel with a padding of 1."""
-    if x.device.type == "cpu" and max(x.shape[-2:]) <= 8 and torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu"):
+    if x.device.type == "cpu" and max(x.shape[-2:]) <= 8 and torch.is_grad_enabled():
+        if torch.is_autocast_enabled("cpu"):
+            x, weight = x.to(torch.bfloat16), weight.to(torch.bfloat16)
         return _SmallMaps.apply(x, weight, stride)
     return F.conv2d(x, weight, stride=stride, padding=1)
 

@@ -5,7 +5,8 @@
     python networks/make.py mlp-mnist
 
 Training checkpoints after every epoch and the evaluation keeps what is done; the same command goes on from there. At the end of every
-phase with binary layers the network is converted and written. A GPU is used if there is one.
+phase with binary layers the network is converted and written. A GPU is used if there is one. `vgg15-cifar100-qcfs` learns from what a
+published network answers: `--teacher resnet_cifar100.mat` (see `networks/third_party.py`).
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ import numpy as np
 import torch
 from architectures import CIFAR10, CIFAR100, VGG15, lenet_relu, mlp, vgg
 from counts import at_least_one
-from evaluation import MODES, STEPS, evaluate
+from evaluation import MODES, STEPS, evaluate, kept
+from third_party import NETWORKS, digest
 from torch import nn
-from training import Phase, train, whiten
+from training import Phase, dense_outputs, train, whiten
 
 import eventsim as es
 from eventsim import datasets
@@ -52,6 +54,8 @@ class Recipe:
         Length of a run that the network file recommends.
     percentile : float
         For activations without bounds of their own.
+    teacher : str or None
+        Of phases that are taught: a published network, by the name that ``networks/third_party.py`` has for it.
     """
 
     dataset: str
@@ -62,6 +66,7 @@ class Recipe:
     whitened: bool = False
     steps: int = 8
     percentile: float = 99.9
+    teacher: str | None = None
 
 
 _BINARY = Phase("binary", 10, rate=3e-3, smoothing=0.05)
@@ -70,13 +75,6 @@ _ROBUST = Phase("stochastic rounding", 6, rate=1e-3, smoothing=0.05, noise=1.0)
 _PAPER_CIFAR100 = (
     Phase("full precision", 200, 256, "sgd", 5e-2, ("81 122", 0.1), 1e-4, binarised=False),
     Phase("binary", 200, 256, "adam", 5e-4, ("every 30", 0.5), 5e-4, decay_epochs=30),
-)
-# McDonnell (ICLR 2018): binary weights trained from nothing, in cycles of which each ends with a usable network. (His weight decay of
-# 2.5e-4 is in Keras' convention, without the half.) Smaller images while the rate is high take a quarter less time; so whole images are
-# recognised from the third cycle on.
-_CYCLES = tuple(
-    Phase(f"cycle of {epochs}", epochs, 125, "sgd", 0.1, weight_decay=5e-4, sizes=sizes, cutout=cutout)
-    for epochs, sizes, cutout in ((2, (24,), 0), (4, (24,), 0), (8, (24, 32), 0), (16, (24, 32), 8), (32, (24, 32), 8))
 )
 
 RECIPES = {
@@ -161,9 +159,12 @@ RECIPES = {
     "vgg15-cifar100-qcfs": Recipe(
         "cifar-100",
         lambda: vgg(VGG15, (4096,), 100, image=(3, 32, 32), levels=4, normalise=CIFAR100, constant=True),
-        _CYCLES,
+        # (Muon's rate for six layers is too high for fourteen: the loss stays where it is.)
+        (Phase("taught", 26, 250, "muon", 0.015, "linear", sizes=(20, 24, 24, 32), others=1e-3, taught=True),),
         shift=4,
         flip=True,
+        whitened=True,
+        teacher="plain-20-4",
     ),
 }
 
@@ -178,6 +179,7 @@ def export(options: argparse.Namespace, model: nn.Module, calibration: np.ndarra
     print(made.report)
     made.network.labels = datasets.open_dataset(recipe.dataset, "test", options.data).classes
     command = f"python networks/make.py {options.name}"
+    command += f" --teacher {options.teacher.name}" if recipe.teacher else ""
     command += f" --phases {phases}" if phases < len(recipe.phases) else ""
     made.network.provenance = {
         "source": "networks/make.py",
@@ -190,6 +192,14 @@ def export(options: argparse.Namespace, model: nn.Module, calibration: np.ndarra
     }
     es.save(made.network, output)
     print(f"{output}: {output.stat().st_size} bytes, ANN {ann:.2%}", flush=True)
+
+
+def teach(options: argparse.Namespace, images: np.ndarray) -> np.ndarray:
+    """The teacher's outputs for the training images and their mirror images, float32 (images, 2, classes)."""
+    name = RECIPES[options.name].teacher
+    options.work.mkdir(parents=True, exist_ok=True)
+    model, store = NETWORKS[name].read(options.teacher), options.work / f"{name}-teaches-{digest(options.teacher)}.npy"
+    return kept(lambda block: dense_outputs(model, block), images, store, f"{name}, teacher", block=2500)
 
 
 def measure(options: argparse.Namespace, count: int) -> None:
@@ -215,8 +225,11 @@ def main() -> None:
     parser.add_argument("--images", type=at_least_one, help="evaluate on so many test images only")
     parser.add_argument("--workers", type=at_least_one, default=os.cpu_count() or 1)
     parser.add_argument("-o", "--output", type=Path, help="default: networks/NAME.h5")
+    parser.add_argument("--teacher", type=Path, metavar="FILE", help="for recipes that learn from a published network: its file")
     options = parser.parse_args()
     recipe = RECIPES[options.name]
+    if recipe.teacher and options.teacher is None:
+        parser.error(f"{options.name} learns from {recipe.teacher}: give its file with --teacher (see networks/third_party.py)")
     if options.phases is not None and not 1 <= options.phases <= len(recipe.phases):
         parser.error(f"--phases {options.phases}: {options.name} has {len(recipe.phases)}")
     phases = recipe.phases[: options.phases]
@@ -239,7 +252,8 @@ def main() -> None:
 
         checkpoint = options.work / f"{options.name}.ckpt"
         ann = train(
-            model, phases, train_set, test_set, checkpoint, shift=recipe.shift, flip=recipe.flip, seed=SEED, finished=finished
+            model, phases, train_set, test_set, checkpoint, shift=recipe.shift, flip=recipe.flip, seed=SEED, finished=finished,
+            teacher=teach(options, train_set[0]) if recipe.teacher else None,
         )  # fmt: skip
         export(options, model, calibration, ann, len(phases))
         measure(options, options.images or len(test_set[0]))

@@ -1,5 +1,5 @@
 """Muon, for weights of hidden layers: momentum whose update is made orthogonal (Jordan et al., "Muon: An optimizer for hidden layers in
-neural networks", 2024). PyTorch's own takes matrices only and computes in bfloat16, which processors without it only imitate."""
+neural networks", 2024). PyTorch's own takes matrices only and computes always in bfloat16, which processors without it only imitate."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from torch import Tensor, nn
 _FIRST, _THIRD, _FIFTH = 3.4445, -4.7750, 2.0315
 
 
-def orthogonalise(matrix: Tensor, iterations: int = 3) -> Tensor:
-    """A matrix with the singular vectors of ``matrix`` (rows, columns) and singular values near 1, by Newton-Schulz iterations."""
+def orthogonalise(matrix: Tensor, iterations: int = 3, half: bool = False) -> Tensor:
+    """A matrix with the singular vectors of ``matrix`` (rows, columns) and singular values near 1, by Newton-Schulz iterations (in
+    bfloat16, if ``half``)."""
     wide = len(matrix) <= matrix.shape[1]
     x = matrix if wide else matrix.T
     x = x / (x.norm() + 1e-7)
+    x = x.to(torch.bfloat16) if half else x
     # All iterations are polynomials of one square matrix, which is small; so the matrix itself is multiplied twice in all.
     square = x @ x.T
     whole = None
@@ -39,10 +41,13 @@ class Muon(torch.optim.Optimizer):
     ----------
     weights : iterable of Parameter, shape (outputs, inputs) or (outputs, inputs, height, width)
     lr, momentum : float
+    half : bool
+        Whether updates are computed in bfloat16.
     """
 
-    def __init__(self, weights: Iterable[nn.Parameter], lr: float, momentum: float = 0.85):
+    def __init__(self, weights: Iterable[nn.Parameter], lr: float, momentum: float = 0.85, half: bool = False):
         super().__init__(weights, {"lr": lr, "momentum": momentum})
+        self.half = half
 
     @torch.no_grad()
     def step(self) -> None:
@@ -56,5 +61,5 @@ class Muon(torch.optim.Optimizer):
                 moment = state["momentum"].mul_(group["momentum"]).add_(weight.grad)
                 # (Channels last, as training keeps them: so the matrix is what lies in memory.)
                 update = weight.grad.add(moment, alpha=group["momentum"]).movedim(1, -1)
-                update = orthogonalise(update.flatten(1)).view(update.shape).movedim(-1, 1)
+                update = orthogonalise(update.flatten(1), half=self.half).view(update.shape).movedim(-1, 1)
                 weight.mul_(len(weight) ** 0.5 / weight.norm()).sub_(update, alpha=group["lr"])

@@ -28,7 +28,7 @@ import numpy as np
 import scipy.io
 import torch
 from counts import at_least_one
-from evaluation import MODES, answers, evaluate
+from evaluation import MODES, evaluate, kept
 from torch import Tensor, nn
 
 import eventsim as es
@@ -201,6 +201,11 @@ NETWORKS = {
 }
 
 
+def digest(file: Path) -> str:
+    """Tells the files of a name apart."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:8]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=list(NETWORKS))
@@ -233,8 +238,8 @@ def main() -> None:
         es.save(made.network, output)
         test, truth = datasets.load(published.dataset, "test", options.data)
         count = min(options.images or len(test), len(test))
-        store = options.work / f"{options.name}-source-{hashlib.sha256(options.file.read_bytes()).hexdigest()[:8]}.npy"
-        source = answers(made.evaluate, test[:count], store, f"{options.name}, source")
+        store = options.work / f"{options.name}-source-outputs-{digest(options.file)}.npy"
+        source = kept(made.evaluate, test[:count], store, f"{options.name}, source").argmax(1)
         print(f"source, {count} images: {np.mean(source == truth[:count]):.2%}", flush=True)
         for mode in options.modes:
             scores = evaluate(

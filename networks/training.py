@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 # Test images on which a training is watched between the ends of its phases.
 SCORED = 2000
+# At which a teacher's outputs are learned.
+TEMPERATURE = 2.0
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Phase:
     ----------
     name : str
     epochs, batch : int
-    optimiser : "adam", "sgd" (momentum 0.9) or "muon" (:class:`muon.Muon` for binary layers, Adam with a rate of 2e-3 for the others)
+    optimiser : "adam", "sgd" (momentum 0.9) or "muon" (:class:`muon.Muon` for binary layers, Adam for the others)
     rate : float
         Initial learning rate.
     schedule : "cosine", "linear", or a tuple of (epochs, factor)
@@ -47,8 +49,11 @@ class Phase:
         Label smoothing.
     sizes : tuple of int
         Heights and widths to which the images are shrunk, for equal shares of the epochs; empty: images as they are.
-    cutout : int
-        Side of a grey square that is laid over every training image at a random place; 0: none.
+    others : float
+        Initial learning rate of what "muon" does not train.
+    taught : bool
+        Whether a teacher's outputs are learned in place of labels (Hinton, Vinyals & Dean, "Distilling the knowledge in a neural
+        network", 2015, at a temperature of 2).
     """
 
     name: str
@@ -63,7 +68,8 @@ class Phase:
     noise: float = 0.0
     smoothing: float = 0.0
     sizes: tuple[int, ...] = ()
-    cutout: int = 0
+    others: float = 2e-3
+    taught: bool = False
 
     def size(self, epoch: int) -> int | None:
         """Height and width of this epoch's images, or None for images as they are."""
@@ -81,25 +87,17 @@ def track(items, what: str):
     return progress.track(items, what, console=console, disable=not console.is_terminal)
 
 
-def augment(x: Tensor, shift: int, flip: bool, generator: torch.Generator) -> Tensor:
-    """Move every image by up to ``shift`` pixels each way, zeros beyond the border, and mirror half of them."""
+def augment(x: Tensor, shift: int, flip: bool, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Move every image by up to ``shift`` pixels each way, zeros beyond the border, and mirror half of them: the images, and which of
+    them are mirrored."""
     n, c, h, w = x.shape
     padded = F.pad(x, (shift,) * 4)
     rows = torch.randint(0, 2 * shift + 1, (n, 1), generator=generator) + torch.arange(h)
     cols = torch.randint(0, 2 * shift + 1, (n, 1), generator=generator) + torch.arange(w)
-    if flip:
-        mirrored = torch.rand(n, 1, generator=generator) < 0.5
-        cols = torch.where(mirrored, cols.flip(1), cols)
+    mirrored = torch.rand(n, 1, generator=generator) < 0.5 if flip else torch.zeros(n, 1, dtype=torch.bool)
+    cols = torch.where(mirrored, cols.flip(1), cols)
     index = torch.arange(n)[:, None, None, None], torch.arange(c)[None, :, None, None], rows[:, None, :, None], cols[:, None, None, :]
-    return padded[tuple(i.to(x.device) for i in index)]
-
-
-def cut_out(x: Tensor, side: int, generator: torch.Generator) -> Tensor:
-    """Lay a grey square over every image (uint8), its centre anywhere in the image."""
-    n, _, h, w = x.shape
-    rows, cols = (torch.arange(length) - torch.randint(0, length, (n, 1), generator=generator) + side // 2 for length in (h, w))
-    inside = ((rows >= 0) & (rows < side))[:, None, :, None] & ((cols >= 0) & (cols < side))[:, None, None, :]
-    return x.masked_fill(inside.to(x.device), 127)
+    return padded[tuple(i.to(x.device) for i in index)], mirrored[:, 0].to(x.device)
 
 
 def shrink(model: nn.Module, x: Tensor, size: int | None) -> Tensor:
@@ -135,6 +133,31 @@ def whiten(model: nn.Sequential, images: np.ndarray, seen: int = 2000) -> None:
     weight[: len(filters)] = (filters / filters.std() * weight.std()).reshape(-1, *weight.shape[1:])
 
 
+def half_precision(device: torch.device) -> bool:
+    """Whether products in bfloat16 are faster than in float32 there."""
+    return device.type == "cuda" or torch.backends.cpu.get_cpu_capability() in ("AVX512", "AMX")
+
+
+def distillation(outputs: Tensor, teacher: Tensor) -> Tensor:
+    """Cross-entropy of a teacher's and a student's softened answers, (images, classes) both, with gradients as large as those of
+    labels."""
+    return F.cross_entropy(outputs / TEMPERATURE, (teacher / TEMPERATURE).softmax(1)) * TEMPERATURE**2
+
+
+@torch.no_grad()
+def dense_outputs(model: nn.Module, images: np.ndarray) -> np.ndarray:
+    """What a network answers to images (uint8) and to their mirror images, float32 (images, 2, classes)."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(device, memory_format=torch.channels_last).eval()
+    found = []
+    for block in to_input(images).split(250):
+        x = block.to(device).float().div_(255)
+        views = torch.cat([x, x.flip(3)]).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(device.type, torch.bfloat16, enabled=half_precision(device)):
+            found.append(model(views).float().cpu().unflatten(0, (2, -1)).transpose(0, 1))
+    return torch.cat(found).numpy()
+
+
 @torch.no_grad()
 def accuracy(model: nn.Module, images: Tensor, labels: Tensor, batch: int = 250, size: int | None = None) -> float:
     """Share of the images (uint8) that the model gets right, in float32."""
@@ -157,7 +180,7 @@ def _optimisers(model: nn.Module, phase: Phase) -> list[torch.optim.Optimizer]:
     if phase.optimiser == "muon":
         binary = [m.weight for m in model.modules() if isinstance(m, (BinaryConv2d, BinaryLinear))]
         rest = [p for p in model.parameters() if all(p is not weight for weight in binary)]
-        return [Muon(binary, phase.rate), torch.optim.Adam(rest, lr=2e-3)]
+        return [Muon(binary, phase.rate, half=half_precision(binary[0].device)), torch.optim.Adam(rest, lr=phase.others)]
     return [torch.optim.Adam(groups, lr=phase.rate)]
 
 
@@ -183,21 +206,26 @@ def train(  # noqa: C901 - a recipe, read from top to bottom
     shift: int,
     flip: bool,
     seed: int,
+    teacher: np.ndarray | None = None,
     finished: Callable[[int, float], None] = lambda *_: None,
 ) -> float:
     """Train from the last checkpoint (if any) and return the accuracy on the test images.
 
     The checkpoint is used only by the same phases and seed; more phases than it was made with go on from it. An interrupted training
-    loses the epoch that it is in. ``finished`` is called at the end of every phase, with its number (from 0) and the accuracy.
+    loses the epoch that it is in. ``teacher`` has a teacher's outputs for the training images and their mirror images, (images, 2,
+    classes), for phases that are taught. ``finished`` is called at the end of every phase, with its number (from 0) and the accuracy.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    half = device.type == "cuda" or torch.backends.cpu.get_cpu_capability() in ("AVX512", "AMX")
+    half = half_precision(device)
     images, labels = to_input(train_set[0]), torch.from_numpy(train_set[1])
     test_images, test_labels = to_input(test_set[0]), torch.from_numpy(test_set[1])
+    taught = None if teacher is None else torch.from_numpy(np.ascontiguousarray(teacher.swapaxes(0, 1)))
     if device.type == "cuda":
         images, labels = images.to(device), labels.to(device)
+        taught = None if taught is None else taught.to(device)
     model.to(device, memory_format=torch.channels_last)
-    trained = pool_at_once(model)
+    # (AMX has no use for fewer products with a stride.)
+    trained = model if torch.cpu.get_capabilities().get("amx_bf16") else pool_at_once(model)
     plan = [repr(sorted(asdict(phase).items())) for phase in phases] + [f"seed {seed}"]
     start_phase, start_epoch, state = 0, 0, None
     if checkpoint.exists():
@@ -238,12 +266,14 @@ def train(  # noqa: C901 - a recipe, read from top to bottom
                 for group, rate in zip(groups, rates, strict=True):
                     group["lr"] = rate * factor
                 pick = order[i * phase.batch : (i + 1) * phase.batch]
-                x = augment(images[pick], shift, flip, generator)
-                x = cut_out(x, phase.cutout, generator) if phase.cutout else x
+                x, mirrored = augment(images[pick], shift, flip, generator)
                 x = shrink(model, x.float().div_(255), phase.size(epoch)).contiguous(memory_format=torch.channels_last)
                 with torch.autocast(device.type, torch.bfloat16, enabled=half):
                     outputs = trained(x)
-                loss = F.cross_entropy(outputs.float(), labels[pick], label_smoothing=phase.smoothing)
+                if phase.taught:
+                    loss = distillation(outputs.float(), taught[mirrored.long(), pick])
+                else:
+                    loss = F.cross_entropy(outputs.float(), labels[pick], label_smoothing=phase.smoothing)
                 trained.zero_grad(set_to_none=True)
                 loss.backward()
                 for optimiser in optimisers:

@@ -1,4 +1,4 @@
-"""The training code and the recipes: layers against their formulas, resume against an uninterrupted run, a recipe from nothing."""
+"""The training code and the recipes: resume against an uninterrupted run, a recipe from nothing."""
 
 from __future__ import annotations
 
@@ -20,80 +20,9 @@ NETWORKS = ROOT / "networks"
 sys.path.insert(0, str(NETWORKS))
 
 import architectures  # noqa: E402
-import layers  # noqa: E402
 import make  # noqa: E402
 import muon  # noqa: E402
 import training  # noqa: E402
-
-
-def test_binary_weights_are_the_papers():
-    latent = torch.tensor(np.random.default_rng(0).normal(0, 0.8, (5, 3, 2, 2)), dtype=torch.float32)
-    found = layers.binarise(latent)
-    centred = np.clip(latent.numpy() - latent.numpy().mean(1, keepdims=True), -1, 1)
-    expected = np.sign(centred) * np.abs(centred).mean((1, 2, 3), keepdims=True)
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
-
-
-def test_binary_weights_of_one_constant_a_layer_and_a_gradient_as_it_comes():
-    for layer, fan_in in ((layers.BinaryConv2d(3, 4, 2, bias=False), 12), (layers.BinaryLinear(5, 4, bias=False), 5)):
-        layer.binarise = layers.binarise_constant
-        with torch.no_grad():
-            layer.weight.normal_(0, 2).flatten()[0] = 0
-        x = torch.randn(7, *((3, 2, 2) if fan_in == 12 else (5,)), generator=torch.Generator().manual_seed(0))
-        layer(x).sum().backward()
-        signs = np.where(layer.weight.detach().numpy() < 0, -1, 1)
-        expected = np.sqrt(2 / fan_in) * signs.reshape(4, -1) @ x.numpy().reshape(7, -1).T
-        np.testing.assert_allclose(layer(x).detach().numpy().reshape(7, 4).T, expected, rtol=1e-4, atol=1e-5)
-        # Neither clipped where |w| > 1 nor scaled.
-        np.testing.assert_allclose(layer.weight.grad.reshape(4, -1), np.tile(x.numpy().reshape(7, -1).sum(0), (4, 1)), rtol=1e-4, atol=1e-5)
-
-
-def test_a_network_of_constants_learns_neither_thresholds_nor_scales():
-    model = architectures.vgg((8, 8, "P"), (16,), 4, image=(1, 8, 8), levels=4, constant=True)
-    learned = {name.rpartition(".")[2] for name, p in model.named_parameters() if p.requires_grad}
-    assert learned == {"weight", "bias"}
-    kinds = {type(m) for m in model if any(p.requires_grad for p in m.parameters(recurse=False))}
-    assert kinds == {torch.nn.Conv2d, torch.nn.Linear, layers.BinaryConv2d, layers.BinaryLinear}
-    signs = [m.binarise(m.weight).abs().unique() for m in model if isinstance(m, (layers.BinaryConv2d, layers.BinaryLinear))]
-    assert [len(s) for s in signs] == [1, 1]
-
-
-@pytest.mark.parametrize("size", [(8, 8), (2, 3), (1, 1), (9, 4)])
-@pytest.mark.parametrize(("stride", "padding", "dilation"), [(1, 1, 1), (2, 1, 1), (1, 0, 1), (2, (1, 0), 1), (1, "same", 1), (1, 1, 2)])
-def test_gradients_of_small_maps_are_those_of_any_convolution(size, stride, padding, dilation):
-    if min(size) < 3 and padding != 1 and padding != "same":
-        size = (size[0] + 2, size[1] + 2)
-    options = {"stride": stride, "padding": padding, "dilation": dilation}
-    layer = layers.BinaryConv2d(3, 5, 3, bias=False, **options).double()
-    plain = torch.nn.Conv2d(3, 5, 3, bias=False, **options).double()
-    layer.binarised = False
-    plain.load_state_dict(layer.state_dict())
-    generator = torch.Generator().manual_seed(0)
-    if dilation > 1:
-        size = (size[0] + 2, size[1] + 2)
-    x = torch.rand(4, 3, *size, dtype=torch.float64, generator=generator).contiguous(memory_format=torch.channels_last)
-    found = []
-    for kind in (layer, plain):
-        image = x.clone().requires_grad_()
-        out = kind(image)
-        (out * torch.arange(out.numel(), dtype=torch.float64).reshape(out.shape)).sum().backward()
-        found.append((out.detach(), image.grad, kind.weight.grad))
-    torch.testing.assert_close(found[0], found[1])
-
-
-@pytest.mark.parametrize("size", [(8, 10), (8, 9), (4, 4)])
-def test_a_convolution_and_its_pooling_at_once_are_one_after_the_other(size):
-    model = torch.nn.Sequential(layers.BinaryConv2d(3, 5, 3, padding=1, bias=False), torch.nn.AvgPool2d(2, ceil_mode=True), layers.QCFS(4))
-    model = model.double()
-    x = torch.rand(2, 3, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    found = []
-    for layer in (model[:2], layers.pool_at_once(model)[:1]):
-        out = layer(x)
-        model.zero_grad()
-        (out * torch.arange(out.numel(), dtype=torch.float64).reshape(out.shape)).sum().backward()
-        found.append((out.detach(), model[0].weight.grad))
-    torch.testing.assert_close(found[0], found[1])
-    assert len(layers.pool_at_once(model)) == 2
 
 
 def test_the_first_convolution_is_whitened_by_its_patches():
@@ -121,6 +50,9 @@ def test_an_orthogonal_update_keeps_singular_vectors_and_brings_values_near_one(
         values = 3.4445 * values - 4.775 * values**3 + 2.0315 * values**5
     assert 0.5 < values.min() < values.max() < 1.3
     torch.testing.assert_close(muon.orthogonalise(matrix, 5), left @ values.diag() @ right)
+    half = muon.orthogonalise(matrix, half=True)
+    assert half.dtype == torch.bfloat16
+    torch.testing.assert_close(half.double(), muon.orthogonalise(matrix), rtol=0, atol=0.05)
 
 
 def test_muon_changes_weights_by_a_share_of_their_norm():
@@ -143,54 +75,21 @@ def test_a_linear_rate_rises_and_falls():
     np.testing.assert_allclose([training._factor(phase, epoch) for epoch in (0, 0.25, 0.5, 5, 10)], [0, 0.5 * 0.975, 0.95, 0.5, 0])
 
 
-@pytest.mark.parametrize("grad", [False, True])
-def test_qcfs_is_clip_floor_shift(grad):
-    layer = layers.QCFS(4, threshold=1.5)
-    x = torch.linspace(-1, 3, 401)
-    with torch.set_grad_enabled(grad):
-        found = layer(x).detach().numpy()
-    expected = 1.5 / 4 * np.clip(np.floor(x.numpy() * 4 / 1.5 + 0.5), 0, 4)
-    assert np.mean(found != expected.astype(np.float32)) < 0.01  # ties alone
-    assert set(np.round(found / 0.375).astype(int)) == {0, 1, 2, 3, 4}
-
-
-def test_stochastic_rounding_is_right_on_average():
-    layer = layers.QCFS(4, threshold=2.0).train()
-    layer.noise = 1.0
-    found = layer(torch.full((200_000,), 0.7)).detach()
-    assert abs(float(found.mean()) - 0.7) < 0.005
-    assert set(found.unique().tolist()) == {0.5, 1.0}
-
-
 def test_augmentation_moves_and_mirrors_whole_images():
     x = torch.arange(2 * 1 * 4 * 4, dtype=torch.uint8).reshape(2, 1, 4, 4) + 1
-    out = training.augment(x.repeat(50, 1, 1, 1), 1, True, torch.Generator().manual_seed(0)).numpy()
+    out, mirrored = training.augment(x.repeat(50, 1, 1, 1), 1, True, torch.Generator().manual_seed(0))
+    out = out.numpy()
     padded = np.pad(x.numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)))
     allowed = set()
     for image in padded[:, 0]:
         for i in range(3):
             for j in range(3):
                 window = image[i : i + 4, j : j + 4]
-                allowed |= {window.tobytes(), window[:, ::-1].tobytes()}
-    seen = {image[0].tobytes() for image in out}
+                allowed |= {(window.tobytes(), False), (window[:, ::-1].tobytes(), True)}
+    seen = {(image[0].tobytes(), turned) for image, turned in zip(out, mirrored.tolist(), strict=True)}
     assert seen <= allowed
+    assert not training.augment(x, 1, False, torch.Generator().manual_seed(0))[1].any()
     assert len(seen) > 20
-
-
-def test_cutout_lays_one_grey_square_over_every_image():
-    x = torch.zeros(1000, 3, 9, 7, dtype=torch.uint8)
-    out = training.cut_out(x, 4, torch.Generator().manual_seed(0)).numpy()
-    assert not x.any()
-    areas = set()
-    for image in out:
-        assert (image == image[0]).all()
-        rows, cols = np.nonzero(image[0].any(1))[0], np.nonzero(image[0].any(0))[0]
-        block = image[0, rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
-        assert (block == 127).all()
-        assert (image[0] != 0).sum() == block.size
-        areas.add(block.shape)
-    # Its centre is anywhere in the image, so a part may be beyond the border.
-    assert areas == {(h, w) for h in (2, 3, 4) for w in (2, 3, 4)}
 
 
 def test_smaller_images_are_means_and_the_last_maps_stay_as_large():
@@ -272,6 +171,39 @@ def test_training_learns_resumes_exactly_and_converts(tmp_path, monkeypatch, pha
     assert abs(right - score) <= 0.05
 
 
+def test_a_teacher_is_learned_from_in_place_of_labels(tmp_path):
+    """One that calls every class by the next one's name, whatever labels say, and knows images from their mirror images."""
+    rng = np.random.default_rng(0)
+    train_set, test_set = data(rng), data(rng, 100)
+    teacher = np.stack([8.0 * np.eye(4, dtype=np.float32)[(classes + 1) % 4] for classes in (train_set[1], train_set[1] ^ 1)], axis=1)
+    phases = (training.Phase("taught", 4, 32, rate=1e-2, taught=True),)
+    labels = np.zeros_like(train_set[1])
+    score = training.train(
+        build(), phases, (train_set[0], labels), (test_set[0], (test_set[1] + 1) % 4), tmp_path / "a.ckpt",
+        shift=0, flip=True, seed=3, teacher=teacher,
+    )  # fmt: skip
+    assert score > 0.9
+
+
+def test_what_a_teacher_says_of_images_and_mirror_images():
+    model, (images, _) = build().eval(), data(np.random.default_rng(0), 20)
+    found = training.dense_outputs(model, images)
+    assert (found.shape, found.dtype) == ((20, 2, 4), np.float32)
+    for view, seen in enumerate((images, images[:, :, ::-1])):
+        with torch.no_grad():
+            expected = model(training.to_input(seen).float() / 255)
+        np.testing.assert_allclose(found[:, view], expected, atol=0.02)
+
+
+def test_soft_answers_weigh_as_much_as_labels():
+    outputs = torch.tensor([[0.3, -1.0, 2.0], [0.0, 0.5, -0.2]], dtype=torch.float64, requires_grad=True)
+    teacher = torch.tensor([[1.0, 0.0, 3.0], [-2.0, 4.0, 0.0]], dtype=torch.float64)
+    training.distillation(outputs, teacher).backward()
+    # d/dz of T^2 H(p, softmax(z / T)) = T (softmax(z / T) - p), meaned over images (Hinton et al. 2015, equation 2).
+    expected = 2.0 * (torch.softmax(outputs.detach() / 2, 1) - torch.softmax(teacher / 2, 1)) / 2
+    torch.testing.assert_close(outputs.grad, expected)
+
+
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
     train(tmp_path / "a.ckpt", PHASES[:1])
     with pytest.raises(SystemExit, match="made with other epochs, settings or seed"):
@@ -279,7 +211,7 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
 
 
 def test_cycles_with_smaller_images_go_on_where_fewer_ended(tmp_path):
-    cycles = tuple(training.Phase(f"cycle of {n}", n, 32, "sgd", 0.1, sizes=(7, 8), cutout=2) for n in (1, 2))
+    cycles = tuple(training.Phase(f"cycle of {n}", n, 32, "sgd", 0.1, sizes=(7, 8)) for n in (1, 2))
     whole, score, _, _ = train(tmp_path / "whole.ckpt", cycles)
     first, _, _, _ = train(tmp_path / "parts.ckpt", cycles[:1])
     second, again, _, _ = train(tmp_path / "parts.ckpt", cycles)
@@ -340,6 +272,31 @@ def test_fewer_phases_than_a_recipe_has_or_more(tmp_path, monkeypatch, capsys):
         with pytest.raises(SystemExit):
             make.main()
         assert f"--phases {wrong}: mlp-mnist has 2" in capsys.readouterr().err
+
+
+def test_a_recipe_that_learns_from_a_published_network(tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (40, 28, 28, 1), dtype=np.uint8), np.arange(40) % 10
+    monkeypatch.setattr(make.datasets, "load", lambda *_: (images, labels))
+    monkeypatch.setattr(make.datasets, "open_dataset", lambda *_: type("Set", (), {"classes": list("0123456789")}))
+    monkeypatch.setattr(make, "measure", lambda *_: None)
+    teacher = architectures.vgg((4, 4, "P"), (), 10, image=(1, 28, 28), levels=4)
+    monkeypatch.setitem(make.NETWORKS, "plain-20-4", type("Published", (), {"read": lambda path: teacher}))
+    phases = (training.Phase("taught", 1, 20, rate=1e-3, taught=True),)
+    build = lambda: architectures.vgg((4, 4, "P"), (), 10, image=(1, 28, 28), levels=4)  # noqa: E731
+    monkeypatch.setitem(make.RECIPES, "mlp-mnist", make.Recipe("mnist", build, phases, teacher="plain-20-4"))
+    command = ["make.py", "mlp-mnist", "--work", str(tmp_path), "-o", str(tmp_path / "net.h5")]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit):
+        make.main()
+    assert "mlp-mnist learns from plain-20-4: give its file with --teacher" in capsys.readouterr().err
+    file = tmp_path / "published.mat"
+    file.write_bytes(b"weights")
+    monkeypatch.setattr(sys, "argv", [*command, "--teacher", str(file)])
+    make.main()
+    assert es.load(tmp_path / "net.h5").provenance["command"] == "python networks/make.py mlp-mnist --teacher published.mat"
+    (store,) = tmp_path.glob("*.npy")
+    np.testing.assert_array_equal(np.load(store), training.dense_outputs(teacher, images))
 
 
 def test_a_recipe_from_nothing_in_one_command(tmp_path):

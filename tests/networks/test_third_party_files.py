@@ -16,7 +16,7 @@ scipy_io = pytest.importorskip("scipy.io")
 sys.path.insert(0, str(ROOT / "networks"))
 
 import third_party  # noqa: E402
-from evaluation import answers  # noqa: E402
+from evaluation import kept  # noqa: E402
 
 
 def objects(arrays) -> np.ndarray:
@@ -139,7 +139,7 @@ def test_one_command(tmp_path, monkeypatch, capsys):
         third_party.main()
 
 
-def test_answers_of_a_source_are_computed_once(tmp_path):
+def test_outputs_of_a_source_are_computed_once(tmp_path):
     rng = np.random.default_rng(0)
     images, weight, seen = rng.integers(0, 256, (250, 4), dtype=np.uint8), rng.normal(size=(4, 3)), []
 
@@ -150,11 +150,11 @@ def test_answers_of_a_source_are_computed_once(tmp_path):
         return block @ weight
 
     with pytest.raises(KeyboardInterrupt):
-        answers(outputs, images, tmp_path / "source.npy", "source")
+        kept(outputs, images, tmp_path / "source.npy", "source")
     seen.clear()
-    expected = (images @ weight).argmax(1)
-    assert np.array_equal(answers(outputs, images, tmp_path / "source.npy", "source"), expected)
+    expected = images @ weight
+    assert np.array_equal(kept(outputs, images, tmp_path / "source.npy", "source"), expected)
     assert seen == [50]
     # Of fewer images nothing is left to do.
-    assert np.array_equal(answers(outputs, images[:120], tmp_path / "source.npy", "source"), expected[:120])
+    assert np.array_equal(kept(outputs, images[:120], tmp_path / "source.npy", "source"), expected[:120])
     assert seen == [50]
