@@ -230,6 +230,8 @@ def main() -> None:
     recipe = RECIPES[options.name]
     if recipe.teacher and options.teacher is None:
         parser.error(f"{options.name} learns from {recipe.teacher}: give its file with --teacher (see networks/third_party.py)")
+    if options.teacher is not None and not recipe.teacher:
+        parser.error(f"--teacher: {options.name} learns from labels alone")
     if options.phases is not None and not 1 <= options.phases <= len(recipe.phases):
         parser.error(f"--phases {options.phases}: {options.name} has {len(recipe.phases)}")
     phases = recipe.phases[: options.phases]

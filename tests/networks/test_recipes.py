@@ -244,12 +244,18 @@ def write_idx(path, array):
     path.write_bytes(gzip.compress(header + array.astype(np.uint8).tobytes()))
 
 
-def test_fewer_phases_than_a_recipe_has_or_more(tmp_path, monkeypatch, capsys):
-    rng = np.random.default_rng(0)
-    images, labels = rng.integers(0, 256, (40, 28, 28, 1), dtype=np.uint8), np.arange(40) % 10
-    monkeypatch.setattr(make.datasets, "load", lambda *_: (images, labels))
+@pytest.fixture
+def digits(monkeypatch):
+    """Random images, which `make.py` takes for MNIST; it measures nothing."""
+    images = np.random.default_rng(0).integers(0, 256, (40, 28, 28, 1), dtype=np.uint8)
+    monkeypatch.setattr(make.datasets, "load", lambda *_: (images, np.arange(40) % 10))
     monkeypatch.setattr(make.datasets, "open_dataset", lambda *_: type("Set", (), {"classes": list("0123456789")}))
     monkeypatch.setattr(make, "measure", lambda *_: None)
+    return images
+
+
+@pytest.mark.usefixtures("digits")
+def test_fewer_phases_than_a_recipe_has_or_more(tmp_path, monkeypatch, capsys):
     tiny = [training.Phase(name, 1, 20, rate=1e-3) for name in ("one", "two")]
     recipe = make.Recipe("mnist", lambda: architectures.vgg((4, 4, "P"), (), 10, image=(1, 28, 28), levels=4), tuple(tiny))
     monkeypatch.setitem(make.RECIPES, "mlp-mnist", recipe)
@@ -274,12 +280,7 @@ def test_fewer_phases_than_a_recipe_has_or_more(tmp_path, monkeypatch, capsys):
         assert f"--phases {wrong}: mlp-mnist has 2" in capsys.readouterr().err
 
 
-def test_a_recipe_that_learns_from_a_published_network(tmp_path, monkeypatch, capsys):
-    rng = np.random.default_rng(0)
-    images, labels = rng.integers(0, 256, (40, 28, 28, 1), dtype=np.uint8), np.arange(40) % 10
-    monkeypatch.setattr(make.datasets, "load", lambda *_: (images, labels))
-    monkeypatch.setattr(make.datasets, "open_dataset", lambda *_: type("Set", (), {"classes": list("0123456789")}))
-    monkeypatch.setattr(make, "measure", lambda *_: None)
+def test_a_recipe_that_learns_from_a_published_network(tmp_path, monkeypatch, capsys, digits):
     teacher = architectures.vgg((4, 4, "P"), (), 10, image=(1, 28, 28), levels=4)
     monkeypatch.setitem(make.NETWORKS, "plain-20-4", type("Published", (), {"read": lambda path: teacher}))
     phases = (training.Phase("taught", 1, 20, rate=1e-3, taught=True),)
@@ -296,7 +297,11 @@ def test_a_recipe_that_learns_from_a_published_network(tmp_path, monkeypatch, ca
     make.main()
     assert es.load(tmp_path / "net.h5").provenance["command"] == "python networks/make.py mlp-mnist --teacher published.mat"
     (store,) = tmp_path.glob("*.npy")
-    np.testing.assert_array_equal(np.load(store), training.dense_outputs(teacher, images))
+    np.testing.assert_array_equal(np.load(store), training.dense_outputs(teacher, digits))
+    monkeypatch.setattr(sys, "argv", ["make.py", "lenet-mnist", "--teacher", str(file)])
+    with pytest.raises(SystemExit):
+        make.main()
+    assert "--teacher: lenet-mnist learns from labels alone" in capsys.readouterr().err
 
 
 def test_a_recipe_from_nothing_in_one_command(tmp_path):
