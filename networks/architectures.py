@@ -10,7 +10,7 @@ import copy
 from collections.abc import Sequence
 from itertools import pairwise
 
-from layers import QCFS, BinaryConv2d, BinaryLinear, Normalise, binarise_constant
+from layers import QCFS, BinaryConv2d, BinaryLinear, Normalise, Scale, binarise_constant, folded
 from torch import nn
 
 CIFAR10 = Normalise((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
@@ -22,6 +22,12 @@ VGG15 = (64, 64, "P", 128, 128, "P", 256, 256, 256, "P", 512, 512, 512, "P", 512
 
 def _activation(levels: int, dropout: float) -> list[nn.Module]:
     return [QCFS(levels)] if levels else [nn.ReLU(), *([nn.Dropout(dropout)] if dropout else [])]
+
+
+def _norm(channels: int, levels: int, scaled: bool, maps: bool) -> list[nn.Module]:
+    if scaled:
+        return [Scale(channels)]
+    return ([nn.BatchNorm2d(channels)] if maps else [nn.BatchNorm1d(channels)]) if levels else []
 
 
 def mlp(sizes: Sequence[int], levels: int, dropout: float = 0.0) -> nn.Sequential:
@@ -47,11 +53,13 @@ def vgg(
     dropout: float = 0.0,
     constant: bool = False,
     whole: bool = False,
+    scaled: bool = False,
 ) -> nn.Sequential:
     """Convolutions 3x3 by ``plan`` ("P": average pooling 2x2 between the convolution before it and its activation, "M": max pooling
     2x2 behind the activation), then fully connected layers of ``hidden`` neurons, then ``classes``. ``image`` is (channels, height,
     width). ``constant``: binary weights of one constant a layer (McDonnell, ICLR 2018), and batch norm behind the last layer.
-    ``whole``: the last maps are averaged whole before the fully connected layers."""
+    ``whole``: the last maps are averaged whole before the fully connected layers. ``scaled``: filters over the root mean square of what
+    they make while training (:class:`layers.Scale`), and binary weights of one constant a layer."""
     channels, height, width = image
     # (A copy: a network that is moved to another type must not take the next one's along.)
     layers: list[nn.Module] = [copy.deepcopy(normalise)] if normalise is not None else []
@@ -64,7 +72,7 @@ def vgg(
         if pooling is not None:
             height, width = height // 2, width // 2
         layers += [nn.AvgPool2d(2)] if pooling == "P" else []
-        layers += ([nn.BatchNorm2d(outputs)] if levels else []) + _activation(levels, dropout)
+        layers += _norm(outputs, levels, scaled, maps=True) + _activation(levels, dropout)
         layers += [nn.MaxPool2d(2)] if pooling == "M" else []
         channels = outputs
     layers += [nn.AdaptiveAvgPool2d(1)] if whole else []
@@ -72,27 +80,40 @@ def vgg(
     features = channels * (1 if whole else height * width)
     for outputs in hidden:
         layers.append(BinaryLinear(features, outputs, bias=False))
-        layers += ([nn.BatchNorm1d(outputs)] if levels else []) + _activation(levels, dropout)
+        layers += _norm(outputs, levels, scaled, maps=False) + _activation(levels, dropout)
         features = outputs
     layers.append(nn.Linear(features, classes, bias=bool(levels)))
-    if not levels:
-        # Without batch norm, activations fade away over fifteen layers unless weights keep their scale (He et al. 2015).
-        for layer in layers:
-            if isinstance(layer, (nn.Conv2d, nn.Linear)):
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-    if constant:
-        # Batch norm keeps the answers small too, however fast the last layer learns.
-        layers.append(nn.BatchNorm1d(classes))
+    # Without batch norm, activations fade away over fifteen layers unless weights keep their scale (He et al. 2015).
+    _initialise(layers, () if levels else (nn.Conv2d, nn.Linear))
+    if constant or scaled:
+        # Answers stay small too, however fast the last layer learns.
+        layers += _norm(classes, 1, scaled, maps=False)
+        _initialise(layers, (BinaryConv2d, BinaryLinear))
         for layer in layers:
             if isinstance(layer, (BinaryConv2d, BinaryLinear)):
                 layer.binarise = binarise_constant
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     return nn.Sequential(*layers)
+
+
+def _initialise(layers: list[nn.Module], kinds: tuple[type[nn.Module], ...]) -> None:
+    for layer in layers:
+        if isinstance(layer, kinds):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
 
 
 def vgg15_imagenet() -> nn.Sequential:
     """Lu & Sengupta's VGG-15 for 224x224 photos in 1000 classes: no batch norm, no bias; 121.6 M weights, 15.45 G MACs."""
     return vgg(VGG15, (4096,), 1000, image=(3, 224, 224), levels=0, normalise=IMAGENET, dropout=0.1)
+
+
+def vgg15() -> nn.Sequential:
+    """Lu & Sengupta's VGG-15 for 32x32 pixels in 100 classes, as it is trained here."""
+    return vgg(VGG15, (4096,), 100, image=(3, 32, 32), levels=0, normalise=CIFAR100, scaled=True)
+
+
+def vgg15_folded() -> nn.Sequential:
+    """:func:`vgg15` as it is converted: no bias, no batch norm, nothing but weights."""
+    return folded(vgg15())
 
 
 def lenet_relu() -> nn.Sequential:

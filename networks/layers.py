@@ -5,11 +5,15 @@ They are ordinary PyTorch modules; ``eventsim.convert`` recognises both from wha
 
 from __future__ import annotations
 
+import copy
 import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+# Whether the processor multiplies matrices of bfloat16.
+AMX = bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
 class _Sign(torch.autograd.Function):
@@ -65,12 +69,12 @@ def _columns(x: Tensor, side: int, stride: int) -> Tensor:
 
 class _SmallMaps(torch.autograd.Function):
     """conv2d of small maps, whose weight gradient is one product with the columns of the padded input: on CPUs two to five times as
-    fast as PyTorch's for maps of 8x8 and less, where training deep networks spends its time otherwise. In bfloat16 the maps and their
-    gradient are products too, since PyTorch's convolutions reach a tenth of what AMX does (3x3 kernels alone)."""
+    fast as PyTorch's for maps of 8x8 and less, where training deep networks spends its time otherwise. On AMX the maps and their
+    gradient are products too, since PyTorch's convolutions reach a tenth of what it does (3x3 kernels alone)."""
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, stride: int) -> Tensor:
-        ctx.stride, ctx.products = stride, x.dtype == torch.bfloat16 and stride == 1 and weight.shape[2] == 3
+        ctx.stride, ctx.products = stride, x.dtype == torch.bfloat16 and stride == 1 and weight.shape[2] == 3 and AMX
         if not ctx.products:
             ctx.save_for_backward(x, weight)
             return F.conv2d(x, weight, stride=stride, padding=1)
@@ -100,8 +104,10 @@ class _SmallMaps(torch.autograd.Function):
 
 def _convolve(x: Tensor, weight: Tensor, stride: int) -> Tensor:
     """conv2d of a square kernel with a padding of 1."""
-    if x.device.type == "cpu" and max(x.shape[-2:]) <= 8 and torch.is_grad_enabled():
-        if torch.is_autocast_enabled("cpu"):
+    half = torch.is_autocast_enabled("cpu")
+    # (PyTorch's own gradients of larger maps are the faster ones in bfloat16 without AMX.)
+    if x.device.type == "cpu" and max(x.shape[-2:]) <= (3 if half and not AMX else 8) and torch.is_grad_enabled():
+        if half:
             x, weight = x.to(torch.bfloat16), weight.to(torch.bfloat16)
         return _SmallMaps.apply(x, weight, stride)
     return F.conv2d(x, weight, stride=stride, padding=1)
@@ -166,8 +172,12 @@ class BinaryLinear(nn.Linear):
     binarised = True
     binarise = staticmethod(binarise)
 
+    def used_weight(self) -> Tensor:
+        """The weights that a forward pass takes."""
+        return self.binarise(self.weight) if self.binarised else self.weight
+
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.binarise(self.weight) if self.binarised else self.weight, self.bias)
+        return F.linear(x, self.used_weight(), self.bias)
 
 
 class _ClipFloorShift(torch.autograd.Function):
@@ -230,3 +240,76 @@ class Normalise(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return (x - self.mean) / self.std
+
+
+class _OverRootMeanSquare(torch.autograd.Function):
+    """gain * x / sqrt(mean square of the channel + eps) over all images and places, and the mean squares."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, gain: Tensor, eps: float):
+        shape = (1, -1, *[1] * (x.ndim - 2))
+        squares = x.movedim(1, -1).flatten(0, -2).float().square().mean(0)
+        inverse = (squares + eps).rsqrt()
+        ctx.save_for_backward(x, gain, inverse)
+        ctx.mark_non_differentiable(squares)
+        return x * (gain * inverse).to(x.dtype).view(shape), squares
+
+    @staticmethod
+    def backward(ctx, grad: Tensor, _):
+        x, gain, inverse = ctx.saved_tensors
+        shape = (1, -1, *[1] * (x.ndim - 2))
+        products = (grad * x).movedim(1, -1).flatten(0, -2).sum(0, dtype=torch.float32)
+        shrunk = gain * inverse**3 * products / (x.numel() // x.shape[1])
+        back = grad * (gain * inverse).to(x.dtype).view(shape) - x * shrunk.to(x.dtype).view(shape)
+        return back, products * inverse, None
+
+
+class Scale(nn.Module):
+    """Every channel over its root mean square, times a learned gain: of the batch in training, a constant afterwards, so that a network
+    has no more than weights once it is trained (:func:`folded`). Batch norm would subtract a mean too, which becomes a bias.
+
+    Parameters
+    ----------
+    channels : int
+    """
+
+    eps, momentum = 1e-5, 0.1
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(channels))
+        self.register_buffer("mean_square", torch.ones(channels))
+
+    def factors(self) -> Tensor:
+        """What a trained network multiplies the channels by."""
+        return self.gain * (self.mean_square + self.eps).rsqrt()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x * self.factors().to(x.dtype).view(1, -1, *[1] * (x.ndim - 2))
+        found, squares = _OverRootMeanSquare.apply(x, self.gain, self.eps)
+        self.mean_square.lerp_(squares, self.momentum)
+        return found
+
+
+@torch.no_grad()
+def folded(model: nn.Sequential) -> nn.Sequential:
+    """A copy with the constants of its :class:`Scale` layers, and of binary layers, in ordinary layers' weights."""
+    layers: list[nn.Module] = []
+    weights = None
+    for layer in copy.deepcopy(model):
+        if isinstance(layer, Scale):
+            weights.mul_(layer.factors().view(-1, *[1] * (weights.ndim - 1)))
+            continue
+        if isinstance(layer, BinaryConv2d):
+            usual = nn.Conv2d(layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding, bias=False)
+            usual.weight.copy_(layer.used_weight())
+            layer = usual
+        elif isinstance(layer, BinaryLinear):
+            usual = nn.Linear(layer.in_features, layer.out_features, bias=False)
+            usual.weight.copy_(layer.used_weight())
+            layer = usual
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            weights = layer.weight
+        layers.append(layer)
+    return nn.Sequential(*layers)

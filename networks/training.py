@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from layers import QCFS, BinaryConv2d, BinaryLinear, pool_at_once
+from layers import AMX, QCFS, BinaryConv2d, BinaryLinear, pool_at_once
 from muon import Muon
 from rich import progress
 from rich.console import Console
@@ -225,7 +225,7 @@ def train(  # noqa: C901 - a recipe, read from top to bottom
         taught = None if taught is None else taught.to(device)
     model.to(device, memory_format=torch.channels_last)
     # (AMX has no use for fewer products with a stride.)
-    trained = model if torch.cpu.get_capabilities().get("amx_bf16") else pool_at_once(model)
+    trained = model if AMX else pool_at_once(model)
     plan = [repr(sorted(asdict(phase).items())) for phase in phases] + [f"seed {seed}"]
     start_phase, start_epoch, state = 0, 0, None
     if checkpoint.exists():

@@ -69,9 +69,11 @@ def test_gradients_of_small_maps_are_those_of_any_convolution(size, stride, padd
     torch.testing.assert_close(found[0], found[1])
 
 
+@pytest.mark.parametrize("amx", [True, False])
 @pytest.mark.parametrize("size", [(8, 8), (2, 3), (1, 1)])
-def test_small_maps_in_bfloat16_are_products_of_the_same_numbers(size):
+def test_small_maps_in_bfloat16_are_products_of_the_same_numbers(size, amx, monkeypatch):
     """Small integers, whose products and sums bfloat16 holds exactly or rounds once."""
+    monkeypatch.setattr(layers, "AMX", amx)
     generator = torch.Generator().manual_seed(0)
     layer = layers.BinaryConv2d(3, 5, 3, padding=1, bias=False)
     layer.binarised = False
@@ -103,6 +105,43 @@ def test_a_convolution_and_its_pooling_at_once_are_one_after_the_other(size):
         found.append((out.detach(), model[0].weight.grad))
     torch.testing.assert_close(found[0], found[1])
     assert len(layers.pool_at_once(model)) == 2
+
+
+@pytest.mark.parametrize("shape", [(6, 3, 4, 5), (6, 3, 1, 1), (7, 3)])
+def test_a_scale_is_the_root_mean_square_and_its_gradients_are_autograds(shape):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(shape, generator=generator, requires_grad=True)
+    scale, wanted = layers.Scale(3), torch.randn(shape, generator=generator)
+    with torch.no_grad():
+        scale.gain.copy_(torch.tensor([0.5, -2, 3]))
+    places = (0, *range(2, x.ndim))
+    squares = x.square().mean(places, keepdim=True)
+    plain = x * (squares + scale.eps).rsqrt() * scale.gain.view(1, 3, *[1] * len(places[1:]))
+    expected = torch.autograd.grad((plain * wanted).sum(), (x, scale.gain))
+    found = scale(x)
+    torch.testing.assert_close(found, plain)
+    torch.testing.assert_close(torch.autograd.grad((found * wanted).sum(), (x, scale.gain)), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(scale.mean_square, 0.9 + 0.1 * squares.flatten())
+
+
+def test_a_network_with_scales_is_one_of_weights_alone_once_they_are_folded():
+    torch.manual_seed(0)
+    model = architectures.vgg((6, 8, "P"), (16,), 4, image=(2, 8, 8), levels=0, normalise=None, scaled=True)
+    images = torch.rand(20, 2, 8, 8)
+    for _ in range(5):
+        model(images)
+    before = model(images)
+    model.eval()
+    plain = layers.folded(model)
+    assert {type(layer).__name__ for layer in plain} == {"Conv2d", "AvgPool2d", "ReLU", "Flatten", "Linear"}
+    assert all(layer.bias is None for layer in plain if hasattr(layer, "bias"))
+    torch.testing.assert_close(plain(images), model(images))
+    # (A running mean is not yet the batch's.)
+    assert not torch.allclose(before, model(images), rtol=1e-2)
+    for layer in plain[2:-1]:
+        if hasattr(layer, "weight"):
+            magnitudes = layer.weight.abs().flatten(1)
+            torch.testing.assert_close(magnitudes, magnitudes[:, :1].expand_as(magnitudes), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("grad", [False, True])
