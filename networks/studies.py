@@ -1,7 +1,7 @@
 """The paper's experiments and their asynchronous extension on our networks: writes the tables and figures of docs/results.md.
 
-    python networks/make.py lenet-relu-mnist        # once: its weights are the source of the percentile sweep
-    python networks/studies.py                      # or some of: exits sweeps paper
+    python networks/make.py lenet-relu-mnist        # once: its weights are the source of the percentile sweep (of `vgg`: vgg15-cifar100)
+    python networks/studies.py                      # or some of: exits sweeps paper vgg
 
 Whole test sets for the trade-off of early exit, ``--images`` of them for the sweeps. What is done is kept in ``--work``.
 """
@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
-from architectures import lenet_relu
+from architectures import lenet_relu, vgg15_folded
 from counts import at_least_one
 
 import eventsim as es
@@ -35,15 +36,13 @@ EXITS = [
     ("vgg-small-cifar10", "cifar-10", 32),
 ]
 LOSS = 0.003
-# The paper's networks need more steps than those with QCFS activations.
-RELU_STEPS = 64
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", help="of " + ", ".join(PARTS) + " (default: all)")
     parser.add_argument("--data", type=Path, help="folder that holds the data sets (default: EVENTSIM_DATA, then the cache of `data get`)")
-    parser.add_argument("--work", type=Path, default=HERE / "work", help="weights of lenet-relu-mnist, and evaluations")
+    parser.add_argument("--work", type=Path, default=HERE / "work", help="weights that make.py left there, and evaluations")
     parser.add_argument("--images", type=at_least_one, default=2000, help="test images of the sweeps")
     parser.add_argument("--workers", type=at_least_one, default=None)
     options = parser.parse_args()
@@ -119,33 +118,45 @@ def sweeps(options: argparse.Namespace) -> list[str]:
 
 
 def paper(options: argparse.Namespace) -> list[str]:
-    name = "lenet-relu-mnist"
-    model = lenet_relu()
+    return _as_in_the_paper(options, "lenet-relu-mnist", lenet_relu(), "mnist", (90.0, 99.0, 99.7, 99.9, 100.0), (8, 16, 32, 64))
+
+
+def vgg(options: argparse.Namespace) -> list[str]:
+    return _as_in_the_paper(options, "vgg15-cifar100", vgg15_folded(), "cifar-100", (99.0, 99.7, 99.9, 100.0), (16, 32, 64, 100))
+
+
+def _as_in_the_paper(
+    options: argparse.Namespace, name: str, model: torch.nn.Module, dataset: str, percentiles: Sequence[float], lengths: Sequence[int]
+) -> list[str]:
+    """Percentiles, firing rates, operations and early exit of a network without bias; the last of ``lengths`` is that of all runs."""
     model.load_state_dict(torch.load(options.work / f"{name}.pt", weights_only=True))
     model.eval()
-    calibration = datasets.load("mnist", "train")[0][:1000]
+    calibration, steps = datasets.load(dataset, "train")[0][:1000], lengths[-1]
     # As in the paper: initial potential 0.
-    points = study.percentile_points(model, calibration, (90.0, 99.0, 99.7, 99.9, 100.0), initial="zero")
-    found = sweep("percentile", points, "mnist", options, options.work / f"study-percentile-{name}", steps=RELU_STEPS)
-    lines = [f"`{name}`: no batch norm, no bias, ReLU; {options.images:,} images, v0 = 0.", ""]
+    points = study.percentile_points(model, calibration, percentiles, initial="zero")
+    found = sweep("percentile", points, dataset, options, options.work / f"study-percentile-{name}", steps=steps)
+    lines = [f"`{name}`: no batch norm, no bias, ReLU; {options.images:,} images, v0 = 0, T = {steps}.", ""]
     lines += ["### Percentile", "", found.markdown()]
     with ExitStack() as stack:
         opened = {title: stack.enter_context(es.Evaluation(path)) for title, path in found.evaluations.items()}
-        clocked = {title: e for title, e in opened.items() if title.startswith("clocked")}
-        lines += figure(plot.accuracy_over_time(clocked), "percentile-accuracy", "accuracy over time for several percentiles, clocked")
+        for mode in study.MODES:
+            some = {title: e for title, e in opened.items() if title.startswith(mode)}
+            what = f"accuracy over time for several percentiles, {mode}"
+            lines += figure(plot.accuracy_over_time(some), f"percentile-accuracy-{name}-{mode}", what)
         both = {title.replace(" percentile 99.9", ""): e for title, e in opened.items() if title.endswith("percentile 99.9")}
-        lines += ["### Firing rate by layer, percentile 99.9", "", *figure(plot.firing_rates(both), "firing-rates", "firing rate by layer")]
-        rows: list[dict[str, Any]] = [{"mode": mode, "T": t, **rates(e, t)} for mode, e in both.items() for t in (8, 16, 32, RELU_STEPS)]
+        picture = figure(plot.firing_rates(both), f"firing-rates-{name}", "firing rate by layer")
+        lines += ["### Firing rate by layer, percentile 99.9", "", *picture]
+        rows: list[dict[str, Any]] = [{"mode": mode, "T": t, **rates(e, t)} for mode, e in both.items() for t in lengths]
         lines += ["### Accuracy and normalised #OPS by length of the run, percentile 99.9", "", Study("", rows, {}).markdown()]
     with point_progress() as each:
         made = es.convert(model, calibration, percentile=99.9, initial="zero")
         stops = study.exit_study(
             made.network,
-            datasets.open_dataset("mnist"),
+            datasets.open_dataset(dataset),
             options.work / f"study-exit-{name}",
             [LOSS],
             each=each,
-            steps=RELU_STEPS,
+            steps=steps,
             images=options.images,
             workers=options.workers,
         )
@@ -177,7 +188,7 @@ def figure(picture: Any, name: str, text: str) -> list[str]:
     return [f"![{text}](figures/{name}.svg)", ""]
 
 
-PARTS = {"exits": exits, "sweeps": sweeps, "paper": paper}
+PARTS = {"exits": exits, "sweeps": sweeps, "paper": paper, "vgg": vgg}
 
 if __name__ == "__main__":
     main()
