@@ -3,8 +3,8 @@
     python networks/alternatives.py                              # writes the table of docs/conversion.md
     python networks/alternatives.py --images 200 --print         # a quick look
 
-`lenet-mnist` is run as it is and with one or two of these taken away, `lenet-relu-mnist` (the paper's kind, without biases) with what
-networks with biases get, on the first test images. Resumable. For the deeper
+`lenet-mnist` is run as it is and with one or two of these taken away, `lenet-relu-mnist` and `vgg15-cifar100` (the paper's kind, without
+biases) with what networks with biases get, on the first test images. Resumable. For the deeper
 `vgg-small-cifar10` a second table shows why the refractory period is needed: spikes at rising resolution with and without it.
 """
 
@@ -41,6 +41,10 @@ VARIANTS = {
         "signed, refractory period 1": {"signed": True, "refractory": 1.0},
         "refractory period 1": {"refractory": 1.0},
         "initial potential 0": {"v0": 0},
+    },
+    "vgg15-cifar100": {
+        "as converted": {},
+        "signed, refractory period 1": {"signed": True, "refractory": 1.0},
     },
 }
 

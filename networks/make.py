@@ -5,7 +5,7 @@
     python networks/make.py mlp-mnist
 
 Training checkpoints after every epoch and the evaluation keeps what is done; the same command goes on from there. At the end of every
-phase with binary layers the network is converted and written. A GPU is used if there is one. `vgg15-cifar100-qcfs` learns from what a
+phase with binary layers the network is converted and written. A GPU is used if there is one. The recipes for VGG-15 learn from what a
 published network answers: `--teacher resnet_cifar100.mat` (see `networks/third_party.py`).
 """
 
@@ -23,10 +23,10 @@ import torch
 from architectures import CIFAR10, CIFAR100, VGG15, lenet_relu, mlp, vgg, vgg15
 from counts import at_least_one
 from evaluation import MODES, STEPS, evaluate, kept
-from layers import Scale, folded, start_from
+from layers import Scale, folded
 from third_party import NETWORKS, digest
 from torch import nn
-from training import Phase, dense_outputs, to_input, train, whiten
+from training import Phase, dense_outputs, train, whiten
 
 import eventsim as es
 from eventsim import datasets
@@ -57,8 +57,6 @@ class Recipe:
         For activations without bounds of their own.
     teacher : str or None
         Of phases that are taught: a published network, by the name that ``networks/third_party.py`` has for it.
-    start : str or None
-        The recipe whose trained network this one starts from (:func:`layers.start_from`), from its checkpoint.
     """
 
     dataset: str
@@ -70,7 +68,6 @@ class Recipe:
     steps: int = 8
     percentile: float = 99.9
     teacher: str | None = None
-    start: str | None = None
 
 
 _BINARY = Phase("binary", 10, rate=3e-3, smoothing=0.05)
@@ -209,21 +206,6 @@ def teach(options: argparse.Namespace, images: np.ndarray) -> np.ndarray:
     return kept(lambda block: dense_outputs(model, block), images, store, f"{name}, teacher", block=2500)
 
 
-def begin(options: argparse.Namespace, model: nn.Module, images: np.ndarray) -> None:
-    """Make the model what its recipe starts from."""
-    recipe = RECIPES[options.name]
-    if recipe.whitened:
-        whiten(model, images)
-    if recipe.start:
-        first, path = RECIPES[recipe.start], options.work / f"{recipe.start}.ckpt"
-        state = torch.load(path, map_location="cpu", weights_only=True) if path.exists() else {"phase": 0}
-        if state["phase"] < len(first.phases):
-            raise SystemExit(f"error: {options.name} starts from {recipe.start}: train that first (python networks/make.py {recipe.start})")
-        source = first.build()
-        source.load_state_dict(state["model"])
-        start_from(model, source, to_input(images[:1000]).float().div_(255))
-
-
 def measure(options: argparse.Namespace, count: int) -> None:
     """Print accuracy and counts of the network that was written, on its test images."""
     for mode, resolution in MODES.items():
@@ -266,15 +248,15 @@ def main() -> None:
         torch.manual_seed(SEED)
         model, calibration = recipe.build(), train_set[0][:1000]
 
-        checkpoint = options.work / f"{options.name}.ckpt"
-        if not checkpoint.exists():
-            begin(options, model, train_set[0])
+        if recipe.whitened:
+            whiten(model, train_set[0])
 
         def finished(number: int, ann: float) -> None:
             # (The last phase's network is written below, whether it is trained now or was before.)
             if phases[number].binarised and number < len(phases) - 1:
                 export(options, model, calibration, ann, number + 1)
 
+        checkpoint = options.work / f"{options.name}.ckpt"
         ann = train(
             model, phases, train_set, test_set, checkpoint, shift=recipe.shift, flip=recipe.flip, seed=SEED, finished=finished,
             teacher=teach(options, train_set[0]) if recipe.teacher else None,

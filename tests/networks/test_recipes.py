@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import gzip
 import os
 import struct
@@ -21,6 +20,7 @@ NETWORKS = ROOT / "networks"
 sys.path.insert(0, str(NETWORKS))
 
 import architectures  # noqa: E402
+import layers  # noqa: E402
 import make  # noqa: E402
 import muon  # noqa: E402
 import training  # noqa: E402
@@ -305,39 +305,23 @@ def test_a_recipe_that_learns_from_a_published_network(tmp_path, monkeypatch, ca
     assert "--teacher: lenet-mnist learns from labels alone" in capsys.readouterr().err
 
 
-def test_a_recipe_that_starts_from_another_one(tmp_path, monkeypatch, digits):
-    build = lambda **kind: lambda: architectures.vgg((4, 4, "P"), (), 10, image=(1, 28, 28), **kind)  # noqa: E731
-    phases = tuple(training.Phase(name, 1, 20, rate=1e-2) for name in ("one", "two"))
-    monkeypatch.setitem(make.RECIPES, "lenet-mnist", make.Recipe("mnist", build(levels=0, scaled=True), phases))
-    second = make.Recipe("mnist", build(levels=4, constant=True), phases[:1], start="lenet-mnist")
-    monkeypatch.setitem(make.RECIPES, "mlp-mnist", second)
-
-    def run(name, *more):
-        monkeypatch.setattr(sys, "argv", ["make.py", name, "--work", str(tmp_path), "-o", str(tmp_path / "net.h5"), *more])
-        make.main()
-
-    for more in (None, ["--phases", "1"], []):
-        if more is not None:
-            run("lenet-mnist", *more)
-        if more != []:
-            with pytest.raises(SystemExit, match="mlp-mnist starts from lenet-mnist: train that first"):
-                run("mlp-mnist")
-    # What is converted and kept for the command line has neither batch norm nor bias.
+@pytest.mark.usefixtures("digits")
+def test_scales_are_folded_into_what_is_converted_and_kept(tmp_path, monkeypatch):
+    build = lambda: architectures.vgg((4, 4, "P"), (), 10, image=(1, 28, 28), levels=0, scaled=True)  # noqa: E731
+    phases = (training.Phase("one", 1, 20, rate=1e-2),)
+    monkeypatch.setitem(make.RECIPES, "lenet-mnist", make.Recipe("mnist", build, phases))
+    monkeypatch.setattr(sys, "argv", ["make.py", "lenet-mnist", "--work", str(tmp_path), "-o", str(tmp_path / "net.h5")])
+    make.main()
+    # Neither batch norm nor bias: `eventsim convert` and studies read the ordinary layers.
     kept = torch.load(tmp_path / "lenet-mnist.pt", weights_only=True)
+    plain = layers.folded(build())
+    plain.load_state_dict(kept)
     assert all(name.endswith("weight") for name in kept)
-    begun = []
-    with monkeypatch.context() as patch:
-        patch.setattr(make, "train", lambda model, *_, **__: begun.append(copy.deepcopy(model).eval()) or 0.5)
-        run("mlp-mnist")
-    first = torch.load(tmp_path / "lenet-mnist.ckpt", weights_only=True)["model"]
-    weights = {key: value for key, value in begun[0].state_dict().items() if value.ndim > 1}
-    assert len(weights) == 3
-    for key, value in weights.items():
-        torch.testing.assert_close(value, first[key])
-    # Once it is under way, the first one is not needed.
-    run("mlp-mnist")
-    (tmp_path / "lenet-mnist.ckpt").unlink()
-    run("mlp-mnist")
+    model = build()
+    model.load_state_dict(torch.load(tmp_path / "lenet-mnist.ckpt", weights_only=True)["model"])
+    images = torch.rand(3, 1, 28, 28)
+    torch.testing.assert_close(plain(images), model.eval()(images))
+    assert es.load(tmp_path / "net.h5").provenance["binary layers"] == 1
 
 
 def test_a_recipe_from_nothing_in_one_command(tmp_path):
