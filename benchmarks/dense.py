@@ -219,10 +219,11 @@ class Chain:
         counts = []
         current = self.currents(images)
         currents = current.expand(steps, *current.shape)
-        for neurons, following in zip(self.neurons[:-1], self.products, strict=True):
+        for neurons, following, after in zip(self.neurons[:-1], self.products, self.neurons[1:], strict=True):
             spikes, count = neurons.fire(currents, following.kind, following.zero)
             counts.append(count)
-            currents = following(spikes.flatten(0, 1)).unflatten(0, (steps, -1))
+            # (A matrix may be what leads to maps of one location.)
+            currents = following(spikes.flatten(0, 1)).reshape(steps, -1, *_channel_first(after.shape))
         return Outcome(counts, self.neurons[-1].read_out(currents))
 
     @torch.no_grad()
@@ -234,7 +235,7 @@ class Chain:
         read = []
         for _ in range(steps):
             x = current
-            for i, (neurons, following) in enumerate(zip(self.neurons[:-1], self.products, strict=True)):
+            for i, (neurons, following, after) in enumerate(zip(self.neurons[:-1], self.products, self.neurons[1:], strict=True)):
                 theta = neurons.threshold.to(x.dtype)
                 potential = v[i] + x if neurons.bias is None else v[i] + x + neurons.bias.to(x.dtype)
                 spike = (potential >= theta).to(x.dtype)
@@ -243,7 +244,7 @@ class Chain:
                     net[i] = net[i] + spike
                 v[i] = potential - spike * theta
                 counts[i] += int(torch.count_nonzero(spike))
-                x = following((spike + following.zero).to(following.kind))
+                x = following((spike + following.zero).to(following.kind)).reshape(len(x), *_channel_first(after.shape))
             read.append(x)
         return Outcome(counts, self.neurons[-1].read_out(torch.stack(read)))
 

@@ -21,6 +21,8 @@ TRAINED = {
     "vgg-small-cifar10": "cifar-10",
     "vgg-small-max-cifar10": "cifar-10",
     "vgg-small-cifar100": "cifar-100",
+    "vgg15-cifar100": "cifar-100",
+    "vgg15-cifar100-qcfs": "cifar-100",
 }
 
 

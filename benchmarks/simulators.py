@@ -47,7 +47,16 @@ import eventsim as es
 ROOT = Path(__file__).resolve().parents[1]
 MODES = {"clocked": 1, "asynchronous": es.DEFAULT_RESOLUTION}
 # Of networks/: those that dense.py has a form of.
-TRAINED = ("mlp-mnist", "lenet-mnist", "lenet-relu-mnist", "vgg-small-fashion", "vgg-small-cifar10", "vgg-small-cifar100")
+TRAINED = (
+    "mlp-mnist",
+    "lenet-mnist",
+    "lenet-relu-mnist",
+    "vgg-small-fashion",
+    "vgg-small-cifar10",
+    "vgg-small-cifar100",
+    "vgg15-cifar100",
+    "vgg15-cifar100-qcfs",
+)
 BATCHES = (1, 4, 16)
 # A simulator is timed for about so long at a time.
 ROUND = 0.2
