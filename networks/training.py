@@ -31,16 +31,11 @@ class Phase:
     ----------
     name : str
     epochs, batch : int
-    optimiser : "adam", "sgd" (momentum 0.9) or "muon" (:class:`muon.Muon` for binary layers, Adam for the others)
+    optimiser : "adam" or "muon" (:class:`muon.Muon` for binary layers, Adam for the others)
     rate : float
         Initial learning rate.
-    schedule : "cosine", "linear", or a tuple of (epochs, factor)
-        ``("81 122", 0.1)`` multiplies the rate at these epochs, ``("every 30", 0.5)`` every 30 epochs. ``"linear"`` rises for a
-        twentieth of the phase and falls to 0.
-    weight_decay : float
-        Of "adam" and "sgd": Muon keeps the norm of weights by itself.
-    decay_epochs : int or None
-        Weight decay ends after so many epochs.
+    schedule : "cosine" or "linear"
+        "linear" rises for a twentieth of the phase and falls to 0.
     binarised : bool
         Whether the hidden layers are binary in this phase.
     noise : float
@@ -61,9 +56,7 @@ class Phase:
     batch: int = 128
     optimiser: str = "adam"
     rate: float = 1e-3
-    schedule: str | tuple[str, float] = "cosine"
-    weight_decay: float = 0.0
-    decay_epochs: int | None = None
+    schedule: str = "cosine"
     binarised: bool = True
     noise: float = 0.0
     smoothing: float = 0.0
@@ -171,29 +164,18 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor, batch: int = 250,
 
 
 def _optimisers(model: nn.Module, phase: Phase) -> list[torch.optim.Optimizer]:
-    # Thresholds of activations and batch-norm parameters are not decayed: only weights have a scale that nothing else sets.
-    weights = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [{"params": weights, "weight_decay": phase.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    if phase.optimiser == "sgd":
-        return [torch.optim.SGD(groups, lr=phase.rate, momentum=0.9)]
     if phase.optimiser == "muon":
         binary = [m.weight for m in model.modules() if isinstance(m, (BinaryConv2d, BinaryLinear))]
         rest = [p for p in model.parameters() if all(p is not weight for weight in binary)]
         return [Muon(binary, phase.rate, half=half_precision(binary[0].device)), torch.optim.Adam(rest, lr=phase.others)]
-    return [torch.optim.Adam(groups, lr=phase.rate)]
+    return [torch.optim.Adam(model.parameters(), lr=phase.rate)]
 
 
 def _factor(phase: Phase, epoch: float) -> float:
     """What the learning rate is multiplied by at this (fractional) epoch."""
     if phase.schedule == "cosine":
         return 0.5 * (1 + float(np.cos(np.pi * epoch / phase.epochs)))
-    if phase.schedule == "linear":
-        return min(1.0, 20 * epoch / phase.epochs) * (1 - epoch / phase.epochs)
-    when, factor = phase.schedule
-    if when.startswith("every "):
-        return float(factor) ** (int(epoch) // int(when.split()[1]))
-    return float(factor) ** sum(epoch >= int(at) for at in when.split())
+    return min(1.0, 20 * epoch / phase.epochs) * (1 - epoch / phase.epochs)
 
 
 def train(  # noqa: C901 - a recipe, read from top to bottom
@@ -256,8 +238,6 @@ def train(  # noqa: C901 - a recipe, read from top to bottom
             # One generator an epoch: a resumed run sees the batches that an uninterrupted one sees.
             generator = torch.Generator().manual_seed(seed * 100_000 + number * 10_000 + epoch)
             torch.manual_seed(seed * 100_000 + number * 10_000 + epoch)
-            if phase.decay_epochs is not None and epoch >= phase.decay_epochs:
-                groups[0]["weight_decay"] = 0.0
             trained.train()
             order = torch.randperm(len(images), generator=generator).to(images.device)
             total = 0.0

@@ -129,8 +129,8 @@ def build():
 
 
 PHASES = (
-    training.Phase("full precision", 1, 32, "sgd", 1e-2, ("1", 0.1), 1e-4, binarised=False),
-    training.Phase("binary", 3, 32, rate=1e-2, decay_epochs=1, weight_decay=1e-4, noise=1.0, smoothing=0.05),
+    training.Phase("full precision", 1, 32, rate=1e-2, schedule="linear", binarised=False),
+    training.Phase("binary", 3, 32, rate=1e-2, noise=1.0, smoothing=0.05),
 )
 
 
@@ -212,7 +212,7 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
 
 
 def test_cycles_with_smaller_images_go_on_where_fewer_ended(tmp_path):
-    cycles = tuple(training.Phase(f"cycle of {n}", n, 32, "sgd", 0.1, sizes=(7, 8)) for n in (1, 2))
+    cycles = tuple(training.Phase(f"cycle of {n}", n, 32, "muon", 0.1, sizes=(7, 8)) for n in (1, 2))
     whole, score, _, _ = train(tmp_path / "whole.ckpt", cycles)
     first, _, _, _ = train(tmp_path / "parts.ckpt", cycles[:1])
     second, again, _, _ = train(tmp_path / "parts.ckpt", cycles)
