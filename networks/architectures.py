@@ -25,6 +25,7 @@ def _activation(levels: int, dropout: float) -> list[nn.Module]:
 
 
 def _norm(channels: int, levels: int, scaled: bool, maps: bool) -> list[nn.Module]:
+    """What stands between a layer and its activation: nothing in networks without levels that are not scaled."""
     if scaled:
         return [Scale(channels)]
     return ([nn.BatchNorm2d(channels)] if maps else [nn.BatchNorm1d(channels)]) if levels else []
@@ -38,7 +39,7 @@ def mlp(sizes: Sequence[int], levels: int, dropout: float = 0.0) -> nn.Sequentia
         kind = nn.Linear if i == 0 or last else BinaryLinear
         layers.append(kind(inputs, outputs, bias=bool(levels) and last))
         if not last:
-            layers += ([nn.BatchNorm1d(outputs)] if levels else []) + _activation(levels, dropout)
+            layers += _norm(outputs, levels, scaled=False, maps=False) + _activation(levels, dropout)
     return nn.Sequential(*layers)
 
 

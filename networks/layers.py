@@ -266,7 +266,8 @@ class _OverRootMeanSquare(torch.autograd.Function):
 
 class Scale(nn.Module):
     """Every channel over its root mean square, times a learned gain: of the batch in training, a constant afterwards, so that a network
-    has no more than weights once it is trained (:func:`folded`). Batch norm would subtract a mean too, which becomes a bias.
+    has no more than weights once it is trained (:func:`folded`). Batch norm would subtract a mean too, which becomes a bias. Takes and
+    gives (images, channels, ...).
 
     Parameters
     ----------
@@ -296,10 +297,12 @@ class Scale(nn.Module):
 def folded(model: nn.Sequential) -> nn.Sequential:
     """A copy with the constants of its :class:`Scale` layers, and of binary layers, in ordinary layers' weights."""
     layers: list[nn.Module] = []
-    weights = None
+    scaled = None
     for layer in copy.deepcopy(model):
         if isinstance(layer, Scale):
-            weights.mul_(layer.factors().view(-1, *[1] * (weights.ndim - 1)))
+            # (A bias, if there is one, too.)
+            for parameter in scaled.parameters():
+                parameter.mul_(layer.factors().view(-1, *[1] * (parameter.ndim - 1)))
             continue
         if isinstance(layer, BinaryConv2d):
             usual = nn.Conv2d(layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding, bias=False)
@@ -310,6 +313,6 @@ def folded(model: nn.Sequential) -> nn.Sequential:
             usual.weight.copy_(layer.used_weight())
             layer = usual
         if isinstance(layer, (nn.Conv2d, nn.Linear)):
-            weights = layer.weight
+            scaled = layer
         layers.append(layer)
     return nn.Sequential(*layers)

@@ -133,6 +133,10 @@ def test_a_network_with_scales_is_one_of_weights_alone_once_they_are_folded():
     before = model(images)
     model.eval()
     plain = layers.folded(model)
+    # A layer's bias is scaled as its weights are.
+    biased = torch.nn.Sequential(torch.nn.Linear(3, 2), layers.Scale(2)).eval()
+    biased[1].mean_square.fill_(9.0)
+    torch.testing.assert_close(layers.folded(biased)(images[:, :1, 0, :3]), biased(images[:, :1, 0, :3].flatten(1))[:, None])
     assert {type(layer).__name__ for layer in plain} == {"Conv2d", "AvgPool2d", "ReLU", "Flatten", "Linear"}
     assert all(layer.bias is None for layer in plain if hasattr(layer, "bias"))
     torch.testing.assert_close(plain(images), model(images))
