@@ -11,6 +11,7 @@ import errno
 import hashlib
 import os
 import secrets
+from collections.abc import Mapping
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
@@ -122,6 +123,20 @@ def write_text(path: str | os.PathLike[str], text: str, errors: str = "strict") 
     OSError
     """
     write_bytes(path, text.encode("utf-8", errors))
+
+
+def write_texts(texts: Mapping[Path, str]) -> None:
+    """Write text files (UTF-8, line ends as they are) that belong together: all of them, or none.
+
+    Names change after everything is on the disk: only what fails between two renamings leaves a part.
+
+    Raises
+    ------
+    OSError
+    """
+    with contextlib.ExitStack() as stack:
+        for path, text in texts.items():
+            _write_all(stack.enter_context(Replacement(path)), text.encode("utf-8"))
 
 
 def _write_all(file: FileIO, data: bytes | memoryview) -> None:

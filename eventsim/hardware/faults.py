@@ -12,11 +12,16 @@ from typing import Any
 import numpy as np
 
 from eventsim.errors import HardwareError
+from eventsim.model.limits import POTENTIAL_MIN
 from eventsim.model.network import Network, Projection
+from eventsim.model.populations.checks import checked_per_channel
+from eventsim.model.populations.leaky import checked_amount
 from eventsim.model.tables import IntArray
 
 # Weights that vary are whole numbers of parts of what they were; so are the thresholds, potentials and other weights beside them.
 PARTS = 256
+# What of populations is in the unit of potentials, beside thresholds and what a spike takes, and the least that it may be.
+_OF_POTENTIALS = {"v0": POTENTIAL_MIN, "leak": 0}
 # Of what a fault is given as.
 _MOST = {"flips": 1, "stuck_at_0": 1, "stuck_at_1": 1, "spread": 10, "threshold_spread": 10, "lost": 1, "jitter": 1000}
 
@@ -82,7 +87,7 @@ def with_faults(network: Network, faults: Faults, seed: int) -> Network:
     HardwareError
         Cells err, and the network has no binary weights; or spikes are lost or late, which no network does.
     NetworkError
-        Weights that vary would be too large.
+        Weights that vary, or what stands beside them, would be too large.
     """
     if faults.of_spikes:
         raise HardwareError("spikes that are lost or late are no other network; eventsim.hardware.imperfect.Imperfect runs one with them")
@@ -97,19 +102,38 @@ def with_faults(network: Network, faults: Faults, seed: int) -> Network:
     for i, projection in enumerate(projections):
         if projection.target in finer and i not in binary:
             projections[i] = _weights(projection, projection.table.weights.astype(np.int64) * PARTS)
-    populations: dict[str, Any] = dict(network.populations)
+    populations = dict(network.populations)
     for number, (name, population) in enumerate(network.populations.items()):
-        parts = PARTS if name in finer else 1
-        changed: dict[str, IntArray] = {}
-        if population.threshold is not None:
-            spread = 1 + faults.threshold_spread * np.random.default_rng([seed, 1, number]).standard_normal(len(population.threshold))
-            threshold = np.maximum(1, np.rint(population.threshold * parts * spread)).astype(np.int64)
-            changed["threshold"] = threshold if faults.threshold_spread else population.threshold * parts
-        if population.v0 is not None:
-            changed["v0"] = population.v0 * parts
-        if changed and (parts > 1 or faults.threshold_spread):
-            populations[name] = replace(population, **changed)  # type: ignore[type-var]
+        rng = np.random.default_rng([seed, 1, number])
+        populations[name] = _in_parts(name, population, PARTS if name in finer else 1, faults.threshold_spread, rng)
     return replace(network, populations=populations, projections=projections)
+
+
+def _in_parts(name: str, population: Any, parts: int, spread: float, rng: np.random.Generator) -> Any:
+    """A population with everything in the unit of its potentials times ``parts``, and with thresholds that vary."""
+    if parts == 1 and not spread:
+        return population
+    changed: dict[str, IntArray] = {}
+    unit = f" in 1/{parts} of a weight" if parts > 1 else ""
+    for what, least in _OF_POTENTIALS.items():
+        values = getattr(population, what, None)
+        if values is not None:
+            changed[what] = checked_per_channel(values * parts, population.shape, name, what + unit, least)
+    if population.threshold is not None:
+        varied = population.threshold * parts
+        if spread:
+            varied = np.maximum(1, np.rint(varied * (1 + spread * rng.standard_normal(len(varied))))).astype(np.int64)
+        amount = getattr(population, "amount", None)
+        if amount is not None and population.reset == "subtract":
+            # Of most neurons a spike takes the threshold, whatever that is.
+            amount = np.where(amount == population.threshold, varied, amount * parts)
+        elif amount is not None:
+            amount = amount * parts
+            varied = np.maximum(varied, amount + 1)
+        changed["threshold"] = checked_per_channel(varied, population.shape, name, "thresholds" + unit, 1)
+        if amount is not None:
+            changed["amount"] = checked_amount(population.reset, amount, varied, population.shape, name)
+    return replace(population, **changed) if changed else population
 
 
 def _with_cells(projection: Projection, faults: Faults, rng: np.random.Generator) -> Projection:

@@ -34,7 +34,14 @@ from eventsim.model.periods import ticks
 from eventsim.model.tables import IntArray
 from eventsim.record.result import Run
 
-_ROLES = {"spiking": Role.SPIKING, "driven": Role.DRIVEN, "readout": Role.READOUT, "source": Role.GIVEN, "maximum": Role.MAXIMUM}
+_ROLES = {
+    "spiking": Role.SPIKING,
+    "driven": Role.DRIVEN,
+    "readout": Role.READOUT,
+    "source": Role.GIVEN,
+    "event_input": Role.GIVEN,
+    "maximum": Role.MAXIMUM,
+}
 _EXITS = {"potential": 1, "margin": 2}
 # Ranks and cores have their places in the order of a queue's entries.
 _MAX_RANKS, _MAX_CORES = 2**16, 2**18
@@ -48,7 +55,11 @@ def why_not(network: Network, placement: Placement) -> str | None:
     architecture = placement.architecture
     for name, population in network.populations.items():
         if population.kind not in _ROLES or population.reset not in (None, "subtract", "zero"):
-            return f"{name}: {population.kind} populations are not simulated event by event; replay them on a chip whose links hold nothing"
+            what = f" with reset {population.reset!r}" if population.kind in _ROLES else ""
+            return (
+                f"{name}: {population.kind} populations{what} run on no closed or imperfect hardware; "
+                "replays on chips whose links hold nothing take them"
+            )
     if len(network.populations) >= _MAX_RANKS or architecture.chip.cores > _MAX_CORES:
         return f"{architecture.name} has more than {_MAX_CORES:,} cores"
     return None
@@ -395,13 +406,15 @@ def _by_block(tables: Tables, placement: Placement) -> tuple[Tables, dict[str, I
 def _given(job: Job, populations: IntArray, rank: dict[str, int]) -> dict[str, IntArray]:
     """All given spikes, by time, then by population, then in the order in which they are given: several ticks may be one picosecond."""
     times, neurons, ranks = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    signs = [np.zeros(0, np.int8)]
     for name, (given, numbers) in job.events.items():
         times.append(given.astype(np.int64))
         neurons.append(numbers + populations["first"][rank[name]])
         ranks.append(np.full(len(given), rank[name]))
-    time, neuron, of = (np.concatenate(parts) for parts in (times, neurons, ranks))
+        signs.append(job.signs.get(name, np.ones(len(given), np.int8)))
+    time, neuron, of, sign = (np.concatenate(parts) for parts in (times, neurons, ranks, signs))
     order = np.lexsort((of, time))
-    return {"given_time": time[order], "given_neuron": neuron[order]}
+    return {"given_time": time[order], "given_neuron": neuron[order], "given_sign": sign[order]}
 
 
 def _operations(network: Network) -> tuple[IntArray, IntArray]:

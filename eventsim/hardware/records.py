@@ -145,6 +145,7 @@ class Plan(NamedTuple):
     maximum: Any  # (neurons,): place in Tables.maxima of the windows of its block; what is not of a maximum has any
     given_time: Any  # of all given spikes, ascending
     given_neuron: Any
+    given_sign: Any  # int8
     operations: Any  # (5, lines of neurons): see Tally.operations, by projection and source neuron
     first_operation: Any  # (projections,): column of a projection's neuron 0
 

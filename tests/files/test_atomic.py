@@ -32,6 +32,18 @@ def start_writer(target: Path) -> subprocess.Popen[str]:
     return process
 
 
+def test_files_that_belong_together_are_replaced_together(tmp_path: Path) -> None:
+    first, second = tmp_path / "a", tmp_path / "b"
+    atomic.write_texts({first: "one", second: "two"})
+    assert (first.read_text(), second.read_text()) == ("one", "two")
+    second.unlink()
+    second.mkdir()
+    with pytest.raises(IsADirectoryError):
+        atomic.write_texts({first: "other", second: "other"})
+    assert first.read_text() == "one"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     target = tmp_path / "a"
     target.write_bytes(b"old")

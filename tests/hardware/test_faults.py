@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import eventsim as es
-from eventsim.errors import HardwareError
+from eventsim.errors import HardwareError, NetworkError
 from eventsim.hardware.faults import PARTS, Faults, with_faults
 
 
@@ -69,6 +69,59 @@ def test_spread_is_in_parts_of_everything():
     varied = np.abs(weights(with_faults(net, Faults(spread=0.1), 0))[0]) / (2 * PARTS)
     assert varied.mean() == pytest.approx(1, abs=0.002)
     assert varied.std() == pytest.approx(0.1, abs=0.002)
+
+
+@pytest.mark.parametrize(
+    "neurons",
+    [
+        {"leak": 2},
+        {"leak": 1, "reset": "subtract", "amount": 5},
+        {"leak": 1, "reset": "value", "amount": -3},
+        {"reset": "zero", "decay": 4096},
+        {"leak": 1, "current_decay": 4096},
+    ],
+)
+def test_spread_is_in_parts_of_what_leaky_neurons_have(neurons):
+    net = es.Network()
+    net.source("input", 40)
+    net.leaky("hidden", 40, threshold=7, v0=3, **neurons)
+    net.leaky_readout("output", 10, leak=3, v0=2)
+    rng = np.random.default_rng(1)
+    net.connect("input", "hidden", 2 * rng.choice([-1, 1], (40, 40)))
+    net.connect("hidden", "output", rng.choice([-1, 1], (40, 10)))
+    same = with_faults(net, Faults(spread=1e-9), 0)
+    given = {"input": (rng.integers(1, 9, 300).astype(float), rng.integers(0, 40, 300))}
+    one, other = (es.run(n, given, steps=9, resolution=4) for n in (net, same))
+    assert one.spikes_per_population() == other.spikes_per_population()
+    assert one.spikes_per_population()["hidden"] > 20
+    assert np.array_equal(PARTS * one.readout, other.readout)
+
+
+def test_thresholds_that_vary_stay_above_what_a_spike_leaves_and_are_what_it_takes():
+    net = es.Network()
+    net.source("input", 1)
+    net.leaky("to a value", 300, threshold=10, reset="value", amount=9)
+    net.leaky("the threshold", 300, threshold=100)
+    net.leaky("half of it", 300, threshold=100, amount=50)
+    for name in list(net.populations)[1:]:
+        net.connect("input", name, np.ones((1, 300), int))
+    varied = with_faults(net, Faults(threshold_spread=0.5), 0).populations
+    assert varied["to a value"].threshold.min() == 10
+    assert varied["to a value"].threshold.max() > 12
+    assert set(varied["to a value"].amount) == {9}
+    assert len(set(varied["the threshold"].threshold)) > 50
+    assert np.array_equal(varied["the threshold"].amount, varied["the threshold"].threshold)
+    assert set(varied["half of it"].amount) == {50}
+
+
+@pytest.mark.parametrize("neurons", [{"threshold": 2**24}, {"threshold": 1, "v0": -(2**24)}, {"threshold": 2**22, "leak": 2**24}])
+def test_parts_that_leave_32_bits(neurons):
+    net = es.Network()
+    net.source("input", 2)
+    net.leaky("hidden", 2, **neurons)
+    net.connect("input", "hidden", [[1, -1], [1, 1]])
+    with pytest.raises(NetworkError, match=r"hidden: .* in 1/256 of a weight must be in"):
+        with_faults(net, Faults(spread=0.1), 0)
 
 
 def test_thresholds():

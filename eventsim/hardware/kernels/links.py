@@ -70,7 +70,7 @@ def order_of(plan, state, m):
 
 
 @typed_part
-def lose(plan, state, server, m):
+def lose(state, server, m):
     """A message finds no room."""
     state.servers[server]["dropped"] += 1
     release(state, m)

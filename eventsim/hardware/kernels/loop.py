@@ -24,7 +24,7 @@ _DONE, _PAUSE, _GROW, _OVERFLOW = int(Status.DONE), int(Status.PAUSE), int(Statu
 
 
 @typed_part
-def give(plan, tables, state, tally, place, time):
+def give(plan, state, place, time):
     """A spike that is known before the run: of a source, or of a bias clock. The one after it is queued."""
     n = plan.given_neuron[place]
     rank = plan.rank[n]
@@ -32,7 +32,7 @@ def give(plan, tables, state, tally, place, time):
         following = plan.rank[plan.given_neuron[place + 1]]
         push(state, plan.given_time[place + 1], following, UPDATES, 0, _GIVEN, place + 1)
     if plan.owner[n] >= 0:
-        ask(plan, state, n, time if plan.chip[()]["scripted"] else 1, time)
+        ask(plan, state, n, time if plan.chip[()]["scripted"] else np.int64(plan.given_sign[place]), time)
         return
     population = plan.populations[rank]
     for j in range(population["out"], population["end_out"]):
@@ -80,7 +80,7 @@ def happen(plan, tables, state, tally, kind, item, time):
             bring_bias(plan, tables, state, p, of["neuron"], time)
         release(state, item)
     elif kind == _GIVEN:
-        give(plan, tables, state, tally, item, time)
+        give(plan, state, item, time)
     elif kind == _LOOK:
         look(plan, tables, state, item, time)
     elif kind == _UPDATED:

@@ -46,7 +46,7 @@ def arrive(plan, state, m, time):
     server = next_server(plan, state, m)
     if c["drop"]:
         if not has_room(plan, state, server):
-            lose(plan, state, server, m)
+            lose(state, server, m)
             return
         state.servers[server]["room"] += 1
     elif c["buffer"] == 0 and c["queue"] == 0:

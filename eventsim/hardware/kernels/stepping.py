@@ -234,7 +234,7 @@ def begin_step(plan, tables, state, tally):
         for place in range(first, s["given"]):
             n = plan.given_neuron[place]
             if block["first"] <= n < block["end"] and s["chip"] <= s["end"]:
-                note_spike(plan, state, n, 1, state.round[block["core"]], s["chip"])
+                note_spike(plan, state, n, plan.given_sign[place], state.round[block["core"]], s["chip"])
 
 
 @typed_inner

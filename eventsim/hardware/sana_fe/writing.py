@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from eventsim.errors import HardwareError
-from eventsim.files.atomic import write_text
+from eventsim.files.atomic import write_texts
 from eventsim.hardware.architecture import EventCore
 from eventsim.hardware.placement import Placement
 from eventsim.hardware.sana_fe.neurons import INTEGRATE_FROM, Group, groups_of
@@ -61,8 +61,7 @@ def write_sana_fe(placement: Placement, job: Job, folder: str | os.PathLike[str]
     place = Path(folder)
     try:
         place.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            write_text(place / name, text)
+        write_texts({place / name: text for name, text in texts.items()})
     except OSError as error:
         raise HardwareError(f"{place}: cannot be written ({error.strerror})") from None
     begins = {name: group.stage + 1 for name, group in groups.items()}

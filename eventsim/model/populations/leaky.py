@@ -96,7 +96,7 @@ class Leaky(Leaking):
             checked_per_channel(v0, dims, name, "v0", POTENTIAL_MIN),
             *checked_leak(decay, leak, dims, name),
             reset,
-            _checked_amount(reset, amount, thresholds, dims, name),
+            checked_amount(reset, amount, thresholds, dims, name),
             checked_period(refractory, name, "refractory"),
             **further,
         )
@@ -179,7 +179,14 @@ class CurrentLeaky(WithCurrent, Leaky):
         return super().checked(name, shape, threshold, current_decay=checked, **further)
 
 
-def _checked_amount(reset: Reset, amount: PerChannel | None, threshold: IntArray, shape: Shape, name: str) -> IntArray:
+def checked_amount(reset: Reset, amount: PerChannel | None, threshold: IntArray, shape: Shape, name: str) -> IntArray:
+    """What a spike takes from the potential, or sets it to, per channel: int64 (channels,); None is what is usual.
+
+    Raises
+    ------
+    NetworkError
+        Out of range, or it makes no sense with the reset and the thresholds.
+    """
     if amount is None:
         if reset == "value":
             raise NetworkError(f"{name}: reset 'value' needs an amount, the potential after a spike")
