@@ -167,16 +167,16 @@ def percentile_points(
     RunError
         No layer depends on it: all activations of the model have bounds of their own.
     """
-    points = []
-    values = list(values)
+    points, depends = [], False
     for value in values:
         # (The study itself says how faithful each is.)
         made = convert(model, calibration, percentile=value, check=False, **settings)
-        if not any(layer.activation is not None and layer.activation.kind in ("relu", "sign") for layer in made.source.layers):
-            raise RunError("a percentile changes nothing here: all activations of this model have bounds of their own (QCFS, clips)")
+        depends |= bool(made.ranges)
         points += [
             Point({"series": mode, "percentile": value}, made.network, {"resolution": resolution}) for mode, resolution in MODES.items()
         ]
+    if not depends:
+        raise RunError("a percentile changes nothing here: all activations of this model have bounds of their own (QCFS, signs, clips)")
     return sorted(points, key=lambda point: list(MODES).index(point.columns["series"]))
 
 

@@ -398,7 +398,7 @@ def _quantum(terms: list[ScaledWeights], channels: int, full: Array | None, sett
         # A channel that is scaled by zero still needs a quantum; its threshold is capped.
         magnitude = np.maximum(magnitude, 1e-30)
         others = [other for j, other in enumerate(terms) if j != i]
-        most = LARGEST_WEIGHT / 2.0 ** (settings.fraction_bits or _LARGEST_FRACTION_BITS)
+        most = LARGEST_WEIGHT / 2.0 ** (_LARGEST_FRACTION_BITS if settings.fraction_bits is None else settings.fraction_bits)
         if any(np.any(other.largest() > magnitude[other.term.places()] * most) for other in others):
             continue
         if settings.fraction_bits is not None:

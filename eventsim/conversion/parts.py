@@ -60,7 +60,7 @@ def inputs_scaled(term: Term, gain: Array) -> Term:
 
 def as_one(terms: Sequence[Term], grid: Grid) -> Term:
     """Terms of one source as one: a convolution, if they are so that have one stride, else a map."""
-    kernels = [_as_kernel(term, grid) for term in terms]
+    kernels = [_as_kernel(term) for term in terms]
     made = _one_kernel([kernel for kernel in kernels if kernel is not None], terms[0].grid, grid)
     name = "+".join(dict.fromkeys(term.name for term in terms if term.name))
     if made is not None and all(kernels):
@@ -74,7 +74,7 @@ def as_one(terms: Sequence[Term], grid: Grid) -> Term:
     return Term(terms[0].source, terms[0].grid, (1, 1), Map(entries, grid), (1, 1), np.ones(grid[2]), name)
 
 
-def _as_kernel(term: Term, grid: Grid) -> Kernel | None:
+def _as_kernel(term: Term) -> Kernel | None:
     """A term as a convolution without groups of all channels to all; None if it is none."""
     if not term.whole or (term.before, term.after) != ((1, 1), (1, 1)):
         return None

@@ -74,7 +74,11 @@ def _advice(made: Conversion, layers: list[LayerFaithfulness], over_time: dict[i
         advice.append(
             f"more bits (weight_bits, fraction_bits): {', '.join(coarse[:3])} {'is' if len(coarse) == 1 else 'are'} rounded coarsely"
         )
-    earlier = over_time.get(steps // 2, 1.0)
-    if earlier < over_time[steps] or len(advice) < 2:
-        advice.append(f"more steps ({earlier:.0%} after {steps // 2}, {over_time[steps]:.0%} after {steps})" if steps > 1 else "more steps")
+    if steps == 1:
+        advice.append("more steps")
+        return advice
+    # (Lengths are powers of two, and the whole run.)
+    before = max(length for length in over_time if length < steps)
+    if over_time[before] < over_time[steps] or len(advice) < 2:
+        advice.append(f"more steps ({over_time[before]:.0%} after {before}, {over_time[steps]:.0%} after {steps})")
     return advice

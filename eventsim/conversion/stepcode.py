@@ -204,7 +204,7 @@ class _Builder:
         for (term, _, _), numbers in zip(parts, integers, strict=True):
             np.add.at(reach, term.places(), reach_of_spikes(term, numbers))
         reach = reach * self.largest_value if any(from_image) else reach
-        least = [_least(layer.activation, k, strict, quantum, bias, reach) for k, strict in thresholds(layer.activation)]
+        least = [_least(k, strict, quantum, bias, reach) for k, strict in thresholds(layer.activation)]
         if layer.activation.kind == "sign" and len(least) == 2 and np.array_equal(least[0], least[1]):
             least = least[:1]  # no sum can be zero
         self.neurons[layer.name] = [StepNeurons(layer.name if i == 0 else f"{layer.name}+{i}", 1 / len(least)) for i in range(len(least))]
@@ -372,9 +372,7 @@ def _fraction(bias: Array, integers: list[npt.NDArray[np.integer]]) -> int:
     return max(0, 6 - max(0, largest.bit_length() - 1)) if largest < 64 else 0
 
 
-def _least(
-    activation: Activation, threshold: float, strict: bool, quantum: Array, bias: Array, reach: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int64]:
+def _least(threshold: float, strict: bool, quantum: Array, bias: Array, reach: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """The least sum, in quanta, with which a neuron is above the threshold: per channel, or in the layer's shape."""
     needed = threshold / quantum - bias
     nearest = np.round(needed)

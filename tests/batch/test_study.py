@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from judges.evaluations import small_data, small_network
+from judges.graphs import Builder
 from PIL import Image
 
 import eventsim as es
 from eventsim.analysis import plot
 from eventsim.batch import study
 from eventsim.cli.main import main
+from eventsim.conversion import graph as g
 
 
 def test_sweeps_change_what_they_say():
@@ -31,6 +33,26 @@ def test_sweeps_change_what_they_say():
             assert np.array_equal(np.broadcast_to(changed.populations[name].v0, threshold.shape), np.floor(threshold * fraction))
     with pytest.raises(es.RunError, match="below 1"):
         study.with_initial(net, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("activation", "depends"), [(g.Clip(0.0, np.inf), True), (g.Clip(0.0, 100.0), True), (g.Clip(0.0, 1e-3), False), (g.Sign(), False)]
+)
+def test_percentiles_of_what_has_a_range_by_images_alone(activation, depends):
+    """A clip that is never come near has one, as a ReLU does; a sign, and a clip that is reached, do not."""
+    b = Builder(0, (3, 8, 8), 0)
+    b.conv(4, binary=False, bias=False)
+    b.at = b.graph.add(activation, (b.at,))
+    b.linear(3, binary=False, bias=True)
+    images = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 3), dtype=np.uint8)
+    if not depends:
+        with pytest.raises(es.RunError, match="a percentile changes nothing here"):
+            study.percentile_points(b.graph, images, [90, 99.9])
+        return
+    points = study.percentile_points(b.graph, images, [90, 99.9])
+    assert [point.columns["percentile"] for point in points] == [90, 99.9] * 2
+    low, high = (next(iter(point.network.populations.values())).threshold for point in points[:2])
+    assert (low < high).all()
 
 
 def test_a_delay_of_whole_steps_moves_every_spike(tmp_path):

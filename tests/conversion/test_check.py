@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from judges.graphs import RELU, Builder, deep_graph, random_graph
 
 import eventsim as es
+from eventsim.conversion import quick
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (50, 8, 8, 3), dtype=np.uint8)
 
@@ -79,6 +81,18 @@ def test_what_is_poor_is_said_with_what_helps(percentile, settings, advice, sile
     assert "rates leave the activations most at conv" in said[0]
     assert silent not in said[0]
     assert made.network.provenance["check"]["advice"] == made.check.advice != []
+
+
+@pytest.mark.parametrize("steps", [20, 100])
+def test_more_steps_are_advised_by_a_shorter_run_that_was_measured(monkeypatch, steps):
+    """Whatever the run's length: only powers of two are measured beside it."""
+    made = deep(99.9, steps=steps, check=False)
+    lengths = {1: 0.2, 2: 0.2, 4: 0.3, 8: 0.4, 16: 0.5, 32: 0.5, 64: 0.5}
+    over_time = {length: share for length, share in lengths.items() if length < steps} | {steps: 0.6}
+    found = SimpleNamespace(layers={"clocked": []}, over_time={"clocked": over_time}, agreement={"clocked": 0.6})
+    monkeypatch.setattr(quick, "faithfulness", lambda *_, **__: found)
+    before = {20: 16, 100: 64}[steps]
+    assert f"more steps (50% after {before}, 60% after {steps})" in quick.quick_check(made, IMAGES).advice
 
 
 def test_what_is_good_says_nothing(caplog):

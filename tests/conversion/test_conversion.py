@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from judges.graphs import RELU, evaluate, random_graph
+from judges.graphs import RELU, Builder, evaluate, random_graph
 
 import eventsim as es
 from eventsim.conversion import graph as g
@@ -163,3 +163,21 @@ def test_an_activation_that_is_scaled_for_one_of_its_uses_is_one_population():
     assert [layer.shape for layer in source.layers] == [(6,), (6,), (2,)]
     values = rng.normal(size=5)
     np.testing.assert_allclose(source.evaluate(values[None, None, None]).ravel(), evaluate(net, values)[-1], rtol=1e-9)
+
+
+@pytest.mark.parametrize(("bits", "binary"), [(0, True), (1, True), (None, False), (8, False)])
+def test_a_term_far_larger_than_a_binary_one_leaves_it_binary_if_there_is_room_for_both(bits, binary):
+    """Its weights are 7 million times the binary ones' magnitude, and have 30 bits: no 8 of them are left for a fraction."""
+    b = Builder(0, (3, 8, 8), 0)
+    b.conv(4, binary=False, bias=False)
+    before = b.at = b.graph.add(RELU, (b.at,))
+    b.conv(4, binary=True, bias=False)
+    first, b.at = b.at, before
+    b.conv(4, binary=False, bias=False)
+    b.at = b.graph.add(g.Add(), (first, b.graph.scale(b.at, 1e6, 0.0)))
+    b.at = b.graph.add(RELU, (b.at,))
+    b.linear(3, binary=False, bias=True)
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
+    made = es.convert(b.graph, images, fraction_bits=bits, check=False)
+    table = next(p.table for p in made.network.projections if p.name == "conv1->conv2")
+    assert (table.magnitude is not None) == binary
