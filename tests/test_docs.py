@@ -13,6 +13,8 @@ from PIL import Image
 from repository import ROOT
 
 import eventsim as es
+from eventsim.analysis.thresholds import EXIT_THRESHOLDS
+from eventsim.model.limits import MAX_NEURONS
 
 
 def run_page(name, folder, monkeypatch):
@@ -35,6 +37,17 @@ def test_what_a_page_names_is_there(page):
     missing = [str(path) for path in paths if "NAME" not in path.name and not path.exists()]
     assert paths or page.startswith("docs/")
     assert missing == []
+
+
+def test_pages_of_formats_say_the_limits_that_hold():
+    neurons = re.search(r"at most 2\^(\d+) neurons in all", (ROOT / "docs" / "network-format.md").read_text(encoding="utf-8"))
+    assert 2 ** int(neurons[1]) == MAX_NEURONS
+    page = (ROOT / "docs" / "evaluation-format.md").read_text(encoding="utf-8")
+    whole, octaves, last = re.search(
+        r"whole numbers up\s+to (\d+) and then 32 an octave, `floor\(2\^\((\d+) \+ k / 32\)\)` .* up to 2\^(\d+)", page
+    ).groups()
+    listed = [*range(1, int(whole) + 1), *(int(2 ** (int(octaves) + k / 32)) for k in range(1, 1 + 32 * (int(last) - int(octaves))))]
+    assert np.array_equal(EXIT_THRESHOLDS, np.unique(listed))
 
 
 def test_semantics(tmp_path, monkeypatch):

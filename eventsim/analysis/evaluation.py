@@ -384,15 +384,33 @@ class Evaluation:
 
     @property
     def accuracy(self) -> float:
-        """Share of images whose final decision is right."""
+        """Share of images whose final decision is right.
+
+        Raises
+        ------
+        RunError
+            The data set has no labels.
+        """
         return float((self.prediction == self._labels()).mean())
 
     def wrong(self) -> npt.NDArray[np.bool_]:
-        """Whether each image's final decision is wrong, or there is none: bool (images,)."""
+        """Whether each image's final decision is wrong, or there is none: bool (images,).
+
+        Raises
+        ------
+        RunError
+            The data set has no labels.
+        """
         return self.prediction != self._labels()
 
     def accuracy_over_time(self) -> Floats:
-        """Share of right decisions at the end of every step: float64 (steps,). Where there is none yet, none is right."""
+        """Share of right decisions at the end of every step: float64 (steps,). Where there is none yet, none is right.
+
+        Raises
+        ------
+        RunError
+            The data set has no labels.
+        """
         return (self.array("prediction") == self._labels()[:, None]).mean(0)
 
     def decision_latency(self) -> Floats:
@@ -422,7 +440,13 @@ class Evaluation:
         return {p.name: at[:, i] for i, p in enumerate(self.info.populations) if p.sends_spikes and not p.is_clock}
 
     def confusion(self) -> IntArray:
-        """Counts (label, decision): int64 (classes, classes). Images without a decision are in no column."""
+        """Counts (label, decision): int64 (classes, classes). Images without a decision are in no column.
+
+        Raises
+        ------
+        RunError
+            The data set has no labels.
+        """
         classes = next(p.size for p in self.info.populations if p.name == self.info.output)
         matrix = np.zeros((classes, classes), np.int64)
         decided = self.prediction >= 0
@@ -471,6 +495,16 @@ class Evaluation:
         kind : {"margin", "potential"}
         images : array, optional
             Positions (0..images-1) of the images to consider. Default: all.
+
+        Returns
+        -------
+        TradeOff
+            Arrays (thresholds,).
+
+        Raises
+        ------
+        RunError
+            The data set has no labels; or the evaluation was made without the trade-off, or with an exit rule; or it is damaged.
         """
         offsets, rows = self.exits(kind)
         chosen = np.arange(len(self)) if images is None else np.asarray(images)
@@ -546,7 +580,13 @@ class Evaluation:
         return np.concatenate(spikes), np.concatenate(events)
 
     def over_time(self, what: str = "synaptic_events") -> Floats:
-        """Mean per image at each step: ``"spikes"`` (steps, populations) or ``"synaptic_events"`` (steps, projections)."""
+        """Mean per image at each step: float64, ``"spikes"`` (steps, populations) or ``"synaptic_events"`` (steps, projections).
+
+        Raises
+        ------
+        RunError
+            Asked for something else.
+        """
         if what not in ("spikes", "synaptic_events"):
             raise RunError(f"over time there are 'spikes' and 'synaptic_events', found {what!r}")
         return np.sum([block.sum(0) for block in self._blocks(what)], axis=0) / len(self)

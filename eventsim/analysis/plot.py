@@ -101,6 +101,11 @@ def raster(run: Run, populations: Sequence[str] | None = None, start: float = 0,
         Default: all that fire.
     start, stop : float
         Window in steps.
+
+    Raises
+    ------
+    RunError
+        No population fires, or the spikes of one were not recorded; more populations than there is room for; an empty window.
     """
     names = _firing(run, populations)
     end = run.duration if stop is None else stop
@@ -158,7 +163,13 @@ def _bins(count: int, most: int) -> tuple[int, int]:
 
 
 def readout(run: Run, top: int = 5) -> Figure:
-    """Output potentials at the end of every step, the largest ``top`` in colour, with the decision and the exit marked."""
+    """Output potentials at the end of every step, the largest ``top`` in colour, with the decision and the exit marked.
+
+    Raises
+    ------
+    RunError
+        The network has no readout.
+    """
     potentials = run.readout
     if potentials is None:
         raise RunError("this run has no readout")
@@ -308,7 +319,13 @@ def accuracy_over_time(evaluations: Mapping[str, Evaluation] | Evaluation) -> Fi
 
 
 def latency_histogram(evaluation: Evaluation) -> Figure:
-    """Decision latencies of all images with a decision; right and wrong ones apart where there are labels."""
+    """Decision latencies (steps) of all images with a decision; right and wrong ones apart where there are labels.
+
+    Raises
+    ------
+    RunError
+        No image has a decision, or the evaluation is of version 1 (:meth:`Evaluation.decision_latency`).
+    """
     figure, axes = _single()
     latency = evaluation.decision_latency()
     made = ~np.isnan(latency)
@@ -344,6 +361,11 @@ def trade_off(evaluations: Mapping[str, Evaluation] | Evaluation, points: Iterab
     evaluations : Evaluation, or several by name
     points : iterable of (TradeOff, threshold)
         Thresholds to mark.
+
+    Raises
+    ------
+    RunError
+        No trade-off was kept, or a data set has no labels.
     """
     figure = _figure(3.4)
     panels: Any = figure.subplots(1, 2, sharey=True)

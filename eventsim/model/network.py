@@ -138,7 +138,13 @@ class Network:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def image_input(self, shape: Sequence[int], scale: PerChannel = 1, offset: PerChannel = 0) -> None:
-        """Declare the image that the network takes (see :class:`ImageInput`)."""
+        """Declare the image that the network takes; parameters are those of :class:`ImageInput`.
+
+        Raises
+        ------
+        NetworkError
+            No shape of an image, or scale or offset out of range.
+        """
         checked = checked_shape(tuple(shape), "input")
         if len(checked) != 3:
             raise NetworkError(f"input: shape must be (height, width, channels), found {checked}")
@@ -274,6 +280,11 @@ class Network:
             A spiking or readout population.
         weights : array_like of int
             One number, one per channel, or one per neuron.
+
+        Raises
+        ------
+        NetworkError
+            There is no such population, it has a bias clock already, or the weights are no integers of such a shape.
         """
         dims = self._get(target).shape
         array = np.asarray(weights)

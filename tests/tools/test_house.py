@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import house
@@ -181,3 +182,12 @@ def test_the_table(tmp_path):
     assert done.output.endswith("parameters, elsewhere:\n    errors:1 f: 11 parameters\n")
     build(tmp_path, errors="")
     assert CliRunner().invoke(house.main, [str(tmp_path)]).exit_code == 0
+
+
+def test_times_are_those_of_the_start_benchmark(monkeypatch):
+    ran = []
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: ran.append(command))
+    rows = list(house.timed_rows(house.ROOT))
+    assert ran
+    assert all(row.met for row in rows)  # nothing took no time
+    assert {"first run", "warm run"} <= {row.name for row in rows}

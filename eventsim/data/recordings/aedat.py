@@ -19,7 +19,7 @@ from eventsim.errors import InputError
 _CAMERAS = {"DVS128": (128, 128), "DAVIS240": (240, 180), "DAVIS346": (346, 260), "DVXPLORER": (640, 480)}
 # Of a packet of AEDAT 3.1: type, source, size of an event, where its time stamp is, overflows of it, capacity, number, valid ones.
 _PACKET = struct.Struct("<hhiiiiii")
-_SPECIAL, _POLARITY = 0, 1
+_POLARITY = 1
 _MAX_PACKET = 2**24
 
 
