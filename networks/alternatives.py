@@ -16,8 +16,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
-from counts import at_least_one
 from evaluation import MODES, evaluate
+from programs import at_least_one, ends_in_a_line
 from zoo import HERE, write
 
 import eventsim as es
@@ -104,19 +104,15 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=HERE / "work", help="partial results go here")
     parser.add_argument("--workers", type=at_least_one, default=os.cpu_count() or 1)
     options = parser.parse_args()
-    try:
+    with ends_in_a_line():
         options.work.mkdir(parents=True, exist_ok=True)
         text = accuracies(options) + "\n\n" + growth(options.data)
-    except KeyboardInterrupt:
-        raise SystemExit("interrupted; the same command goes on from there") from None
-    except es.EventsimError as error:
-        raise SystemExit(f"error: {error}") from None
-    if options.show:
-        print(text)
-        return
-    document = HERE.parent / "docs" / "conversion.md"
-    before, _, after = document.read_text().split(TABLE)
-    write(document, f"{before}{TABLE}\n\n{text}\n\n{TABLE}{after}")
+        if options.show:
+            print(text)
+            return
+        document = HERE.parent / "docs" / "conversion.md"
+        before, _, after = document.read_text().split(TABLE)
+        write(document, f"{before}{TABLE}\n\n{text}\n\n{TABLE}{after}")
 
 
 if __name__ == "__main__":

@@ -76,7 +76,10 @@ def evaluate(
 
 def kept(outputs: Callable[[np.ndarray], np.ndarray], images: np.ndarray, store: Path, what: str, block: int = _BLOCK) -> np.ndarray:
     """Outputs of a dense network, (images, outputs); what is in ``store`` is not computed again, and it grows as they are."""
-    found = np.load(store)[: len(images)] if store.exists() else None
+    try:
+        found = np.load(store)[: len(images)] if store.exists() else None
+    except (ValueError, EOFError) as error:
+        raise es.EventsimError(f"{store}: cannot be read ({error}); remove it, and it is made anew") from None
     with image_progress(what) as progress:
         while found is None or len(found) < len(images):
             done = 0 if found is None else len(found)

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from counts import at_least_one
 from layers import BinaryConv2d, BinaryLinear, binarise
+from programs import at_least_one, ends_in_a_line
 from torch import Tensor, nn
 
 import eventsim as es
@@ -28,6 +28,8 @@ from eventsim.data.recordings.saccades import SIZE, saccades
 
 HERE = Path(__file__).resolve().parent
 SEED = 1
+# Images that are learned from at a time.
+BATCH = 64
 # Of a spike, in units of an activation behind batch norm; magnitude of binary weights, so that thresholds are fine enough.
 UNIT, MAGNITUDE = 0.5, 64
 STEP_US, STEPS = 1000, 310
@@ -60,13 +62,13 @@ def frames(images: np.ndarray) -> np.ndarray:
 
 def train(model: nn.Module, x: Tensor, y: Tensor, epochs: int) -> None:
     optimiser = torch.optim.Adam(model.parameters(), 3e-3)
-    batches = len(x) // 64
+    batches = len(x) // BATCH
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 6e-3, total_steps=epochs * batches)
     for epoch in range(epochs):
         model.train()
         total = 0.0
         order = torch.randperm(len(x), generator=torch.Generator().manual_seed(SEED + epoch))
-        for pick in order[: batches * 64].reshape(batches, 64):
+        for pick in order[: batches * BATCH].reshape(batches, BATCH):
             loss = F.cross_entropy(model(x[pick]), y[pick], label_smoothing=0.05)
             optimiser.zero_grad()
             loss.backward()
@@ -122,11 +124,20 @@ def main() -> None:
     parser.add_argument("--epochs", type=at_least_one, default=8)
     parser.add_argument("--tests", type=at_least_one, default=500, help="test images")
     parser.add_argument("-o", "--output", type=Path, default=HERE / "events" / "saccades-mnist.h5")
+    parser.add_argument("--data", type=Path, help="folder that holds MNIST (default: EVENTSIM_DATA, then the cache of `data get`)")
     options = parser.parse_args()
+    if options.images < BATCH:
+        parser.error(f"--images: training takes {BATCH} at a time, found {options.images}")
+    with ends_in_a_line("interrupted"):
+        make(options)
+
+
+def make(options: argparse.Namespace) -> None:
+    """Train, convert and evaluate."""
     torch.manual_seed(SEED)
     began = time.process_time()
-    images, labels = datasets.load("mnist", "train")
-    tests, truth = datasets.load("mnist", "test")
+    images, labels = datasets.load("mnist", "train", options.data)
+    tests, truth = datasets.load("mnist", "test", options.data)
     tests, truth = tests[: options.tests], truth[: options.tests]
     model = build()
     train(model, torch.from_numpy(frames(images[: options.images, :, :, 0])), torch.from_numpy(labels[: options.images]), options.epochs)

@@ -21,12 +21,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from architectures import CIFAR10, CIFAR100, VGG15, lenet_relu, mlp, vgg, vgg15
-from counts import at_least_one
 from evaluation import MODES, STEPS, evaluate, kept
-from layers import Scale, folded
-from third_party import NETWORKS, digest
+from layers import Scale, folded, start_from
+from programs import at_least_one, ends_in_a_line
+from third_party import digest, read_published
 from torch import nn
-from training import Phase, dense_outputs, train, whiten
+from training import Phase, dense_outputs, read_state, to_input, train, whiten
 
 import eventsim as es
 from eventsim import datasets
@@ -57,6 +57,8 @@ class Recipe:
         For activations without bounds of their own.
     teacher : str or None
         Of phases that are taught: a published network, by the name that ``networks/third_party.py`` has for it.
+    start : str or None
+        The recipe whose trained network this one starts from (:func:`layers.start_from`), from its checkpoint.
     """
 
     dataset: str
@@ -68,6 +70,7 @@ class Recipe:
     steps: int = 8
     percentile: float = 99.9
     teacher: str | None = None
+    start: str | None = None
 
 
 _BINARY = Phase("binary", 10, rate=3e-3, smoothing=0.05)
@@ -131,7 +134,7 @@ RECIPES = {
         flip=True,
         whitened=True,
     ),
-    # `vgg-small-cifar10` with max pooling, trained for as many epochs as one busy core does in 75 minutes.
+    # `vgg-small-cifar10` with max pooling, trained for as many epochs as one busy core does in 85 minutes.
     "vgg-small-max-cifar10": Recipe(
         "cifar-10",
         lambda: vgg((64, 64, "M", 128, 128, "M", 256, 256, "M"), (), 10, image=(3, 32, 32), levels=4, normalise=CIFAR10),
@@ -182,12 +185,13 @@ def export(options: argparse.Namespace, model: nn.Module, calibration: np.ndarra
     made = es.convert(model, calibration, percentile=recipe.percentile)
     print(made.report)
     made.network.labels = datasets.open_dataset(recipe.dataset, "test", options.data).classes
-    command = f"python networks/make.py {options.name}"
-    command += f" --teacher {options.teacher.name}" if recipe.teacher else ""
-    command += f" --phases {phases}" if phases < len(recipe.phases) else ""
+    more = f" --teacher {options.teacher.name}" if recipe.teacher else ""
+    more += f" --epochs {options.epochs}" if options.epochs else ""
+    command = f"python networks/make.py {recipe.start}{more} && " if recipe.start else ""
+    command += f"python networks/make.py {options.name}{more}" + (f" --phases {phases}" if phases < len(recipe.phases) else "")
     made.network.provenance = {
         "source": "networks/make.py",
-        "command": command + (f" --epochs {options.epochs}" if options.epochs else ""),
+        "command": command,
         "data set": recipe.dataset,
         "ANN test accuracy": round(ann, 4),
         "steps": recipe.steps,
@@ -202,8 +206,23 @@ def teach(options: argparse.Namespace, images: np.ndarray) -> np.ndarray:
     """The teacher's outputs for the training images and their mirror images, float32 (images, 2, classes)."""
     name = RECIPES[options.name].teacher
     options.work.mkdir(parents=True, exist_ok=True)
-    model, store = NETWORKS[name].read(options.teacher), options.work / f"{name}-teaches-{digest(options.teacher)}.npy"
+    model, store = read_published(name, options.teacher), options.work / f"{name}-teaches-{digest(options.teacher)}.npy"
     return kept(lambda block: dense_outputs(model, block), images, store, f"{name}, teacher", block=2500)
+
+
+def begin(options: argparse.Namespace, model: nn.Module, images: np.ndarray) -> None:
+    """Make the model what its recipe starts from."""
+    recipe = RECIPES[options.name]
+    if recipe.whitened:
+        whiten(model, images)
+    if recipe.start is not None:
+        first, path = RECIPES[recipe.start], options.work / f"{recipe.start}.ckpt"
+        state = read_state(path) if path.exists() else {"phase": 0}
+        if state["phase"] < len(first.phases):
+            raise es.EventsimError(f"{options.name} starts from {recipe.start}: train that first (python networks/make.py {recipe.start})")
+        source = first.build()
+        source.load_state_dict(state["model"])
+        start_from(model, source, to_input(images[:1000]).float().div_(255))
 
 
 def measure(options: argparse.Namespace, count: int) -> None:
@@ -242,31 +261,30 @@ def main() -> None:
     if options.epochs:
         phases = tuple(replace(phase, epochs=options.epochs) for phase in phases)
     options.output = options.output or HERE / f"{options.name}.h5"
-    try:
+    with ends_in_a_line("interrupted; the same command goes on from the last checkpoint"):
         test_set = datasets.load(recipe.dataset, "test", options.data)
         train_set = datasets.load(recipe.dataset, "train", options.data)
         torch.manual_seed(SEED)
         model, calibration = recipe.build(), train_set[0][:1000]
 
-        if recipe.whitened:
-            whiten(model, train_set[0])
+        checkpoint = options.work / f"{options.name}.ckpt"
+        if not checkpoint.exists():
+            begin(options, model, train_set[0])
 
         def finished(number: int, ann: float) -> None:
             # (The last phase's network is written below, whether it is trained now or was before.)
             if phases[number].binarised and number < len(phases) - 1:
                 export(options, model, calibration, ann, number + 1)
 
-        checkpoint = options.work / f"{options.name}.ckpt"
         ann = train(
             model, phases, train_set, test_set, checkpoint, shift=recipe.shift, flip=recipe.flip, seed=SEED, finished=finished,
             teacher=teach(options, train_set[0]) if recipe.teacher else None,
         )  # fmt: skip
+        if not phases[-1].binarised:
+            print(f"{options.name}: nothing is converted, as nothing is binary after {phases[-1].name}; without --phases it goes on")
+            return
         export(options, model, calibration, ann, len(phases))
         measure(options, options.images or len(test_set[0]))
-    except KeyboardInterrupt:
-        raise SystemExit("interrupted; the same command goes on from the last checkpoint") from None
-    except es.EventsimError as error:
-        raise SystemExit(f"error: {error}") from None
 
 
 if __name__ == "__main__":

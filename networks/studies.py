@@ -17,7 +17,8 @@ from typing import Any
 
 import torch
 from architectures import lenet_relu, vgg15_folded
-from counts import at_least_one
+from programs import at_least_one, ends_in_a_line
+from training import read_state
 
 import eventsim as es
 from eventsim import datasets, plot, study
@@ -51,13 +52,8 @@ def main() -> None:
     if wrong := set(options.parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(wrong))}; there are {', '.join(PARTS)}")
     for part in options.parts or PARTS:
-        try:
-            text = "\n".join(PARTS[part](options))
-        except KeyboardInterrupt:
-            raise SystemExit("interrupted; the same command goes on") from None
-        except (es.EventsimError, FileNotFoundError) as error:
-            raise SystemExit(f"error: {error}") from None
-        write(part, text)
+        with ends_in_a_line():
+            write(part, "\n".join(PARTS[part](options)))
 
 
 def write(part: str, text: str) -> None:
@@ -129,7 +125,7 @@ def _as_in_the_paper(
     options: argparse.Namespace, name: str, model: torch.nn.Module, dataset: str, percentiles: Sequence[float], lengths: Sequence[int]
 ) -> list[str]:
     """Percentiles, firing rates, operations and early exit of a network without bias; the last of ``lengths`` is that of all runs."""
-    model.load_state_dict(torch.load(options.work / f"{name}.pt", weights_only=True))
+    model.load_state_dict(read_state(options.work / f"{name}.pt"))
     model.eval()
     calibration, steps = datasets.load(dataset, "train")[0][:1000], lengths[-1]
     # As in the paper: initial potential 0.

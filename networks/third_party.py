@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +26,8 @@ from typing import Any
 import numpy as np
 import scipy.io
 import torch
-from counts import at_least_one
 from evaluation import MODES, evaluate, kept
+from programs import at_least_one, ends_in_a_line
 from torch import Tensor, nn
 
 import eventsim as es
@@ -85,33 +84,27 @@ def _normalisation(moments: np.ndarray, scale: np.ndarray, offset: np.ndarray, u
 
 def plain_20_4(path: Path) -> nn.Sequential:
     """McDonnell's network; norm 0 acts on pixels 0..255, norm i behind convolution i, a ReLU before every convolution."""
-    try:
-        arrays = scipy.io.loadmat(path)
-        weights = [np.asarray(w, np.float32) * 2 - 1 for w in arrays["BooleanSingleBitWeights"].ravel()]
-        scales, strides, padding = (arrays[name].ravel().tolist() for name in ("LayerScales", "Stride", "Padding"))
-        norms = list(zip(*(arrays[f"BN_{name}"].ravel() for name in ("Moments", "Scales", "Offsets")), strict=True))
-        layers: list[nn.Module] = [_normalisation(*norms[0], unit=255.0)]
-        for w, scale, stride, pad, norm in zip(weights, scales, strides, padding, norms[1:], strict=True):
-            convolution = nn.Conv2d(w.shape[2], w.shape[3], w.shape[0], int(stride), int(pad), bias=False)
-            with torch.no_grad():
-                convolution.weight.copy_(torch.tensor(w.transpose(3, 2, 0, 1) * np.float32(scale)))
-            layers += [nn.ReLU(), convolution, _normalisation(*norm)]
-    except Exception as error:  # whatever a damaged file provokes
-        raise es.ConversionError(f"{path}: not the published file of plain-20-4 ({type(error).__name__}: {error})") from None
+    arrays = scipy.io.loadmat(path)
+    weights = [np.asarray(w, np.float32) * 2 - 1 for w in arrays["BooleanSingleBitWeights"].ravel()]
+    scales, strides, padding = (arrays[name].ravel().tolist() for name in ("LayerScales", "Stride", "Padding"))
+    norms = list(zip(*(arrays[f"BN_{name}"].ravel() for name in ("Moments", "Scales", "Offsets")), strict=True))
+    layers: list[nn.Module] = [_normalisation(*norms[0], unit=255.0)]
+    for w, scale, stride, pad, norm in zip(weights, scales, strides, padding, norms[1:], strict=True):
+        convolution = nn.Conv2d(w.shape[2], w.shape[3], w.shape[0], int(stride), int(pad), bias=False)
+        with torch.no_grad():
+            convolution.weight.copy_(torch.tensor(w.transpose(3, 2, 0, 1) * np.float32(scale)))
+        layers += [nn.ReLU(), convolution, _normalisation(*norm)]
     # (The published one takes the sum over locations: the mean has the same largest class.)
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
 
 
 def _parameters(path: Path, layers: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Weights and thresholds of BNN-PYNQ's networks, float32; of the last layer's neurons only ten are classes."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            weights = [arrays[f"w{i}"].astype(np.float32) for i in range(layers)]
-            thresholds = [arrays[f"t{i}"].astype(np.float32) for i in range(layers - 1)]
-            last = f"t{layers - 1}"
-            thresholds.append(arrays[last].astype(np.float32) if last in arrays else np.zeros((len(weights[-1]), 1), np.float32))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise es.ConversionError(f"{path}: expected arrays w0, t0, ... of {layers} layers ({error})") from None
+    with np.load(path, allow_pickle=False) as arrays:
+        weights = [arrays[f"w{i}"].astype(np.float32) for i in range(layers)]
+        thresholds = [arrays[f"t{i}"].astype(np.float32) for i in range(layers - 1)]
+        last = f"t{layers - 1}"
+        thresholds.append(arrays[last].astype(np.float32) if last in arrays else np.zeros((len(weights[-1]), 1), np.float32))
     weights[-1], thresholds[-1] = weights[-1][:10], thresholds[-1][:10]
     return list(zip(weights, thresholds, strict=True))
 
@@ -201,6 +194,22 @@ NETWORKS = {
 }
 
 
+def read_published(name: str, file: Path) -> Any:
+    """The model that a published file holds.
+
+    Raises
+    ------
+    ConversionError
+        It is another file.
+    """
+    try:
+        return NETWORKS[name].read(file)
+    except (es.EventsimError, FileNotFoundError):
+        raise
+    except Exception as error:  # whatever another or a damaged file provokes
+        raise es.ConversionError(f"{file}: not the published file of {name} ({type(error).__name__}: {error})") from None
+
+
 def digest(file: Path) -> str:
     """Tells the files of a name apart."""
     return hashlib.sha256(file.read_bytes()).hexdigest()[:8]
@@ -223,9 +232,9 @@ def main() -> None:
     published = NETWORKS[options.name]
     lengths = sorted(options.steps or [published.steps])
     output = options.output or options.work / f"{options.name}.h5"
-    try:
+    with ends_in_a_line():
         images, _ = datasets.load(published.dataset, "train" if options.name == "plain-20-4" else "test", options.data)
-        model, steps = published.read(options.file), options.balance or lengths[-1]
+        model, steps = read_published(options.name, options.file), options.balance or lengths[-1]
         settings = {"input_shape": published.shape, "steps": steps, "balance": options.balance is not None}
         if options.choose:
             chosen = choose(model, images[:500], images[500 : 500 + options.choose], resolution=MODES[options.modes[0]], **settings)
@@ -247,10 +256,6 @@ def main() -> None:
             )
             for steps in lengths:
                 print(f"{mode}, T = {steps}, {count} images: {scores.at(steps)}", flush=True)
-    except KeyboardInterrupt:
-        raise SystemExit("interrupted; the same command goes on from there") from None
-    except es.EventsimError as error:
-        raise SystemExit(f"error: {error}") from None
 
 
 if __name__ == "__main__":

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from architectures import vgg15_imagenet
-from counts import at_least_one
 from evaluation import MODES
 from PIL import Image, ImageOps
+from programs import at_least_one, ends_in_a_line
 
 import eventsim as es
 from eventsim.conversion.read import read_model
@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of random weights")
     parser.add_argument("-o", "--output", type=Path, default=Path("vgg15-imagenet.h5"))
     options = parser.parse_args()
-    try:
+    with ends_in_a_line("interrupted"):
         image = photo(options.photo)
         convert(options)
         simulator = es.Simulator(es.load(options.output))
@@ -77,8 +77,6 @@ def main() -> None:
                 f"{result.counts.synaptic_events.sum():,} synaptic events, {time.perf_counter() - start:.1f} s, {peak()}",
                 flush=True,
             )
-    except es.EventsimError as error:
-        raise SystemExit(f"error: {error}") from None
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from counts import at_least_one
 from evaluation import MODES, STEPS, evaluate
+from programs import at_least_one, ends_in_a_line
 
 import eventsim as es
 
@@ -95,7 +95,7 @@ def main() -> None:
             parser.error(f"no network {name!r}; there are: {', '.join(known)}")
     store = HERE / "zoo.json"
     results = json.loads(store.read_text()) if store.exists() else {}
-    try:
+    with ends_in_a_line():
         for name in [] if options.table else options.names or known:
             path = HERE / f"{name}.h5"
             if results.get(name, {}).get("sha256") != sha256(path):
@@ -104,13 +104,9 @@ def main() -> None:
                 if str(options.steps) not in results[name].get(mode, {}).get("steps", {}):
                     results[name][mode] = measure(path, mode, options.steps, options)
                     write(store, json.dumps(results, indent=1) + "\n")
-    except KeyboardInterrupt:
-        raise SystemExit("interrupted; the same command goes on from there") from None
-    except es.EventsimError as error:
-        raise SystemExit(f"error: {error}") from None
-    readme = HERE / "README.md"
-    before, _, after = readme.read_text().split(TABLE)
-    write(readme, f"{before}{TABLE}\n\n{table(results)}\n{TABLE}{after}")
+        readme = HERE / "README.md"
+        before, _, after = readme.read_text().split(TABLE)
+        write(readme, f"{before}{TABLE}\n\n{table(results)}\n{TABLE}{after}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 import os
 import struct
@@ -23,23 +24,8 @@ import architectures  # noqa: E402
 import layers  # noqa: E402
 import make  # noqa: E402
 import muon  # noqa: E402
+import third_party  # noqa: E402
 import training  # noqa: E402
-
-
-def test_the_first_convolution_is_whitened_by_its_patches():
-    images = np.random.default_rng(0).integers(0, 256, (50, 4, 4, 3), dtype=np.uint8).repeat(2, 1).repeat(2, 2)
-    model = architectures.vgg((64, 8, "P"), (), 4, image=(3, 8, 8), levels=4, normalise=architectures.CIFAR10, whole=True)
-    before = model[1].weight.detach().clone()
-    training.whiten(model, images)
-    filters = model[1].weight.detach()
-    assert torch.equal(filters[:27], -filters[27:54])
-    assert torch.equal(filters[54:], before[54:])
-    sums = torch.nn.functional.conv2d(model[0](training.to_input(images).float() / 255), filters[:27]).transpose(0, 1).flatten(1)
-    covariance = torch.cov(sums)
-    variances = covariance.diagonal()
-    # Not correlated, and of one variance where the images have any.
-    assert (covariance - variances.diag()).abs().max() < 1e-3 * variances.max()
-    np.testing.assert_allclose(variances[:12], variances[0], rtol=0.05)
 
 
 @pytest.mark.parametrize("shape", [(4, 9), (9, 4), (5, 5)])
@@ -76,36 +62,20 @@ def test_a_linear_rate_rises_and_falls():
     np.testing.assert_allclose([training._factor(phase, epoch) for epoch in (0, 0.25, 0.5, 5, 10)], [0, 0.5 * 0.975, 0.95, 0.5, 0])
 
 
-def test_augmentation_moves_and_mirrors_whole_images():
-    x = torch.arange(2 * 1 * 4 * 4, dtype=torch.uint8).reshape(2, 1, 4, 4) + 1
-    out, mirrored = training.augment(x.repeat(50, 1, 1, 1), 1, True, torch.Generator().manual_seed(0))
-    out = out.numpy()
-    padded = np.pad(x.numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)))
-    allowed = set()
-    for image in padded[:, 0]:
-        for i in range(3):
-            for j in range(3):
-                window = image[i : i + 4, j : j + 4]
-                allowed |= {(window.tobytes(), False), (window[:, ::-1].tobytes(), True)}
-    seen = {(image[0].tobytes(), turned) for image, turned in zip(out, mirrored.tolist(), strict=True)}
-    assert seen <= allowed
-    assert not training.augment(x, 1, False, torch.Generator().manual_seed(0))[1].any()
-    assert len(seen) > 20
-
-
-def test_smaller_images_are_means_and_the_last_maps_stay_as_large():
-    model = architectures.vgg((8, "P", 8, "P", 8, "P"), (), 4, image=(1, 16, 16), levels=4)
-    x = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
-    small = training.shrink(model, x, 8)
-    np.testing.assert_allclose(small, x.reshape(2, 1, 8, 2, 8, 2).mean((3, 5)), rtol=1e-5)
-    sizes = {}
-    for size in (9, 12, 16, None):
-        maps = training.shrink(model, x, size)
-        for layer in model[: [isinstance(m, torch.nn.Flatten) for m in model].index(True)]:
-            maps = layer.eval()(maps)
-        sizes[size] = maps.shape[-1]
-    assert sizes == {9: 2, 12: 2, 16: 2, None: 2}
-    assert not any(m.ceil_mode for m in model.modules() if isinstance(m, torch.nn.AvgPool2d))
+@pytest.mark.parametrize("taught", [False, True])
+def test_what_an_image_has_of_another_one_is_learned_for_that(tmp_path, monkeypatch, taught):
+    """Where that is all of it, the batch is the same one in another order."""
+    teacher = np.random.default_rng(1).normal(size=(256, 2, 4)).astype(np.float32)
+    models = []
+    for name, mixed in (("none", 0.0), ("all", 1.0)):
+        monkeypatch.setattr(training, "mix", lambda x, share, _: (x.roll(1, 0), torch.full((len(x), 1), 1 - share)))
+        phases, rng = (training.Phase("one", 1, 32, rate=1e-3, smoothing=0.1, taught=taught, mixed=mixed),), np.random.default_rng(0)
+        models.append(build())
+        training.train(
+            models[-1], phases, data(rng), data(rng, 100), tmp_path / f"{name}.ckpt", shift=0, flip=False, seed=3, teacher=teacher
+        )
+    for one, other in zip(*(model.parameters() for model in models), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
 
 
 def test_sizes_share_the_epochs():
@@ -199,7 +169,7 @@ def test_what_a_teacher_says_of_images_and_mirror_images():
 def test_soft_answers_weigh_as_much_as_labels():
     outputs = torch.tensor([[0.3, -1.0, 2.0], [0.0, 0.5, -0.2]], dtype=torch.float64, requires_grad=True)
     teacher = torch.tensor([[1.0, 0.0, 3.0], [-2.0, 4.0, 0.0]], dtype=torch.float64)
-    training.distillation(outputs, teacher).backward()
+    training.distillation(outputs, training.softened(teacher)).backward()
     # d/dz of T^2 H(p, softmax(z / T)) = T (softmax(z / T) - p), meaned over images (Hinton et al. 2015, equation 2).
     expected = 2.0 * (torch.softmax(outputs.detach() / 2, 1) - torch.softmax(teacher / 2, 1)) / 2
     torch.testing.assert_close(outputs.grad, expected)
@@ -207,7 +177,7 @@ def test_soft_answers_weigh_as_much_as_labels():
 
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
     train(tmp_path / "a.ckpt", PHASES[:1])
-    with pytest.raises(SystemExit, match="made with other epochs, settings or seed"):
+    with pytest.raises(es.EventsimError, match="made with other epochs, settings or seed"):
         train(tmp_path / "a.ckpt", (replace(PHASES[0], rate=1.0),))
 
 
@@ -281,9 +251,30 @@ def test_fewer_phases_than_a_recipe_has_or_more(tmp_path, monkeypatch, capsys):
         assert f"--phases {wrong}: mlp-mnist has 2" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("digits")
+def test_what_is_not_binary_yet_is_not_converted(tmp_path, monkeypatch, capsys):
+    phases = tuple(training.Phase(name, 1, 20, rate=1e-3, binarised=name == "binary") for name in ("full precision", "binary"))
+    recipe = make.Recipe("mnist", lambda: architectures.vgg((4, 4, "P"), (), 10, image=(1, 28, 28), levels=4), phases)
+    monkeypatch.setitem(make.RECIPES, "mlp-mnist", recipe)
+    path = tmp_path / "net.h5"
+    command = ["make.py", "mlp-mnist", "--work", str(tmp_path), "-o", str(path)]
+    path.write_text("a good file")
+    monkeypatch.setattr(sys, "argv", [*command, "--phases", "1"])
+    make.main()
+    assert path.read_text() == "a good file"
+    assert "nothing is converted, as nothing is binary after full precision" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", command)
+    make.main()
+    assert es.load(path).provenance["binary layers"] == 1
+    # What is damaged is named.
+    (tmp_path / "mlp-mnist.ckpt").write_bytes(b"PK nothing")
+    with pytest.raises(SystemExit, match=r"^error: .*mlp-mnist\.ckpt: cannot be read .*; remove it"):
+        make.main()
+
+
 def test_a_recipe_that_learns_from_a_published_network(tmp_path, monkeypatch, capsys, digits):
     teacher = architectures.vgg((4, 4, "P"), (), 10, image=(1, 28, 28), levels=4)
-    monkeypatch.setitem(make.NETWORKS, "plain-20-4", type("Published", (), {"read": lambda path: teacher}))
+    monkeypatch.setitem(third_party.NETWORKS, "plain-20-4", type("Published", (), {"read": lambda path: teacher}))
     phases = (training.Phase("taught", 1, 20, rate=1e-3, taught=True),)
     build = lambda: architectures.vgg((4, 4, "P"), (), 10, image=(1, 28, 28), levels=4)  # noqa: E731
     monkeypatch.setitem(make.RECIPES, "mlp-mnist", make.Recipe("mnist", build, phases, teacher="plain-20-4"))
@@ -322,6 +313,41 @@ def test_scales_are_folded_into_what_is_converted_and_kept(tmp_path, monkeypatch
     images = torch.rand(3, 1, 28, 28)
     torch.testing.assert_close(plain(images), model.eval()(images))
     assert es.load(tmp_path / "net.h5").provenance["binary layers"] == 1
+
+
+@pytest.mark.usefixtures("digits")
+def test_a_recipe_that_starts_from_another_one(tmp_path, monkeypatch):
+    build = lambda **kind: lambda: architectures.vgg((4, 4, "P"), (), 10, image=(1, 28, 28), **kind)  # noqa: E731
+    phases = tuple(training.Phase(name, 1, 20, rate=1e-2) for name in ("one", "two"))
+    monkeypatch.setitem(make.RECIPES, "lenet-mnist", make.Recipe("mnist", build(levels=0, scaled=True), phases))
+    second = make.Recipe("mnist", build(levels=4, constant=True), phases[:1], start="lenet-mnist")
+    monkeypatch.setitem(make.RECIPES, "mlp-mnist", second)
+
+    def run(name, *more):
+        monkeypatch.setattr(sys, "argv", ["make.py", name, "--work", str(tmp_path), "-o", str(tmp_path / "net.h5"), *more])
+        make.main()
+
+    for more in (None, ["--phases", "1"], []):
+        if more is not None:
+            run("lenet-mnist", *more)
+        if more != []:
+            with pytest.raises(SystemExit, match="mlp-mnist starts from lenet-mnist: train that first"):
+                run("mlp-mnist")
+    begun = []
+    with monkeypatch.context() as patch:
+        patch.setattr(make, "train", lambda model, *_, **__: begun.append(copy.deepcopy(model).eval()) or 0.5)
+        run("mlp-mnist")
+    first = torch.load(tmp_path / "lenet-mnist.ckpt", weights_only=True)["model"]
+    weights = {key: value for key, value in begun[0].state_dict().items() if value.ndim > 1}
+    assert len(weights) == 3
+    for key, value in weights.items():
+        torch.testing.assert_close(value, first[key])
+    # Once it is under way, the first one is not needed.
+    run("mlp-mnist")
+    command = "python networks/make.py lenet-mnist && python networks/make.py mlp-mnist"
+    assert es.load(tmp_path / "net.h5").provenance["command"] == command
+    (tmp_path / "lenet-mnist.ckpt").unlink()
+    run("mlp-mnist")
 
 
 def test_a_recipe_from_nothing_in_one_command(tmp_path):

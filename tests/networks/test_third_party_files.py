@@ -122,14 +122,23 @@ def test_convolutional(tmp_path):
     assert es.convert(module, input_shape=(3, 32, 32)).network.provenance["steps"] == 1
 
 
-@pytest.mark.parametrize(
-    ("name", "message"), [("plain-20-4", "not the published file"), ("cnvW1A1", "expected arrays w0"), ("lfcW1A1", "expected arrays w0")]
-)
+@pytest.mark.parametrize("name", ["plain-20-4", "cnvW1A1", "lfcW1A1", "lfcW1A2"])
 @pytest.mark.parametrize("content", [b"", b"nothing", b"PK\x03\x04"])
-def test_other_files_are_refused(tmp_path, name, message, content):
+def test_other_files_are_refused(tmp_path, name, content):
     (tmp_path / "file").write_bytes(content)
-    with pytest.raises(es.ConversionError, match=message):
-        third_party.NETWORKS[name].read(tmp_path / "file")
+    with pytest.raises(es.ConversionError, match=f"file: not the published file of {name}"):
+        third_party.read_published(name, tmp_path / "file")
+
+
+@pytest.mark.parametrize(("name", "thresholds"), [("lfcW1A1", 2), ("lfcW1A2", 1), ("cnvW1A1", 1)])
+def test_files_of_another_network_are_refused(tmp_path, name, thresholds):
+    """Whose arrays have the same names, but other shapes."""
+    sizes = [832, 64, 64, 64, 10]
+    arrays = {f"w{i}": np.ones((out, size)) for i, (size, out) in enumerate(itertools.pairwise(sizes))}
+    arrays |= {f"t{i}": np.zeros((size, thresholds)) for i, size in enumerate(sizes[1:])}
+    np.savez(tmp_path / "net.npz", **arrays)
+    with pytest.raises(es.ConversionError, match=rf"net\.npz: not the published file of {name}"):
+        third_party.read_published(name, tmp_path / "net.npz")
 
 
 def test_one_command(tmp_path, monkeypatch, capsys):
