@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,6 @@ from eventsim.model.network import Network
 from eventsim.model.periods import ticks
 from eventsim.model.tables import IntArray, Table
 from eventsim.record.result import Run, Spikes
-
-# Spikes that become rows of potentials at a time: bounds memory.
-BLOCK = 2**15
 
 
 class Trajectories:
@@ -39,16 +36,18 @@ class Trajectories:
             raise RunError("the network has no output readout")
         self._network = network
         self._start = network.populations[network.output].initial_potentials()
+        self._decides = bool(np.any(self._start != self._start[0]))
         self._start_levels = {kind: int(_levels(self._start, kind)) for kind in exit_kinds(len(self._start))}
         self._clocks = {name for name, p in network.populations.items() if p.is_clock}
         self._firing = [i for i, (name, p) in enumerate(network.populations.items()) if p.sends_spikes and name not in self._clocks]
         self._weighted = [i for i, p in enumerate(network.projections) if p.source not in self._clocks and p.table.weighted]
+        self._reaching = [i for i, p in enumerate(network.projections) if p.target == network.output]
         self._matrices: dict[str, IntArray] = {}
         self._fan_out: dict[str, tuple[IntArray, bool]] = {}
         self._weights: IntArray | None = None
 
     def readout(self, run: Run) -> tuple[IntArray, npt.NDArray[np.int64]]:
-        """Potentials of the output after every tick at which it received spikes.
+        """Potentials of the output after every tick at which it received spikes. (Those of a synaptic current flow at the end of a step.)
 
         Returns
         -------
@@ -60,10 +59,11 @@ class Trajectories:
         RunError
             The spikes of a population that projects to the output were not recorded.
         """
-        blocks = list(self._blocks(run))
-        if not blocks:
-            return np.zeros(0, np.int64), np.zeros((0, len(self._start)), np.int64)
-        return np.concatenate([at for at, _ in blocks]), np.concatenate([v for _, v in blocks])
+        arrivals, places, output = self._arrivals(run)
+        at = np.empty(len(arrivals.ticks), np.int64)
+        found = np.empty((len(at), len(self._start)), np.int64)
+        n = k.potentials_of_arrivals(arrivals, places, run.counts.end_tick, output, self._start.copy(), at, found)
+        return at[:n], found[:n]
 
     @property
     def reads(self) -> list[str]:
@@ -93,9 +93,8 @@ class Trajectories:
         if not self.needs_spikes(run.info.resolution):
             return {kind: exits for kind, (_, exits) in self.exits_of_steps([run], kinds).items()}
         found = self._room(kinds, len(EXIT_THRESHOLDS))
-        arrivals = self._arrivals(run)
-        places = np.concatenate(([0], arrivals.ends[:-1]))
-        k.exits_of_arrivals(arrivals, places, run.counts.end_tick, self._start.copy(), found)
+        arrivals, places, output = self._arrivals(run)
+        k.exits_of_arrivals(arrivals, places, run.counts.end_tick, output, self._start.copy(), self._decides, found)
         *numbers, last = found.numbers.tolist()
         moments = found.moments[:last]
         spikes, events = self.costs(run, moments)
@@ -112,11 +111,14 @@ class Trajectories:
         readout = np.zeros((number, steps, len(self._start)), np.int64)
         spikes, events = np.zeros((number, steps), np.int64), np.zeros((number, steps), np.int64)
         lengths = np.array([len(run.counts.spikes) for run in runs], np.int64)
+        begins = lengths.copy()
         for i, (run, n) in enumerate(zip(runs, lengths.tolist(), strict=True)):
             readout[i, :n] = run.counts.readout[self._network.output]
             spikes[i, :n], events[i, :n] = self._per_step(run)
+            arrived = run.counts.deliveries[:, self._reaching].any(1)
+            begins[i] = 0 if self._decides else np.argmax(arrived) if arrived.any() else n
         found, behind = self._room(kinds, number * min(steps, len(EXIT_THRESHOLDS))), np.zeros((number, len(kinds)), np.int64)
-        k.exits_of_steps(readout, lengths, found.levels.copy(), found, behind)
+        k.exits_of_steps(readout, begins, lengths, found.levels.copy(), found, behind)
         so_far = spikes.cumsum(1), events.cumsum(1)
         made = {}
         for kind, rows, ends in zip(kinds, found.rows, behind.T, strict=True):
@@ -139,8 +141,8 @@ class Trajectories:
         events: IntArray = run.counts.synaptic_events[:, self._weighted].sum(1)
         return spikes, events
 
-    def _arrivals(self, run: Run) -> k.Arrivals:
-        """The spikes that reach the output."""
+    def _arrivals(self, run: Run) -> tuple[k.Arrivals, IntArray, k.Output]:
+        """The spikes that reach the output, the first of each projection, and what the output does between them."""
         inputs = [p for p in self._network.projections if p.target == self._network.output]
         trains = [run.spikes(p.source) for p in inputs]
         matrices = [self._matrix(p.name, p.table, p.source) for p in inputs]
@@ -148,13 +150,24 @@ class Trajectories:
         if self._weights is None:
             self._weights = np.concatenate([np.zeros((0, len(self._start)), np.int64), *matrices])
         none = np.zeros(0, np.int64)
-        return k.Arrivals(
+        arrivals = k.Arrivals(
             np.concatenate([none, *(train.ticks for train in trains)]),
             np.concatenate([none, *(train.neurons + begin for train, begin in zip(trains, before, strict=False))]),
             np.concatenate([np.zeros(0, np.int8), *(train.signs for train in trains)]),
             np.cumsum([len(train.ticks) for train in trains], dtype=np.int64),
             np.array([ticks(p.delay, run.info.resolution) for p in inputs], np.int64),
             self._weights,
+        )
+        return arrivals, np.concatenate(([0], arrivals.ends))[: len(arrivals.ends)], self._leaks(run.info.resolution)
+
+    def _leaks(self, resolution: int) -> k.Output:
+        """What the output does by itself."""
+        assert self._network.output is not None
+        output, nothing = self._network.populations[self._network.output], np.zeros(len(self._start), np.int64)
+        decay, leak = output.leaks() or (nothing, nothing)
+        current = output.current_decays()
+        return k.Output(
+            output.decays > 0, output.has_current, resolution, decay, leak, nothing if current is None else current, nothing.copy()
         )
 
     def start_levels(self) -> dict[ExitKind, int]:
@@ -195,36 +208,6 @@ class Trajectories:
             else:
                 k.sums_until(fan_out, train.neurons, delivered, events)
         return spikes, events
-
-    def _blocks(self, run: Run) -> Iterator[tuple[IntArray, IntArray]]:
-        """(ticks, potentials after them), some at a time."""
-        arriving = []
-        inputs = [p for p in self._network.projections if p.target == self._network.output]
-        for number, p in enumerate(inputs):
-            train = run.spikes(p.source)
-            at = train.ticks + ticks(p.delay, run.info.resolution)
-            n = int(np.searchsorted(at, run.counts.end_tick, "right"))
-            arriving.append((at[:n], np.full(n, number), train.neurons[:n], train.signs[:n]))
-        if not arriving or not sum(len(at) for at, *_ in arriving):
-            return
-        at, projection, neurons, signs = (np.concatenate(column) for column in zip(*arriving, strict=True))
-        order = np.argsort(at, kind="stable")
-        at, projection, neurons, signs = at[order], projection[order], neurons[order], signs[order]
-        potentials = self._start
-        low = 0
-        while low < len(at):
-            # A tick is never cut in two.
-            high = len(at) if low + BLOCK >= len(at) else int(np.searchsorted(at, at[low + BLOCK], "right"))
-            rows = np.zeros((high - low, len(potentials)), np.int64)
-            for number, p in enumerate(inputs):
-                here = np.flatnonzero(projection[low:high] == number)
-                rows[here] = self._matrix(p.name, p.table, p.source)[neurons[low:high][here]]
-            rows *= signs[low:high, None]
-            new, first = np.unique(at[low:high], return_index=True)
-            values = potentials + np.cumsum(np.add.reduceat(rows, first, axis=0), axis=0)
-            yield new, values
-            potentials = values[-1]
-            low = high
 
     def _matrix(self, name: str, table: Table, source: str) -> IntArray:
         """Weights (source neurons, output neurons) of a projection to the output."""

@@ -272,10 +272,12 @@ def decisions(potentials: IntArray, arrivals: IntArray) -> IntArray:
     potentials : int64 array (..., steps, neurons)
         Of the output.
     arrivals : int64 array (..., steps)
-        Spikes that reached it. Before there are any, potentials are the initial ones, which may differ.
+        Spikes that reached it. Until there are any, initial potentials that differ decide: those of the first step's end, however they
+        leak later.
     """
     reached = np.cumsum(arrivals, -1) > 0
-    return np.where(reached | (potentials.min(-1) < potentials.max(-1)), potentials.argmax(-1), -1)
+    differ = (potentials.min(-1) < potentials.max(-1))[..., :1]
+    return np.where(reached | differ, potentials.argmax(-1), -1)
 
 
 class Run:
