@@ -69,6 +69,11 @@ def run_command(run: Run) -> str | None:
     for name, usual in (("seed", 0), ("max_spikes", DEFAULT_MAX_SPIKES)):
         if settings.get(name, usual) != usual:
             command += [f"--{name.replace('_', '-')}", str(settings[name])]
+    recorded, potentials = settings.get("recorded"), settings.get("potentials")
+    if isinstance(recorded, list) and set(recorded) != {p.name for p in run.info.populations if p.sends_spikes}:
+        command += ["--record", ",".join(map(str, recorded)) or "none"]
+    if isinstance(potentials, list) and potentials:
+        command += ["--potentials", ",".join(map(str, potentials))]
     return shlex.join(command)
 
 
@@ -81,7 +86,8 @@ def evaluate_command(evaluation: Evaluation) -> str | None:
     n = len(evaluation)
     if n > total or not np.array_equal(evaluation.image, spread(n, total)):
         return None
-    command = ["eventsim", "evaluate", network, "--dataset", str(settings.get("dataset")), "--split", str(settings.get("split"))]
+    dataset = str(settings.get("dataset_folder", settings.get("dataset")))
+    command = ["eventsim", "evaluate", network, "--dataset", dataset, "--split", str(settings.get("split"))]
     command += ["--images", str(n)] if n < total else []
     command += [*_settings(evaluation.info), *_fitting(settings)]
     if not settings.get("trade_off") and evaluation.info.exit_rule is None:

@@ -138,6 +138,9 @@ def evaluate(  # noqa: PLR0913 - public: every setting by its name
     chip = None if hardware is None else _architecture(hardware, net)
     pictures = pictures_of(net, data, invert, crop)
     chosen = _chosen(images, len(data))
+    for number in traces:
+        if not 0 <= number < len(data):
+            raise RunError(f"there is no image {number} to trace; {data.name} has 0..{len(data) - 1}")
     if steps is None:
         steps = steps_of_window(net, data.reading.length) or default_steps(net)
     here = version("eventsim"), self_test.digest("reference")
@@ -183,6 +186,7 @@ def _about(network: Network, work: Work, pictures: Pictures, chosen: IntArray) -
         "network_sha256": work.digest,
         "provenance": network.provenance,
         "dataset": data.name,
+        **({} if data.opened_as in (None, data.name) else {"dataset_folder": data.opened_as}),
         "split": data.split,
         "images": len(chosen),
         "dataset_images": len(data),
@@ -304,9 +308,6 @@ class _Plan:
         if not numbers:
             return
         data, folder = self.pictures.data, self.target.with_name(self.target.name + ".traces")
-        for number in numbers:
-            if not 0 <= number < len(data):
-                raise RunError(f"there is no image {number} to trace; {data.name} has 0..{len(data) - 1}")
         folder.mkdir(exist_ok=True)
         worker = Worker(self.work)
         for number in numbers:

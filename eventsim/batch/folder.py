@@ -202,10 +202,11 @@ class Runner:
         outcome = Outcome(name, trace)
         try:
             values, about, outcome.remarks = self._read(source)
+            steps = self.steps(values)
         except InputError as error:
-            outcome.error = str(error)
+            named = str(error).startswith(name) or not isinstance(source, Item)
+            outcome.error = str(error) if named else f"{source}: {error}"
             return outcome
-        steps = self.steps(values)
         outcome.remarks = [*outcome.remarks, *self._left_out(values, steps)]
         # Options that are off are not worth a word.
         kept = {name: True for name in ("invert", "crop") if getattr(self.settings, name)} | self.settings.recorded()

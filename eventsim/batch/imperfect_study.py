@@ -156,7 +156,7 @@ class ImperfectWorker:
             "decision": np.array([-1 if result.decision is None else result.decision for result, _ in runs], np.int64),
             "latency": np.array([np.nan if r.decision_latency is None else r.decision_latency for r, _ in runs], np.float64),
             "spikes": np.array([result.total_spikes for result, _ in runs], np.int64),
-            "events": np.array([result.counts.synaptic_events.sum() for result, _ in runs], np.int64),
+            "events": np.array([result.total_synaptic_events for result, _ in runs], np.int64),
             "reads": np.array([counts["read"] for _, counts in runs], np.int64),
             "conversions": np.array([counts["conversion"] for _, counts in runs], np.int64),
         }

@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -212,8 +213,10 @@ def with_initial(network: Network, fraction: float) -> Network:
     """
     if not 0 <= fraction < 1:
         raise RunError(f"the initial potential must be at least 0 and below 1 threshold, found {fraction}")
+    # In whole numbers: 0.29 of 100 is 29, though the nearest binary number is below.
+    over, under = Fraction(str(fraction)).as_integer_ratio()
     populations = {
-        name: p if p.threshold is None else p.with_initial(np.floor(p.threshold * fraction).astype(np.int64))
+        name: p if p.threshold is None else p.with_initial(np.array([theta * over // under for theta in p.threshold.tolist()], np.int64))
         for name, p in network.populations.items()
     }
     return replace(network, populations=populations)

@@ -84,9 +84,10 @@ def throughput_study(
     pictures = pictures_of(network, data, **{name: settings.pop(name) for name in ("invert", "crop") if name in settings})
     chosen = np.arange(len(data)) if images is None else spread(images, len(data))
     if settings.get("steps") is None:
-        settings["steps"] = steps_of_window(network, data.reading.length)
+        # (What the network recommends is no part of its digest.)
+        settings["steps"] = steps_of_window(network, data.reading.length) or default_steps(network)
     make_folder(folder)
-    neuron_steps = (settings["steps"] or default_steps(network)) * sum(p.size for p in network.populations.values())
+    neuron_steps = settings["steps"] * sum(p.size for p in network.populations.values())
     here = bytes_of(network), Simulator(network).digest(), settings, version("eventsim"), self_test.digest("reference")
     rows, files = [], {}
     for number, (value, step) in enumerate(zip(values, picoseconds, strict=True), 1):

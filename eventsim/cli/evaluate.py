@@ -14,7 +14,7 @@ from eventsim.cli.errors import remark
 from eventsim.cli.hardware import print_means
 from eventsim.cli.names import FILE_NAME, NAME
 from eventsim.cli.opening import dataset_of
-from eventsim.cli.options import as_json, evaluated, options, output, ticks_per_step, whole_numbers, workers
+from eventsim.cli.options import as_json, evaluated, one_place, options, output, ticks_per_step, whole_numbers, workers
 from eventsim.cli.progress import image_progress
 from eventsim.files.printable import printable
 from eventsim.job.job import DEFAULT_RESOLUTION
@@ -58,8 +58,7 @@ def evaluate(
       eventsim evaluate net.h5 --dataset recordings/ --window 0:300ms --downsample 4
     """
     settings |= {"resolution": ticks_per_step(resolution, clocked), "trade_off": not no_trade_off}
-    if settings["workers"] is not None and settings["scheduler"] is not None:
-        raise click.UsageError("give --workers or --scheduler: a cluster has its own workers")
+    one_place(settings)
     settings["traces"] = whole_numbers(traces or None, f"--trace {traces!r}: expected numbers of images with commas") or ()
     with image_progress("evaluating") as progress:
         found = run_all(network, dataset_of(settings), output, progress=progress, note=remark, hardware=hardware, **settings)

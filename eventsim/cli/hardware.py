@@ -61,6 +61,15 @@ def print_report(report: dict[str, Any], moved: dict[str, Any] | None) -> None:
         click.echo(f"{name:16} {printable(value)}")
 
 
+def report_in_a_line(report: dict[str, Any], moved: dict[str, Any] | None) -> str:
+    """The same in brief, for one of several inputs."""
+    decided = "" if report["decision_seconds"] is None else f", decided after {quantity(report['decision_seconds'], 's')}"
+    line = f"{report['name']}: {quantity(report['duration_seconds'], 's')}{decided}, {quantity(report['energy_pj'] / 1e12, 'J')}"
+    line += f", {report['messages']:,} messages"
+    line += f", {report['dropped']:,} dropped" if report["dropped"] else ""
+    return line if moved is None else f"{line}, {moved['changed']:,} spikes changed"
+
+
 def draw_report(report: Report, folder: Path) -> list[Path]:
     """Draw what a run takes on hardware, into a folder that exists. Needs Matplotlib."""
     from eventsim.hardware import plot

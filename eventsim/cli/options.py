@@ -91,6 +91,17 @@ def ticks_per_step(resolution: int | None, clocked: bool) -> int:
     return 1 if clocked else DEFAULT_RESOLUTION if resolution is None else resolution
 
 
+def one_place(given: Mapping[str, Any]) -> None:
+    """Refuse two places in which the images are to be run.
+
+    Raises
+    ------
+    click.UsageError
+    """
+    if given["workers"] is not None and given["scheduler"] is not None:
+        raise click.UsageError("give --workers or --scheduler: a cluster has its own workers")
+
+
 def numbers(text: str | None, default: float) -> list[float]:
     """Finite numbers with commas."""
     if text is None:

@@ -14,13 +14,14 @@ import click
 from eventsim.batch.folder import Outcome, Runner, Settings, Source, run_in_processes
 from eventsim.batch.inputs import find_inputs, needed
 from eventsim.cli.errors import remark
-from eventsim.cli.hardware import draw_report, print_report
+from eventsim.cli.hardware import draw_report, print_report, report_in_a_line
 from eventsim.cli.names import FILE_NAME, NAME
 from eventsim.cli.options import event_input, names, options, reading, reading_of, ticks_per_step
 from eventsim.cli.progress import item_progress, tick_progress
 from eventsim.data.recordings.fitting import Reading
 from eventsim.engines.registry import ENGINES
 from eventsim.errors import InputError, RunError
+from eventsim.files.atomic import check_output
 from eventsim.files.printable import printable
 from eventsim.job.job import DEFAULT_MAX_SPIKES, DEFAULT_RESOLUTION
 from eventsim.model.network import Network
@@ -201,6 +202,7 @@ def run(network: Path, sources: tuple[str, ...], as_json: bool, **given: Any) ->
         _folder(choices.pictures)
     folder = _folder(choices.trace or Path("runs")) if several and not choices.no_trace else None
     jobs = _traced(inputs, folder, None if choices.no_trace or folder is not None else choices.trace or Path("run.h5"))
+    _keep_inputs(network, jobs)
     if several and choices.threads > 1:
         # Once rather than in every process.
         runner.warm_up(inputs[0])
@@ -296,6 +298,13 @@ def _traced(inputs: Sequence[Source], folder: Path | None, trace: Path | None) -
     return list(zip(inputs, targets, strict=True))
 
 
+def _keep_inputs(network: Path, jobs: Sequence[Job]) -> None:
+    """Refuse traces that are inputs: spikes may come from a trace."""
+    for source, target in jobs:
+        if target is not None:
+            check_output(target, network, *(source.values() if isinstance(source, dict) else [source.path]))
+
+
 def _one_by_one(runner: Runner, jobs: Sequence[Job], choices: Choices, several: bool) -> Iterator[Outcome]:
     """Run in this process. One input has all threads and a bar over its ticks."""
     if several:
@@ -318,6 +327,8 @@ def _print_outcome(outcome: Outcome, several: bool, as_json: bool) -> None:
     elif several:
         answer = "" if summary["label"] is None else f"{summary['label']}, decided at {summary['decision_latency_steps']:.3f} steps, "
         line = f"{outcome.path}: {answer}{summary['spikes']:,} spikes, {summary['synaptic_events']:,} synaptic events"
+        if "hardware" in summary:
+            line += f"; {report_in_a_line(summary['hardware'], summary.get('moved'))}"
         click.echo(printable(line))
     else:
         assert outcome.result is not None

@@ -21,7 +21,7 @@ from eventsim.cli.calibration import sample_images
 from eventsim.cli.lazy import WholeHelp
 from eventsim.cli.names import FILE_NAME, NAME
 from eventsim.cli.opening import dataset_of
-from eventsim.cli.options import architecture, evaluated, normalisation, numbers, options, workers
+from eventsim.cli.options import architecture, evaluated, normalisation, numbers, one_place, options, workers
 from eventsim.cli.pictures import write_figures
 from eventsim.cli.progress import point_progress
 from eventsim.conversion.read import read_model
@@ -241,6 +241,7 @@ def _network(network: Path | Network, common: Mapping[str, Any]) -> Network:
 
 def _settings(common: Mapping[str, Any]) -> dict[str, Any]:
     """What every point of a study is run with, by the options that all studies have."""
+    one_place(common)
     return {key: common[key] for key in ("images", "steps", "workers", "scheduler", "invert", "crop")}
 
 

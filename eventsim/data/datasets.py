@@ -109,6 +109,7 @@ def open_dataset(
         if not isinstance(data, RecordingFolder | Saccades):
             raise DatasetError(f"{data.name}: images; windows of time, hot pixels, columns and downsampling are for recordings")
         data.reading = reading
+    data.opened_as = os.fspath(name_or_folder)
     return data
 
 

@@ -39,9 +39,12 @@ class Dataset(ABC):
         int64, shape (images,); None for images without labels.
     reading : Reading
         How recordings are read, and what is done to them, of a set of those.
+    opened_as : str or None
+        What :func:`eventsim.data.datasets.open_dataset` opened it by: a name, or a folder as it was given.
     """
 
     reading = Reading()
+    opened_as: str | None = None
 
     def __init__(self, name: str, split: str, classes: Sequence[str], labels: npt.NDArray[np.int64] | None) -> None:
         self.name = name

@@ -59,6 +59,8 @@ RUNS = [
     ["--invert", "--crop", "--max-spikes", "5000"],
     ["--hardware", "truenorth", "--closed", "--seed", "2"],
     ["--hardware", "chip.toml", "--clocked"],  # whose converters change what is answered
+    ["--record", "b", "--potentials", "a,b"],
+    ["--record", "b,a", "--potentials", "all"],
 ]
 
 
@@ -106,11 +108,26 @@ def test_the_command_of_an_evaluation_makes_it_again(photos, options):
     call("evaluate", "my net.h5", "-d", "photos", "-o", "e.h5", "--workers", "1", *options)
     with es.Evaluation("e.h5") as e:
         command = provenance.evaluate_command(e)
+        assert e.info.settings["dataset"] == "photos"
         assert command.startswith("eventsim evaluate 'my net.h5' --dataset photos --split all --")
         call(*shlex.split(command)[1:], "-o", "again.h5", "--workers", "1")
         with es.Evaluation("again.h5") as again:
             assert again.key == e.key
             assert again.info == e.info
+
+
+def test_the_command_of_an_evaluation_names_the_folder(photos):
+    """Also one that is called as a known set, which wins over a folder of this name."""
+    (photos / "my").mkdir()
+    (photos / "photos").rename(photos / "my" / "mnist")
+    call("evaluate", "my net.h5", "-d", "my/mnist", "-o", "e.h5", "--workers", "1")
+    with es.Evaluation("e.h5") as e:
+        assert e.info.settings["dataset"] == "mnist"
+        command = provenance.evaluate_command(e)
+        assert "--dataset my/mnist " in command
+        call(*shlex.split(command)[1:], "-o", "again.h5", "--workers", "1")
+        with es.Evaluation("again.h5") as again:
+            assert again.key == e.key
 
 
 def test_what_no_command_makes_has_none(tmp_path, monkeypatch):

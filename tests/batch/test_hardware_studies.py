@@ -19,7 +19,7 @@ from eventsim.batch.throughput_study import throughput_study
 from eventsim.cli.main import main
 from eventsim.data.datasets import open_dataset
 from eventsim.engines.registry import Engines
-from eventsim.errors import InputError
+from eventsim.errors import InputError, RunError
 from eventsim.hardware.faults import Faults
 
 CHIP = """
@@ -70,6 +70,17 @@ def test_classes_are_no_more_than_outputs(tmp_path, make):
         Image.new("L", (6, 6), k).save(tmp_path / "many" / f"{k}" / "a.png")
     with pytest.raises(InputError, match="many has 5 classes, the network tells 4 apart"):
         make(small_network(), tmp_path / "many", tmp_path / "made")
+
+
+def test_a_throughput_study_of_another_length_is_another_one(tmp_path):
+    """Of the length that the network recommends, too."""
+    net, data, hardware = small_network(), small_data(n=2), es.Hardware(architecture(CHIP))
+    first = throughput_study(net, data, hardware, tmp_path / "s", [10]).rows
+    assert throughput_study(net, data, hardware, tmp_path / "s", [10], steps=6).rows == first
+    net.provenance["steps"] = 2
+    with pytest.raises(RunError, match="is of another study"):
+        throughput_study(net, data, hardware, tmp_path / "s", [10])
+    assert throughput_study(net, data, hardware, tmp_path / "t", [10]).rows != first
 
 
 def test_an_evaluation_keeps_what_each_image_takes(tmp_path, monkeypatch):

@@ -51,7 +51,8 @@ def test_points_are_what_their_runs_are(tmp_path):
         assert row["accuracy"] == np.mean([run.decision == labels[i] for i, (run, _) in zip(chosen, runs, strict=True)])
         assert row["spikes"] == np.mean([run.total_spikes for run, _ in runs])
         assert row["conversions"] > 0
-        assert row["synaptic events"] == np.mean([run.counts.synaptic_events.sum() for run, _ in runs])
+        assert row["synaptic events"] == np.mean([run.total_synaptic_events for run, _ in runs])
+        assert all(run.counts.synaptic_events.sum() > run.total_synaptic_events for run, _ in runs)  # (those of biases)
     assert (tmp_path / "table.csv").exists()
     with pytest.raises(HardwareError, match="its cores are of kind 'event'"):
         converter_points(net, es.Hardware("odin").architecture)

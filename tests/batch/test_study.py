@@ -31,6 +31,12 @@ def test_sweeps_change_what_they_say():
         for name in ("a", "b"):
             threshold = np.asarray(net.populations[name].threshold)
             assert np.array_equal(np.broadcast_to(changed.populations[name].v0, threshold.shape), np.floor(threshold * fraction))
+    # In whole numbers, not in binary fractions.
+    for threshold, fraction, expected in ((100, 0.29, 29), (1000, 0.57, 570), (2**31 - 1, 0.3, 644245094)):
+        tenth = es.Network()
+        tenth.source("s", 1)
+        tenth.spiking("n", 1, threshold)
+        assert study.with_initial(tenth, fraction).populations["n"].v0.tolist() == [expected]
     with pytest.raises(es.RunError, match="below 1"):
         study.with_initial(net, 1.0)
 
