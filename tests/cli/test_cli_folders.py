@@ -72,7 +72,7 @@ def test_each_input_of_a_folder_says_what_it_takes(cli, tmp_path, closed):
     lines = cli("run", "net.h5", "--input", "photos", "--no-trace", "--hardware", "truenorth", *mode).stdout.splitlines()
     assert len(lines) == 3
     for line in lines:
-        assert "; truenorth: " in line
+        assert "; TrueNorth: " in line
         assert " s" in line
         assert "J, " in line
         assert " messages" in line
