@@ -225,10 +225,11 @@ def _write(made: Conversion, labels: list[str], choices: Choices) -> None:
             raise ConversionError("--onset: activations that became one spike each have their times already; leave it out")
         made.network = with_onsets(made.network, choices.onset)
     made.network.provenance |= {"source": printable(choices.model), "conversion": made.report.to_dict()}
-    save(made.network, choices.output)
     if choices.nir is not None:
+        # Not every network has a counterpart there.
         for lost in write_nir(made, choices.nir):
             echo(f"warning: {choices.nir} does not say: {lost}", err=True)
+    save(made.network, choices.output)
 
 
 def _compare(made: Conversion, choices: Choices) -> Faithfulness | None:

@@ -41,6 +41,7 @@ _LARGEST_FRACTION_BITS = 8
 _THRESHOLD_TOLERANCE = 1 / 512
 # The steps into which a pixel value is divided where its offset is no whole number.
 _PIXEL_FRACTION = 4
+_EXACT_OFFSET = 1e-6
 # And until no other weight of a single magnitude, or passed on, is off by more than this share; others have so many quanta at least.
 _WEIGHT_TOLERANCE, _LEAST_QUANTA = 1 / 64, 32
 
@@ -215,13 +216,30 @@ def check_settings(settings: Settings) -> None:
 
 def image_scale(source: SourceNetwork, pixel: tuple[Array, Array]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Array]:
     """Integer scale and offset of the image, and what one unit of the integer input stands for, per channel."""
+    factor, offset = _image(source, pixel)
+    fraction = _fraction(offset)
+    return np.full(len(factor), fraction), np.round(offset * fraction).astype(np.int64), factor / fraction
+
+
+def offset_error(source: SourceNetwork, pixel: tuple[Array, Array]) -> float:
+    """By how many grey levels :func:`image_scale` rounds the image's offset at most; 0 for what is no more than rounding of the source."""
+    _, offset = _image(source, pixel)
+    fraction = _fraction(offset)
+    error = float(np.abs(offset - np.round(offset * fraction) / fraction).max())
+    return error if error > _EXACT_OFFSET else 0.0
+
+
+def _image(source: SourceNetwork, pixel: tuple[Array, Array]) -> tuple[Array, Array]:
+    """What a grey level is worth, and the grey level that is 0: per channel."""
     factor = np.broadcast_to(pixel[0] * source.input_factor, (source.input_shape[-1],))
     shift = np.broadcast_to(pixel[1] * source.input_factor + source.input_shift, (source.input_shape[-1],))
     if np.any(factor == 0):
         raise ConversionError("an input channel is multiplied by zero")
-    offset = -shift / factor
-    fraction = 1 if np.allclose(offset, np.round(offset), rtol=0, atol=1e-6) else _PIXEL_FRACTION
-    return np.full(len(factor), fraction), np.round(offset * fraction).astype(np.int64), factor / fraction
+    return factor, -shift / factor
+
+
+def _fraction(offset: Array) -> int:
+    return 1 if np.allclose(offset, np.round(offset), rtol=0, atol=_EXACT_OFFSET) else _PIXEL_FRACTION
 
 
 def _range(layer: Layer, ranges: dict[str, Array]) -> Array:

@@ -131,6 +131,10 @@ def checked_input(graph: Graph, images: npt.NDArray[np.uint8] | None) -> tuple[i
     if not shapes:
         raise ConversionError("the network is empty")
     shape = shapes[0]
+    if len(shape) not in (1, 3):
+        raise ConversionError(
+            f"an input of shape {shape}, expected (channels, height, width) or (features,); (channels, length) is an image of one row"
+        )
     expected = (*shape[1:], shape[0]) if len(shape) == 3 else (1, 1, *shape)
     if images is not None and images.shape[1:] != expected:
         raise ConversionError(f"the network takes images of shape {expected}, the calibration images have {images.shape[1:]}")

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from eventsim.conversion.operators import Floor, Round, Sign, Truncate
 from eventsim.errors import ConversionError
 
 if TYPE_CHECKING:
     from eventsim.conversion.graph import Graph
-    from eventsim.conversion.lowering import SourceNetwork
+    from eventsim.conversion.layers import Layer, SourceNetwork
 
 Values = npt.NDArray[np.floating]
 # Changes values a little.
@@ -31,6 +32,8 @@ _TOLERANCE = 1e-4
 # What a source's values are changed by, relatively, to see whether a difference is one of rounding; and what no rounding is as small as.
 _NUDGE, _LEAST_NUDGE = 1e-6, 1e-14
 _NUDGES = 4
+# What is rounded is changed by, of the largest of it, to bring it to one side of a border: as much as another order of additions.
+_SUM_NUDGE = 1e-12
 # Images that are looked at.
 _IMAGES = 4
 
@@ -99,7 +102,7 @@ def sample(
     Parameters
     ----------
     shape : tuple of int
-        Of the graph's input: (channels, height, width), (channels, length) or (features,).
+        Of the graph's input: (channels, height, width) or (features,).
     images : uint8 array, shape (n, height, width, channels), optional
     factor, shift : float64, () or (channels,)
         ``value = factor * pixel + shift``.
@@ -254,20 +257,46 @@ def check_layers(graph: Graph, layers: SourceNetwork, values: Values) -> None:
     """
     exact = values.astype(np.float64)
     spatial = (exact if exact.ndim == 4 else exact[:, :, None, None]).transpose(0, 2, 3, 1)
-    value = _Reading(graph, exact).evaluate(graph.output) if graph.output else exact
-    own = (value.transpose(0, 2, 3, 1) if value.ndim == 4 else value).reshape(len(exact), -1)
+    for share in (0.0, _SUM_NUDGE, -_SUM_NUDGE):
+        # What lies on a border exactly (behind a quantiser many sums of levels may) is brought to the same side in both.
+        own, found = _of_graph(graph, exact, share), _of_layers(layers, spatial, share)
+        difference = np.abs(own - found) if own.shape == found.shape else np.full(1, np.inf)
+        if difference.max() <= _TOLERANCE * np.abs(own).max():
+            return
 
     def output(nudge: Nudge) -> Values:
-        return layers.evaluate(nudge(spatial)).reshape(len(exact), -1)
+        return _of_layers(layers, nudge(spatial))
 
-    found = output(lambda values: values)
-    difference = np.abs(own - found)
-    if own.shape == found.shape and difference.max() <= _TOLERANCE * np.abs(own).max():
-        return
     # Where a quantiser decides by a hair, one rounding more or less changes an answer; most images have no such place. Layers scale pixels
     # in another order, so that a sum which the source has on a border exactly misses it here; as integers, later, it does not.
+    own, found = _of_graph(graph, exact), output(lambda values: values)
     if own.shape != found.shape or _differs(found, own, output, 0.0, ties=False).any(axis=1).mean() > 0.5:
         raise ConversionError(
             f"the layers made of this network compute other outputs than it does (by up to {difference.max():.3g} of "
             f"{np.abs(own).max():.3g}): a fault of the converter; please report it. check=False (--no-check) converts it all the same"
         )
+
+
+def _of_graph(graph: Graph, values: Values, share: float = 0.0) -> Values:
+    """Outputs (images, outputs), channels last; what is rounded, and what signs are taken of, changed by a share of the largest of it."""
+    needed = {graph.output}
+    for number in range(graph.output, 0, -1):
+        needed |= set(graph.nodes[number].inputs) if number in needed else set()
+    known = {0: values}
+    for number in sorted(needed - {0}):
+        node = graph.nodes[number]
+        inputs = [known[i] for i in node.inputs]
+        if isinstance(node.operator, (Floor, Round, Truncate, Sign)):
+            inputs = [inputs[0] + share * np.abs(inputs[0]).max(initial=0.0)]
+        known[number] = node.operator.evaluate(*inputs)
+    value = known[graph.output]
+    return (value.transpose(0, 2, 3, 1) if value.ndim == 4 else value).reshape(len(values), -1)
+
+
+def _of_layers(layers: SourceNetwork, values: Values, share: float = 0.0) -> Values:
+    """The same of layers, channels last."""
+
+    def change(_: Layer, sums: Values) -> None:
+        sums += share * np.abs(sums).max(initial=0.0)
+
+    return layers.evaluate(values, change if share else None).reshape(len(values), -1)

@@ -90,7 +90,7 @@ class _Lowering:
         if isinstance(op, (g.Clip, g.Floor, g.Round, g.Truncate, g.Sign)):
             return self._elementwise(signal, op, number)
         if isinstance(op, (g.MaxPool, g.AdaptiveMaxPool)):
-            return self._max_pool(signal, op, node.shape)
+            return self._max_pool(signal, op, shape, node.shape)
         if isinstance(op, g.Add):
             return self._add(inputs[0], inputs[1], node.shape)
         if isinstance(op, g.Concatenate):
@@ -126,9 +126,9 @@ class _Lowering:
         assert made is not None
         return made
 
-    def _max_pool(self, signal: Signal, op: g.MaxPool | g.AdaptiveMaxPool, shape: g.Shape) -> Signal:
+    def _max_pool(self, signal: Signal, op: g.MaxPool | g.AdaptiveMaxPool, before: g.Shape, shape: g.Shape) -> Signal:
         if signal.pool is not None or signal.layout is not None:
-            signal = self._canonical(self._materialise(signal), (signal.grid[2], *signal.grid[:2]))
+            signal = self._canonical(self._materialise(signal), before)
         if isinstance(op, g.AdaptiveMaxPool):
             windows = op.as_windows(signal.grid[:2])
             if windows is None:

@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from eventsim.conversion.build import ConversionReport, LayerReport, Settings, image_scale
+from eventsim.conversion.build import ConversionReport, LayerReport, Settings, image_scale, offset_error
 from eventsim.conversion.layers import Activation, Layer, SourceNetwork
 from eventsim.conversion.terms import IMAGE, Array, Extreme, Term
 from eventsim.conversion.weights import (
@@ -158,6 +158,7 @@ class _Builder:
         self.net = Network()
         self.report = ConversionReport(settings=asdict(settings), remarks=list(source.remarks))
         scale, offset, self.unit = image_scale(source, pixel)
+        self.offset_error = offset_error(source, pixel)
         self.net.image_input(source.input_shape, scale, offset)
         self.largest_value = int((np.abs(scale) * 255 + np.abs(offset)).max())
         self.shapes = {layer.name: layer.shape for layer in source.layers}
@@ -332,7 +333,10 @@ class _Builder:
         """Say which code it is, and what to run."""
         steps = max(-(-(1 + self.levels * ticks(self.phase, resolution)) // resolution) for resolution in (*range(1, 100), 2**20))
         self.net.provenance["steps"] = steps
-        exact = "exactly" if not self.rounded else f"weights of {', '.join(self.rounded)} rounded"
+        rounded = [f"weights of {', '.join(self.rounded)} rounded"] if self.rounded else []
+        if self.offset_error > 0:
+            rounded.append(f"the image's offset by up to {self.offset_error:.2g} grey levels")
+        exact = " and ".join(rounded) or "exactly"
         when = f"after {self.levels} phases of {self.phase:g} steps" + ("; clocked, in one tick" if not ticks(self.phase, 1) else "")
         self.report.remarks.append(
             f"one spike for each threshold of an activation, {exact}; run {steps} step{'s' * (steps > 1)}, at any resolution "

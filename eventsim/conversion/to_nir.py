@@ -49,7 +49,10 @@ def to_nir(made: Conversion) -> tuple[Any, list[str]]:
     writer = _Writer(nir, made)
     for layer in made.source.layers:
         writer.layer(layer)
-    graph = nir.NIRGraph(nodes=writer.nodes, edges=writer.edges)
+    try:
+        graph = nir.NIRGraph(nodes=writer.nodes, edges=writer.edges)
+    except ValueError as error:
+        raise ConversionError(f"the nir package refuses the graph of this network ({error})") from None
     return graph, writer.losses()
 
 
@@ -173,10 +176,10 @@ class _Writer:
         end, shape = self.ends[term.source], self.shapes[term.source]
         outputs = layer.shape[-1]
         gain = np.broadcast_to(self.gain[term.source], shape[-1])
-        scale = np.broadcast_to(term.scale, outputs).astype(np.float64)
         name = term.name or f"{term.source or 'input'}-{layer.name}"
         if isinstance(term.operator, Map) or not term.whole:
             raise ConversionError(f"{name}: NIR has no words for synapses of some channels, or listed one by one")
+        scale = np.broadcast_to(term.scale, outputs).astype(np.float64)
         if term.before != (1, 1):
             end, shape = self._pool(name, end, shape, term.before)
         if isinstance(term.operator, Matrix):
@@ -189,8 +192,9 @@ class _Writer:
                 raise ConversionError(f"{name}: padding that differs between opposite edges has no counterpart in NIR")
             weight = (term.operator.weights * weights_of(term, gain).factor).transpose(3, 2, 0, 1)
             size, stride = (shape[0], shape[1]), term.operator.stride
-            dilation, groups = term.operator.dilation, term.operator.groups
-            node = self.nir.Conv2d(size, np.ascontiguousarray(weight), stride, (top, left), dilation, groups, shift)
+            # (The types that nir infers know no groups.)
+            weight = _of_all_channels(weight, term.operator.groups)
+            node = self.nir.Conv2d(size, weight, stride, (top, left), term.operator.dilation, 1, shift)
             end = self._add(name, node, end)
             shape = (*term.operator.output_size(size), outputs)
         elif len(shape) == 3:
@@ -222,6 +226,15 @@ class _Writer:
     def _flatten(self, name: str, end: str, shape: tuple[int, ...]) -> str:
         flat = self.nir.Flatten(input_type={"input": np.array(_channel_first(shape))}, start_dim=0, end_dim=-1)
         return self._add(f"{name}_flatten", flat, end)
+
+
+def _of_all_channels(weight: Array, groups: int) -> Array:
+    """Weights (outputs, inputs of a group, height, width) with zeros for the inputs of other groups."""
+    outputs, inputs = weight.shape[:2]
+    whole = np.zeros((outputs, groups * inputs, *weight.shape[2:]), weight.dtype)
+    for group, rows in enumerate(np.split(np.arange(outputs), groups)):
+        whole[rows, group * inputs : (group + 1) * inputs] = weight[rows]
+    return whole
 
 
 def _channel_first(shape: tuple[int, ...]) -> tuple[int, ...]:

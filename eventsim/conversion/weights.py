@@ -68,10 +68,11 @@ class ScaledWeights:
             for start in range(0, len(flat), _PART):
                 part = slice(start, min(start + _PART, len(flat)))
                 channels = self.term.operator.channels[part]
-                factor = self.factor[channels]
                 if self.factor.ndim == 2:
                     rows = np.searchsorted(entries.indptr, np.arange(part.start, part.stop), "right") - 1
                     factor = self.factor[rows % len(self.factor), channels]
+                else:
+                    factor = self.factor[channels]
                 yield part, flat[part] * factor, channels
             return
         step = max(1, _PART // self.outputs)

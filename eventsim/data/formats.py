@@ -70,6 +70,8 @@ def read_idx(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
         raise DatasetError(f"{path}: cannot be read ({error})") from error
     if len(body) != declared:
         raise DatasetError(f"{path}: declares {declared} bytes of data but holds {'more' if len(body) > declared else len(body)}")
+    if not declared and max(shape) > _MAX_IDX_BYTES:
+        raise DatasetError(f"{path}: declares the shape {shape}")
     return np.frombuffer(body, np.uint8).reshape(shape)
 
 

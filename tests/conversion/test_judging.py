@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import eventsim as es
-from eventsim.conversion.graph import Clip, Convolution, Flatten, Floor, Graph, Input, Linear, Round, Scale, Sign
+from eventsim.conversion.graph import AveragePool, Clip, Convolution, Flatten, Floor, Graph, Input, Linear, Round, Scale, Sign
 from eventsim.conversion.judging import Run, Seen, check_layers, check_reading, sample
 from eventsim.conversion.lowering import lower
 
@@ -138,3 +140,37 @@ def test_images_are_taken_evenly_or_drawn():
         assert drawn.std() > 50
     with pytest.raises(es.ConversionError, match=r"takes images of shape \(4, 4, 2\)"):
         sample((2, 4, 4), IMAGES, np.ones(()), np.zeros(()))
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("step", [1 / 15, 0.05, 0.0731])
+def test_sums_of_levels_on_a_border_are_no_fault(seed, step):
+    """Averages of levels, quantised again by the same steps: a last digit decides, and nothing that is done to the input changes that."""
+    rng, graph = np.random.default_rng(seed), Graph()
+    graph.add(Input((2, 6, 6)))
+
+    def add(operator):
+        graph.add(operator, (graph.output,))
+
+    add(Convolution(rng.normal(size=(8, 2, 3, 3)) / 4, None))
+    for pool in (AveragePool((2, 2)), None):
+        for operator in (Scale(np.array(1 / step), np.zeros(())), Round(), Clip(0, 15), Scale(np.array(step), np.zeros(())), pool):
+            if operator is not None:
+                add(operator)
+    add(Flatten())
+    add(Linear(rng.normal(size=(4, 32))))
+    check_layers(graph, lower(graph), VALUES)
+    wrong = lower(graph)
+    wrong.layers[-1] = replace(wrong.layers[-1], bias=wrong.layers[-1].bias + 0.01)
+    with pytest.raises(es.ConversionError, match="a fault of the converter"):
+        check_layers(graph, wrong, VALUES)
+
+
+def test_an_input_of_one_row_is_an_image():
+    graph = Graph()
+    graph.add(Input((2, 8)))
+    graph.add(Flatten(), (0,))
+    graph.add(Linear(np.ones((2, 16))), (1,))
+    for images in (None, np.zeros((3, 1, 8, 2), np.uint8)):
+        with pytest.raises(es.ConversionError, match=r"an input of shape \(2, 8\), expected"):
+            es.convert(graph, images)

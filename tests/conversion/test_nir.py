@@ -194,3 +194,28 @@ def test_on_the_command_line(rng, tmp_path):
             np.testing.assert_array_equal(population.threshold, b.populations[name].threshold)
     pixel = rng.integers(0, 256, (6, 6, 2), dtype=np.uint8)
     np.testing.assert_array_equal(es.run(a, pixel, steps=9).readout, es.run(b, pixel, steps=9).readout)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_convolutions_in_groups(rng, groups):
+    """As convolutions of all channels: the types that nir infers know no groups."""
+    net = g.Graph()
+    at = quantised(
+        net, net.add(g.Convolution(rng.normal(size=(4, 1, 3, 3)), None, padding=(1, 1, 1, 1)), (net.add(g.Input((1, 8, 8))),)), 4
+    )
+    at = quantised(net, net.add(g.Convolution(rng.normal(size=(8, 4 // groups, 3, 3)), None, groups=groups), (at,)), 8)
+    net.add(g.Linear(rng.normal(size=(3, 288))), (net.add(g.Flatten(), (at,)),))
+    made = es.convert(net, check=False)
+    again = es.convert(to_nir(made)[0], input_shape=(1, 8, 8))
+    pictures = images(rng, (1, 8, 8))
+    np.testing.assert_allclose(again.evaluate(pictures), made.evaluate(pictures), rtol=1e-6, atol=1e-6)
+
+
+def test_synapses_of_some_channels_are_refused_whatever_their_number(rng):
+    net = g.Graph()
+    start = net.add(g.Input((1, 8, 8)))
+    parts = [quantised(net, net.add(g.Convolution(rng.normal(size=(n, 1, 3, 3)), None), (start,)), n) for n in (2, 3)]
+    at = net.add(g.AveragePool((6, 6)), (net.add(g.Concatenate(0), tuple(parts)),))
+    net.add(g.Flatten(), (at,))
+    with pytest.raises(es.ConversionError, match="NIR has no words for synapses of some channels"):
+        to_nir(es.convert(net, check=False))

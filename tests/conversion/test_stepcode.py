@@ -247,3 +247,16 @@ def test_what_is_chosen_for_rates_is_not_dropped_silently():
     for graph, settings in ((few, {"signed": True}), (random_network(0, levels(0.0, 7.0)), {})):
         with pytest.raises(es.ConversionError, match="a phase is for networks"):
             es.convert(graph, phase=0.5, **settings)
+
+
+@pytest.mark.parametrize(("mean", "exact"), [(0.0, True), (128 / 255, True), (0.2860, False)])
+def test_an_offset_of_the_image_that_is_rounded_is_told(mean, exact):
+    net = g.Graph()
+    rng = np.random.default_rng(0)
+    at = net.add(g.Convolution(rng.choice([-1.0, 1.0], (4, 1, 3, 3)), None), (net.add(g.Input((1, 6, 6))),))
+    at = net.add(g.Flatten(), (net.add(g.Sign(), (at,)),))
+    net.add(g.Linear(rng.choice([-1.0, 1.0], (3, 64))), (at,))
+    made = es.convert(net, mean=mean, std=0.353)
+    (remark,) = [remark for remark in made.report.remarks if "one spike for each threshold" in remark]
+    assert (", exactly;" in remark) == exact
+    assert ("the image's offset by up to 0.07 grey levels" in remark) == (not exact)

@@ -267,3 +267,46 @@ def test_arguments_that_are_known_are_understood_in_every_form():
         from_torch(Called(lambda x: F.batch_norm(x, torch.zeros(3), torch.ones(3), training=True)), (3, 4, 4))
     with pytest.raises(es.ConversionError, match="draws random numbers"):
         from_torch(Called(F.dropout), (3,))
+
+
+def levels(x):
+    return torch.clamp(torch.floor(x * 4 + 0.5), 0, 7) / 4
+
+
+@pytest.mark.parametrize(
+    ("shape", "before", "after"),
+    [
+        ((1, 7, 6), lambda x: x.transpose(2, 3), nn.MaxPool2d(2)),
+        ((1, 6, 8), lambda x: x.reshape(len(x), 1, 8, 6), nn.MaxPool2d(2)),
+        ((2, 6, 8), lambda x: levels(x).reshape(len(x), 2, 8, 6), nn.MaxPool2d(2)),
+        ((1, 7, 6), lambda x: F.pad(x.transpose(2, 3), (1, 0, 1, 1), "reflect"), nn.MaxPool2d(2, 1, 1)),
+    ],
+)
+def test_maxima_of_what_lies_otherwise(shape, before, after):
+    class Made(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.LazyLinear(3)
+
+        def forward(self, x):
+            return self.head(torch.flatten(levels(after(before(x))), 1))
+
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        module = Made().eval()
+        module(torch.rand(4, *shape))
+    made = es.convert(module, input_shape=shape)
+    pictures = np.random.default_rng(0).integers(0, 256, (4, *shape[1:], shape[0]), dtype=np.uint8)
+    expected = module(torch.from_numpy(pictures.transpose(0, 3, 1, 2) / np.float32(255)))
+    np.testing.assert_allclose(made.evaluate(pictures), expected.detach(), atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+@pytest.mark.parametrize("settings", [{}, {"per_channel": True}])
+def test_paddings_with_a_deviation_a_channel(mode, settings):
+    module = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1, padding_mode=mode), nn.ReLU(), nn.Flatten(), nn.Linear(1024, 4)).eval()
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
+    mean, std = torch.tensor([0.49, 0.48, 0.45]), torch.tensor([0.25, 0.24, 0.26])
+    made = es.convert(module, pictures, mean=mean.tolist(), std=std.tolist(), check=False, **settings)
+    x = (torch.from_numpy(pictures / np.float32(255)) - mean) / std
+    np.testing.assert_allclose(made.evaluate(pictures), module(x.permute(0, 3, 1, 2)).detach(), atol=1e-5)

@@ -100,3 +100,9 @@ def test_a_header_that_declares_too_much_takes_no_memory(tmp_path):
         assert tracemalloc.get_traced_memory()[1] < 2**24
     finally:
         tracemalloc.stop()
+
+
+def test_no_images_of_a_size_beyond_all_bounds(tmp_path):
+    (tmp_path / "file").write_bytes(b"\0\0\x08\x04" + bytes(4) + 3 * b"\xff\xff\xff\xff")
+    with pytest.raises(es.DatasetError, match="declares the shape"):
+        datasets.read_idx(tmp_path / "file")

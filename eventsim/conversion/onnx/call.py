@@ -207,9 +207,8 @@ class Call:
         """``factor * value + shift``; arrays lie as ONNX broadcasts them, along the last axes."""
         factor, shift = np.asarray(factor, np.float64), np.asarray(shift, np.float64)
         shape = np.broadcast_shapes(value.shape, factor.shape, shift.shape)
+        self.check_size(math.prod(shape))
         if shape != value.shape:
-            if math.prod(shape) > math.prod(value.shape) * max(factor.size, shift.size):
-                raise self.error(f"a constant that makes {shape} of {value.shape}")
             value = value.moved(np.broadcast_to(value.places, shape))
         if factor.size == 1 and shift.size == 1:
             value = self.solid(value)
@@ -241,8 +240,7 @@ class Call:
     def add(self, first: Value, second: Value) -> Value:
         """The sum of two values, which ONNX broadcasts."""
         shape = np.broadcast_shapes(first.shape, second.shape)
-        if math.prod(shape) > math.prod(first.shape) * math.prod(second.shape):
-            raise self.error(f"shapes {first.shape} and {second.shape}")
+        self.check_size(math.prod(shape))
         first, second = (self.solid(value.moved(np.broadcast_to(value.places, shape))) for value in (first, second))
         same = np.array_equal(first.places, second.places) and self.graph.shape(first.number) == self.graph.shape(second.number)
         if same:

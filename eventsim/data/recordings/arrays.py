@@ -19,6 +19,8 @@ from eventsim.files.hdf5_reading import MAX_RATIO
 _MAX_MEMBERS = 64
 # Of an event, in an archive.
 _MAX_EVENT = 64
+# Of a table of numbers: more than any recording has, and so few that a shape is no number beyond all bounds.
+_MOST_COLUMNS = 1000
 
 
 def read_npy(stream: IO[bytes], name: str, fields: Fields) -> Recording:
@@ -68,6 +70,8 @@ def _array(stream: IO[bytes], name: str) -> npt.NDArray[Any]:
     if len(shape) not in (1, 2) or (dtype.names is None and dtype.kind not in "biuf"):
         raise InputError(f"{name}: expected a structured array (events,) of x, y, t, p, or a table of numbers, found {dtype} {shape}")
     check_number(shape[0], name)
+    if len(shape) == 2 and shape[1] > _MOST_COLUMNS:
+        raise InputError(f"{name}: a table of {shape[1]} columns, expected {_MOST_COLUMNS:,} at most")
     flat = read_elements(stream, stream.tell(), dtype, int(np.prod(shape)), name)
     return flat.reshape(shape, order="F" if fortran else "C")
 

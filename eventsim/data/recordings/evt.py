@@ -30,16 +30,17 @@ def read_evt(stream: IO[bytes], name: str, fields: Fields) -> Recording:
         Also if the package that reads EVT 3 is not installed.
     """
     header = b"".join(header_lines(stream, name, b"%", rb"% *end *\r?\n")).decode("ascii", "replace")
-    version = re.search(r"^% *(?:evt +|format +EVT)([0-9])", header, re.M | re.I)
+    version = re.search(r"^% *(?:evt +|format +EVT)([0-9]+(?:\.[0-9]+)?)", header, re.M | re.I)
     size = _geometry(header)
     data = stream.read()
     if version is None and re.search(r"^% *(Data file containing|Version )", header, re.M | re.I):
         return _dat(data, name, header)
-    if version is None or version[1] not in "23":
-        raise InputError(
-            f"{name}: a raw file of {'no version' if version is None else f'EVT {version[1]}'} in its header; expected EVT 2 or 3, or DAT"
-        )
-    return _evt2(data, name, size) if version[1] == "2" else _evt3(data, name, size)
+    # (2.1, which is also written as 21, has other words.)
+    number = "none" if version is None else version[1].removesuffix(".0")
+    if number not in ("2", "3"):
+        found = "no version" if version is None else f"EVT {version[1]}"
+        raise InputError(f"{name}: a raw file of {found} in its header; expected EVT 2 or 3, or DAT (Metavision's tools convert)")
+    return _evt2(data, name, size) if number == "2" else _evt3(data, name, size)
 
 
 def _evt2(data: bytes, name: str, size: tuple[int, int] | None) -> Recording:

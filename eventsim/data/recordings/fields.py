@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from eventsim.errors import InputError
 
@@ -90,7 +91,7 @@ class Fields:
                 return t
             if len(t) and max(int(t.max()), -int(t.min())) >= 2**62 // times:
                 raise InputError(f"{name}: times up to {t.max()} {unit}; a damaged recording, or of another unit (--time-unit)")
-            return t.astype(np.int64) * times if per == 1 else np.rint(t.astype(np.int64) / per).astype(np.int64)
+            return t.astype(np.int64) * times if per == 1 else _rounded_ratio(t.astype(np.int64), per)
         if t.dtype.kind != "f":
             raise InputError(f"{name}: times must be numbers, found {t.dtype}")
         with np.errstate(over="ignore"):
@@ -98,3 +99,9 @@ class Fields:
         if not np.isfinite(wide).all() or np.any(np.abs(wide) >= 2**60):
             raise InputError(f"{name}: times that are no numbers, or thousands of years: damaged, or of another unit (--time-unit)")
         return np.rint(wide).astype(np.int64)
+
+
+def _rounded_ratio(numbers: npt.NDArray[np.int64], per: int) -> npt.NDArray[np.int64]:
+    """``numbers / per``, to the nearest whole number, ties to even: nanoseconds since 1970 are too large for floating-point numbers."""
+    whole, rest = np.divmod(numbers, per)
+    return whole + ((2 * rest > per) | ((2 * rest == per) & (whole % 2 == 1)))

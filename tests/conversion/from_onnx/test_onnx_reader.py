@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -195,3 +197,29 @@ def test_the_source_is_asked(tmp_path):
     graph.nodes[number] = g.Node("z", g.Convolution(wrong.weight, None, wrong.stride, (0, 0, 2, 2)), (0,), graph.shape(number))
     with pytest.raises(es.ConversionError, match=r"^z: the network itself computes other values"):
         check_reading(graph, X)
+
+
+@pytest.mark.parametrize("zero", [np.uint8(2), np.uint8(3), np.int8(-5), np.int8(0)])
+def test_a_zero_point_is_added_after_rounding(zero, tmp_path):
+    """Halves go to the even number of steps, whatever the zero point."""
+    halves = np.arange(-64, 128, dtype=np.float32).reshape(1, 3, 8, 8) / 2
+    nodes = [node("QuantizeLinear", "x s zero", "q"), node("DequantizeLinear", "q s zero", "a"), node("Flatten", "a", "y")]
+    agrees(model(nodes, {"s": np.float32(1), "zero": zero}, IMAGE, 21), tmp_path, x=halves)
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [node("Unsqueeze", "x", "a", axes=[1]), node("Unsqueeze", "x", "b", axes=[2]), node("Add", "a b", "c")],
+        [node("Unsqueeze", "x", "a", axes=[2]), node("Mul", "a row", "c")],
+    ],
+)
+def test_tensors_that_no_network_has_are_refused_before_they_are_made(nodes, tmp_path):
+    after = [node("ReduceSum", "c", "y", axes=[2])]
+    made = model([*nodes, *after], {"row": np.ones((1, 1, 65536), np.float32)}, (1, 65536), 11)
+    tracemalloc.start()
+    try:
+        refused(made, tmp_path, "makes more than 16777216 numbers")
+        assert tracemalloc.get_traced_memory()[1] < 2**27
+    finally:
+        tracemalloc.stop()

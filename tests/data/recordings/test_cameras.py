@@ -59,7 +59,12 @@ def test_a_pixel_outside_of_the_camera_is_damage():
 
 
 def test_raw_files_of_other_versions():
-    for header, words in ((b"% evt 4.0\n", "EVT 4"), (b"% date today\n", "no version")):
+    for header, words in (
+        (b"% evt 4.0\n", "EVT 4"),
+        (b"% evt 2.1\n", r"EVT 2\.1"),
+        (b"% format EVT21;height=720;width=1280\n", "EVT 21"),
+        (b"% date today\n", "no version"),
+    ):
         with pytest.raises(InputError, match=words):
             read(header)
 

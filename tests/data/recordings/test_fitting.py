@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -85,3 +87,13 @@ def test_frames_count_the_events_of_pixels():
     assert split[1, 0].tolist() == [1, 0]
     assert split.sum() == 256
     assert accumulated(events, (2, 3, 1))[:, :, 0].tolist() == [[0, 255, 0], [1, 0, 0]]
+
+
+def test_hot_pixels_of_a_camera_whose_size_nobody_said_take_no_memory():
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match="has at least 65536 x 65536 pixels"):
+            fit_recording(made([(65535, 65535, 0, 1), (0, 0, 1, 1)]), (4, 6, 2), Reading(hot_pixels=10**6))
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()

@@ -66,11 +66,14 @@ def test_the_counter_of_a_bin_file_overflows():
         (np.array([1, 2]), "ms", [1000, 2000]),
         (np.array([1000, 2600], "u8"), "ns", [1, 3]),
         (np.array([0.5, 2.25]), "ms", [500, 2250]),
+        # Ties to even, and more digits than floating-point numbers have.
+        (np.array([1500, 2500, 3501]), "ns", [2, 2, 4]),
+        (np.array([1600000000123456501, 1600000000123457499]), "ns", [1600000000123457, 1600000000123457]),
     ],
 )
 def test_units_of_time(t, unit, expected):
     file = io.BytesIO()
-    np.savez(file, x=[1, 2], y=[1, 2], t=t, p=[0, 1])
+    np.savez(file, x=np.ones(len(t), int), y=np.ones(len(t), int), t=t, p=np.ones(len(t), int))
     assert read(file.getvalue(), "a.npz", unit=unit).events["t"].tolist() == expected
 
 
@@ -154,3 +157,14 @@ def test_what_is_no_recording():
     np.save(file, np.zeros((3, 4)))
     assert not is_recording(file, "a.npy")
     assert not is_recording(io.BytesIO(b"\x89PNG"), "a.png")
+
+
+@pytest.mark.parametrize("shape", [(0, 2**70), (0, 2**62), (0, 1001)])
+def test_a_table_of_nothing_in_too_many_columns(shape):
+    file = io.BytesIO()
+    np.save(file, np.zeros((0, 4)))
+    data = file.getvalue().replace(b"(0, 4)", str(shape).encode())
+    # The header is as long as it was.
+    data = data.replace(b" " * (len(str(shape)) - 6) + b"\n", b"\n", 1)
+    with pytest.raises(InputError, match=f"a table of {shape[1]} columns"):
+        read(data, "a.npy")

@@ -159,8 +159,15 @@ def quantize_linear(call: Call) -> Value:
     scale, zero = (_along(call, values, len(value.shape)) for values in _grid(call))
     kind = call.attribute("output_dtype", 0)
     low, high = _whole_range(call, kind, zero_point)
-    at, _ = quantised(call, value, 1 / scale, zero, "ROUND", (low, high))
-    return Value(at.number, at.places, at.size, "whole")
+    if np.ptp(zero):
+        if np.any(zero % 2):
+            raise call.error("zero points that differ along an axis, odd ones among them")
+        at, _ = quantised(call, value, 1 / scale, zero, "ROUND", (low, high))
+        return Value(at.number, at.places, at.size, "whole")
+    # The zero point is added after rounding: behind an odd one halves would be rounded to odd numbers.
+    point = float(zero.flat[0])
+    at, _ = quantised(call, value, 1 / scale, np.zeros(()), "ROUND", (low - point, high - point))
+    return call.scale(at, 1.0, point, "whole")
 
 
 def _whole_range(call: Call, kind: int, zero_point: Any) -> tuple[float, float]:
