@@ -14,7 +14,9 @@ from eventsim.data.recordings.events import Recording
 from eventsim.data.recordings.reading import SUFFIXES, read_recording
 from eventsim.data.recordings.saccades import SIZE, saccades
 from eventsim.errors import DatasetError, InputError
-from eventsim.model.limits import MAX_NEURONS
+
+# As many as neurons of any network.
+_MOST_PIXELS = 2**24
 
 # The name of the simulated set.
 SIMULATED = "mnist-saccades"
@@ -102,8 +104,8 @@ class Frames(Dataset):
         assert found is not None
         events = found.events
         width, height = found.size or (int(events["x"].max(initial=0)) + 1, int(events["y"].max(initial=0)) + 1)
-        if width * height > MAX_NEURONS:
-            raise DatasetError(f"{self.name}: recording {index} has {width} x {height} pixels, more than {MAX_NEURONS:,}")
+        if width * height > _MOST_PIXELS:
+            raise DatasetError(f"{self.name}: recording {index} has {width} x {height} pixels, more than {_MOST_PIXELS:,}")
         place = events["y"].astype(np.int64) * width + events["x"]
         number = np.bincount(place, minlength=width * height)
         return np.minimum(255, number * 255 // max(1, int(number.max()))).astype(np.uint8).reshape(height, width, 1)

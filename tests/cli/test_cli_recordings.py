@@ -139,7 +139,7 @@ def test_what_is_no_image_is_named(here):
         "x.npz": "this network takes an image, or a recording",
         "t.csv": f".npy array of shape ({HEIGHT}, {WIDTH}, 2)",
     }.items():
-        outcome = run("images.h5", "-i", name)
+        outcome = run("images.h5", "-i", name, "--no-trace")
         assert outcome.exit_code == 1
         assert words in outcome.stderr
         assert outcome.stderr.count("\n") == 1
