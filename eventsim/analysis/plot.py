@@ -6,7 +6,7 @@ Every function returns a :class:`matplotlib.figure.Figure`; ``figure.savefig("x.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -31,6 +31,8 @@ DOTS = 20_000
 _BINS, _LINES = 800, 200
 # Populations in a raster: a figure cannot be of any height.
 _MOST_ROWS = 50
+# Bars that are drawn one by one.
+_MOST_BARS = 250
 # Letters of a name in a figure.
 _LONGEST = 40
 
@@ -272,8 +274,13 @@ def operations(run: Run | Evaluation) -> Figure:
     for i, p in enumerate(run.info.projections):
         if p.apart:
             continue
-        axes.bar(at, per_step[:, i], bottom=below, color=_colour(shown), label=_text(p.name), width=1.0 if len(at) > 40 else 0.8)
-        below = below + per_step[:, i]
+        above = below + per_step[:, i]
+        if len(at) > _MOST_BARS:
+            # One outline: a page with a rectangle a step would not be drawn.
+            axes.stairs(above, np.append(at, len(at) + 1) - 0.5, baseline=below, fill=True, color=_colour(shown), label=_text(p.name))
+        else:
+            axes.bar(at, per_step[:, i], bottom=below, color=_colour(shown), label=_text(p.name), width=1.0 if len(at) > 40 else 0.8)
+        below = above
         shown += 1
     axes.set(xlabel="step", ylabel=what)
     _thousands(axes.yaxis)
@@ -334,13 +341,15 @@ def latency_histogram(evaluation: Evaluation) -> Figure:
     steps = evaluation.info.steps
     # In a clocked run a decision falls on a whole step.
     edges = np.arange(steps + 1) + 0.5 if evaluation.info.resolution == 1 else np.linspace(0, steps, min(100, 8 * steps) + 1)
+    kind: Literal["bar", "stepfilled"] = "stepfilled" if len(edges) > _MOST_BARS else "bar"
     if evaluation.truth is None:
-        axes.hist(latency[made], edges.tolist(), color=COLOURS[0])
+        axes.hist(latency[made], edges.tolist(), histtype=kind, color=COLOURS[0])
     else:
         right = evaluation.prediction == evaluation.truth
         axes.hist(
             [latency[made & right], latency[made & ~right]],
             edges.tolist(),
+            histtype=kind,
             stacked=True,
             color=[COLOURS[0], COLOURS[1]],
             label=["right", "wrong"],

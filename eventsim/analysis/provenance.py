@@ -96,7 +96,15 @@ def evaluate_command(evaluation: Evaluation) -> str | None:
 
 
 def spread(count: int, total: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Numbers of ``count`` images spread evenly over ``total``: int64 (at most total,)."""
+    """Numbers of ``count`` images spread evenly over ``total``: int64 (at most total,).
+
+    Raises
+    ------
+    RunError
+        Not at least one.
+    """
+    if count < 1:
+        raise RunError(f"the number of images must be at least 1, found {count}")
     return np.linspace(0, total - 1, min(count, total)).astype(np.int64)
 
 

@@ -322,8 +322,6 @@ def _chosen(images: int | Sequence[int] | None, total: int) -> npt.NDArray[np.in
     if images is None:
         return np.arange(total)
     if isinstance(images, (int, np.integer)):
-        if images < 1:
-            raise RunError(f"the number of images must be at least 1, found {images}")
         return spread(int(images), total)
     chosen = np.asarray(images, np.int64)
     if chosen.ndim != 1 or not len(chosen) or chosen.min() < 0 or chosen.max() >= total:

@@ -19,8 +19,8 @@ from eventsim.analysis.provenance import spread
 from eventsim.batch import self_test
 from eventsim.batch.kept import Images
 from eventsim.batch.pictures import Pictures, pictures_of
-from eventsim.batch.study import Study, file_name, make_folder, title_of
-from eventsim.batch.work import bytes_of, network_of
+from eventsim.batch.study import Study, file_name, make_folder, titles_of
+from eventsim.batch.work import bytes_of, network_of, refuse_stopped
 from eventsim.data.image_sets import Dataset
 from eventsim.errors import HardwareError, InputError, RunError
 from eventsim.hardware.architecture import Architecture, CrossbarCore
@@ -152,6 +152,8 @@ class ImperfectWorker:
         """What is kept of each image: its decision (-1 without one), its latency, and counts."""
         settings: dict[str, Any] = {"steps": self.work.steps, "resolution": self.work.resolution, "record": "none", "progress": progress}
         runs = [self._imperfect.run_and_count(image, **settings) for image in images]
+        for number, (result, _) in enumerate(runs, first):
+            refuse_stopped(number, result)
         return {
             "decision": np.array([-1 if result.decision is None else result.decision for result, _ in runs], np.int64),
             "latency": np.array([np.nan if r.decision_latency is None else r.decision_latency for r, _ in runs], np.float64),
@@ -198,15 +200,15 @@ def run_points(
     Raises
     ------
     RunError
-        No points; the folder cannot be written, or holds another study; or as :func:`eventsim.evaluate`.
+        No points, or two that are alike; no images; the folder cannot be written, or holds another study; or as :func:`eventsim.evaluate`.
     InputError, HardwareError, PotentialOverflow
     """
     if not points:
         raise RunError("a study needs at least one value")
+    titles = titles_of(point.columns for point in points)
     make_folder(folder)
     rows, files = [], {}
-    for number, point in enumerate(points, 1):
-        title = title_of(point.columns)
+    for number, (point, title) in enumerate(zip(points, titles, strict=True), 1):
         files[title] = folder / f"{file_name(title)}.json"
         length = _steps(point, data) if steps is None else steps
         of = _images(point, data, pictures_of(point.network, data, **fitting), files[title], images, length)

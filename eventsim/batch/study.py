@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -249,14 +250,14 @@ def run_study(
     Raises
     ------
     RunError
-        No points, or the folder cannot be written.
+        No points, or two that are alike; or the folder cannot be written.
     """
     if not points:
         raise RunError("a study needs at least one value")
+    titles = titles_of(point.columns for point in points)
     make_folder(folder)
     rows, evaluations = [], {}
-    for number, point in enumerate(points, 1):
-        title = title_of(point.columns)
+    for number, (point, title) in enumerate(zip(points, titles, strict=True), 1):
         path = folder / f"{file_name(title)}.h5"
         with evaluate(
             point.network, dataset, path, trade_off=False, progress=each(title, number, len(points)), **settings | point.settings
@@ -368,6 +369,21 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"{folder}: cannot be made ({error.strerror})") from None
+
+
+def titles_of(columns: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What points are called.
+
+    Raises
+    ------
+    RunError
+        Two are called alike: they would count as one, and as two seeds.
+    """
+    titles = [title_of(each) for each in columns]
+    twice = [title for title, number in Counter(titles).items() if number > 1]
+    if twice:
+        raise RunError(f"{twice[0]}: asked for {titles.count(twice[0])} times; give every value once")
+    return titles
 
 
 def title_of(columns: Mapping[str, Any]) -> str:

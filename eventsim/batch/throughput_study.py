@@ -20,11 +20,12 @@ from eventsim.batch import self_test
 from eventsim.batch.kept import Images
 from eventsim.batch.pictures import pictures_of
 from eventsim.batch.study import Study, file_name, make_folder
-from eventsim.batch.work import bytes_of, network_of
+from eventsim.batch.work import bytes_of, network_of, refuse_stopped
 from eventsim.data.image_sets import Dataset
 from eventsim.errors import InputError, RunError
 from eventsim.hardware.architecture import Architecture
 from eventsim.hardware.hardware import Hardware
+from eventsim.job.job import MAX_TICKS
 from eventsim.job.preparation import default_steps
 from eventsim.job.recordings import steps_of_window
 from eventsim.model.network import Network
@@ -76,9 +77,12 @@ def throughput_study(
     InputError, DatasetError, HardwareError, PotentialOverflow
     """
     values = list(values)
-    picoseconds = [round(value * 10**6) for value in values]
+    # (An infinite number, or none at all, is no number of picoseconds.)
+    picoseconds = [round(value * 10**6) if abs(value) < MAX_TICKS else 0 for value in values]
     if not values or min(picoseconds) < 1 or any(p / 10**6 != value for p, value in zip(picoseconds, values, strict=True)):
         raise RunError(f"steps must be microseconds, at least 0.000001 with at most six decimals, found {values}")
+    if len(set(picoseconds)) < len(values):
+        raise RunError(f"found {values}; give every value once")
     if network.output is None:
         raise InputError("a study needs a network that has an output readout")
     pictures = pictures_of(network, data, **{name: settings.pop(name) for name in ("invert", "crop") if name in settings})
@@ -166,6 +170,8 @@ class ClosedWorker:
         """What is kept of each image: its answer (-1 without one), when it is there (picoseconds, or NaN), and what the run took."""
         settings: dict[str, Any] = {"record": "none"} | self.work.settings
         runs = [self._hardware.run(self._network, image, closed=True, progress=progress, **settings) for image in images]
+        for number, (result, _) in enumerate(runs, first):
+            refuse_stopped(number, result)
         return {
             "answer": np.array([-1 if result.decision is None else result.decision for result, _ in runs], np.int64),
             "decision": np.array([np.nan if report.decision is None else report.decision for _, report in runs], np.float64),

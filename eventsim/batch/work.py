@@ -150,6 +150,18 @@ class Done(NamedTuple):
     worker: str
 
 
+def refuse_stopped(number: int, result: Result) -> None:
+    """Refuse a run that was ended by its number of spikes: it says nothing of an image.
+
+    Raises
+    ------
+    RunError
+    """
+    if result.stopped:
+        limit = result.info.settings["max_spikes"]
+        raise RunError(f"image {number}: more than {limit:,} spikes in {result.duration:g} steps; is this network meant to fire so much?")
+
+
 class Worker:
     """A network, loaded and compiled for many images."""
 
@@ -178,11 +190,7 @@ class Worker:
         reports: list[Report] = []
 
         def look_at(number: int, result: Result) -> None:
-            if result.stopped:
-                limit = result.info.settings["max_spikes"]
-                raise RunError(
-                    f"image {number}: more than {limit:,} spikes in {result.duration:g} steps; is this network meant to fire so much?"
-                )
+            refuse_stopped(number, result)
             if kinds and exits_need_spikes:
                 exits.append(self._trajectories.all_exits(result, kinds))
             if self._hardware is not None:

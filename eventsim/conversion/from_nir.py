@@ -25,6 +25,7 @@ from eventsim.conversion.nir.spiking import SpikingImport
 from eventsim.conversion.nir.structure import Step, in_order
 from eventsim.conversion.nir.writers import WRITERS, Reset, writer_named
 from eventsim.errors import ConversionError, NetworkError
+from eventsim.files.hdf5_claims import check_claims
 from eventsim.files.hdf5_heaps import heaps_end
 from eventsim.model.network import Network
 
@@ -131,6 +132,7 @@ def _whatever(model: str | os.PathLike[str] | Any, read: Callable[[Any], Made]) 
     try:
         if not heaps_end(Path(model).read_bytes()):
             raise ValueError("no HDF5, or texts without an end")
+        check_claims(model)
         graph = nir.read(os.fspath(model), type_check=False)
     except Exception as error:  # whatever a damaged file makes nir and h5py raise
         raise ConversionError(f"{model}: not a readable NIR file ({type(error).__name__}: {' '.join(str(error).split())[:200]})") from None

@@ -82,6 +82,10 @@ def _get_idx(known: KnownSet, file: PublishedFile, target: Path, source: Path | 
         if copy is None:
             raise DatasetError(f"{source}: has no {' or '.join(names)}, also not in a folder {known.name}/")
         _copy(copy, target / known.name / copy.name, lambda path: _is_idx(path, file, copy.name == file.name), say)
+    if plain.is_file() and not file.content_md5:
+        with gzip.open(packed) as stream:
+            content = hashlib.file_digest(stream, "md5").hexdigest()
+        _require(plain, _hash(plain) == content, f"remove it: {packed.name} beside it has another content")
 
 
 def _get_archive(known: KnownSet, target: Path, source: Path | None, say: Say, progress: Progress | None) -> None:
@@ -217,22 +221,22 @@ class _TooMuch(Exception):
 class _Meter:
     """What pooch calls while it downloads: in place of the progress bar of tqdm, which it takes."""
 
-    def __init__(self, file: PublishedFile, progress: Progress | None) -> None:
+    def __init__(self, file: PublishedFile, written: Path, progress: Progress | None) -> None:
         self.total = 0
-        self._file = file
+        self._file, self._written = file, written
         self._progress = progress
-        self._received = 0
 
     def update(self, count: int) -> None:
-        self._received += count
-        # A server that sends something else without end must not fill the disk. Twice, since pooch counts whole chunks.
-        if self._received > 2 * self._file.bytes + 2 * _CHUNK:
+        # Pooch counts a whole chunk for every piece, however small a server sends them.
+        received = self._written.stat().st_size
+        # A server that sends something else without end must not fill the disk.
+        if received > 2 * self._file.bytes + 2 * _CHUNK:
             raise _TooMuch
         if self._progress is not None:
-            self._progress(self._file.name, min(self._received, self._file.bytes), self._file.bytes)
+            self._progress(self._file.name, min(received, self._file.bytes), self._file.bytes)
 
     def reset(self) -> None:
-        self._received = 0
+        pass
 
     def close(self) -> None:
         pass
@@ -258,7 +262,7 @@ def _fetch(address: str, file: PublishedFile, unfinished: Path, progress: Progre
     """Download a file and verify it; returns what went wrong."""
     # Some servers would declare .gz files as a compressed encoding of their content; it would be unpacked on the way.
     fetch = pooch.HTTPDownloader(
-        progressbar=_Meter(file, progress), chunk_size=_CHUNK, timeout=_TIMEOUT_SECONDS, headers={"Accept-Encoding": "identity"}
+        progressbar=_Meter(file, unfinished, progress), chunk_size=_CHUNK, timeout=_TIMEOUT_SECONDS, headers={"Accept-Encoding": "identity"}
     )
     try:
         fetch(address, str(unfinished), None)

@@ -222,7 +222,8 @@ def _check_room(architecture: Architecture, needed: dict[str, int], taken: int) 
         raise HardwareError(
             f"the network needs {automatic + taken:,} cores ({', '.join(f'{name} {needed[name]:,}' for name in largest)}"
             f"{', ...' if len(needed) > 3 else ''}), and {architecture.name} has {chip.cores:,} "
-            f"({chip.columns} x {chip.rows} tiles of {chip.cores_per_tile}); give it more tiles, or cores with more room"
+            f"({chip.columns} x {chip.rows} tiles of {chip.cores_per_tile}); give it more tiles, cores with more room, "
+            "or let populations share cores ([[placement]])"
         )
 
 

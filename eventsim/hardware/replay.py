@@ -300,7 +300,9 @@ class _Stepwise(_Replay):
                 )
             these = active[:, row["mark"] : row["mark"] + row["units"] // 64 + 1]
             these[0] = packed(population.initial_potentials() != 0)
-            these[1:] = packed(self.run.potentials(name)[: self.model_steps - 1] != 0)
+            # Recorded potentials are those before the leak, which comes before the next step begins.
+            left = [population.decayed(row) for row in self.run.potentials(name)[: self.model_steps - 1]]
+            these[1:] = packed(np.array(left, np.int64).reshape(-1, population.size) != 0)
         return active
 
     def _step_times(self, found: Found) -> IntArray:

@@ -35,7 +35,8 @@ POPULATION = record("given always first block end_block into end_into period per
 # A block of neighbouring neurons: first, end (in its population), core (its place in Tables.cores), and its SENDs.
 BLOCK = record("population first end core send end_send")
 # Where a projection's messages from a block are: those of neuron n are the list Tables.lists[base + n // divisor].
-SEND = record("base factor shift")
+# decides: 1 if they go to the output.
+SEND = record("base factor shift decides")
 # What is counted of a message: synapses, pair (of cores, in Tables.pairs).
 ENTRY = record("synapses pair")
 # A projection that brings messages: source population, site n // divisor of its neuron n; where its sites are in Tables.site_begin.
@@ -163,7 +164,9 @@ def _sends(
     placement: Placement, messages: Messages, blocks: IntArray, cores: IntArray, names: list[str], bits: int
 ) -> tuple[IntArray, dict[str, IntArray]]:
     """The messages of every block, by projection and then by site: sends, and the tables of messages. Sets the blocks' sends."""
-    sends: list[tuple[int, int, int]] = []
+    sends: list[tuple[int, int, int, int]] = []
+    network = placement.network
+    to_output = {messages.projection[p.name] for p in network.projections if p.target == network.output and p.name in placement.reach}
     parts, lengths, line = [(np.zeros(0, np.int64),) * 3], [np.zeros(1, np.int64)], 0
     of_source: dict[int, list[int]] = {
         i: [messages.projection[p.name] for p in placement.network.projections if p.source == name and p.name in placement.reach]
@@ -174,7 +177,7 @@ def _sends(
         for number in of_source[int(row["population"])]:
             divisor = int(messages.divisor[number])
             low, high = int(row["first"]) // divisor, (int(row["end"]) - 1) // divisor + 1
-            sends.append((line - low, *divider(divisor)))
+            sends.append((line - low, *divider(divisor), int(number in to_output)))
             begin = messages.begin[messages.offset[number] + low : messages.offset[number] + high + 1]
             these = slice(int(begin[0]), int(begin[-1]))
             lengths.append(np.diff(begin))

@@ -94,7 +94,9 @@ class Preparation:
                 currents[name], largest[name], encoded[name] = self._encode(name, population, image)
             # Twice the range of a potential, and what the current brings: more than V + threshold * spikes ever is.
             if (largest[name] * steps + 2**32) * resolution >= 2**62:
-                raise RunError(f"{name}: {steps} steps of these currents exceed 64 bits at resolution {resolution}; lower it")
+                raise RunError(
+                    f"{name}: {steps} steps of these currents exceed 64 bits at resolution {resolution}; lower it (closed runs: step_us)"
+                )
         for number, name, population in self._sources:
             spikes = self._events(name, population, given.get(name), steps, resolution, [seed, number])
             events[name] = spikes.ticks, spikes.neurons

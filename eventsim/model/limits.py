@@ -13,6 +13,8 @@ MAX_PROJECTIONS = 2**14
 MAX_FUSED_WEIGHTS = 2**26
 # Synapses that compiled code lists one by one for a table that is stored compactly: five bytes or more each.
 MAX_LISTED_SYNAPSES = 2**27
+# Positions along an axis times taps of a kernel: what is found of them takes 50 bytes a pair.
+MAX_AXIS_PAIRS = 2**24
 # Delays and refractory periods, in steps.
 MAX_PERIOD = 1e6
 # A step of recorded events, in microseconds.

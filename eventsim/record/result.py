@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eventsim.errors import RunError
-from eventsim.job.job import Counts, Job
+from eventsim.job.job import MAX_STEPS, MAX_TICKS, Counts, Job
 from eventsim.model.exits import EXIT_KINDS
 from eventsim.model.limits import MAX_NEURONS
 from eventsim.model.network import Network
@@ -187,7 +187,8 @@ def _check_info(info: RunInfo) -> None:
     def whole(value: object, low: int, high: int = 2**63 - 1) -> bool:
         return type(value) is int and low <= value <= high
 
-    require(whole(info.steps, 1, 2**31 - 1) and whole(info.resolution, 1, 2**31 - 1), "steps and resolution")
+    sizes = whole(info.steps, 1, MAX_STEPS) and whole(info.resolution, 1, MAX_TICKS) and info.steps * info.resolution <= MAX_TICKS
+    require(sizes, "steps and resolution")
     names = [p.name for p in info.populations]
     require(all(type(name) is str for name in names), "names of populations")
     require(len(set(names)) == len(names), "two populations of one name")

@@ -295,8 +295,8 @@ class Trace(Run):
 
     def _array(self, name: str, shape: tuple[int, ...]) -> IntArray:
         column = self._file.column(f"eventsim/{name}")
-        if column.shape != shape or column.dtype.kind != "i":
-            raise self._file.damaged(f"{name} is {column.dtype} {column.shape}, expected integers {shape}")
+        if column.shape != shape or column.dtype.kind != "i" or column.dtype.itemsize != 8:
+            raise self._file.damaged(f"{name} is {column.dtype} {column.shape}, expected int64 {shape}")
         return column.read().astype(np.int64)
 
     def __repr__(self) -> str:

@@ -15,6 +15,9 @@ from PIL import Image
 import eventsim as es
 from eventsim.analysis import plot
 from eventsim.batch import study
+from eventsim.batch.fault_study import fault_points, spike_fault_points
+from eventsim.batch.imperfect_study import run_points
+from eventsim.batch.throughput_study import throughput_study
 from eventsim.cli.main import main
 from eventsim.conversion import graph as g
 
@@ -179,3 +182,26 @@ def test_a_study_of_images_without_labels_draws_the_rest(tmp_path, monkeypatch):
     assert "accuracy" not in drawn
     with pytest.raises(es.RunError, match="no values to draw"):
         plot.curves([{"x": 1, "accuracy": None}], "x", ["accuracy"])
+
+
+def test_values_given_twice_are_no_two_seeds(tmp_path):
+    net, data = small_network(), small_data(n=3)
+    for make in (fault_points, spike_fault_points):
+        points = make(net, "flips" if make is fault_points else "lost", [0.5, 5e-1], 2)
+        run = study.run_study if make is fault_points else run_points
+        with pytest.raises(es.RunError, match="asked for 2 times; give every value once"):
+            run("faults", points, data, tmp_path / "s", steps=2)
+    assert not (tmp_path / "s").exists()
+
+
+def test_studies_without_images_or_of_runs_that_do_not_end(tmp_path):
+    net, data = small_network(), small_data(n=3)
+    points = spike_fault_points(net, "lost", [0.5], 1)[:1]
+    with pytest.raises(es.RunError, match="the number of images must be at least 1, found 0"):
+        run_points("lost", points, data, tmp_path / "s", images=0, steps=2)
+    hardware = es.Hardware("truenorth")
+    for values in ([float("nan")], [float("inf")], [1, 1.0]):
+        with pytest.raises(es.RunError, match=r"steps must be microseconds|give every value once"):
+            throughput_study(net, data, hardware, tmp_path / "t", values)
+    with pytest.raises(es.RunError, match=r"image 0: more than 3 spikes in .* steps; is this network meant to fire so much"):
+        throughput_study(net, data, hardware, tmp_path / "t", [1000], max_spikes=3, workers=1)

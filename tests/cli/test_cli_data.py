@@ -8,6 +8,7 @@ import io
 import tarfile
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -72,6 +73,9 @@ class Handler(BaseHTTPRequestHandler):
         if content is None or fault == "absent":
             self.send_error(404)
             return
+        if fault == "pieces":
+            self.send_in_pieces(content)
+            return
         self.send_response(200)
         if fault == "endless":
             self.end_headers()
@@ -85,6 +89,18 @@ class Handler(BaseHTTPRequestHandler):
         if fault == "changed":
             content = content[:-1] + bytes([content[-1] ^ 1])
         self.wfile.write(content[: len(content) // 2] if fault == "cut" else content)
+
+    def send_in_pieces(self, content: bytes) -> None:
+        """Rightly, by 256 bytes, and without a length: as proxies may."""
+        self.protocol_version, self.close_connection = "HTTP/1.1", True
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for start in range(0, len(content), 256):
+            piece = content[start : start + 256]
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+            self.wfile.flush()
+        self.wfile.write(b"0\r\n\r\n")
 
     def log_message(self, *arguments: object) -> None:
         pass
@@ -173,6 +189,25 @@ def test_download(manifest, server, tmp_path):
     (tmp_path / "data" / "mnist" / IMAGES).write_bytes(PACKED[IMAGES][:-5])
     assert run("get", "mnist").stdout.count("downloaded") == 1
     assert len(datasets.load("mnist")[0]) == 20
+
+
+def test_a_download_in_pieces(manifest, tmp_path):
+    manifest("pieces")
+    assert run("get", "mnist").stdout.count("downloaded from") == 2
+    assert len(datasets.load("mnist")[0]) == 20
+
+
+def test_an_unpacked_file_of_no_known_check_sum_is_compared_with_the_packed_one(manifest, tmp_path, monkeypatch):
+    sets = manifest("")
+    files = tuple(replace(file, content_md5="") for file in sets["mnist"].files)
+    changed = sets | {"mnist": replace(sets["mnist"], files=files)}
+    monkeypatch.setattr(dataset_manifest, "known_sets", lambda: changed)
+    place = tmp_path / "data" / "mnist"
+    write(place, PLAIN)
+    assert run("get", "mnist").exit_code == 0
+    name = IMAGES.removesuffix(".gz")
+    (place / name).write_bytes(PLAIN[name][:-1] + b"\0")
+    assert f"{name}: not the published file" in refused("get", "mnist")
 
 
 def test_download_of_an_archive(manifest, tmp_path):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 
+import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -219,3 +221,27 @@ def test_synapses_of_some_channels_are_refused_whatever_their_number(rng):
     net.add(g.Flatten(), (at,))
     with pytest.raises(es.ConversionError, match="NIR has no words for synapses of some channels"):
         to_nir(es.convert(net, check=False))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda group: group.create_dataset("weight", (8192, 8192), "f8", chunks=(64, 64)), "claims 536,870,912 bytes"),
+        (lambda group: group.__setitem__("weight", h5py.SoftLink("/node/nodes")), "a soft or external link"),
+        (lambda group: group.__setitem__("weight", h5py.ExternalLink("other.h5", "/x")), "a soft or external link"),
+        (lambda group: group.create_dataset("weight", (4,), "f8", external=[("raw", 0, 32)]), "are in other files"),
+    ],
+)
+def test_a_file_that_claims_more_than_it_holds_is_not_read(rng, tmp_path, change, words):
+    nir.write(tmp_path / "net.nir", foreign(rng))
+    with h5py.File(tmp_path / "net.nir", "a") as file:
+        group = file["node/nodes/fc"]
+        del group["weight"]
+        change(group)
+    tracemalloc.start()
+    try:
+        with pytest.raises(es.ConversionError, match=rf"net\.nir: not a readable NIR file .*{words}"):
+            from_nir(tmp_path / "net.nir")
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -288,3 +290,53 @@ def test_on_the_command_line(tmp_path):
     refused = CliRunner().invoke(main, [*arguments, "--percentile", "99"])
     assert refused.exit_code == 2
     assert "leave out --percentile" in refused.output
+
+
+def test_the_output_of_the_graph_decides():
+    """Not another readout beside it that comes first."""
+    nodes = {
+        "a": nir.Linear(np.eye(2) * 3),
+        "lif": nir.LIF(**constants(2, tau=2.0, r=2.0, v_leak=0.0, v_threshold=2.0, v_reset=0.0)),
+        "b": nir.Linear(np.array([[0.0, 0.0], [0.0, 0.0], [1.0, 1.0]])),
+        "out": nir.LI(**constants(3, tau=2.0, r=2.0, v_leak=0.0)),
+    }
+    every = graph(nodes, [2], [3])
+    every.nodes = {"pw": nir.Linear(np.ones((1, 2))), "probe": nir.LI(**constants(1, tau=2.0, r=2.0, v_leak=0.0))} | every.nodes
+    every.edges += [("lif", "pw"), ("pw", "probe")]
+    net, _ = es.spiking_from_nir(every, dt=1.0)
+    assert {"probe", "out"} <= set(net.populations)
+    assert net.output == "out"
+    assert clocked(net, np.ones((6, 2))).decision == 2
+
+
+def test_a_bias_before_a_delay_comes_late():
+    neuron = nir.IF(r=np.ones(1), v_threshold=np.full(1, 4.5), v_reset=np.zeros(1))
+    nodes = {"a": nir.Affine(np.ones((1, 1)), np.ones(1)), "d": nir.Delay(np.full(1, 3.0)), "b": nir.Affine(np.ones((1, 1)), np.zeros(1))}
+    net, _ = es.spiking_from_nir(graph(nodes | {"if": neuron}, [1], [1]), dt=1.0)
+    v, expected = 0.0, []
+    for step in range(1, 21):
+        v += float(step > 3)
+        if v > 4.5:
+            expected.append(step)
+            v = 0.0
+    assert clocked(net, np.zeros((20, 1))).spikes("if").ticks.tolist() == expected == [8, 13, 18]
+    nodes["d"] = nir.Delay(np.array([1.0, 2.0]))
+    nodes["a"] = nir.Affine(np.ones((2, 1)), np.ones(2))
+    nodes["b"] = nir.Linear(np.ones((1, 2)))
+    with pytest.raises(es.ConversionError, match="delays of single neurons behind a bias"):
+        es.spiking_from_nir(graph(nodes | {"if": neuron}, [1], [1]), dt=1.0)
+
+
+def test_delays_that_all_differ_take_memory_by_their_synapses(rng):
+    n = 200
+    neuron = nir.LIF(**constants(n, tau=2.0, r=2.0, v_leak=0.0, v_threshold=9.0, v_reset=0.0))
+    nodes = {"d": nir.Delay(np.arange(float(n)) / 8), "a": nir.Linear(rng.integers(-5, 6, (n, n)).astype(float)), "lif": neuron}
+    every = graph(nodes, [n], [n])
+    tracemalloc.start()
+    try:
+        net, _ = es.spiking_from_nir(every, dt=1.0)
+        # A matrix for each delay would be 64 MB.
+        assert tracemalloc.get_traced_memory()[1] < 2**25
+    finally:
+        tracemalloc.stop()
+    assert sum(np.count_nonzero(p.table.weights) for p in net.projections if p.source == "input") == np.count_nonzero(nodes["a"].weight)

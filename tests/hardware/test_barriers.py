@@ -208,3 +208,41 @@ def test_converters_read_what_waits():
     # Together, as in the ordinary run through the same converters: 6 rows are clipped to 3.
     ordinary, _ = es.Hardware(architecture(text)).run(net, given, steps=1, resolution=1)
     assert ordinary.readout.tolist() == [[3]]
+
+
+def test_a_spike_whose_first_message_is_dropped_decides_by_the_others():
+    """The output lies on two cores, of which the first has no room when the message comes."""
+    net = es.Network()
+    net.source("input", 2)
+    net.readout("output", 2)
+    net.readout("other", 1)
+    net.connect("input", "other", es.Sparse([0, 1, 1], [0], [1], 1))
+    net.connect("input", "output", es.Sparse([0, 2, 3], [0, 1, 0], [1, 5, 1], 2))
+    text = """
+name = "drops"
+[chip]
+columns = 3
+rows = 1
+step_us = 0
+synchronisation = "barrier"
+[links]
+east_west_ns = 1
+when_full = "drop"
+[core]
+kind = "event"
+neurons = 2
+queue = 1
+synapse_ns = 1000
+[[placement]]
+population = "output"
+cores = [1, 2]
+neurons = [1, 1]
+[[placement]]
+population = "other"
+cores = [1]
+"""
+    hardware = es.Hardware(architecture(text))
+    result, report = hardware.run(net, {"input": ([0.5, 1.5], [1, 0])}, steps=2, closed=True)
+    assert report.counts["dropped"] == 1
+    assert result.readout[-1].tolist() == [1, 5]
+    assert result.decision == 1

@@ -148,3 +148,33 @@ def test_division_by_multiplication():
         factor, shift = divider(divisor)
         near = np.concatenate([neurons, neurons // divisor * divisor, np.maximum(neurons // divisor * divisor - 1, 0)])
         assert np.array_equal(near * factor >> shift, near // divisor)
+
+
+@pytest.mark.parametrize("queue", ["", "queue = 1000\n"])
+def test_a_decision_waits_for_what_goes_to_the_output_alone(queue):
+    """Another population on the output's core is served for much longer."""
+    net = es.Network()
+    net.source("input", 1)
+    net.readout("output", 2)
+    net.readout("other", 100)
+    net.connect("input", "output", [[1, 2]])
+    net.connect("input", "other", np.ones((1, 100), int))
+    text = f'name = "p"\n[chip]\ncolumns = 2\nrows = 1\nstep_us = 1000\n[core]\nkind = "event"\nneurons = 200\nsynapse_ns = 10\n{queue}'
+    text += "".join(f'[[placement]]\npopulation = "{name}"\ncores = [1]\n' for name in ("output", "other"))
+    hardware = es.Hardware(architecture(text))
+    report = hardware.replay(net, es.run(net, {"input": ([0.5], [0])}, steps=2))
+    assert report.decision == 500_000_000 + 2 * 10_000
+    assert report.counts["message"] == 2
+
+
+def test_potentials_that_leak_away_update_nobody():
+    text = 'name = "p"\n[chip]\ncolumns = 3\nrows = 1\nstep_us = 0\nsynchronisation = "barrier"\n[core]\nkind = "event"\nneurons = 20\n'
+    hardware = es.Hardware(architecture(text + 'update_when = "potential"'))
+    net = es.Network()
+    net.source("input", 1)
+    for name, leak in (("at once", {"decay": 4096}), ("in two steps", {"leak": 2})):
+        net.leaky(name, 10, threshold=9, **leak)
+        net.connect("input", name, np.full((1, 10), 3))
+    _, report = hardware.run(net, {"input": ([0.5], [0])}, steps=5, resolution=1)
+    # In the step of the spike, and of the others in the one after it.
+    assert report.counts["neuron update"] == 10 + 20

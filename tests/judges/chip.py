@@ -36,7 +36,7 @@ class Chip:
                     rows[p.name, n] = len(rows)
 
     def messages(self, population, neuron):
-        """(core, synapses) of every message of a spike, in the order in which they leave."""
+        """(core, synapses, population) of every message of a spike, in the order in which they leave."""
         found = []
         for p in self.net.projections:
             if p.source != population:
@@ -46,7 +46,7 @@ class Chip:
                 core = block.cores[0]
                 if isinstance(self.arch.core, CrossbarCore):
                     core = block.cores[self.rows[p.target, block.first][p.name, neuron] // self.arch.core.rows]
-                of_projection.append((core, len(targets)))
+                of_projection.append((core, len(targets), p.target))
             found += of_projection
         return found
 
@@ -121,17 +121,16 @@ class Chip:
                 if not self.net.populations[name].emits:
                     counts["neuron update"] += 1
                     free += core.update.time + core.spike.time
-                for target, synapses in self.messages(name, neuron):
+                for target, synapses, population in self.messages(name, neuron):
                     free += core.message_out.time
                     sent.append((free, each, target, synapses))
-                    made.append(tick * chip.step // resolution)
+                    made.append((tick * chip.step // resolution, population))
         finished, _ = self.serve(self.transfer(sent, counts), counts, waits)
         end = result.counts.end_tick * chip.step // resolution
         decision = result.counts.decision_tick
         if decision is not None:
-            output = {c for block in self.blocks[self.net.output] for c in block.cores}
             decision = decision * chip.step // resolution
-            parts = [finished[i] for i, (_, _, target, _) in enumerate(sent) if target in output and made[i] <= decision]
+            parts = [finished[i] for i, (time, population) in enumerate(made) if population == self.net.output and time <= decision]
             decision = max([decision, *parts])
         return max([end, *finished.values()]), decision, counts, sorted(waits), None
 
@@ -161,7 +160,9 @@ class Chip:
             for step in range(steps):
                 updated[step + stage[name]] |= {(name, n) for n in constantly}
             if core.update_when == "potential" and population.v0 is not None:
-                potentials = [population.initial_potentials().tolist(), *result.potentials(name).tolist()]
+                # (Those that are recorded are of before the leak.)
+                left = [population.decayed(row).tolist() for row in result.potentials(name)]
+                potentials = [population.initial_potentials().tolist(), *left]
                 for step, row in enumerate(potentials[:steps]):
                     updated[step + stage[name]] |= {(name, n) for n, v in enumerate(row) if v}
         fires = defaultdict(list)
@@ -194,7 +195,7 @@ class Chip:
                             mine += [(time, name, neuron)] * len(fires[step, name, neuron])
                 for ready, name, neuron in mine:
                     extra += 0 if self.net.populations[name].emits else core.spike.time
-                    for target, synapses in self.messages(name, neuron):
+                    for target, synapses, _ in self.messages(name, neuron):
                         extra += core.message_out.time
                         sent.append((ready + extra, each, target, synapses))
                 longest = max(longest, time + extra)

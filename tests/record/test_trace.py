@@ -51,6 +51,23 @@ def assert_same_run(a: es.Result, b: es.Trace) -> None:
             assert np.array_equal(value, other), name
 
 
+@pytest.mark.parametrize("resolution", [2**31 - 1, 2**31, 2**40, 2**49])
+def test_any_resolution_that_a_run_may_have(tmp_path, resolution):
+    net = es.Network()
+    net.source("src", 2)
+    net.spiking("h", 2, threshold=1)
+    net.readout("out", 2)
+    for source, target in (("src", "h"), ("h", "out")):
+        net.connect(source, target, [[1, 0], [1, 1]])
+    given = {"src": ([0.5, 1.25], [0, 1])}
+    result = es.run(net, given, steps=2, resolution=resolution, trace=tmp_path / "run.h5")
+    kept = es.run(net, given, steps=2, resolution=resolution)
+    assert all(np.array_equal(a, b) for a, b in zip(result.spikes("h"), kept.spikes("h"), strict=True))
+    with es.Trace(tmp_path / "run.h5") as trace:
+        assert trace.info.resolution == resolution
+        assert trace.decision_latency == kept.decision_latency
+
+
 @pytest.mark.parametrize("resolution", [1, 7, 1000, es.DEFAULT_RESOLUTION])
 def test_a_trace_holds_the_run(network, image, tmp_path, resolution):
     settings = {"steps": 20, "resolution": resolution}

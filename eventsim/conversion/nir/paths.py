@@ -99,9 +99,15 @@ def terms(path: Path, shape: Shape, dt: float) -> list[tuple[float, Term]]:
         return [(total, _composed(path.sender, nodes, shape) or _listed(path.sender, _matrix(nodes, shape)[0], shape, at))]
     first, middle = _matrix(tuple(parts[0]), shape)
     second, _ = _matrix(tuple(parts[1]), middle)
-    return [
-        (total + float(value), _listed(path.sender, (first * (delays[0] == value)) @ second, shape, at)) for value in np.unique(delays[0])
-    ]
+    found = []
+    for value in np.unique(delays[0]):
+        # As lists of synapses: of learnt delays every neuron has its own.
+        chosen = np.flatnonzero(delays[0] == value)
+        entries = csr_array(csr_array(first[:, chosen]) @ csr_array(second[chosen]))
+        entries.sort_indices()
+        grid = grid_of(at)
+        found.append((total + float(value), Term(path.sender, grid_of(shape), (1, 1), Map(entries, grid), (1, 1), np.ones(grid[2]))))
+    return found
 
 
 def times(term: Term, gain: Array, grid: Grid) -> Term:

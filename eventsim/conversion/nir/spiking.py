@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from eventsim.conversion.graph import Array
-from eventsim.conversion.nir.dynamics import FIRING, READING, Dynamics, dynamics, keeps
+from eventsim.conversion.nir.dynamics import FIRING, READING, Dynamics, dynamics, keeps, whole_steps
 from eventsim.conversion.nir.inputs import input_shape
 from eventsim.conversion.nir.paths import Path, Shape, bias_of, paths_to, reach, shape_behind, terms, times
 from eventsim.conversion.nir.resets import FORCE, feed, gate, gate_of_two
@@ -50,6 +50,9 @@ class SpikingImport:
         self.steps, self.first, self.last = unfolded(graph)
         self.writer, self.dt, self.reset = writer, dt, reset
         self.remarks: list[str] = []
+        before = self.steps[self.last].takes
+        # What decides: neurons that do not fire before the output, else the output itself.
+        self.answer = before[0] if len(before) == 1 and self.steps[before[0]].kind in READING else self.last
         self.paths = {name: list(paths_to(self.steps, name, self.first)) for name in self._receivers()}
         self.order = self._order()
         # Of neurons that are several: the names of those that integrate.
@@ -74,17 +77,16 @@ class SpikingImport:
         self.network.source(self.first, _last(self.shapes[self.first]))
         for name in self.order[1:]:
             self._add(self.steps[name])
-        output = self.network.output
-        if output is None:
+        if self.answer not in self.network.populations:
             raise ConversionError("nothing reaches the output")
+        # (Others that keep a potential and do not fire are readouts, too.)
+        self.network.output = self.answer
         return self.network
 
     def _receivers(self) -> list[str]:
         """Nodes that keep a potential, and the output if none of those leads to it alone."""
         names = [name for name, step in self.steps.items() if keeps(step)]
-        before = self.steps[self.last].takes
-        direct = len(before) == 1 and self.steps[before[0]].kind in READING
-        return names if direct else [*names, self.last]
+        return names if self.answer != self.last else [*names, self.last]
 
     def _order(self) -> list[str]:
         """Senders before receivers as they are reached from the input: what leads back closes a cycle."""
@@ -160,25 +162,34 @@ class SpikingImport:
         joined = [
             (path, delay, times(term, found.gain, grid)) for path in paths for delay, term in terms(path, self.shapes[path.sender], self.dt)
         ]
-        bias = self._bias(step, shape) * found.gain
-        arriving = np.abs(bias) + sum(reach(term, grid[2]) for _, _, term in joined)
+        biases = {delay: bias * found.gain for delay, bias in self._biases(step, shape).items()}
+        arriving = np.zeros(math.prod(shape)) + sum(map(np.abs, biases.values())) + sum(reach(term, grid[2]) for _, _, term in joined)
         self._remark_on_firing(step, found, arriving)
-        scale = self._scale(found, [term for _, _, term in joined], bias, arriving, step.name)
+        scale = self._scale(found, [term for _, _, term in joined], list(biases.values()), arriving, step.name)
         self._population(step, shape, found, scale)
         for path, delay, term in joined:
             self._connect(path, delay, term, scale)
-        if np.any(bias):
-            rounded = self._rounded(bias * scale, f"{step.name}: bias")
-            for name in self._integrating(step.name):
-                self.network.bias(name, rounded)
+        for delay, bias in biases.items():
+            if np.any(bias):
+                self._add_bias(step, delay, self._rounded(bias * scale, f"{step.name}: bias"))
+
+    def _add_bias(self, step: Step, delay: float, bias: IntArray) -> None:
+        """What is added in every step, from a delay on."""
+        for name in self._integrating(step.name):
+            if not delay:
+                self.network.bias(name, bias)
+                continue
+            clock = self._free(f"{name}.bias after {delay:g}")
+            self.network.source(clock, 1, "clock")
+            self.network.connect(clock, name, bias.reshape(1, -1), delay=delay)
 
     def _integrating(self, name: str) -> tuple[str, ...]:
         """Populations that get what a node gets."""
         return self.membranes.get(name, (name,))
 
-    def _bias(self, step: Step, shape: Shape) -> Array:
-        """What the linear nodes before a node add in every step, each once however many paths pass it."""
-        total = np.zeros(math.prod(shape))
+    def _biases(self, step: Step, shape: Shape) -> dict[float, Array]:
+        """What the linear nodes before a node add in every step, by its delay in steps; each once however many paths pass it."""
+        found = {0.0: np.zeros(math.prod(shape))}
         seen: set[tuple[str, ...]] = set()
         for path in self.paths[step.name]:
             for place, node in enumerate(path.nodes):
@@ -188,8 +199,17 @@ class SpikingImport:
                     seen.add(names)
                     before = shape_behind(Path(path.sender, path.nodes[:place], node.name), self.shapes[path.sender])
                     rest = shape_behind(Path("", (node,), ""), before)
-                    total += bias_of(Path("", behind, ""), before) - bias_of(Path("", behind[1:], ""), rest)
-        return total
+                    delay = sum(self._delay_of_all(each) for each in behind[1:] if each.kind == "Delay")
+                    bias = bias_of(Path("", behind, ""), before) - bias_of(Path("", behind[1:], ""), rest)
+                    found[delay] = found.get(delay, 0.0) + bias
+        return found
+
+    def _delay_of_all(self, step: Step) -> float:
+        """Of a delay that is the same for all neurons, in steps."""
+        steps = np.unique(whole_steps(step.node.delay, self.dt))
+        if len(steps) > 1:
+            raise ConversionError(f"{step.label}: delays of single neurons behind a bias are not supported")
+        return float(steps[0])
 
     def _remark_on_firing(self, step: Step, found: Dynamics, arriving: Array) -> None:
         """Where neurons can hardly fire, a length of the step that is not the file's is the likeliest cause."""
@@ -207,7 +227,7 @@ class SpikingImport:
                 f"is a step dt = {self.dt:g} long (dt, --nir-dt), and does the file come from this writer?"
             )
 
-    def _scale(self, found: Dynamics, joined: list[Term], bias: Array, arriving: Array, name: str) -> float:
+    def _scale(self, found: Dynamics, joined: list[Term], biases: list[Array], arriving: Array, name: str) -> float:
         """A power of two: integers and halves stay exact."""
         own = [] if found.threshold is None or found.amount is None else [found.threshold, found.amount]
         largest = float(np.max(sum((np.abs(values) for values in own), arriving)))
@@ -221,7 +241,7 @@ class SpikingImport:
         scale = 2.0 ** math.floor(math.log2(most))
         # What never leaks may go far: no larger than it has to be.
         smaller = 1.0
-        real = [bias, *own, *(part for term in joined for _, part, _ in ScaledWeights(term, term.scale, None).parts())]
+        real = [*biases, *own, *(part for term in joined for _, part, _ in ScaledWeights(term, term.scale, None).parts())]
         # (What a spike takes without a reset must stay little beside a threshold.)
         resets = self.reset != "none" and not (self._resets_at_once(name) and found.current_share is not None)
         while not leaks and resets and smaller < scale:

@@ -175,15 +175,19 @@ def count_messages(tables, spikes, counts, sent):
 
 @typed_part
 def send_all(tables, room, b, neuron, time, part):
-    """Send the messages of a spike of block ``b``, one after the other from ``time`` on; returns when the last has been sent."""
+    """Send the messages of a spike of block ``b``, one after the other from ``time`` on; returns when the last has been sent.
+
+    ``part`` is 1 if the spike came before the decision; those of its messages have a part in it that go to the output.
+    """
     block, message_out, bits = tables.blocks[b], tables.costs[()]["message_out"], tables.costs[()]["bits"]
     for s in range(block["send"], block["end_send"]):
+        decides = part & tables.sends[s]["decides"]
         for e in range(*entries_of(tables, list_of(tables, tables.sends[s], neuron))):
             time += message_out
             core = np.uint64(tables.core[e])
             at = np.uint64(room.filled[core])
             room.filled[core] = at + _ONE
-            room.key[0, at] = (time << bits) + tables.key[e] + part
+            room.key[0, at] = (time << bits) + tables.key[e] + decides
     return time
 
 

@@ -360,6 +360,9 @@ def keep(plan, tables, state, tally, m, touched):
     slot = item["use"] % c["slots"]
     if item["lead"]:
         note_use(plan, state, tally, p, item["neuron"], item["use"])
+    elif plan.projections[p]["target"] == plan.output:
+        # The spike's first message may have been dropped.
+        state.later_output[slot] = 1
     if tables.projections[p]["maximum"] >= 0:
         count_later(plan, tables, state, p, item["neuron"], item["sign"], plan.low[message], plan.high[message], slot)
     elif c["levels"]:

@@ -22,7 +22,7 @@ class Room(NamedTuple):
     Attributes
     ----------
     key : int64 (2, messages)
-        When each arrives, ``time << bits | synapses << 1 | part``; ``part`` is 1 if its spike had a part in the decision, and ``bits`` see
+        When each arrives, ``time << bits | synapses << 1 | part``; ``part`` is 1 if it had a part in the decision, and ``bits`` see
         :func:`eventsim.hardware.times.key_of`. Messages are sorted from row to row.
     runs : int64 (messages + 1,)
     filled : int64 (cores,)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eventsim.errors import NetworkError
-from eventsim.model.limits import MAX_FUSED_WEIGHTS, WEIGHT_LIMIT
+from eventsim.model.limits import MAX_AXIS_PAIRS, MAX_FUSED_WEIGHTS, WEIGHT_LIMIT
 from eventsim.model.tables.geometry import Axis, Stencil, axis, pair, spatial, summed
 from eventsim.model.tables.storage import check_members, read_weights
 from eventsim.model.tables.table import Table
@@ -99,6 +99,9 @@ class Conv2d(Table):
         expected = self.output_shape(source_shape)
         if spatial(expected) != spatial(target_shape) and expected != target_shape:
             raise NetworkError(f"conv2d: makes {expected} from {source_shape}, but the target has shape {target_shape}")
+        for positions, taps in zip(spatial(source_shape), self.weights.shape[:2], strict=False):
+            if positions * taps > MAX_AXIS_PAIRS:
+                raise NetworkError(f"conv2d: {taps} taps for {positions} positions, the limit is {MAX_AXIS_PAIRS} pairs")
         if self.pool_after == (1, 1):
             return
         (py, px), (sy, sx), (kh, kw, c_in, c_out) = self.pool_after, self.stride, self.weights.shape

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from eventsim.errors import NetworkError
-from eventsim.model.limits import MAX_FUSED_WEIGHTS, MAX_LISTED_SYNAPSES, MAX_NEURONS
+from eventsim.model.limits import MAX_AXIS_PAIRS, MAX_FUSED_WEIGHTS, MAX_LISTED_SYNAPSES, MAX_NEURONS
 from eventsim.model.tables.geometry import Axis, Rows, Stencil, pair, spatial, summed
 from eventsim.model.tables.storage import check_members, read_weights
 from eventsim.model.tables.table import Table
@@ -142,10 +142,16 @@ class GroupedConv2d(Table):
         expected = self.output_shape(source_shape)
         if spatial(expected) != spatial(target_shape) and expected != target_shape:
             raise NetworkError(f"grouped_conv2d: makes {expected} from {source_shape}, but the target has shape {target_shape}")
-        rows, columns = self._axis(0, source_shape, target_shape), self._axis(1, source_shape, target_shape)
+        for i in (0, 1):
+            positions = max(spatial(source_shape)[i], spatial(target_shape)[i])
+            if positions * self.weights.shape[i] > MAX_AXIS_PAIRS:
+                raise NetworkError(
+                    f"grouped_conv2d: {self.weights.shape[i]} taps for {positions} positions, the limit is {MAX_AXIS_PAIRS} pairs"
+                )
         if self.form == "stencil":
             self._check_stencil(spatial(source_shape)[2])
             return
+        rows, columns = self._axis(0, source_shape, target_shape), self._axis(1, source_shape, target_shape)
         count = len(rows[0]) * len(columns[0]) * self.weights.shape[2] * self.weights.shape[3]
         if count > MAX_LISTED_SYNAPSES:
             raise NetworkError(
@@ -169,8 +175,6 @@ class GroupedConv2d(Table):
         """Which positions are joined along an axis: of the source, of the target, and the tap."""
         size, outputs, window = spatial(source_shape)[i], spatial(target_shape)[i], self.pool_before[i]
         taps = self.weights.shape[i]
-        if max(outputs, size) * taps > MAX_LISTED_SYNAPSES:
-            raise NetworkError(f"grouped_conv2d: {taps} taps for {max(outputs, size)} positions, the limit is {MAX_LISTED_SYNAPSES} pairs")
         seen = np.arange(outputs)[:, None] * self.stride[i] + np.arange(taps) * self.dilation[i] - self.padding[i]
         target, tap = np.nonzero((seen >= 0) & (seen < size // window))
         source = seen[target, tap][:, None] * window + np.arange(min(window, size))
