@@ -22,11 +22,11 @@ import numpy as np
 import torch
 from architectures import CIFAR10, CIFAR100, VGG15, lenet_relu, mlp, vgg, vgg15
 from evaluation import MODES, STEPS, evaluate, kept
-from layers import Scale, folded, start_from
+from layers import Scale, folded
 from programs import at_least_one, ends_in_a_line
 from third_party import digest, read_published
 from torch import nn
-from training import Phase, dense_outputs, read_state, to_input, train, whiten
+from training import Phase, dense_outputs, train, whiten
 
 import eventsim as es
 from eventsim import datasets
@@ -57,8 +57,6 @@ class Recipe:
         For activations without bounds of their own.
     teacher : str or None
         Of phases that are taught: a published network, by the name that ``networks/third_party.py`` has for it.
-    start : str or None
-        The recipe whose trained network this one starts from (:func:`layers.start_from`), from its checkpoint.
     """
 
     dataset: str
@@ -70,7 +68,6 @@ class Recipe:
     steps: int = 8
     percentile: float = 99.9
     teacher: str | None = None
-    start: str | None = None
 
 
 _BINARY = Phase("binary", 10, rate=3e-3, smoothing=0.05)
@@ -185,13 +182,12 @@ def export(options: argparse.Namespace, model: nn.Module, calibration: np.ndarra
     made = es.convert(model, calibration, percentile=recipe.percentile)
     print(made.report)
     made.network.labels = datasets.open_dataset(recipe.dataset, "test", options.data).classes
-    more = f" --teacher {options.teacher.name}" if recipe.teacher else ""
-    more += f" --epochs {options.epochs}" if options.epochs else ""
-    command = f"python networks/make.py {recipe.start}{more} && " if recipe.start else ""
-    command += f"python networks/make.py {options.name}{more}" + (f" --phases {phases}" if phases < len(recipe.phases) else "")
+    command = f"python networks/make.py {options.name}"
+    command += f" --teacher {options.teacher.name}" if recipe.teacher else ""
+    command += f" --phases {phases}" if phases < len(recipe.phases) else ""
     made.network.provenance = {
         "source": "networks/make.py",
-        "command": command,
+        "command": command + (f" --epochs {options.epochs}" if options.epochs else ""),
         "data set": recipe.dataset,
         "ANN test accuracy": round(ann, 4),
         "steps": recipe.steps,
@@ -208,21 +204,6 @@ def teach(options: argparse.Namespace, images: np.ndarray) -> np.ndarray:
     options.work.mkdir(parents=True, exist_ok=True)
     model, store = read_published(name, options.teacher), options.work / f"{name}-teaches-{digest(options.teacher)}.npy"
     return kept(lambda block: dense_outputs(model, block), images, store, f"{name}, teacher", block=2500)
-
-
-def begin(options: argparse.Namespace, model: nn.Module, images: np.ndarray) -> None:
-    """Make the model what its recipe starts from."""
-    recipe = RECIPES[options.name]
-    if recipe.whitened:
-        whiten(model, images)
-    if recipe.start is not None:
-        first, path = RECIPES[recipe.start], options.work / f"{recipe.start}.ckpt"
-        state = read_state(path) if path.exists() else {"phase": 0}
-        if state["phase"] < len(first.phases):
-            raise es.EventsimError(f"{options.name} starts from {recipe.start}: train that first (python networks/make.py {recipe.start})")
-        source = first.build()
-        source.load_state_dict(state["model"])
-        start_from(model, source, to_input(images[:1000]).float().div_(255))
 
 
 def measure(options: argparse.Namespace, count: int) -> None:
@@ -267,15 +248,15 @@ def main() -> None:
         torch.manual_seed(SEED)
         model, calibration = recipe.build(), train_set[0][:1000]
 
-        checkpoint = options.work / f"{options.name}.ckpt"
-        if not checkpoint.exists():
-            begin(options, model, train_set[0])
+        if recipe.whitened:
+            whiten(model, train_set[0])
 
         def finished(number: int, ann: float) -> None:
             # (The last phase's network is written below, whether it is trained now or was before.)
             if phases[number].binarised and number < len(phases) - 1:
                 export(options, model, calibration, ann, number + 1)
 
+        checkpoint = options.work / f"{options.name}.ckpt"
         ann = train(
             model, phases, train_set, test_set, checkpoint, shift=recipe.shift, flip=recipe.flip, seed=SEED, finished=finished,
             teacher=teach(options, train_set[0]) if recipe.teacher else None,

@@ -52,9 +52,6 @@ class Phase:
     taught : bool
         Whether a teacher's outputs are learned in place of labels (Hinton, Vinyals & Dean, "Distilling the knowledge in a neural
         network", 2015, at a temperature of 2).
-    mixed : float
-        Share of the images that get a rectangle of another one, and as large a share of what is learned for that one (Yun et al.,
-        "CutMix", ICCV 2019).
     """
 
     name: str
@@ -69,7 +66,6 @@ class Phase:
     sizes: tuple[int, ...] = ()
     others: float = 2e-3
     taught: bool = False
-    mixed: float = 0.0
 
     def size(self, epoch: int) -> int | None:
         """Height and width of this epoch's images, or None for images as they are."""
@@ -116,21 +112,6 @@ def augment(x: Tensor, shift: int, flip: bool, generator: torch.Generator) -> tu
     return padded[tuple(i.to(x.device) for i in index)], mirrored[:, 0].to(x.device)
 
 
-def mix(x: Tensor, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Put a rectangle of the image before it into a share of the images (n, channels, height, width), of any size and wholly or partly
-    within: the images, and what part of each is its own, (n, 1)."""
-    n, _, height, width = x.shape
-    sides = (1 - torch.rand(n, 1, generator=generator)).sqrt()
-    chosen = torch.rand(n, 1, generator=generator) < share
-    inside = []
-    for length in (height, width):
-        centre = torch.rand(n, 1, generator=generator) * length
-        inside.append(((torch.arange(length) + 0.5 - centre).abs() < sides * length / 2) & chosen)
-    other = inside[0][:, :, None] & inside[1][:, None, :]
-    own = 1 - other.float().mean((1, 2))[:, None]
-    return torch.where(other[:, None].to(x.device), x.roll(1, 0), x), own.to(x.device)
-
-
 def shrink(model: nn.Module, x: Tensor, size: int | None) -> Tensor:
     """Images (float) of ``size`` x ``size`` pixels, by area; pooling of the model rounds up for them, so that its last layers see maps as
     large as those of whole images."""
@@ -169,15 +150,10 @@ def half_precision(device: torch.device) -> bool:
     return device.type == "cuda" or torch.backends.cpu.get_cpu_capability() in ("AVX512", "AMX")
 
 
-def distillation(outputs: Tensor, wanted: Tensor) -> Tensor:
-    """Cross-entropy of a teacher's softened answers (:func:`softened`) and a student's, which are not softened yet, (images, classes)
-    both, with gradients as large as those of labels."""
-    return F.cross_entropy(outputs / TEMPERATURE, wanted) * TEMPERATURE**2
-
-
-def softened(teacher: Tensor) -> Tensor:
-    """Probabilities (images, classes) from a teacher's outputs."""
-    return (teacher / TEMPERATURE).softmax(1)
+def distillation(outputs: Tensor, teacher: Tensor) -> Tensor:
+    """Cross-entropy of a teacher's and a student's softened answers, (images, classes) both, with gradients as large as those of
+    labels."""
+    return F.cross_entropy(outputs / TEMPERATURE, (teacher / TEMPERATURE).softmax(1)) * TEMPERATURE**2
 
 
 @torch.no_grad()
@@ -243,7 +219,6 @@ def train(  # noqa: C901 - a recipe, read from top to bottom
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     half = half_precision(device)
     images, labels = to_input(train_set[0]), torch.from_numpy(train_set[1])
-    classes = int(labels.max()) + 1
     test_images, test_labels = to_input(test_set[0]), torch.from_numpy(test_set[1])
     taught = None if teacher is None else torch.from_numpy(np.ascontiguousarray(teacher.swapaxes(0, 1)))
     if device.type == "cuda":
@@ -291,17 +266,13 @@ def train(  # noqa: C901 - a recipe, read from top to bottom
                     group["lr"] = rate * factor
                 pick = order[i * phase.batch : (i + 1) * phase.batch]
                 x, mirrored = augment(images[pick], shift, flip, generator)
-                wanted = softened(taught[mirrored.long(), pick]) if phase.taught else F.one_hot(labels[pick], classes).float()
-                if phase.mixed:
-                    x, own = mix(x, phase.mixed, generator)
-                    wanted = own * wanted + (1 - own) * wanted.roll(1, 0)
                 x = shrink(model, x.float().div_(255), phase.size(epoch)).contiguous(memory_format=torch.channels_last)
                 with torch.autocast(device.type, torch.bfloat16, enabled=half):
                     outputs = trained(x)
                 if phase.taught:
-                    loss = distillation(outputs.float(), wanted)
+                    loss = distillation(outputs.float(), taught[mirrored.long(), pick])
                 else:
-                    loss = F.cross_entropy(outputs.float(), wanted, label_smoothing=phase.smoothing)
+                    loss = F.cross_entropy(outputs.float(), labels[pick], label_smoothing=phase.smoothing)
                 trained.zero_grad(set_to_none=True)
                 loss.backward()
                 for optimiser in optimisers:

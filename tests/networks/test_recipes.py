@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import gzip
 import os
 import struct
@@ -60,22 +59,6 @@ def test_muon_changes_weights_by_a_share_of_their_norm():
 def test_a_linear_rate_rises_and_falls():
     phase = training.Phase("", 10, schedule="linear")
     np.testing.assert_allclose([training._factor(phase, epoch) for epoch in (0, 0.25, 0.5, 5, 10)], [0, 0.5 * 0.975, 0.95, 0.5, 0])
-
-
-@pytest.mark.parametrize("taught", [False, True])
-def test_what_an_image_has_of_another_one_is_learned_for_that(tmp_path, monkeypatch, taught):
-    """Where that is all of it, the batch is the same one in another order."""
-    teacher = np.random.default_rng(1).normal(size=(256, 2, 4)).astype(np.float32)
-    models = []
-    for name, mixed in (("none", 0.0), ("all", 1.0)):
-        monkeypatch.setattr(training, "mix", lambda x, share, _: (x.roll(1, 0), torch.full((len(x), 1), 1 - share)))
-        phases, rng = (training.Phase("one", 1, 32, rate=1e-3, smoothing=0.1, taught=taught, mixed=mixed),), np.random.default_rng(0)
-        models.append(build())
-        training.train(
-            models[-1], phases, data(rng), data(rng, 100), tmp_path / f"{name}.ckpt", shift=0, flip=False, seed=3, teacher=teacher
-        )
-    for one, other in zip(*(model.parameters() for model in models), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
 
 
 def test_sizes_share_the_epochs():
@@ -169,7 +152,7 @@ def test_what_a_teacher_says_of_images_and_mirror_images():
 def test_soft_answers_weigh_as_much_as_labels():
     outputs = torch.tensor([[0.3, -1.0, 2.0], [0.0, 0.5, -0.2]], dtype=torch.float64, requires_grad=True)
     teacher = torch.tensor([[1.0, 0.0, 3.0], [-2.0, 4.0, 0.0]], dtype=torch.float64)
-    training.distillation(outputs, training.softened(teacher)).backward()
+    training.distillation(outputs, teacher).backward()
     # d/dz of T^2 H(p, softmax(z / T)) = T (softmax(z / T) - p), meaned over images (Hinton et al. 2015, equation 2).
     expected = 2.0 * (torch.softmax(outputs.detach() / 2, 1) - torch.softmax(teacher / 2, 1)) / 2
     torch.testing.assert_close(outputs.grad, expected)
@@ -313,41 +296,6 @@ def test_scales_are_folded_into_what_is_converted_and_kept(tmp_path, monkeypatch
     images = torch.rand(3, 1, 28, 28)
     torch.testing.assert_close(plain(images), model.eval()(images))
     assert es.load(tmp_path / "net.h5").provenance["binary layers"] == 1
-
-
-@pytest.mark.usefixtures("digits")
-def test_a_recipe_that_starts_from_another_one(tmp_path, monkeypatch):
-    build = lambda **kind: lambda: architectures.vgg((4, 4, "P"), (), 10, image=(1, 28, 28), **kind)  # noqa: E731
-    phases = tuple(training.Phase(name, 1, 20, rate=1e-2) for name in ("one", "two"))
-    monkeypatch.setitem(make.RECIPES, "lenet-mnist", make.Recipe("mnist", build(levels=0, scaled=True), phases))
-    second = make.Recipe("mnist", build(levels=4, constant=True), phases[:1], start="lenet-mnist")
-    monkeypatch.setitem(make.RECIPES, "mlp-mnist", second)
-
-    def run(name, *more):
-        monkeypatch.setattr(sys, "argv", ["make.py", name, "--work", str(tmp_path), "-o", str(tmp_path / "net.h5"), *more])
-        make.main()
-
-    for more in (None, ["--phases", "1"], []):
-        if more is not None:
-            run("lenet-mnist", *more)
-        if more != []:
-            with pytest.raises(SystemExit, match="mlp-mnist starts from lenet-mnist: train that first"):
-                run("mlp-mnist")
-    begun = []
-    with monkeypatch.context() as patch:
-        patch.setattr(make, "train", lambda model, *_, **__: begun.append(copy.deepcopy(model).eval()) or 0.5)
-        run("mlp-mnist")
-    first = torch.load(tmp_path / "lenet-mnist.ckpt", weights_only=True)["model"]
-    weights = {key: value for key, value in begun[0].state_dict().items() if value.ndim > 1}
-    assert len(weights) == 3
-    for key, value in weights.items():
-        torch.testing.assert_close(value, first[key])
-    # Once it is under way, the first one is not needed.
-    run("mlp-mnist")
-    command = "python networks/make.py lenet-mnist && python networks/make.py mlp-mnist"
-    assert es.load(tmp_path / "net.h5").provenance["command"] == command
-    (tmp_path / "lenet-mnist.ckpt").unlink()
-    run("mlp-mnist")
 
 
 def test_a_recipe_from_nothing_in_one_command(tmp_path):

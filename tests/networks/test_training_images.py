@@ -48,22 +48,6 @@ def test_augmentation_moves_and_mirrors_whole_images():
     assert len(seen) > 20
 
 
-def test_images_get_rectangles_of_others():
-    x = torch.rand(400, 2, 6, 9, generator=torch.Generator().manual_seed(0))
-    mixed, own = training.mix(x, 0.5, torch.Generator().manual_seed(1))
-    other = (mixed != x).any(1).numpy()
-    assert torch.equal(mixed, torch.where(torch.from_numpy(other)[:, None], x.roll(1, 0), x))
-    np.testing.assert_allclose(own[:, 0], 1 - other.mean((1, 2)), atol=1e-6)
-    for part in other:
-        assert np.array_equal(part, np.outer(part.any(1), part.any(0)))
-        for side in (part.any(1), part.any(0)):
-            assert np.count_nonzero(np.diff(side.astype(int), prepend=0) == 1) <= 1
-    changed = other.any((1, 2))
-    assert 0.4 < changed.mean() < 0.6
-    assert other[changed].mean((1, 2)).max() > 0.8
-    assert torch.equal(training.mix(x, 0.0, torch.Generator().manual_seed(1))[0], x)
-
-
 def test_smaller_images_are_means_and_the_last_maps_stay_as_large():
     model = architectures.vgg((8, "P", 8, "P", 8, "P"), (), 4, image=(1, 16, 16), levels=4)
     x = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
