@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,7 +26,6 @@ from eventsim.data.image_sets import Dataset
 from eventsim.errors import InputError, RunError
 from eventsim.hardware.architecture import Architecture
 from eventsim.hardware.hardware import Hardware
-from eventsim.job.job import MAX_TICKS
 from eventsim.job.preparation import default_steps
 from eventsim.job.recordings import steps_of_window
 from eventsim.model.network import Network
@@ -77,8 +77,7 @@ def throughput_study(
     InputError, DatasetError, HardwareError, PotentialOverflow
     """
     values = list(values)
-    # (An infinite number, or none at all, is no number of picoseconds.)
-    picoseconds = [round(value * 10**6) if abs(value) < MAX_TICKS else 0 for value in values]
+    picoseconds = [round(value * 10**6) if math.isfinite(value) else 0 for value in values]
     if not values or min(picoseconds) < 1 or any(p / 10**6 != value for p, value in zip(picoseconds, values, strict=True)):
         raise RunError(f"steps must be microseconds, at least 0.000001 with at most six decimals, found {values}")
     if len(set(picoseconds)) < len(values):

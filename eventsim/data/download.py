@@ -83,9 +83,7 @@ def _get_idx(known: KnownSet, file: PublishedFile, target: Path, source: Path | 
             raise DatasetError(f"{source}: has no {' or '.join(names)}, also not in a folder {known.name}/")
         _copy(copy, target / known.name / copy.name, lambda path: _is_idx(path, file, copy.name == file.name), say)
     if plain.is_file() and not file.content_md5:
-        with gzip.open(packed) as stream:
-            content = hashlib.file_digest(stream, "md5").hexdigest()
-        _require(plain, _hash(plain) == content, f"remove it: {packed.name} beside it has another content")
+        _require(plain, _hash(plain) == _hash_of_content(packed), f"remove it: {packed.name} beside it has another content")
 
 
 def _get_archive(known: KnownSet, target: Path, source: Path | None, say: Say, progress: Progress | None) -> None:
@@ -161,8 +159,11 @@ def _is_idx(path: Path, file: PublishedFile, packed: bool) -> bool:
     found = _hash(path)
     if not packed or not file.content_md5:
         return found == (file.md5 if packed else file.content_md5)
-    if found == file.md5:
-        return True
+    return found == file.md5 or _hash_of_content(path) == file.content_md5
+
+
+def _hash_of_content(path: Path) -> str | None:
+    """Of what a .gz file unpacks to; None if it is damaged, or far too large."""
     content, size = hashlib.md5(usedforsecurity=False), 0
     try:
         with gzip.open(path, "rb") as stream:
@@ -170,10 +171,10 @@ def _is_idx(path: Path, file: PublishedFile, packed: bool) -> bool:
                 content.update(chunk)
                 size += len(chunk)
                 if size > _MAX_UNPACKED:
-                    return False
+                    return None
     except (OSError, EOFError, zlib.error):
-        return False
-    return content.hexdigest() == file.content_md5
+        return None
+    return content.hexdigest()
 
 
 def _is_archive(path: Path, file: PublishedFile) -> bool:

@@ -356,3 +356,21 @@ def test_feature_maps_of_huge_populations_are_not_drawn(tmp_path, monkeypatch):
     page = (tmp_path / "page.html").read_text()
     assert "Feature maps of small" in page
     assert "Feature maps of large" not in page
+
+
+@pytest.mark.parametrize("steps", [40, 600])
+def test_figures_of_long_runs_are_outlines(tmp_path, steps):
+    """Of the same heights: a rectangle for each step would make a page that no browser shows."""
+    plot = pytest.importorskip("eventsim.analysis.plot")
+    net = small_network()
+    result = es.run(net, small_data(1)[0], steps=steps, resolution=1)
+    patches = plot.operations(result).axes[0].patches
+    expected = result.counts.synaptic_events[:, :2].astype(float)
+    if steps == 40:
+        heights = np.array([bar.get_height() for bar in patches]).reshape(2, steps).T
+    else:
+        assert len(patches) == 2
+        heights = np.diff([[0] * steps, *(patch.get_data().values for patch in patches)], axis=0).T
+    np.testing.assert_array_equal(heights, expected)
+    with es.evaluate(net, small_data(6), tmp_path / "e.h5", steps=steps, resolution=1, workers=1) as e:
+        assert (len(plot.latency_histogram(e).axes[0].patches) < 10) == (steps == 600)

@@ -11,25 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 from repository import ROOT
 
 import eventsim as es
-from eventsim.cli.main import main
 
 LENET = ROOT / "networks" / "lenet-mnist.h5"
 DIGITS = ROOT / "datasets" / "samples"
-
-
-@pytest.fixture
-def cli(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def call(*args, **kwargs):
-        return CliRunner().invoke(main, [str(a) for a in args], catch_exceptions=False, **kwargs)
-
-    return call
 
 
 def one_line_error(outcome, *words):

@@ -8,25 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from judges import sana_fe
 from repository import ROOT
 
 import eventsim as es
-from eventsim.cli.main import main
 
 LENET = ROOT / "networks" / "lenet-mnist.h5"
 DIGITS = ROOT / "datasets" / "samples"
-
-
-@pytest.fixture
-def cli(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def call(*args):
-        return CliRunner().invoke(main, [str(a) for a in args], catch_exceptions=False)
-
-    return call
 
 
 def test_a_run_says_what_it_takes(cli):

@@ -131,3 +131,15 @@ def test_a_small_file_makes_no_large_stencil():
     with pytest.raises(NetworkError, match=r"a stencil of 150994944 weights for 1024 channels of the source, the limit is 67108864"):
         table.check((2, 2, 1024), (2, 2, 2**14))
     es.GroupedConv2d(np.ones((3, 3, 1, 1024), np.int8), 1024).check((3, 3, 1024), (1, 1, 1024))
+
+
+@pytest.mark.parametrize("kind", [es.Conv2d, es.GroupedConv2d])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_small_file_makes_no_long_list_of_taps(kind, axis):
+    """A kernel of a few thousand weights over a long row of locations: what is found of each pair of them takes memory."""
+    size, kernel = [1, 1], [1, 1]
+    size[axis], kernel[axis] = 4096, 8192
+    table = kind(np.ones((*kernel, 1, 1), np.int8), padding=(8191 * (1 - axis), 8191 * axis))
+    target = table.output_shape((*size, 1))
+    with pytest.raises(NetworkError, match=r"8192 taps for \d+ positions, the limit is 16777216 pairs"):
+        table.check((*size, 1), target)

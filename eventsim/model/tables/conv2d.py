@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eventsim.errors import NetworkError
-from eventsim.model.limits import MAX_AXIS_PAIRS, MAX_FUSED_WEIGHTS, WEIGHT_LIMIT
-from eventsim.model.tables.geometry import Axis, Stencil, axis, pair, spatial, summed
+from eventsim.model.limits import MAX_FUSED_WEIGHTS, WEIGHT_LIMIT
+from eventsim.model.tables.geometry import Axis, Stencil, axis, check_pairs, pair, spatial, summed
 from eventsim.model.tables.storage import check_members, read_weights
 from eventsim.model.tables.table import Table
 from eventsim.model.tables.weights import integer_weights, product_dtype
@@ -100,8 +100,7 @@ class Conv2d(Table):
         if spatial(expected) != spatial(target_shape) and expected != target_shape:
             raise NetworkError(f"conv2d: makes {expected} from {source_shape}, but the target has shape {target_shape}")
         for positions, taps in zip(spatial(source_shape), self.weights.shape[:2], strict=False):
-            if positions * taps > MAX_AXIS_PAIRS:
-                raise NetworkError(f"conv2d: {taps} taps for {positions} positions, the limit is {MAX_AXIS_PAIRS} pairs")
+            check_pairs("conv2d", positions, taps)
         if self.pool_after == (1, 1):
             return
         (py, px), (sy, sx), (kh, kw, c_in, c_out) = self.pool_after, self.stride, self.weights.shape

@@ -12,12 +12,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from eventsim.errors import NetworkError
+from eventsim.model.limits import MAX_AXIS_PAIRS
 from eventsim.model.values import IntArray, Shape
 
 
 def spatial(shape: Shape) -> tuple[int, int, int]:
     """A population's shape as (height, width, channels); N neurons in a row are N channels of one location."""
     return (1, 1, shape[0]) if len(shape) == 1 else (shape[0], shape[1], shape[2])
+
+
+def check_pairs(kind: str, positions: int, taps: int) -> None:
+    """Raise NetworkError if a kernel has more taps along an axis, over so many positions, than there is memory for."""
+    if positions * taps > MAX_AXIS_PAIRS:
+        raise NetworkError(f"{kind}: {taps} taps for {positions} positions, the limit is {MAX_AXIS_PAIRS} pairs")
 
 
 def pair(value: Any, what: str, least: int) -> tuple[int, int]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from eventsim.errors import NetworkError
-from eventsim.model.limits import MAX_AXIS_PAIRS, MAX_FUSED_WEIGHTS, MAX_LISTED_SYNAPSES, MAX_NEURONS
-from eventsim.model.tables.geometry import Axis, Rows, Stencil, pair, spatial, summed
+from eventsim.model.limits import MAX_FUSED_WEIGHTS, MAX_LISTED_SYNAPSES, MAX_NEURONS
+from eventsim.model.tables.geometry import Axis, Rows, Stencil, check_pairs, pair, spatial, summed
 from eventsim.model.tables.storage import check_members, read_weights
 from eventsim.model.tables.table import Table
 from eventsim.model.tables.weights import integer_weights, product_dtype
@@ -143,11 +143,7 @@ class GroupedConv2d(Table):
         if spatial(expected) != spatial(target_shape) and expected != target_shape:
             raise NetworkError(f"grouped_conv2d: makes {expected} from {source_shape}, but the target has shape {target_shape}")
         for i in (0, 1):
-            positions = max(spatial(source_shape)[i], spatial(target_shape)[i])
-            if positions * self.weights.shape[i] > MAX_AXIS_PAIRS:
-                raise NetworkError(
-                    f"grouped_conv2d: {self.weights.shape[i]} taps for {positions} positions, the limit is {MAX_AXIS_PAIRS} pairs"
-                )
+            check_pairs("grouped_conv2d", max(spatial(source_shape)[i], spatial(target_shape)[i]), self.weights.shape[i])
         if self.form == "stencil":
             self._check_stencil(spatial(source_shape)[2])
             return
