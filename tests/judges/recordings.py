@@ -103,6 +103,26 @@ def write_evt2(events):
     return bytes(out)
 
 
+def write_evt21(events, legacy=False, endianness=""):
+    """Words of 64 bits: the high bits of the time wherever they change; events of one time, row and polarity in 32 columns together.
+
+    ``legacy``: the upper half of each word first, as an IMX636 sends them.
+    """
+    out = bytearray(f"% evt 2.1\n% format EVT21;height={HEIGHT};width={WIDTH}{endianness}\n% end\n".encode())
+    groups: dict[tuple[int, int, int, int], int] = {}
+    for x, y, t, p in events.tolist():
+        key = t, y, p, x // 32 * 32
+        groups[key] = groups.get(key, 0) | 1 << x % 32
+    high = None
+    for (t, y, p, x), pixels in groups.items():
+        words = [((8 << 28 | t >> 6), 0)] if t >> 6 != high else []
+        high = t >> 6
+        words.append((p << 28 | (t & 63) << 22 | x << 11 | y, pixels))
+        for upper, lower in words:
+            out += struct.pack("<II", *((upper, lower) if legacy else (lower, upper)))
+    return bytes(out)
+
+
 def write_evt3(events):
     """Words of 16 bits: time, row and column of each event."""
     out = bytearray(f"% evt 3.0\n% geometry {WIDTH}x{HEIGHT}\n% end\n".encode())
@@ -129,6 +149,7 @@ WRITERS = {
     "aedat2": (".aedat", write_aedat2),
     "aedat3": (".aedat", write_aedat3),
     "evt2": (".raw", write_evt2),
+    "evt21": (".raw", write_evt21),
     "dat": (".dat", write_dat),
 }
 # Those that are read by packages of the extra [events], by the package.

@@ -1,4 +1,4 @@
-"""EVT 2 and EVT 3: the raw files of Prophesee's cameras; and DAT, decoded events of them."""
+"""EVT 2, 2.1 and 3: the raw files of Prophesee's cameras; and DAT, decoded events of them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from eventsim.data.recordings.fields import Fields
 from eventsim.data.recordings.header import header_lines
 from eventsim.errors import InputError
 
-# Kinds of words of EVT 2.
-_OFF, _ON, _TIME_HIGH = 0x0, 0x1, 0x8
+# Kinds of words of EVT 2 and 2.1; the others are triggers and what is the camera's own.
+_OFF, _ON, _TIME_HIGH, _OTHERS = 0x0, 0x1, 0x8, (0xA, 0xE, 0xF)
 # Words of EVT 2 begin anew to count time after this many microseconds.
 _PERIOD = 2**34
 # Of DAT: events of pixels, and of what changes contrast there; bytes of each.
@@ -35,41 +35,77 @@ def read_evt(stream: IO[bytes], name: str, fields: Fields) -> Recording:
     data = stream.read()
     if version is None and re.search(r"^% *(Data file containing|Version )", header, re.M | re.I):
         return _dat(data, name, header)
-    # (2.1, which is also written as 21, has other words.)
     number = "none" if version is None else version[1].removesuffix(".0")
-    if number not in ("2", "3"):
-        found = "no version" if version is None else f"EVT {version[1]}"
-        raise InputError(f"{name}: a raw file of {found} in its header; expected EVT 2 or 3, or DAT (Metavision's tools convert)")
-    return _evt2(data, name, size) if number == "2" else _evt3(data, name, size)
+    if number == "2":
+        return _evt2(data, name, size)
+    if number in ("2.1", "21"):
+        return _evt21(data, name, header, size)
+    if number == "3":
+        return _evt3(data, name, size)
+    found = "no version" if version is None else f"EVT {version[1]}"
+    raise InputError(f"{name}: a raw file of {found} in its header; expected EVT 2, 2.1 or 3, or DAT (Metavision's tools convert)")
 
 
 def _evt2(data: bytes, name: str, size: tuple[int, int] | None) -> Recording:
     """Words of 32 bits: the high bits of the time, or an event with the low ones."""
-    if len(data) % 4:
-        raise InputError(f"{name}: {len(data):,} bytes of words, expected 4 for each; cut short")
-    words = np.frombuffer(data, "<u4")
+    words = np.frombuffer(_whole(data, 4, name), "<u4")
+    event, t = _timed(words)
+    words = words[event]
+    return recording(name, words >> 11 & 0x7FF, words & 0x7FF, t, words >> 28, size)
+
+
+def _evt21(data: bytes, name: str, header: str, size: tuple[int, int] | None) -> Recording:
+    """Words of 64 bits: one of EVT 2, and a bit for each of 32 pixels in a row, of which the event's is the first, that had the event.
+
+    The word of EVT 2 is the upper half. The IMX636 sends that half first, which a header may call the "legacy" endianness.
+    """
+    halves = np.frombuffer(_whole(data, 8, name), "<u4").reshape(-1, 2)
+    first = _upper_half(halves, name, header)
+    event, t = _timed(halves[:, first])
+    words, pixels = halves[event, first], halves[event, 1 - first].astype("<u4")
+    check_number(int(np.bitwise_count(pixels).sum()), name)
+    which, bit = np.unpackbits(pixels.view(np.uint8).reshape(-1, 4), axis=1, bitorder="little").nonzero()
+    words = words[which]
+    return recording(name, (words >> 11 & 0x7FF) + bit, words & 0x7FF, t[which], words >> 28, size)
+
+
+def _upper_half(halves: np.ndarray, name: str, header: str) -> int:
+    """Which half of words of EVT 2.1 (words, 2) is the upper one: what the header says; else in which of them kinds are known ones, and
+    times are told."""
+    said = re.search(r"^% *(?:format\b.*;)? *endianness[= ] *(\w+)", header, re.M | re.I)
+    if said is None:
+        kinds = halves >> 28
+        known = np.isin(kinds, (_OFF, _ON, _TIME_HIGH, *_OTHERS)).sum(0)
+        times = (kinds == _TIME_HIGH).sum(0)
+        return int((known[1], times[1]) >= (known[0], times[0]))
+    if said[1].lower() not in ("legacy", "little"):
+        raise InputError(f"{name}: words of EVT 2.1 of the endianness {said[1]} in its header; expected little or legacy")
+    return int(said[1].lower() == "little")
+
+
+def _whole(data: bytes, size: int, name: str) -> bytes:
+    """The bytes of words of so many bytes each."""
+    if len(data) % size:
+        raise InputError(f"{name}: {len(data):,} bytes of words, expected {size} for each; cut short")
+    return data
+
+
+def _timed(words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which words of EVT 2 are events of a known time (their places), and those times."""
     kind = words >> 28
     high = kind == _TIME_HIGH
-    event = (kind == _OFF) | (kind == _ON)
-    check_number(int(event.sum()), name)
     upper = (words[high] & 0xFFFFFFF).astype(np.int64) << 6
     # Time goes back by nearly a whole period where its counter begins anew, and by less in a damaged file.
     upper += _PERIOD * np.concatenate([[0], np.cumsum(np.diff(upper) < -_PERIOD // 2)])[: len(upper)]
-    last = np.cumsum(high)[event] - 1
-    if len(last) and last[0] < 0:
-        # What comes before the first time is of no known time.
-        known = last >= 0
-        words, last = words[event][known], last[known]
-    else:
-        words = words[event]
-    t = upper[last] + (words >> 22 & 0x3F)
-    return recording(name, words >> 11 & 0x7FF, words & 0x7FF, t, words >> 28, size)
+    told = np.cumsum(high)
+    # What comes before the first time is of no known time.
+    event = (((kind == _OFF) | (kind == _ON)) & (told > 0)).nonzero()[0]
+    return event, upper[told[event] - 1] + (words[event] >> 22 & 0x3F)
 
 
 def _evt3(data: bytes, name: str, size: tuple[int, int] | None) -> Recording:
     """Words of 16 bits, read by the package evt3."""
-    if len(data) % 2:
-        raise InputError(f"{name}: {len(data):,} bytes of words, expected 2 for each; cut short")
+    data = _whole(data, 2, name)
     try:
         evt3 = import_module("evt3")
     except ImportError:

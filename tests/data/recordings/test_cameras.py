@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from judges.recordings import random_events, write_aedat2, write_aedat3, write_evt2
+from judges.recordings import random_events, write_aedat2, write_aedat3, write_evt2, write_evt21
 
 from eventsim.data.recordings.reading import read_recording
 from eventsim.errors import InputError
@@ -30,6 +30,36 @@ def test_evt2_begins_to_count_anew():
 def test_evt2_passes_over_what_is_no_event_and_what_has_no_time_yet():
     words = [1 << 28 | 9, 8 << 28 | 1, 0xA << 28, 0xE << 28 | 5, 0 << 28 | 3 << 11]
     assert read(EVT2 + struct.pack("<5I", *words)).events.tolist() == [(3, 0, 64, 0)]
+
+
+def test_evt21_has_32_pixels_in_a_word():
+    words = [1 << 60 | 1 << 32 | 1, 8 << 60 | 2 << 32, 1 << 60 | 5 << 54 | 64 << 43 | 9 << 32 | 1 << 31 | 0b101, 0xE << 60 | 7, 63 << 54]
+    found = read(b"% evt 2.1\n% end\n" + struct.pack("<5Q", *words)).events
+    assert found.tolist() == [(x, 9, 2 << 6 | 5, 1) for x in (64, 66, 95)]
+    assert read(b"% format EVT21;height=720;width=1280\n% end\n" + struct.pack("<2Q", 8 << 60, 719 << 32 | 1)).size == (1280, 720)
+
+
+@pytest.mark.parametrize("endianness", ["", ";endianness=legacy"])
+def test_evt21_of_an_imx636_has_its_halves_exchanged(endianness):
+    """The header says so, or the kinds of words and their times do."""
+    events = random_events(np.random.default_rng(1), 300)
+    legacy = read(write_evt21(events, legacy=True, endianness=endianness)).events
+    assert legacy.tolist() == read(write_evt21(events, endianness=";endianness=little")).events.tolist() == events.tolist()
+    few = struct.pack("<6I", 8 << 28 | 3, 0, 1 << 28 | 7, 1, 5 << 11 | 2, 2)
+    assert read(b"% evt 2.1\n% end\n" + few).events.tolist() == [(0, 7, 192, 1), (6, 2, 192, 0)]
+
+
+def test_evt21_of_another_endianness():
+    with pytest.raises(InputError, match=r"of the endianness big in its header; expected little or legacy"):
+        read(b"% format EVT21;endianness=big;height=5;width=5\n% end\n" + bytes(8))
+    with pytest.raises(InputError, match=r"12 bytes of words, expected 8 for each; cut short"):
+        read(b"% evt 2.1\n% end\n" + bytes(12))
+
+
+def test_evt21_of_more_events_than_are_read(monkeypatch):
+    monkeypatch.setattr("eventsim.data.recordings.events.MAX_EVENTS", 40)
+    with pytest.raises(InputError, match=r"64 events; at most 40 are read"):
+        read(b"% evt 2.1\n% end\n" + struct.pack("<3Q", 8 << 60, 2**32 - 1, 2**32 - 1))
 
 
 def test_evt3_vectors():
@@ -61,8 +91,8 @@ def test_a_pixel_outside_of_the_camera_is_damage():
 def test_raw_files_of_other_versions():
     for header, words in (
         (b"% evt 4.0\n", "EVT 4"),
-        (b"% evt 2.1\n", r"EVT 2\.1"),
-        (b"% format EVT21;height=720;width=1280\n", "EVT 21"),
+        (b"% evt 2.2\n", r"EVT 2\.2"),
+        (b"% format HISTO3D;height=320;width=320\n", "no version"),
         (b"% date today\n", "no version"),
     ):
         with pytest.raises(InputError, match=words):
