@@ -276,7 +276,11 @@ class Simulator:
         jobs = [job for _, _, job in waiting]
         with self._compiling("at once", jobs[0].resolution) as compiling:
             start = time.perf_counter()
-            made = self._engines.run_many(asked.engine, jobs)
+            try:
+                made = self._engines.run_many(asked.engine, jobs)
+            except EventsimError as error:
+                # (What is wrong with one of them is found by running them one by one; this is wrong with all.)
+                raise _numbered(error, waiting[0][0]) from None
             seconds = (time.perf_counter() - start - compiling()) / len(jobs)
         if made is None:
             return None

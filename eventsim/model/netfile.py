@@ -43,8 +43,8 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
         The file cannot be written.
     """
     name = os.fsdecode(path)
-    network.check()
     try:
+        network.check()
         new = HDF5Replacement(name, _seal_and_read_back, userblock_size=USER_BLOCK)
         with new as file:
             write_network(NewGroup(file), network)

@@ -331,16 +331,13 @@ class Network:
             raise NetworkError(f"more than {MAX_PROJECTIONS} projections")
         if name is not None:
             _check_name(label)
-        if not pre.sends_spikes:
-            raise NetworkError(f"{label}: {source} is a {pre.kind} and never fires")
-        if not post.takes_spikes:
-            raise NetworkError(f"{label}: {target} is a {post.kind} population and takes no spikes")
+        projection = Projection(label, source, target, table, checked_period(delay, label, "delay"))
+        self._check_ends(projection)
         try:
-            table.check(pre.shape, post.shape)
             post.check_incoming([*self._incoming(target), (pre, table)])
         except NetworkError as error:
             raise NetworkError(f"{label}: {error}") from None
-        self.projections.append(Projection(label, source, target, table, checked_period(delay, label, "delay")))
+        self.projections.append(projection)
 
     def check(self) -> None:
         """Check what the parts cannot know of each other.
@@ -355,10 +352,18 @@ class Network:
             raise NetworkError("the network has no populations")
         for name, population in self.populations.items():
             check_population(name, population)
+        # Parts may have been exchanged since they were added, and compiled code does not look again.
+        seen = set()
         for projection in self.projections:
+            if projection.name in seen:
+                raise NetworkError(f"there is more than one projection {projection.name!r}")
+            seen.add(projection.name)
             check_table(projection.name, projection.table)
+            self._check_ends(projection)
+            checked_period(projection.delay, projection.name, "delay")
         for name, population in self.populations.items():
             try:
+                population.check_image(None if self.input is None else self.input.shape)
                 population.check_incoming(self._incoming(name))
             except NetworkError as error:
                 raise NetworkError(f"{name}: {error}") from None
@@ -371,6 +376,18 @@ class Network:
             expected = self.populations[self.output].size if self.output else 0
             if len(self.labels) != expected:
                 raise NetworkError(f"{len(self.labels)} labels for an output of {expected} neurons")
+
+    def _check_ends(self, projection: Projection) -> None:
+        """Whether a projection's table fits the populations that it joins."""
+        label, pre, post = projection.name, self._get(projection.source), self._get(projection.target)
+        if not pre.sends_spikes:
+            raise NetworkError(f"{label}: {projection.source} is a {pre.kind} and never fires")
+        if not post.takes_spikes:
+            raise NetworkError(f"{label}: {projection.target} is a {post.kind} population and takes no spikes")
+        try:
+            projection.table.check(pre.shape, post.shape)
+        except NetworkError as error:
+            raise NetworkError(f"{label}: {error}") from None
 
     def _incoming(self, name: str) -> list[tuple[Population, Table]]:
         """Source and table of all projections that end at a population."""

@@ -80,13 +80,7 @@ class Driven(Population):
             A parameter is out of range, or the encoder does not fit.
         """
         dims = checked_shape(shape, name)
-        if encoder is not None:
-            if image is None:
-                raise NetworkError(f"{name}: has an encoder, but the network declares no input; call image_input first")
-            if not encoder.weighted:
-                raise NetworkError(f"{name}: a {encoder.kind} table has no weights and cannot make currents")
-            encoder.check(image, dims)
-        return cls(
+        made = cls(
             dims,
             checked_per_channel(threshold, dims, name, "thresholds", 1),
             checked_per_channel(v0, dims, name, "v0", POTENTIAL_MIN),
@@ -94,6 +88,21 @@ class Driven(Population):
             encoder,
             checked_per_channel(bias, dims, name, "bias", POTENTIAL_MIN),
         )
+        try:
+            made.check_image(image)
+        except NetworkError as error:
+            raise NetworkError(f"{name}: {error}") from None
+        return made
+
+    def check_image(self, image: Shape | None) -> None:
+        """Whether an encoder fits the image, and the neurons."""
+        if self.encoder is None:
+            return
+        if image is None:
+            raise NetworkError("has an encoder, but the network declares no input; call image_input first")
+        if not self.encoder.weighted:
+            raise NetworkError(f"a {self.encoder.kind} table has no weights and cannot make currents")
+        self.encoder.check(image, self.shape)
 
     @property
     def input_kind(self) -> InputKind:

@@ -177,6 +177,9 @@ class Population(ByValue, ABC):
         """What takes its place where the image comes as spikes: itself, unless an encoder makes its currents."""
         return self
 
+    def check_image(self, image: Shape | None) -> None:
+        """Raise NetworkError if it does not fit the image that the network takes, which has this shape."""
+
     def check_incoming(self, incoming: Sequence[tuple[Population, Table]]) -> None:
         """Raise NetworkError if these projections (source, table), all that end at it, cannot."""
         for _, table in incoming:

@@ -242,3 +242,23 @@ def test_spikes_of_a_clock_among_the_others(monkeypatch):
     net.connect("conv", "out", es.Dense(rng.integers(-9, 10, (1152, 10))))
     found = compare(net, rng.integers(100, 256, (6, 6, 1), dtype=np.uint8), steps=5, resolution=2**20)
     assert found.spikes_per_population()["conv"] > 100
+
+
+@pytest.mark.parametrize("resolution", [1024, es.DEFAULT_RESOLUTION])
+@pytest.mark.parametrize("onset", [0, 1])
+@pytest.mark.parametrize("signed", [False, True])
+def test_periods_where_potentials_begin_in_64_bits(resolution, onset, signed):
+    """The way for them does not take those; the next one has to hold back who waits for the first tick, or for the onset."""
+    net = es.Network()
+    net.source("in", 1)
+    net.spiking("hid", 2, threshold=[2**30, 5], v0=[-(2**30), 20], refractory=1, onset=onset, signed=signed)
+    net.readout("out", 1)
+    net.connect("in", "hid", np.array([[1, 1]]))
+    net.connect("hid", "out", np.ones((2, 1), int))
+    runs = [es.run(net, {"in": ([0.5, 1.7], [0, 0])}, steps=4, resolution=resolution, engine=engine) for engine in ("reference", "layered")]
+    (ticks, neurons, _), expected = runs[1].spikes("hid"), runs[0].spikes("hid")
+    assert ticks.tolist() == expected.ticks.tolist()
+    assert neurons.tolist() == expected.neurons.tolist()
+    assert len(ticks) >= 3
+    np.testing.assert_array_equal(runs[1].counts.spikes, runs[0].counts.spikes)
+    np.testing.assert_array_equal(runs[1].readout, runs[0].readout)

@@ -249,3 +249,24 @@ def test_what_cannot_be_summed():
     assert isinstance(raster_tables.from_raster(layered.Layouts(net).compiled["a"]), str)
     job = prepare(net, {"events": ([0.5, 0.7, 0.7], [3, 3, 3])}, steps=2, resolution=1)
     assert layered.run(job, layered.Layouts(net), NoRecorder()).deliveries.sum() == 3
+
+
+@pytest.mark.parametrize("stride", [(5, 1), (6, 7), (1000, 1000), (2**20, 2)])
+def test_strides_beyond_all_that_is_there(stride):
+    """They take no more memory than one that just is."""
+    rng = np.random.default_rng(0)
+    for padding in ((0, 0, 0, 0), (1, 1, 2, 0), (0, 1, 2, 1)):
+        net = es.Network()
+        net.driven("in", (4, 4, 2), 3)
+        table = es.Conv2d(rng.choice([-1, 1], (3, 2, 2, 5)), stride=stride, padding=padding)
+        shape = table.output_shape((4, 4, 2))
+        net.spiking("hid", shape, 2)
+        net.readout("out", 3)
+        net.connect("in", "hid", table)
+        net.connect("hid", "out", rng.integers(-3, 4, (int(np.prod(shape)), 3)))
+        given = {"in": rng.integers(0, 3, 32)}
+        runs = [es.run(net, given, steps=6, resolution=1, engine=engine) for engine in ("reference", "layered")]
+        assert runs[0].counts.spikes.sum() > 0
+        for name in ("spikes", "synaptic_events", "additions"):
+            np.testing.assert_array_equal(getattr(runs[1].counts, name), getattr(runs[0].counts, name))
+        np.testing.assert_array_equal(runs[1].readout, runs[0].readout)

@@ -172,3 +172,15 @@ def test_traces_and_errors_among_them(tmp_path, alone):
         es.Simulator(net).run_many(pictures, steps=5, resolution=1, each=lambda number, result: seen.append(number))
     # Those before it have been run.
     assert seen == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("engine", ["auto", "queue"])
+def test_what_is_wrong_with_all_inputs_names_the_first(engine):
+    net = es.Network()
+    net.driven("in", 4, threshold=100)
+    net.spiking("h", 64, threshold=100)
+    net.readout("o", 100)
+    net.connect("in", "h", np.ones((4, 64), int))
+    net.connect("h", "o", np.ones((64, 100), int))
+    with pytest.raises(es.EventsimError, match=r"^input 0: 1000000 steps are too many"):
+        es.Simulator(net).run_many([{"in": [1, 2, 3, 4]}] * 2, steps=10**6, resolution=1, engine=engine)

@@ -146,8 +146,11 @@ class Layer(Population):
         return spikes
 
     def _use(self, way: Way, since: int) -> None:
-        """Hand the state over to a way after a tick. (At the start of a run they all have it.)"""
-        if self._way is not None and self._way is not way:
+        """Hand the state over to a way after a tick. (At the start of a run they all have it, but for who waits and is not parked yet.)"""
+        if self._way is None:
+            if self.spiking and self.constants.refractory > 1 and way.parks and not self.parks:
+                self.park()
+        elif self._way is not way:
             way.enter(since)
         self._way = way
 

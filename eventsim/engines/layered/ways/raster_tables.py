@@ -156,6 +156,8 @@ def _rows(table: Conv2d, fused: IntArray, source: Shape, target: Shape, padded: 
     """Weights (neuron of a group, target location that it reaches, channel) of a convolution; and its part of :class:`Geometry`."""
     (height, width, channels), (out_height, out_width, outputs) = spatial(source), spatial(target)
     strides = [s * p for s, p in zip(table.stride, table.pool_after, strict=True)]
+    # A stride beyond all that is there is as good as one that just is.
+    strides = [min(s, max(k, n + 2 * p)) for s, k, n, p in zip(strides, fused.shape[:2], (height, width), table.padding[:2], strict=True)]
     reach = [-(-kernel // stride) for kernel, stride in zip(fused.shape[:2], strides, strict=True)]
     groups = [(n - 1 + pad) // stride + 1 for n, pad, stride in zip((height, width), table.padding[:2], strides, strict=True)]
     of_location = blocks(channels)
