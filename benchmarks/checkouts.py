@@ -21,6 +21,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from endings import at_least_one, ends_in_a_line
 from images import ROOT, blocky_image, real_images
 
 import eventsim as es
@@ -52,16 +53,20 @@ def median_times(checkout: Path, network: Path, images: Path, settings: list[str
     """Of each image, by "steps resolution", in a process of its own."""
     command = [sys.executable, "-c", _CHILD, str(network), str(images), *settings]
     done = subprocess.run(
-        command, env=os.environ | {"PYTHONPATH": str(checkout)}, cwd=checkout, stdout=subprocess.PIPE, text=True, check=True
+        command, env=os.environ | {"PYTHONPATH": str(checkout)}, cwd=checkout, stdout=subprocess.PIPE, text=True, check=False
     )
+    if done.returncode:
+        raise es.EventsimError(f"{checkout}: the runs failed (above)")
     return dict(json.loads(done.stdout))
 
 
 def network_and_images(name: str, given: str | None, n: int) -> tuple[es.Network, dict[str, np.ndarray], list[int]]:
     """A file's or a random one; images by what they are; and the steps that it is run for."""
     if not Path(name).is_file():
-        from random_networks import random_network
+        from random_networks import ARCHITECTURES, random_network
 
+        if name not in ARCHITECTURES:
+            raise es.InputError(f"{name}: neither a file nor a random network; those are {', '.join(ARCHITECTURES)}")
         network, images = random_network(name, 0.06, 100)
         return network, {"smooth": images[:n]}, [100]
     network = es.load(name)
@@ -69,20 +74,21 @@ def network_and_images(name: str, given: str | None, n: int) -> tuple[es.Network
         return network, {given: np.stack([read_input(network, item)[0] for item in find_inputs(network, given)[:n]])}, [8, 32]
     assert network.input is not None
     kinds = {"blocks": blocky_image(network.input.shape)}
-    real = real_images(Path(name).stem, network, n)
+    real = real_images(network, n)
     return network, {real[1]: real[0], **kinds} if real is not None else kinds, [8, 32]
 
 
+@ends_in_a_line("interrupted")
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("other", type=Path, metavar="CHECKOUT")
     parser.add_argument("networks", nargs="+", metavar="NETWORK", help="files, or names of random_networks.py")
     parser.add_argument("--input", help="an image for network files, or a folder or batch of them")
-    parser.add_argument("--images", type=int, default=20, help="of a kind, at most")
-    parser.add_argument("--steps", type=int, nargs="+")
-    parser.add_argument("--resolution", type=int, nargs="+", default=[1, es.DEFAULT_RESOLUTION], help="ticks a step")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--images", type=at_least_one, default=20, help="of a kind, at most")
+    parser.add_argument("--steps", type=at_least_one, nargs="+")
+    parser.add_argument("--resolution", type=at_least_one, nargs="+", default=[1, es.DEFAULT_RESOLUTION], help="ticks a step")
+    parser.add_argument("--rounds", type=at_least_one, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="of each round, run and checkout")
     options = parser.parse_args()
     print("| network | images | T | | other, ms | here, ms | x as fast | of the images |\n|---|---|--:|---|--:|--:|--:|--:|")

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from endings import ends_in_a_line
 from torch import nn
 
 import eventsim as es
@@ -57,12 +58,14 @@ def spatial(groups: int, dilation: int) -> Iterator[nn.Module]:
 NETWORKS = {"separable": separable, "grouped": lambda: spatial(8, 1), "dilated": lambda: spatial(1, 2)}
 
 
+@ends_in_a_line("interrupted")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     options = parser.parse_args()
     torch.set_num_threads(1)
+    options.folder.mkdir(parents=True, exist_ok=True)
     print("| network | conversion, s | file, MB | first run, s | spikes | synaptic events |\n|---|--:|--:|--:|--:|--:|")
     for name in options.networks:
         torch.manual_seed(0)

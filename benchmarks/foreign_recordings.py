@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from endings import ends_in_a_line
 
 from eventsim.data.recordings.reading import read_recording
 
@@ -79,6 +80,7 @@ READERS: dict[str, tuple[Callable[[str], Columns], tuple[str, ...]]] = {
 }
 
 
+@ends_in_a_line("interrupted")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recordings", nargs="+")

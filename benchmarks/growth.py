@@ -9,16 +9,19 @@ The CNN of random_networks.py with random binary weights, one thread, one image 
 from __future__ import annotations
 
 import argparse
+import io
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from dense import Chain
+from endings import ends_in_a_line
 from machine import one_thread_that_keeps_memory
 from random_networks import random_network
 
 import eventsim as es
+from eventsim.files.atomic import write_bytes
 
 LABELS = ("eventsim, clocked", "eventsim, asynchronous", "dense form in PyTorch")
 
@@ -46,6 +49,7 @@ def point(size: int, rate: float, steps: int, most_dense: int = 4 * 10**8) -> tu
     return simulator.run(images[0], steps=steps, resolution=1, record="none").total_spikes, times
 
 
+@ends_in_a_line("interrupted")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, default=Path(__file__).resolve().parents[1] / "docs" / "growth.svg")
@@ -78,7 +82,9 @@ def main() -> None:
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("milliseconds")
     axes[0].legend(fontsize="small")
-    figure.savefig(options.output, metadata={"Date": None})
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="svg", metadata={"Date": None})
+    write_bytes(options.output, drawn.getvalue())
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ given too.
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import sys
 import time
@@ -16,8 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from endings import ends_in_a_line
 
 import eventsim as es
+from eventsim.batch.inputs import Item, read_input
 
 NEURONS, STEPS, REPEATS = 512, 20, 5
 
@@ -113,13 +116,20 @@ def of_theirs(dvs, data, model):
     return time.process_time() - start
 
 
-def main(arguments):
+@ends_in_a_line("interrupted")
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("arguments", nargs="*", metavar="NETWORK IMAGE ARCHITECTURE", help='or "gestures"; default: two dense layers')
+    arguments = parser.parse_args().arguments
     if arguments == ["gestures"]:
         gestures()
         return
+    if len(arguments) not in (0, 3):
+        parser.error(f"found {len(arguments)} arguments; expected a network, an image (.npy) and an architecture, gestures, or none")
     if arguments:
         network, image, architecture = arguments
-        net, inputs, steps = es.load(network), np.load(image), 8
+        net = es.load(network)
+        inputs, steps = read_input(net, Item(image))[0], 8
     else:
         (net, inputs), architecture, steps = dense(), "loihi-fitted", STEPS
     hardware, simulator = es.Hardware(architecture), es.Simulator(net)
@@ -141,4 +151,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

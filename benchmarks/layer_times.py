@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from endings import at_least_one, ends_in_a_line
 from machine import one_thread_that_keeps_memory
 from random_networks import ARCHITECTURES, random_network
 
@@ -89,14 +90,15 @@ def measure(name: str, network: es.Network, image: Any, resolution: int, steps: 
     return lines
 
 
+@ends_in_a_line("interrupted")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="+", metavar="NETWORK", help=f"{', '.join(ARCHITECTURES)} or a network file")
     parser.add_argument("--input", help="image for network files")
-    parser.add_argument("--resolution", type=int, default=1)
+    parser.add_argument("--resolution", type=at_least_one, default=1)
     parser.add_argument("--rate", type=float, default=0.06, help="spikes per neuron and step")
-    parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--steps", type=at_least_one, default=100)
+    parser.add_argument("--repeats", type=at_least_one, default=20)
     options = parser.parse_args()
     one_thread_that_keeps_memory()
     for name in options.networks:

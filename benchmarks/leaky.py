@@ -15,6 +15,7 @@ import time
 from typing import Any
 
 import numpy as np
+from endings import at_least_one, ends_in_a_line
 
 import eventsim as es
 from eventsim.job.job import DEFAULT_RESOLUTION
@@ -50,9 +51,10 @@ def network(kind: str, binary: bool, current: bool) -> es.Network:
     return net
 
 
+@ends_in_a_line("interrupted")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--times", type=int, default=5)
+    parser.add_argument("--times", type=at_least_one, default=5)
     parser.add_argument("--asynchronous", action="store_true")
     options = parser.parse_args()
     print("| network | weights | currents | spikes | queue, ms | layered, ms | times as fast |\n|---|---|---|--:|--:|--:|--:|")

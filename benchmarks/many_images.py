@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from endings import at_least_one, ends_in_a_line
 from llvmlite.binding import get_host_cpu_name
 
 import eventsim as es
@@ -53,14 +54,15 @@ def measure(path: Path, dataset: str, steps: int, resolution: int, number: int, 
     return {name: statistics.median(values) for name, values in took.items()}
 
 
+@ends_in_a_line("interrupted")
 def main() -> None:
     """Measure the networks, clocked and asynchronous."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", type=Path, default=NETWORKS)
     parser.add_argument("--dataset", default="mnist")
-    parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--images", type=int, default=256)
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--steps", type=at_least_one, default=8)
+    parser.add_argument("--images", type=at_least_one, default=256)
+    parser.add_argument("--rounds", type=at_least_one, default=9)
     given = parser.parse_args()
     print(f"{get_host_cpu_name()}, T = {given.steps}, microseconds of the processor an image:\n")
     print("| network | ticks a step | alone | among many | in an evaluation |\n|---|--:|--:|--:|--:|")

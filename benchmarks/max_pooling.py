@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from endings import at_least_one, ends_in_a_line
 from torch import nn
 
 import eventsim as es
@@ -72,9 +73,10 @@ def measure(net: es.Network, image: np.ndarray, resolution: int, steps: int, rep
     return rows
 
 
+@ends_in_a_line("interrupted")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--steps", type=at_least_one, default=8)
     options = parser.parse_args()
     torch.set_num_threads(1)
     print("| windows | ticks a step | pool | ms | layer before, ms | ratio |\n|---|--:|---|--:|--:|--:|")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from endings import ends_in_a_line
 
 import eventsim as es
 from eventsim.data.recordings.reading import read_recording
@@ -120,6 +121,7 @@ def compared(what: str, pairs: Iterator[tuple[Spikes, Spikes]]) -> None:
         print(f"| {what}, {name} | {there_sum:,} | {here_sum:,} | {100 * different / size:.3f} % |", flush=True)
 
 
+@ends_in_a_line("interrupted")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("paper", type=Path)
@@ -131,6 +133,7 @@ def main() -> None:
     inputs = {rate: [np.random.default_rng(seed).random((STEPS, 12)) < rate for seed in range(SEEDS)] for rate in (0.05, 0.2)}
     for name, reset in (("noDelay_noBias_subtract", "subtract"), ("noDelay_bias_zero", "zero")):
         path = options.paper / "03_rnn" / f"braille_{name}.nir"
+        path.open("rb").close()  # (nir has words of its own for files that are not there)
         nodes = nir.read(path, type_check=False).nodes
         mine = "subtract" if reset == "subtract" else "value"
         for rate, drawn in inputs.items():

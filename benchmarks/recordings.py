@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from endings import at_least_one, ends_in_a_line
 from PIL import Image
 
 import eventsim as es
@@ -37,11 +38,12 @@ def median(body: Callable[[], Any], times: int) -> float:
     return statistics.median(taken)
 
 
+@ends_in_a_line("interrupted")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", type=Path, nargs="?", help="of an event input of 34 x 34 pixels")
-    parser.add_argument("--events", type=int, default=10**6)
-    parser.add_argument("--times", type=int, default=5)
+    parser.add_argument("--events", type=at_least_one, default=10**6)
+    parser.add_argument("--times", type=at_least_one, default=5)
     options = parser.parse_args()
     events = random_events(np.random.default_rng(0), options.events, 8_000_000)
     print("| format | s for the events | events |\n|---|--:|--:|")

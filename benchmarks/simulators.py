@@ -35,6 +35,7 @@ from typing import Any
 import numpy as np
 import torch
 from dense import Chain, spikingjelly
+from endings import at_least_one, ends_in_a_line
 from images import real_images
 from machine import CEILINGS, ceilings, description, one_thread_that_keeps_memory
 from random_networks import ARCHITECTURES, random_network, smooth_images
@@ -43,6 +44,7 @@ from rich.table import Table
 from sharing import gain_of_two_processes, gain_of_two_threads, peak_of_a_run
 
 import eventsim as es
+from eventsim.files.atomic import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 MODES = {"clocked": 1, "asynchronous": es.DEFAULT_RESOLUTION}
@@ -98,7 +100,7 @@ def cases(options: argparse.Namespace) -> list[Case]:
 
 def images_for(name: str, network: es.Network, n: int) -> tuple[np.ndarray, str]:
     """Images that a network was made for, as far as they are at hand, and what they are."""
-    return real_images(name, network, n) or (smooth_images(network.input.shape, n, np.random.default_rng(0)), "smooth random images")
+    return real_images(network, n) or (smooth_images(network.input.shape, n, np.random.default_rng(0)), "smooth random images")
 
 
 def brian_standalone(network: es.Network, image: np.ndarray, steps: int) -> Callable[[], float]:
@@ -304,14 +306,17 @@ def markdown(results: list[dict[str, Any]], limits: dict[str, float]) -> str:
     return "\n".join(lines)
 
 
+@ends_in_a_line("interrupted")
 def main() -> None:
     """Measure and print."""
     known = [*ARCHITECTURES, *TRAINED]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", metavar="NETWORK", help=f"of {', '.join(known)} (default: all)")
     parser.add_argument("--rate", type=float, default=0.06, help="spikes per neuron and step of random networks")
-    parser.add_argument("--steps", type=int, nargs="+", help="lengths (default: 100 for random networks, 8 and 32 for trained ones)")
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument(
+        "--steps", type=at_least_one, nargs="+", help="lengths (default: 100 for random networks, 8 and 32 for trained ones)"
+    )
+    parser.add_argument("--repeats", type=at_least_one, default=7)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--write", action="store_true", help="write the tables of docs/performance.md, too")
@@ -333,7 +338,7 @@ def main() -> None:
     if options.write:
         document = ROOT / "docs" / "performance.md"
         before, _, after = document.read_text().split(MARK)
-        document.write_text(f"{before}{MARK}\n\n{markdown(results, limits)}\n\n{MARK}{after}")
+        write_text(document, f"{before}{MARK}\n\n{markdown(results, limits)}\n\n{MARK}{after}")
     if options.json:
         print(json.dumps({"machine": description(), "ceilings": limits, "results": results}, indent=2))
     else:

@@ -41,7 +41,9 @@ def seconds(checkout: Path, command: Sequence[str], folder: str) -> tuple[float,
     environment = os.environ | {"PYTHONPATH": str(checkout), "NUMBA_CACHE_DIR": folder}
     command = [sys.executable, "-m", "eventsim", *(part.format(folder=folder) for part in command)]
     before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    subprocess.run(command, cwd=checkout, env=environment, check=True, capture_output=True)
+    done = subprocess.run(command, cwd=checkout, env=environment, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise click.ClickException(f"{checkout}: a command failed: {' '.join(command[2:])}: {done.stderr.strip().splitlines()[-1:]}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, time.monotonic() - begun
 

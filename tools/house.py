@@ -108,7 +108,10 @@ class Module:
         self.name = name
         self.room = name.partition(".")[0]
         self.text = path.read_text(encoding="utf-8")
-        self.tree = ast.parse(self.text, str(path))
+        try:
+            self.tree = ast.parse(self.text, str(path))
+        except SyntaxError as error:
+            raise click.ClickException(f"{path}: no Python that can be read ({error.msg}, line {error.lineno})") from None
 
     @cached_property
     def imports(self) -> list[Import]:

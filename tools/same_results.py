@@ -98,7 +98,9 @@ def differences(old: Results, new: Results) -> list[str]:
 @click.command(help=__doc__.split("\n\n")[0], context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("checkout", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--images", type=click.IntRange(1, 10), default=10, show_default=True, help="Images for each network and resolution.")
-@click.option("--engine", default="auto", show_default=True, help="The engine that runs them.")
+@click.option(
+    "--engine", type=click.Choice(["auto", "layered", "queue", "reference"]), default="auto", show_default=True, help="What runs them."
+)
 @click.option("--into", type=click.Path(path_type=Path), hidden=True, help="Compare nothing: write the results of the checkout.")
 def main(checkout: Path, images: int, engine: str, into: Path | None) -> None:
     if into is not None:

@@ -107,6 +107,12 @@ def _append(file: h5py.File, sums: dict[str, CheckSums], column: str, values: np
     sums[column].update(values.astype(dataset.dtype, copy=False))
 
 
+def check_loss(loss: float) -> None:
+    """Raise RunError unless an accuracy that may be lost is a share."""
+    if not 0 <= loss <= 1:
+        raise RunError(f"the accuracy that may be lost must be a share from 0 to 1 (0.003 is 0.3 points), found {loss:g}")
+
+
 @dataclass(frozen=True)
 class TradeOff:
     """What stopping early gives, for each threshold of an exit rule. Every array has one entry per threshold, ascending.
@@ -494,7 +500,7 @@ class Evaluation:
         ----------
         kind : {"margin", "potential"}
         images : array, optional
-            Positions (0..images-1) of the images to consider. Default: all.
+            Positions (0..images-1) of the images to consider, or booleans (images,). Default: all.
 
         Returns
         -------
@@ -505,9 +511,10 @@ class Evaluation:
         ------
         RunError
             The data set has no labels; or the evaluation was made without the trade-off, or with an exit rule; or it is damaged.
+            Or ``images`` are no such positions, or none.
         """
         offsets, rows = self.exits(kind)
-        chosen = np.arange(len(self)) if images is None else np.asarray(images)
+        chosen = np.arange(len(self)) if images is None else self._positions(images)
         right_at_end = self.prediction == self._labels()
         spikes, events = self.totals()
         # Thresholds that hold at the start are refused by a run; the start is the same for all images.
@@ -537,6 +544,14 @@ class Evaluation:
         threshold = EXIT_THRESHOLDS[base : base + count]
         return TradeOff(kind, threshold, right, ticks / self.info.resolution, fired, delivered, exited)
 
+    def _positions(self, images: npt.ArrayLike) -> IntArray:
+        found = np.asarray(images)
+        if found.dtype == bool and found.shape == (len(self),):
+            found = found.nonzero()[0]
+        if found.ndim != 1 or found.dtype.kind not in "iu" or not found.size or found.min() < 0 or found.max() >= len(self):
+            raise RunError(f"images must be positions 0..{len(self) - 1}, at least one, or as many booleans; found {found!r}"[:300])
+        return found.astype(np.int64)
+
     def _start_level(self, kind: ExitKind) -> int:
         level = self.info.settings.get("start_levels", {}).get(kind, 0)
         if type(level) is not int or not 0 <= level <= len(EXIT_THRESHOLDS):
@@ -551,8 +566,9 @@ class Evaluation:
         Raises
         ------
         RunError
-            Fewer than two images, or no trade-off was kept.
+            Fewer than two images, a loss that is no share (0 <= loss <= 1), or no trade-off was kept.
         """
+        check_loss(loss)
         if len(self) < 2:
             raise RunError("choosing an exit threshold needs at least two images")
         order = np.random.default_rng(seed).permutation(len(self))

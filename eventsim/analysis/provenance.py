@@ -78,16 +78,16 @@ def run_command(run: Run) -> str | None:
 
 
 def evaluate_command(evaluation: Evaluation) -> str | None:
-    """The command that makes such an evaluation again; None if its images were chosen from Python or its network has no file."""
+    """The command that makes such an evaluation again; None if its data set or images are from Python, or its network has no file."""
     settings = evaluation.info.settings
     network, total = settings.get("network"), settings.get("dataset_images")
     if not isinstance(network, str) or not isinstance(total, int):
         return None
     n = len(evaluation)
-    if n > total or not np.array_equal(evaluation.image, spread(n, total)):
+    dataset = settings.get("dataset_folder", settings.get("dataset"))
+    if dataset is None or n > total or not np.array_equal(evaluation.image, spread(n, total)):
         return None
-    dataset = str(settings.get("dataset_folder", settings.get("dataset")))
-    command = ["eventsim", "evaluate", network, "--dataset", dataset, "--split", str(settings.get("split"))]
+    command = ["eventsim", "evaluate", network, "--dataset", str(dataset), "--split", str(settings.get("split"))]
     command += ["--images", str(n)] if n < total else []
     command += [*_settings(evaluation.info), *_fitting(settings)]
     if not settings.get("trade_off") and evaluation.info.exit_rule is None:

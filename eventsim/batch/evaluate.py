@@ -186,7 +186,7 @@ def _about(network: Network, work: Work, pictures: Pictures, chosen: IntArray) -
         "network_sha256": work.digest,
         "provenance": network.provenance,
         "dataset": data.name,
-        **({} if data.opened_as in (None, data.name) else {"dataset_folder": data.opened_as}),
+        **({} if data.opened_as == data.name else {"dataset_folder": data.opened_as}),
         "split": data.split,
         "images": len(chosen),
         "dataset_images": len(data),

@@ -214,7 +214,7 @@ def run_points(
         of = _images(point, data, pictures_of(point.network, data, **fitting), files[title], images, length)
         found = of.run(_work(point, length), each(title, number, len(points)), workers, scheduler)
         rows.append(point.columns | _means(found, of.right(found["decision"])))
-    study = Study(name, rows, files)
+    study = Study(name, rows, files, tuple(points[0].columns))
     study.write(folder)
     return study
 

@@ -97,7 +97,7 @@ class Images:
             columns, rows = kept["columns"], kept["images"][: len(self.chosen)]
             found = {name: _column([row[i] for row in rows], kind) for i, (name, kind) in enumerate(columns.items())}
             before = kept["key"]
-        except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError):
+        except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError):
             return {}
         if before != key:
             raise RunError(f"{self.path}: is of another study (of another network, hardware, images or settings); name another output")

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eventsim.analysis.costs import usual_costs
-from eventsim.analysis.evaluation import Evaluation
+from eventsim.analysis.evaluation import Evaluation, check_loss
 from eventsim.batch.evaluate import evaluate
 from eventsim.conversion import convert
 from eventsim.conversion.choices import PERCENTILES
@@ -67,11 +67,14 @@ class Study:
         The table.
     evaluations : dict of str to Path
         The evaluation of every point, by name.
+    swept : tuple of str
+        Columns whose values were asked for: they are written in full.
     """
 
     name: str
     rows: list[dict[str, Any]]
     evaluations: dict[str, Path]
+    swept: tuple[str, ...] = ()
 
     def write(self, folder: Path) -> None:
         """Write ``table.csv`` and ``table.md``.
@@ -96,19 +99,21 @@ class Study:
         head = list(self.rows[0])
         numeric = [any(isinstance(row[name], (int, float)) for row in self.rows) for name in head]
         lines = ["| " + " | ".join(head) + " |", "|" + "|".join("--:" if n else "---" for n in numeric) + "|"]
-        lines += ["| " + " | ".join(shown(name, row[name]) for name in head) + " |" for row in self.rows]
+        lines += ["| " + " | ".join(shown(name, row[name], name in self.swept) for name in head) + " |" for row in self.rows]
         return "\n".join(lines) + "\n"
 
 
-def shown(name: str, value: Any) -> str:
-    """A value of a table as text; "-" where there is none."""
+def shown(name: str, value: Any, exactly: bool = False) -> str:
+    """A value of a table as text, rounded or ``exactly``; "-" where there is none."""
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         if "accuracy" in name or "loss" in name:
-            return f"{value:.2%}"
+            return f"{100 * value:.12g}%" if exactly and round(value, 4) != value else f"{value:.2%}"
+        if exactly:
+            return f"{value:,.15g}"
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
@@ -264,7 +269,7 @@ def run_study(
         ) as e:
             rows.append({key: value for key, value in point.columns.items() if key != "series" or value} | measures(e))
         evaluations[title] = path
-    study = Study(name, rows, evaluations)
+    study = Study(name, rows, evaluations, tuple(points[0].columns))
     study.write(folder)
     return study
 
@@ -301,11 +306,15 @@ def exit_study(
     Raises
     ------
     RunError
-        The data set has no labels, or really stopping gave something else than the curve.
+        The data set has no labels; losses that are no shares, or given twice; or really stopping gave something else than the curve.
     """
     losses = list(losses)
     if not losses:
         raise RunError("a study needs at least one value")
+    for loss in losses:
+        check_loss(loss)
+    titles_of({"allowed loss": loss} for loss in losses)
+    check_labels(dataset)
     make_folder(folder)
     rows: list[dict[str, Any]] = []
     evaluations = {}
@@ -341,10 +350,10 @@ def exit_study(
                             "latency": expected["latency"],
                             "latency cut": whole.info.steps / expected["latency"],
                             "synaptic events": expected["synaptic_events"],
-                            "events cut": float(events.mean()) / expected["synaptic_events"],
+                            "events cut": float(events.mean()) / expected["synaptic_events"] if expected["synaptic_events"] else None,
                         }
                     )
-    study = Study("exit", rows, evaluations)
+    study = Study("exit", rows, evaluations, ("allowed loss",))
     study.write(folder)
     return study
 
@@ -361,6 +370,12 @@ def _confirm(title: str, expected: Mapping[str, float], real: Evaluation) -> Non
     for name, value in found.items():
         if not np.isclose(value, expected[name], rtol=1e-12, atol=0):
             raise RunError(f"{title}: really stopping gave {name} {value}, the trade-off curve says {expected[name]}; please report this")
+
+
+def check_labels(dataset: Dataset) -> None:
+    """Raise RunError if a data set has no labels."""
+    if dataset.labels is None:
+        raise RunError(f"{dataset.name}: a study of accuracy, and the data set has no labels; one of folders has a folder a class")
 
 
 def make_folder(folder: Path) -> None:

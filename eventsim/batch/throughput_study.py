@@ -101,7 +101,7 @@ def throughput_study(
         images_of = Images(data, pictures, chosen, files[title], neuron_steps)
         found = images_of.run(work, each(title, number, len(values)), workers, scheduler)
         rows.append({"step (us)": value, "accuracy": images_of.right(found["answer"])} | _means(found))
-    study = Study("throughput", rows, files)
+    study = Study("throughput", rows, files, ("step (us)",))
     study.write(folder)
     return study
 

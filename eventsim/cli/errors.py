@@ -62,8 +62,9 @@ class OneLineErrors(click.Command):
         except BrokenPipeError:
             raise
         except OSError as error:
-            # Output that cannot be written: a full disk behind a redirection.
-            click.echo(f"{self.program}: error: {printable(error.strerror or error)}", err=True)
+            # Output that cannot be written, as to a full disk behind a redirection.
+            where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+            click.echo(f"{self.program}: error: {printable(f'{where}{error.strerror or error}')}", err=True)
             ctx.exit(1)
         except MemoryError:
             click.echo(f"{self.program}: error: not enough memory; run something smaller, or one thing at a time", err=True)

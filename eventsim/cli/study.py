@@ -138,6 +138,7 @@ def faults(network: Path, kind: str, seeds: int, **common: Any) -> None:
     """
     net, values, settings = _network(network, common), numbers_or(common["values"], fault_study.VALUES), _settings(common)
     data = dataset_of(common)
+    studies.check_labels(data)
     folder = common["output"] or Path(f"study-faults-{kind}")
     with point_progress() as each:
         if kind in fault_study.OF_SPIKES:
@@ -154,7 +155,7 @@ def faults(network: Path, kind: str, seeds: int, **common: Any) -> None:
 
         return plot.curves(means.rows, kind, ("accuracy", "spikes"))
 
-    _finish(means, folder, {"plot": draw})
+    _finish(means, folder, {"plot": draw}, means=True)
 
 
 @study.command()
@@ -172,6 +173,7 @@ def faults(network: Path, kind: str, seeds: int, **common: Any) -> None:
 def adc(network: Path, hardware: str, values: str | None, rows: str | None, seeds: int, output: Path, **common: Any) -> None:
     """Converters of crossbars: accuracy against what they tell apart, clocked and asynchronous."""
     data, net = dataset_of(common), _network(network, common)
+    studies.check_labels(data)
     levels = _whole("--values", "levels of a converter", numbers_or(values, LEVELS))
     scales = _whole("--rows", "a full scale in rows", numbers_or(rows, ()))
     chip = Hardware(hardware).architecture
@@ -189,7 +191,7 @@ def adc(network: Path, hardware: str, values: str | None, rows: str | None, seed
         curves = [row | {"series": f"{row['series']}, {row['rows']} rows"} for row in means.rows]
         return plot.curves(curves, "levels", ("accuracy", "conversions"), log=True)
 
-    _finish(means, output, {"plot": draw})
+    _finish(means, output, {"plot": draw}, means=True)
 
 
 @study.command()
@@ -281,7 +283,7 @@ def _sweep(
 
 
 def _means(name: str, rows: list[dict[str, Any]], found: Study, folder: Path) -> Study:
-    means = Study(name, rows, found.evaluations)
+    means = Study(name, rows, found.evaluations, tuple(found.swept))
     studies.make_folder(folder / "means")
     means.write(folder / "means")
     return means
@@ -291,7 +293,8 @@ def _no_interval() -> None:
     echo("note: one seed gives no interval; --seeds 2 or more give one", err=True)
 
 
-def _finish(found: Study, folder: Path, figures: dict[str, Callable[[], Figure]]) -> None:
+def _finish(found: Study, folder: Path, figures: dict[str, Callable[[], Figure]], *, means: bool = False) -> None:
+    """Print the table and write the plots; ``means``: the table is that of means, and the other has all seeds."""
     echo(found.markdown())
     try:
         for file in write_figures(folder, figures):
@@ -299,4 +302,6 @@ def _finish(found: Study, folder: Path, figures: dict[str, Callable[[], Figure]]
     except RunError as error:
         # The table stands without its picture.
         echo(f"note: no plot: {error}", err=True)
-    echo(f"{folder / 'table.csv'}")
+    if means:
+        echo(f"{folder / 'means' / 'table.csv'}")
+    echo(f"{folder / 'table.csv'}{' (all seeds)' if means else ''}")

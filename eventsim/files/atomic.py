@@ -64,11 +64,16 @@ class Replacement:
         except ValueError as error:
             raise OSError(errno.EINVAL, f"no usable file name ({error})") from None
         if self.target.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "is a folder; give the name of a file to write")
+            raise IsADirectoryError(errno.EISDIR, "is a folder; give the name of a file to write", os.fspath(path))
         if self.target.exists() and not self.target.is_file():
-            raise OSError(errno.EINVAL, "is no regular file; give another name")
+            raise OSError(errno.EINVAL, "is no regular file; give another name", os.fspath(path))
         remove_stale(self.target)
-        self.path, self.file = _create(self.target)
+        try:
+            self.path, self.file = _create(self.target)
+        except OSError as error:
+            # (Not the temporary's name, which nobody knows.)
+            error.filename = os.fspath(path)
+            raise
         self._open = True
 
     def __enter__(self) -> FileIO:

@@ -210,6 +210,22 @@ def test_trade_off(evaluation, arrays, kind):
             assert curve.at(threshold) == pytest.approx({k: v / len(chosen) for k, v in expected.items()})
 
 
+def test_images_of_a_trade_off_are_positions(evaluation):
+    chosen = np.zeros(IMAGES, bool)
+    chosen[[5, 7]] = True
+    for images in (chosen, chosen.tolist(), np.array([7, 5], np.uint8)):
+        np.testing.assert_array_equal(evaluation.trade_off("margin", images).latency, evaluation.trade_off("margin", [5, 7]).latency)
+    for images in ([], [-1], [IMAGES], [0.5], [[1]], chosen[1:], 3):
+        with pytest.raises(es.RunError, match=f"images must be positions 0..{IMAGES - 1}, at least one, or as many booleans"):
+            evaluation.trade_off("margin", images)
+
+
+@pytest.mark.parametrize("loss", [-0.01, 1.01, 5, float("nan")])
+def test_a_loss_is_a_share(evaluation, loss):
+    with pytest.raises(es.RunError, match="must be a share from 0 to 1"):
+        evaluation.choose_exit("margin", loss)
+
+
 @pytest.mark.parametrize("kind", ["margin", "potential"])
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("lost", [0, 1, 2, 3, 5, 8, 20])

@@ -142,6 +142,9 @@ def test_what_no_command_makes_has_none(tmp_path, monkeypatch):
     for path in (tmp_path / "runs").iterdir():
         with es.Trace(path) as trace:
             assert provenance.run_command(trace) is None
+    with es.evaluate(tmp_path / "net.h5", data, tmp_path / "python.h5", workers=1) as e:
+        assert provenance.evaluate_command(e) is None
+    data.opened_as = data.name
     for network, images in ((net, None), (tmp_path / "net.h5", [1, 2, 3]), (tmp_path / "net.h5", range(5)), (tmp_path / "net.h5", [0, 0])):
         with es.evaluate(network, data, tmp_path / "e.h5", images=images, workers=1) as e:
             assert provenance.evaluate_command(e) is None

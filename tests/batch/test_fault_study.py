@@ -52,6 +52,7 @@ def test_the_command(tmp_path, monkeypatch):
     outcome = CliRunner().invoke(main, [*command, "--workers", "1", "-o", "out"], catch_exceptions=False)
     assert outcome.exit_code == 0, outcome.stderr
     assert "no interval" not in outcome.stderr
+    assert outcome.stdout.splitlines()[-2:] == ["out/means/table.csv", "out/table.csv (all seeds)"]
     with open("out/means/table.csv") as file:
         rows = list(csv.DictReader(file))
     assert [(row["series"], row["thresholds"], row["seeds"]) for row in rows] == [

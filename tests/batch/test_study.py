@@ -20,6 +20,7 @@ from eventsim.batch.imperfect_study import run_points
 from eventsim.batch.throughput_study import throughput_study
 from eventsim.cli.main import main
 from eventsim.conversion import graph as g
+from eventsim.data.image_sets import ArrayDataset
 
 
 def test_sweeps_change_what_they_say():
@@ -192,6 +193,48 @@ def test_values_given_twice_are_no_two_seeds(tmp_path):
         with pytest.raises(es.RunError, match="asked for 2 times; give every value once"):
             run("faults", points, data, tmp_path / "s", steps=2)
     assert not (tmp_path / "s").exists()
+
+
+def test_a_study_of_exits_without_any_event(tmp_path):
+    net = es.Network()
+    net.image_input((2, 2, 1))
+    net.driven("in", (2, 2, 1), 10**6, encoder=es.Conv2d(np.ones((1, 1, 1, 1), int)))
+    net.readout("out", 2)
+    net.connect("in", "out", np.ones((4, 2), int))
+    data = ArrayDataset("made", "test", ["a", "b"], np.zeros((4, 2, 2, 1), np.uint8), np.array([0, 1, 0, 1]))
+    found = study.exit_study(net, data, tmp_path, [0.1], steps=2, workers=1)
+    assert [row["events cut"] for row in found.rows] == [None] * len(found.rows)
+    assert found.markdown().splitlines()[-1].endswith("| 0 | - |")
+
+
+@pytest.mark.parametrize("losses", [[-1], [5], [float("nan")], [0.003, 0.003]])
+def test_losses_are_shares_each_given_once(tmp_path, losses):
+    with pytest.raises(es.RunError, match=r"must be a share from 0 to 1|give every value once"):
+        study.exit_study(small_network(), small_data(4), tmp_path / "s", losses, workers=1)
+    assert not (tmp_path / "s").exists()
+
+
+def test_values_that_were_asked_for_are_written_in_full(tmp_path):
+    found = study.Study("", [{"delay": 99.999, "accuracy": 0.12345, "spikes": 1234.56}], {}, ("delay",))
+    assert found.markdown().splitlines()[-1] == "| 99.999 | 12.35% | 1,235 |"
+    losses = study.Study("", [{"allowed loss": loss} for loss in (0.003, 0.00025)], {}, ("allowed loss",))
+    assert losses.markdown().splitlines()[-2:] == ["| 0.30% |", "| 0.025% |"]
+    points = study.initial_points(small_network(), [0.12345, 0.12346])
+    rows = study.run_study("initial", points, small_data(2), tmp_path, steps=2, workers=1).markdown().splitlines()[2:]
+    assert [row.split(" | ")[1] for row in rows] == ["0.12345", "0.12346"] * 2
+
+
+@pytest.mark.parametrize("command", [["exit"], ["faults", "--seeds", "1"], ["faults", "--kind", "lost", "--seeds", "1"]])
+def test_studies_of_accuracy_ask_for_labels_first(tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(np.arange(36, dtype=np.uint8).reshape(6, 6)).save(tmp_path / "photos" / "0.png")
+    es.save(small_network(), "net.h5")
+    done = CliRunner().invoke(main, ["study", *command, "net.h5", "-d", "photos", "--workers", "1", "-o", "out"])
+    assert done.exit_code == 1
+    assert done.stderr.startswith("eventsim: error: photos: a study of accuracy, and the data set has no labels")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_studies_without_images_or_of_runs_that_do_not_end(tmp_path):

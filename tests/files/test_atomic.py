@@ -116,8 +116,13 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
 
 
 def test_folders_and_devices_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="is a folder"):
+    with pytest.raises(OSError, match="is a folder") as caught:
         atomic.write_text(tmp_path, "text")
+    assert caught.value.filename == str(tmp_path)
+    # Not the name of the temporary file.
+    with pytest.raises(FileNotFoundError) as caught:
+        atomic.write_text(tmp_path / "nothing" / "a.txt", "text")
+    assert caught.value.filename == str(tmp_path / "nothing" / "a.txt")
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OSError, match="no regular file"):
         atomic.write_text(tmp_path / "pipe", "text")
