@@ -18,10 +18,11 @@ from pathlib import Path
 import numpy as np
 from evaluation import MODES, evaluate
 from programs import at_least_one, ends_in_a_line
-from zoo import HERE, write
+from zoo import HERE
 
 import eventsim as es
 from eventsim import datasets
+from eventsim.files.atomic import write_text
 
 DEEP = "vgg-small-cifar10"
 STEPS = (4, 8, 16, 32)
@@ -112,7 +113,7 @@ def main() -> None:
             return
         document = HERE.parent / "docs" / "conversion.md"
         before, _, after = document.read_text().split(TABLE)
-        write(document, f"{before}{TABLE}\n\n{text}\n\n{TABLE}{after}")
+        write_text(document, f"{before}{TABLE}\n\n{text}\n\n{TABLE}{after}")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from layers import BinaryConv2d, BinaryLinear, binarise
-from programs import at_least_one, ends_in_a_line
+from programs import at_least_one, check_place, ends_in_a_line
 from torch import Tensor, nn
 
 import eventsim as es
@@ -134,6 +134,7 @@ def main() -> None:
 
 def make(options: argparse.Namespace) -> None:
     """Train, convert and evaluate."""
+    check_place(options.output)
     torch.manual_seed(SEED)
     began = time.process_time()
     images, labels = datasets.load("mnist", "train", options.data)
@@ -148,7 +149,7 @@ def make(options: argparse.Namespace) -> None:
     net = converted(model)
     net.provenance = {
         "source": "networks/events.py",
-        "command": f"python networks/events.py --images {options.images} --epochs {options.epochs}",
+        "command": f"python networks/events.py --images {min(options.images, len(images))} --epochs {options.epochs} --tests {len(truth)}",
         "data set": "mnist, simulated: three saccades before an event camera",
         "ANN test accuracy": round(ann, 4),
         "steps": STEPS,

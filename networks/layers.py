@@ -227,7 +227,11 @@ class QCFS(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if torch.is_grad_enabled():
             return _ClipFloorShift.apply(x, self.threshold, self.levels, self.noise if self.training else 0.0)
-        return (x * (self.levels / self.threshold) + 0.5).floor().clamp(0, self.levels) * (self.threshold / self.levels)
+        return self.to_levels(x, self.threshold)
+
+    def to_levels(self, x: Tensor, threshold: Tensor) -> Tensor:
+        """The nearest of the levels up to a threshold."""
+        return (x * (self.levels / threshold) + 0.5).floor().clamp(0, self.levels) * (threshold / self.levels)
 
 
 class Normalise(nn.Module):
@@ -316,3 +320,35 @@ def folded(model: nn.Sequential) -> nn.Sequential:
             scaled = layer
         layers.append(layer)
     return nn.Sequential(*layers)
+
+
+@torch.no_grad()
+def start_from(model: nn.Sequential, source: nn.Sequential, images: Tensor) -> None:
+    """Begin a network with batch norm and QCFS activations as one with :class:`Scale` and ReLU is once it is trained.
+
+    Batch norm computes what the scales do, its statistics those of the images; a threshold is the one of 20 shares of the largest
+    activation whose levels are nearest to the activations.
+
+    Parameters
+    ----------
+    model, source : nn.Sequential
+        The same layers but for these.
+    images : Tensor, float32, shape (n, channels, height, width)
+        Pixels in [0, 1].
+    """
+    x, source = images, copy.deepcopy(source).float().eval()
+    for target, layer in zip(model, source, strict=True):
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            target.weight.copy_(layer.weight)
+            if target.bias is not None:
+                target.bias.zero_()
+        if isinstance(layer, Scale):
+            flat, factors = x.movedim(1, -1).flatten(0, -2), layer.factors()
+            target.running_var, target.running_mean = torch.var_mean(flat, 0)
+            target.weight.copy_(factors * (target.running_var + target.eps).sqrt())
+            target.bias.copy_(factors * target.running_mean)
+        x = layer(x)
+        if isinstance(target, QCFS):
+            shares = torch.linspace(0.05, 1, 20) * x.max()
+            errors = [(target.to_levels(x, share) - x).square().mean() for share in shares]
+            target.threshold.copy_(shares[int(torch.stack(errors).argmin())])

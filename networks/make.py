@@ -22,11 +22,11 @@ import numpy as np
 import torch
 from architectures import CIFAR10, CIFAR100, VGG15, lenet_relu, mlp, vgg, vgg15
 from evaluation import MODES, STEPS, evaluate, kept
-from layers import Scale, folded
-from programs import at_least_one, ends_in_a_line
+from layers import Scale, folded, start_from
+from programs import at_least_one, check_place, ends_in_a_line
 from third_party import digest, read_published
 from torch import nn
-from training import Phase, dense_outputs, train, whiten
+from training import Phase, Teaching, dense_outputs, fill, mixtures, read_checkpoint, to_input, train, whiten, write_state
 
 import eventsim as es
 from eventsim import datasets
@@ -57,6 +57,10 @@ class Recipe:
         For activations without bounds of their own.
     teacher : str or None
         Of phases that are taught: a published network, by the name that ``networks/third_party.py`` has for it.
+    mixtures : int
+        How many mixtures of training images (:func:`training.mixtures`) there are for phases that learn from them.
+    start : str or None
+        The recipe whose trained network this one starts from (:func:`layers.start_from`), from its checkpoint.
     """
 
     dataset: str
@@ -68,6 +72,8 @@ class Recipe:
     steps: int = 8
     percentile: float = 99.9
     teacher: str | None = None
+    mixtures: int = 0
+    start: str | None = None
 
 
 _BINARY = Phase("binary", 10, rate=3e-3, smoothing=0.05)
@@ -160,14 +166,19 @@ RECIPES = {
         steps=100,
         teacher="plain-20-4",
     ),
+    # The same network with batch norm and few levels, which the trained one starts from: a rate above a half of this undoes much of it.
     "vgg15-cifar100-qcfs": Recipe(
         "cifar-100",
         lambda: vgg(VGG15, (4096,), 100, image=(3, 32, 32), levels=4, normalise=CIFAR100, constant=True),
-        (_TAUGHT,),
+        (
+            replace(_TAUGHT, name="levels", epochs=38, rate=0.005, sizes=(20, 24, 24, 24, 32), mixed=0.5),
+            replace(_TAUGHT, name="mixtures", epochs=4, rate=0.005, sizes=(24, 24, 24, 32), mixtures=True, shift=2),
+        ),
         shift=4,
         flip=True,
-        whitened=True,
         teacher="plain-20-4",
+        mixtures=150_000,
+        start="vgg15-cifar100",
     ),
 }
 
@@ -178,16 +189,17 @@ def export(options: argparse.Namespace, model: nn.Module, calibration: np.ndarra
     model = copy.deepcopy(model).cpu().float().eval()
     model = folded(model) if any(isinstance(layer, Scale) for layer in model) else model
     # For `eventsim convert` and `eventsim study percentile` with --architecture.
-    torch.save(model.state_dict(), options.work / f"{options.name}.pt")
+    write_state(options.work / f"{options.name}.pt", model.state_dict())
     made = es.convert(model, calibration, percentile=recipe.percentile)
     print(made.report)
     made.network.labels = datasets.open_dataset(recipe.dataset, "test", options.data).classes
-    command = f"python networks/make.py {options.name}"
-    command += f" --teacher {options.teacher.name}" if recipe.teacher else ""
-    command += f" --phases {phases}" if phases < len(recipe.phases) else ""
+    more = f" --teacher {options.teacher.name}" if recipe.teacher else ""
+    more += f" --epochs {options.epochs}" if options.epochs else ""
+    command = f"python networks/make.py {recipe.start}{more} && " if recipe.start else ""
+    command += f"python networks/make.py {options.name}{more}" + (f" --phases {phases}" if phases < len(recipe.phases) else "")
     made.network.provenance = {
         "source": "networks/make.py",
-        "command": command + (f" --epochs {options.epochs}" if options.epochs else ""),
+        "command": command,
         "data set": recipe.dataset,
         "ANN test accuracy": round(ann, 4),
         "steps": recipe.steps,
@@ -198,12 +210,33 @@ def export(options: argparse.Namespace, model: nn.Module, calibration: np.ndarra
     print(f"{output}: {output.stat().st_size} bytes, ANN {ann:.2%}", flush=True)
 
 
-def teach(options: argparse.Namespace, images: np.ndarray) -> np.ndarray:
-    """The teacher's outputs for the training images and their mirror images, float32 (images, 2, classes)."""
-    name = RECIPES[options.name].teacher
-    options.work.mkdir(parents=True, exist_ok=True)
-    model, store = read_published(name, options.teacher), options.work / f"{name}-teaches-{digest(options.teacher)}.npy"
-    return kept(lambda block: dense_outputs(model, block), images, store, f"{name}, teacher", block=2500)
+def teach(options: argparse.Namespace, images: np.ndarray, with_mixtures: bool) -> Teaching:
+    """What the teacher says of the training images, and of mixtures of them if phases learn from those."""
+    recipe = RECIPES[options.name]
+    name = recipe.teacher
+    model, file = read_published(name, options.teacher), f"{digest(options.teacher)}.npy"
+    store = options.work / f"{name}-teaches-{file}"
+    outputs = kept(lambda block: dense_outputs(model, block), images, store, f"{name}, teacher", block=2500)
+    if not with_mixtures:
+        return Teaching(outputs)
+    made, store = mixtures(images, recipe.mixtures, recipe.shift, SEED), options.work / f"{name}-teaches-mixtures-{file}"
+    said = kept(lambda block: dense_outputs(model, block, mirrored=False), made, store, f"{name}, teacher, mixtures", block=2500)
+    return Teaching(outputs, (made, said))
+
+
+def begin(options: argparse.Namespace, model: nn.Module, images: np.ndarray) -> None:
+    """Make the model what its recipe starts from."""
+    recipe = RECIPES[options.name]
+    if recipe.whitened:
+        whiten(model, images)
+    if recipe.start is not None:
+        first, path = RECIPES[recipe.start], options.work / f"{recipe.start}.ckpt"
+        state = read_checkpoint(path) if path.exists() else {"phase": 0}
+        if state["phase"] < len(first.phases):
+            raise es.EventsimError(f"{options.name} starts from {recipe.start}: train that first (python networks/make.py {recipe.start})")
+        source = first.build()
+        fill(source, state["model"], path)
+        start_from(model, source, to_input(images[:1000]).float().div_(255))
 
 
 def measure(options: argparse.Namespace, count: int) -> None:
@@ -243,23 +276,25 @@ def main() -> None:
         phases = tuple(replace(phase, epochs=options.epochs) for phase in phases)
     options.output = options.output or HERE / f"{options.name}.h5"
     with ends_in_a_line("interrupted; the same command goes on from the last checkpoint"):
+        options.work.mkdir(parents=True, exist_ok=True)
+        check_place(options.output)
         test_set = datasets.load(recipe.dataset, "test", options.data)
         train_set = datasets.load(recipe.dataset, "train", options.data)
         torch.manual_seed(SEED)
         model, calibration = recipe.build(), train_set[0][:1000]
 
-        if recipe.whitened:
-            whiten(model, train_set[0])
+        checkpoint = options.work / f"{options.name}.ckpt"
+        if not checkpoint.exists():
+            begin(options, model, train_set[0])
 
         def finished(number: int, ann: float) -> None:
             # (The last phase's network is written below, whether it is trained now or was before.)
             if phases[number].binarised and number < len(phases) - 1:
                 export(options, model, calibration, ann, number + 1)
 
-        checkpoint = options.work / f"{options.name}.ckpt"
         ann = train(
             model, phases, train_set, test_set, checkpoint, shift=recipe.shift, flip=recipe.flip, seed=SEED, finished=finished,
-            teacher=teach(options, train_set[0]) if recipe.teacher else None,
+            teacher=teach(options, train_set[0], any(phase.mixtures for phase in phases)) if recipe.teacher else None,
         )  # fmt: skip
         if not phases[-1].binarised:
             print(f"{options.name}: nothing is converted, as nothing is binary after {phases[-1].name}; without --phases it goes on")

@@ -9,6 +9,7 @@ Whole test sets for the trade-off of early exit, ``--images`` of them for the sw
 from __future__ import annotations
 
 import argparse
+import io
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -18,12 +19,13 @@ from typing import Any
 import torch
 from architectures import lenet_relu, vgg15_folded
 from programs import at_least_one, ends_in_a_line
-from training import read_state
+from training import fill, read_state
 
 import eventsim as es
 from eventsim import datasets, plot, study
 from eventsim.batch.study import Study
 from eventsim.cli.progress import point_progress
+from eventsim.files.atomic import write_bytes, write_text
 
 HERE = Path(__file__).resolve().parent
 DOCS = HERE.parent / "docs"
@@ -62,7 +64,7 @@ def write(part: str, text: str) -> None:
     mark = MARK.format(part)
     before, _, rest = page.read_text(encoding="utf-8").partition(mark)
     _, _, after = rest.partition(mark)
-    page.write_text(f"{before}{mark}\n\n{text}\n{mark}{after}", encoding="utf-8")
+    write_text(page, f"{before}{mark}\n\n{text}\n{mark}{after}")
 
 
 def exits(options: argparse.Namespace) -> list[str]:
@@ -125,7 +127,8 @@ def _as_in_the_paper(
     options: argparse.Namespace, name: str, model: torch.nn.Module, dataset: str, percentiles: Sequence[float], lengths: Sequence[int]
 ) -> list[str]:
     """Percentiles, firing rates, operations and early exit of a network without bias; the last of ``lengths`` is that of all runs."""
-    model.load_state_dict(read_state(options.work / f"{name}.pt"))
+    weights = options.work / f"{name}.pt"
+    fill(model, read_state(weights), weights)
     model.eval()
     calibration, steps = datasets.load(dataset, "train")[0][:1000], lengths[-1]
     # As in the paper: initial potential 0.
@@ -180,7 +183,9 @@ def sweep(column: str, points: list[study.Point], dataset: str, options: argpars
 
 def figure(picture: Any, name: str, text: str) -> list[str]:
     (DOCS / "figures").mkdir(exist_ok=True)
-    picture.savefig(DOCS / "figures" / f"{name}.svg", metadata={"Date": None})
+    drawn = io.BytesIO()
+    picture.savefig(drawn, format="svg", metadata={"Date": None})
+    write_bytes(DOCS / "figures" / f"{name}.svg", drawn.getvalue())
     return [f"![{text}](figures/{name}.svg)", ""]
 
 

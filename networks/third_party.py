@@ -27,7 +27,7 @@ import numpy as np
 import scipy.io
 import torch
 from evaluation import MODES, evaluate, kept
-from programs import at_least_one, ends_in_a_line
+from programs import at_least_one, check_place, ends_in_a_line
 from torch import Tensor, nn
 
 import eventsim as es
@@ -201,10 +201,14 @@ def read_published(name: str, file: Path) -> Any:
     ------
     ConversionError
         It is another file.
+    OSError
+        It cannot be opened.
     """
+    with file.open("rb"):
+        pass  # (scipy has words of its own for files that are not there)
     try:
         return NETWORKS[name].read(file)
-    except (es.EventsimError, FileNotFoundError):
+    except es.EventsimError:
         raise
     except Exception as error:  # whatever another or a damaged file provokes
         raise es.ConversionError(f"{file}: not the published file of {name} ({type(error).__name__}: {error})") from None
@@ -233,6 +237,8 @@ def main() -> None:
     lengths = sorted(options.steps or [published.steps])
     output = options.output or options.work / f"{options.name}.h5"
     with ends_in_a_line():
+        options.work.mkdir(parents=True, exist_ok=True)
+        check_place(output)
         images, _ = datasets.load(published.dataset, "train" if options.name == "plain-20-4" else "test", options.data)
         model, steps = read_published(options.name, options.file), options.balance or lengths[-1]
         settings = {"input_shape": published.shape, "steps": steps, "balance": options.balance is not None}
@@ -243,7 +249,6 @@ def main() -> None:
         print(made.report, made.check, sep="\n", flush=True)
         made.network.labels = datasets.open_dataset(published.dataset, "test", options.data).classes
         made.network.provenance |= {"source": options.file.name, "data set": published.dataset, "steps": lengths[-1]}
-        options.work.mkdir(parents=True, exist_ok=True)
         es.save(made.network, output)
         test, truth = datasets.load(published.dataset, "test", options.data)
         count = min(options.images or len(test), len(test))

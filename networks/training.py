@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -19,6 +19,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from eventsim import EventsimError
+from eventsim.files.atomic import write_bytes
 
 # Test images on which a training is watched between the ends of its phases.
 SCORED = 2000
@@ -52,6 +53,13 @@ class Phase:
     taught : bool
         Whether a teacher's outputs are learned in place of labels (Hinton, Vinyals & Dean, "Distilling the knowledge in a neural
         network", 2015, at a temperature of 2).
+    shift : int or None
+        Augmentation: pixels by which images are moved at most, if other than in the recipe's other phases.
+    mixtures : bool
+        Whether mixtures of the training images (:func:`mixtures`) are trained on, too; for phases that are taught.
+    mixed : float
+        Share of the images that get a rectangle of another one, and as large a share of what is learned for that one (Yun et al.,
+        "CutMix", ICCV 2019).
     """
 
     name: str
@@ -66,10 +74,29 @@ class Phase:
     sizes: tuple[int, ...] = ()
     others: float = 2e-3
     taught: bool = False
+    mixed: float = 0.0
+    shift: int | None = None
+    mixtures: bool = False
 
     def size(self, epoch: int) -> int | None:
         """Height and width of this epoch's images, or None for images as they are."""
         return self.sizes[epoch * len(self.sizes) // self.epochs] if self.sizes else None
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """What a teacher says.
+
+    Attributes
+    ----------
+    outputs : float32 (images, 2, classes)
+        For the training images and their mirror images.
+    mixtures : (uint8 (mixtures, height, width, channels), float32 (mixtures, classes)), or None
+        Mixtures of them, for phases that learn from those, and the outputs for these, which stand for mirror images, too.
+    """
+
+    outputs: np.ndarray
+    mixtures: tuple[np.ndarray, np.ndarray] | None = None
 
 
 def read_state(path: Path, device: torch.device | str = "cpu") -> Any:
@@ -86,6 +113,46 @@ def read_state(path: Path, device: torch.device | str = "cpu") -> Any:
         raise
     except Exception as error:  # whatever a damaged file provokes
         raise EventsimError(f"{path}: cannot be read ({type(error).__name__}); remove it, and it is made anew") from None
+
+
+def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """What :func:`train` left of a training.
+
+    Raises
+    ------
+    EventsimError
+        It cannot be read, or is something else.
+    """
+    state = read_state(path, device)
+    if not isinstance(state, dict) or not {"plan", "model", "phase", "epoch", "optimisers"} <= state.keys():
+        raise EventsimError(f"{path}: no checkpoint of a training; remove it, and it is made anew")
+    return state
+
+
+def write_state(path: Path, state: Any) -> None:
+    """Write what ``torch.save`` makes of a state, whole or not at all.
+
+    Raises
+    ------
+    OSError
+    """
+    made = io.BytesIO()
+    torch.save(state, made)
+    write_bytes(path, made.getbuffer())
+
+
+def fill(model: nn.Module, state: Any, path: Path) -> None:
+    """Give a model the parameters that were read from a file.
+
+    Raises
+    ------
+    EventsimError
+        They are another model's.
+    """
+    try:
+        model.load_state_dict(state)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise EventsimError(f"{path}: not this model's parameters ({' '.join(str(error).split())[:200]})") from None
 
 
 def to_input(images: np.ndarray) -> Tensor:
@@ -110,6 +177,64 @@ def augment(x: Tensor, shift: int, flip: bool, generator: torch.Generator) -> tu
     cols = torch.where(mirrored, cols.flip(1), cols)
     index = torch.arange(n)[:, None, None, None], torch.arange(c)[None, :, None, None], rows[:, None, :, None], cols[:, None, None, :]
     return padded[tuple(i.to(x.device) for i in index)], mirrored[:, 0].to(x.device)
+
+
+def rectangles(sides: Tensor, height: int, width: int, generator: torch.Generator) -> Tensor:
+    """Pixels within rectangles anywhere in images, each with sides of this share (n,) of the image's, as far as they lie within it: bool
+    (n, height, width)."""
+    inside = []
+    for length in (height, width):
+        centre = torch.rand(len(sides), 1, generator=generator) * length
+        inside.append((torch.arange(length) + 0.5 - centre).abs() < sides[:, None] * length / 2)
+    return inside[0][:, :, None] & inside[1][:, None, :]
+
+
+def mix(x: Tensor, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Put a rectangle of the image before it into a share of the images (n, channels, height, width), of any size and wholly or partly
+    within: the images, and what part of each is its own, (n, 1)."""
+    n, _, height, width = x.shape
+    sides = (1 - torch.rand(n, generator=generator)).sqrt()
+    chosen = torch.rand(n, 1, 1, generator=generator) < share
+    other = rectangles(sides, height, width, generator) & chosen
+    own = 1 - other.float().mean((1, 2))[:, None]
+    return torch.where(other[:, None].to(x.device), x.roll(1, 0), x), own.to(x.device)
+
+
+def mixtures(images: np.ndarray, count: int, shift: int, seed: int) -> np.ndarray:
+    """Images made of two each: a mean of both (Zhang et al., "mixup", ICLR 2018), a rectangle of one within the other (as :func:`mix`), and
+    one in ten of one alone. A teacher that is asked about these very images says what it makes of much that it never saw (Beyer et al.,
+    "Knowledge distillation: a good teacher is patient and consistent", CVPR 2022).
+
+    Parameters
+    ----------
+    images : ndarray, uint8, shape (n, height, width, channels)
+    count : int
+    shift : int
+        Both are moved by up to so many pixels each way, and half of them mirrored.
+    seed : int
+
+    Returns
+    -------
+    ndarray, uint8, shape (count, height, width, channels)
+    """
+    source, block = to_input(images), 500
+    n, channels, height, width = source.shape
+    found = np.empty((count, channels, height, width), np.uint8)
+    generator = torch.Generator()
+    for place in range(0, count, block):
+        if place % 50_000 == 0:
+            generator.manual_seed(1000 * seed + place // 50_000 + 1)
+        one, other = (
+            augment(source[torch.randint(0, n, (block,), generator=generator)], shift, True, generator)[0].float() for _ in range(2)
+        )
+        share = torch.rand(block, 1, 1, 1, generator=generator)
+        mean = one * share + other * (1 - share)
+        sides = (0.95 - 0.9 * torch.rand(block, generator=generator)).sqrt()
+        within = torch.where(rectangles(sides, height, width, generator)[:, None], other, one)
+        kind = torch.rand(block, 1, 1, 1, generator=generator)
+        mixture = torch.where(kind < 0.45, mean, torch.where(kind < 0.9, within, one)).round().to(torch.uint8)
+        found[place : place + block] = mixture[: count - place].numpy()
+    return found.transpose(0, 2, 3, 1)
 
 
 def shrink(model: nn.Module, x: Tensor, size: int | None) -> Tensor:
@@ -150,23 +275,30 @@ def half_precision(device: torch.device) -> bool:
     return device.type == "cuda" or torch.backends.cpu.get_cpu_capability() in ("AVX512", "AMX")
 
 
-def distillation(outputs: Tensor, teacher: Tensor) -> Tensor:
-    """Cross-entropy of a teacher's and a student's softened answers, (images, classes) both, with gradients as large as those of
-    labels."""
-    return F.cross_entropy(outputs / TEMPERATURE, (teacher / TEMPERATURE).softmax(1)) * TEMPERATURE**2
+def distillation(outputs: Tensor, wanted: Tensor) -> Tensor:
+    """Cross-entropy of a teacher's softened answers (:func:`softened`) and a student's, which are not softened yet, (images, classes)
+    both, with gradients as large as those of labels."""
+    return F.cross_entropy(outputs / TEMPERATURE, wanted) * TEMPERATURE**2
+
+
+def softened(teacher: Tensor) -> Tensor:
+    """Probabilities (images, classes) from a teacher's outputs."""
+    return (teacher / TEMPERATURE).softmax(1)
 
 
 @torch.no_grad()
-def dense_outputs(model: nn.Module, images: np.ndarray) -> np.ndarray:
-    """What a network answers to images (uint8) and to their mirror images, float32 (images, 2, classes)."""
+def dense_outputs(model: nn.Module, images: np.ndarray, mirrored: bool = True) -> np.ndarray:
+    """What a network answers to images (uint8) and, if ``mirrored``, to their mirror images: float32 (images, 2, classes), else
+    (images, classes)."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device, memory_format=torch.channels_last).eval()
     found = []
     for block in to_input(images).split(250):
         x = block.to(device).float().div_(255)
-        views = torch.cat([x, x.flip(3)]).contiguous(memory_format=torch.channels_last)
+        views = (torch.cat([x, x.flip(3)]) if mirrored else x).contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=half_precision(device)):
-            found.append(model(views).float().cpu().unflatten(0, (2, -1)).transpose(0, 1))
+            outputs = model(views).float().cpu()
+        found.append(outputs.unflatten(0, (2, -1)).transpose(0, 1) if mirrored else outputs)
     return torch.cat(found).numpy()
 
 
@@ -207,20 +339,25 @@ def train(  # noqa: C901 - a recipe, read from top to bottom
     shift: int,
     flip: bool,
     seed: int,
-    teacher: np.ndarray | None = None,
+    teacher: Teaching | None = None,
     finished: Callable[[int, float], None] = lambda *_: None,
 ) -> float:
     """Train from the last checkpoint (if any) and return the accuracy on the test images.
 
     The checkpoint is used only by the same phases and seed; more phases than it was made with go on from it. An interrupted training
-    loses the epoch that it is in. ``teacher`` has a teacher's outputs for the training images and their mirror images, (images, 2,
-    classes), for phases that are taught. ``finished`` is called at the end of every phase, with its number (from 0) and the accuracy.
+    loses the epoch that it is in. ``teacher`` is for phases that are taught. ``finished`` is called at the end of every phase, with its
+    number (from 0) and the accuracy.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     half = half_precision(device)
     images, labels = to_input(train_set[0]), torch.from_numpy(train_set[1])
+    classes = int(labels.max()) + 1
     test_images, test_labels = to_input(test_set[0]), torch.from_numpy(test_set[1])
-    taught = None if teacher is None else torch.from_numpy(np.ascontiguousarray(teacher.swapaxes(0, 1)))
+    taught = None if teacher is None else torch.from_numpy(np.ascontiguousarray(teacher.outputs.swapaxes(0, 1)))
+    whole = len(images)
+    if teacher is not None and teacher.mixtures is not None:
+        images = torch.cat([images, to_input(teacher.mixtures[0])])
+        taught = torch.cat([taught, torch.from_numpy(teacher.mixtures[1]).expand(2, -1, -1)], 1)
     if device.type == "cuda":
         images, labels = images.to(device), labels.to(device)
         taught = None if taught is None else taught.to(device)
@@ -230,11 +367,11 @@ def train(  # noqa: C901 - a recipe, read from top to bottom
     plan = [repr(sorted(asdict(phase).items())) for phase in phases] + [f"seed {seed}"]
     start_phase, start_epoch, state = 0, 0, None
     if checkpoint.exists():
-        state = read_state(checkpoint, device)
+        state = read_checkpoint(checkpoint, device)
         done = state["phase"]
         if state["plan"][:done] != plan[:done] or (state["epoch"] and state["plan"][done] != plan[done]) or state["plan"][-1] != plan[-1]:
             raise EventsimError(f"{checkpoint}: made with other epochs, settings or seed; use those or remove it")
-        model.load_state_dict(state["model"])
+        fill(model, state["model"], checkpoint)
         start_phase, start_epoch = done, state["epoch"]
 
     for number in range(start_phase, len(phases)):
@@ -251,28 +388,33 @@ def train(  # noqa: C901 - a recipe, read from top to bottom
             for optimiser, kept in zip(optimisers, state["optimisers"], strict=True):
                 optimiser.load_state_dict(kept)
         groups = [group for optimiser in optimisers for group in optimiser.param_groups]
-        batches = len(images) // phase.batch
+        number_of_images = len(images) if phase.mixtures else whole
+        batches = number_of_images // phase.batch
         for epoch in range(first, phase.epochs):
             began = time.monotonic()
             # One generator an epoch: a resumed run sees the batches that an uninterrupted one sees.
             generator = torch.Generator().manual_seed(seed * 100_000 + number * 10_000 + epoch)
             torch.manual_seed(seed * 100_000 + number * 10_000 + epoch)
             trained.train()
-            order = torch.randperm(len(images), generator=generator).to(images.device)
+            order = torch.randperm(number_of_images, generator=generator).to(images.device)
             total = 0.0
             for i in track(range(batches), f"{phase.name} {epoch + 1}/{phase.epochs}"):
                 factor = _factor(phase, epoch + i / batches)
                 for group, rate in zip(groups, rates, strict=True):
                     group["lr"] = rate * factor
                 pick = order[i * phase.batch : (i + 1) * phase.batch]
-                x, mirrored = augment(images[pick], shift, flip, generator)
+                x, mirrored = augment(images[pick], shift if phase.shift is None else phase.shift, flip, generator)
+                wanted = softened(taught[mirrored.long(), pick]) if phase.taught else F.one_hot(labels[pick], classes).float()
+                if phase.mixed:
+                    x, own = mix(x, phase.mixed, generator)
+                    wanted = own * wanted + (1 - own) * wanted.roll(1, 0)
                 x = shrink(model, x.float().div_(255), phase.size(epoch)).contiguous(memory_format=torch.channels_last)
                 with torch.autocast(device.type, torch.bfloat16, enabled=half):
                     outputs = trained(x)
                 if phase.taught:
-                    loss = distillation(outputs.float(), taught[mirrored.long(), pick])
+                    loss = distillation(outputs.float(), wanted)
                 else:
-                    loss = F.cross_entropy(outputs.float(), labels[pick], label_smoothing=phase.smoothing)
+                    loss = F.cross_entropy(outputs.float(), wanted, label_smoothing=phase.smoothing)
                 trained.zero_grad(set_to_none=True)
                 loss.backward()
                 for optimiser in optimisers:
@@ -287,9 +429,8 @@ def train(  # noqa: C901 - a recipe, read from top to bottom
                 f"test accuracy {scored:.2%}{f' of {some} images' if some else ''}, {time.monotonic() - began:.0f} s",
                 flush=True,
             )
-            checkpoint.parent.mkdir(parents=True, exist_ok=True)
-            partial = checkpoint.with_suffix(".part")
-            torch.save(
+            write_state(
+                checkpoint,
                 {
                     "plan": plan,
                     "model": model.state_dict(),
@@ -297,9 +438,7 @@ def train(  # noqa: C901 - a recipe, read from top to bottom
                     "epoch": 0 if last else epoch + 1,
                     "optimisers": None if last else [optimiser.state_dict() for optimiser in optimisers],
                 },
-                partial,
             )
-            os.replace(partial, checkpoint)
             if last:
                 finished(number, scored)
     for module in model.modules():

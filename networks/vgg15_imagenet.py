@@ -24,6 +24,7 @@ from programs import at_least_one, ends_in_a_line
 
 import eventsim as es
 from eventsim.conversion.read import read_model
+from eventsim.data.images import decode_image
 
 ARCHITECTURE = Path(__file__).resolve().parent / "architectures.py"
 
@@ -36,10 +37,9 @@ def peak() -> str:
 
 def photo(path: Path) -> np.ndarray:
     """The middle of a photo, uint8 (224, 224, 3)."""
-    try:
-        return np.asarray(ImageOps.fit(Image.open(path).convert("RGB"), (224, 224)))
-    except OSError as error:
-        raise es.InputError(f"{path}: not an image that can be read ({error})") from None
+    with path.open("rb") as stream:
+        pixels, _ = decode_image(stream, str(path))
+    return np.asarray(ImageOps.fit(Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).convert("RGB"), (224, 224)))
 
 
 def convert(options: argparse.Namespace) -> None:

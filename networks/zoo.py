@@ -14,6 +14,7 @@ import argparse
 import hashlib
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from evaluation import MODES, STEPS, evaluate
 from programs import at_least_one, ends_in_a_line
 
 import eventsim as es
+from eventsim.files.atomic import write_text
 
 HERE = Path(__file__).resolve().parent
 TABLE = "<!-- table by zoo.py -->"
@@ -31,9 +33,27 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def read(path: Path) -> es.Network:
+    """A network with what the table says of it."""
+    network = es.load(path)
+    if missing := [key for key in ("data set", "ANN test accuracy", "command") if key not in network.provenance]:
+        raise es.EventsimError(f"{path}: its provenance has no {missing[0]!r}; expected a network that networks/make.py made")
+    return network
+
+
+def read_results(store: Path) -> dict[str, Any]:
+    """What was measured before."""
+    if not store.exists():
+        return {}
+    try:
+        return dict(json.loads(store.read_text()))
+    except (ValueError, TypeError) as error:
+        raise es.EventsimError(f"{store}: cannot be read ({error}); remove it, and all networks are measured anew") from None
+
+
 def measure(path: Path, mode: str, steps: int, options: argparse.Namespace) -> dict[str, Any]:
     """Accuracy and counts of a network on its whole test set at every length up to ``steps``."""
-    name = es.load(path).provenance["data set"]
+    name = read(path).provenance["data set"]
     scores = evaluate(path, name, steps, MODES[mode], options.work, options.workers, data=options.data)
     return {"images": scores.images, "steps": {str(t): scores.at(t) for t in STEPS if t <= steps}}
 
@@ -52,13 +72,15 @@ def table(results: dict[str, Any]) -> str:
     for path in sorted(HERE.glob("*.h5")):
         result = results.get(path.stem)
         if result is None or result["sha256"] != sha256(path):
+            print(f"{path.name}: left out of the table, as it is not measured (zoo.json)", file=sys.stderr)
             continue
-        network = es.load(path)
+        about = read(path).provenance
+        images = ", ".join(sorted({f"{result[mode]['images']:,}" for mode in MODES if mode in result}))
         lines += [
             f"### `{path.name}`",
             "",
-            f"{network.provenance['data set']}, ANN {network.provenance['ANN test accuracy']:.2%}, {path.stat().st_size / 1000:.0f} kB, "
-            f"made by `{network.provenance['command']}`",
+            f"{about['data set']}, {images} test images, ANN {about['ANN test accuracy']:.2%}, {path.stat().st_size / 1000:.0f} kB, "
+            f"made by `{about['command']}`",
             "",
             "| mode | | " + " | ".join(f"T = {t}" for t in STEPS) + " |",
             "|---|---|" + "--:|" * len(STEPS),
@@ -70,13 +92,6 @@ def table(results: dict[str, Any]) -> str:
                 lines.append(f"| {mode} | {what} | " + " | ".join(cells) + " |")
         lines.append("")
     return "\n".join(lines)
-
-
-def write(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    scratch = path.with_name(path.name + ".part")
-    scratch.write_text(text)
-    os.replace(scratch, path)
 
 
 def main() -> None:
@@ -94,8 +109,8 @@ def main() -> None:
         if name not in known:
             parser.error(f"no network {name!r}; there are: {', '.join(known)}")
     store = HERE / "zoo.json"
-    results = json.loads(store.read_text()) if store.exists() else {}
     with ends_in_a_line():
+        results = read_results(store)
         for name in [] if options.table else options.names or known:
             path = HERE / f"{name}.h5"
             if results.get(name, {}).get("sha256") != sha256(path):
@@ -103,10 +118,10 @@ def main() -> None:
             for mode in [options.mode] if options.mode else MODES:
                 if str(options.steps) not in results[name].get(mode, {}).get("steps", {}):
                     results[name][mode] = measure(path, mode, options.steps, options)
-                    write(store, json.dumps(results, indent=1) + "\n")
+                    write_text(store, json.dumps(results, indent=1) + "\n")
         readme = HERE / "README.md"
         before, _, after = readme.read_text().split(TABLE)
-        write(readme, f"{before}{TABLE}\n\n{table(results)}\n{TABLE}{after}")
+        write_text(readme, f"{before}{TABLE}\n\n{table(results)}\n{TABLE}{after}")
 
 
 if __name__ == "__main__":

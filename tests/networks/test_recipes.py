@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 import os
 import struct
@@ -61,6 +62,30 @@ def test_a_linear_rate_rises_and_falls():
     np.testing.assert_allclose([training._factor(phase, epoch) for epoch in (0, 0.25, 0.5, 5, 10)], [0, 0.5 * 0.975, 0.95, 0.5, 0])
 
 
+@pytest.mark.parametrize("taught", [False, True])
+def test_what_an_image_has_of_another_one_is_learned_for_that(tmp_path, monkeypatch, taught):
+    """Where that is all of it, the batch is the same one in another order."""
+    teacher = np.random.default_rng(1).normal(size=(256, 2, 4)).astype(np.float32)
+    models = []
+    for name, mixed in (("none", 0.0), ("all", 1.0)):
+        monkeypatch.setattr(training, "mix", lambda x, share, _: (x.roll(1, 0), torch.full((len(x), 1), 1 - share)))
+        phases, rng = (training.Phase("one", 1, 32, rate=1e-3, smoothing=0.1, taught=taught, mixed=mixed),), np.random.default_rng(0)
+        models.append(build())
+        training.train(
+            models[-1],
+            phases,
+            data(rng),
+            data(rng, 100),
+            tmp_path / f"{name}.ckpt",
+            shift=0,
+            flip=False,
+            seed=3,
+            teacher=training.Teaching(teacher),
+        )
+    for one, other in zip(*(model.parameters() for model in models), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
 def test_sizes_share_the_epochs():
     phase = training.Phase("", 5, sizes=(8, 16))
     assert [phase.size(epoch) for epoch in range(5)] == [8, 8, 8, 16, 16]
@@ -101,16 +126,16 @@ def test_training_learns_resumes_exactly_and_converts(tmp_path, monkeypatch, pha
     assert score > 0.9
 
     # Interrupted after the second epoch's checkpoint.
-    saved, calls = training.os.replace, []
+    saved, calls = training.write_state, []
 
-    def interrupt(source, target):
-        saved(source, target)
-        calls.append(target)
+    def interrupt(path, state):
+        saved(path, state)
+        calls.append(path)
         if len(calls) == 2:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(training.os, "replace", interrupt)
+        patch.setattr(training, "write_state", interrupt)
         with pytest.raises(KeyboardInterrupt):
             train(tmp_path / "parts.ckpt", phases)
     resumed, again, _, _ = train(tmp_path / "parts.ckpt", phases)
@@ -134,7 +159,7 @@ def test_a_teacher_is_learned_from_in_place_of_labels(tmp_path):
     labels = np.zeros_like(train_set[1])
     score = training.train(
         build(), phases, (train_set[0], labels), (test_set[0], (test_set[1] + 1) % 4), tmp_path / "a.ckpt",
-        shift=0, flip=True, seed=3, teacher=teacher,
+        shift=0, flip=True, seed=3, teacher=training.Teaching(teacher),
     )  # fmt: skip
     assert score > 0.9
 
@@ -152,7 +177,7 @@ def test_what_a_teacher_says_of_images_and_mirror_images():
 def test_soft_answers_weigh_as_much_as_labels():
     outputs = torch.tensor([[0.3, -1.0, 2.0], [0.0, 0.5, -0.2]], dtype=torch.float64, requires_grad=True)
     teacher = torch.tensor([[1.0, 0.0, 3.0], [-2.0, 4.0, 0.0]], dtype=torch.float64)
-    training.distillation(outputs, teacher).backward()
+    training.distillation(outputs, training.softened(teacher)).backward()
     # d/dz of T^2 H(p, softmax(z / T)) = T (softmax(z / T) - p), meaned over images (Hinton et al. 2015, equation 2).
     expected = 2.0 * (torch.softmax(outputs.detach() / 2, 1) - torch.softmax(teacher / 2, 1)) / 2
     torch.testing.assert_close(outputs.grad, expected)
@@ -258,9 +283,9 @@ def test_what_is_not_binary_yet_is_not_converted(tmp_path, monkeypatch, capsys):
 def test_a_recipe_that_learns_from_a_published_network(tmp_path, monkeypatch, capsys, digits):
     teacher = architectures.vgg((4, 4, "P"), (), 10, image=(1, 28, 28), levels=4)
     monkeypatch.setitem(third_party.NETWORKS, "plain-20-4", type("Published", (), {"read": lambda path: teacher}))
-    phases = (training.Phase("taught", 1, 20, rate=1e-3, taught=True),)
+    phases = tuple(training.Phase("taught", 1, 20, rate=1e-3, taught=True, mixtures=mixtures) for mixtures in (False, True))
     build = lambda: architectures.vgg((4, 4, "P"), (), 10, image=(1, 28, 28), levels=4)  # noqa: E731
-    monkeypatch.setitem(make.RECIPES, "mlp-mnist", make.Recipe("mnist", build, phases, teacher="plain-20-4"))
+    monkeypatch.setitem(make.RECIPES, "mlp-mnist", make.Recipe("mnist", build, phases, teacher="plain-20-4", mixtures=7))
     command = ["make.py", "mlp-mnist", "--work", str(tmp_path), "-o", str(tmp_path / "net.h5")]
     monkeypatch.setattr(sys, "argv", command)
     with pytest.raises(SystemExit):
@@ -271,8 +296,11 @@ def test_a_recipe_that_learns_from_a_published_network(tmp_path, monkeypatch, ca
     monkeypatch.setattr(sys, "argv", [*command, "--teacher", str(file)])
     make.main()
     assert es.load(tmp_path / "net.h5").provenance["command"] == "python networks/make.py mlp-mnist --teacher published.mat"
-    (store,) = tmp_path.glob("*.npy")
+    (store,) = tmp_path.glob("*-teaches-[!m]*.npy")
     np.testing.assert_array_equal(np.load(store), training.dense_outputs(teacher, digits))
+    (store,) = tmp_path.glob("*-teaches-mixtures-*.npy")
+    made = training.mixtures(digits, 7, 0, make.SEED)
+    np.testing.assert_array_equal(np.load(store), training.dense_outputs(teacher, made)[:, 0])
     monkeypatch.setattr(sys, "argv", ["make.py", "lenet-mnist", "--teacher", str(file)])
     with pytest.raises(SystemExit):
         make.main()
@@ -296,6 +324,41 @@ def test_scales_are_folded_into_what_is_converted_and_kept(tmp_path, monkeypatch
     images = torch.rand(3, 1, 28, 28)
     torch.testing.assert_close(plain(images), model.eval()(images))
     assert es.load(tmp_path / "net.h5").provenance["binary layers"] == 1
+
+
+@pytest.mark.usefixtures("digits")
+def test_a_recipe_that_starts_from_another_one(tmp_path, monkeypatch):
+    build = lambda **kind: lambda: architectures.vgg((4, 4, "P"), (), 10, image=(1, 28, 28), **kind)  # noqa: E731
+    phases = tuple(training.Phase(name, 1, 20, rate=1e-2) for name in ("one", "two"))
+    monkeypatch.setitem(make.RECIPES, "lenet-mnist", make.Recipe("mnist", build(levels=0, scaled=True), phases))
+    second = make.Recipe("mnist", build(levels=4, constant=True), phases[:1], start="lenet-mnist")
+    monkeypatch.setitem(make.RECIPES, "mlp-mnist", second)
+
+    def run(name, *more):
+        monkeypatch.setattr(sys, "argv", ["make.py", name, "--work", str(tmp_path), "-o", str(tmp_path / "net.h5"), *more])
+        make.main()
+
+    for more in (None, ["--phases", "1"], []):
+        if more is not None:
+            run("lenet-mnist", *more)
+        if more != []:
+            with pytest.raises(SystemExit, match="mlp-mnist starts from lenet-mnist: train that first"):
+                run("mlp-mnist")
+    begun = []
+    with monkeypatch.context() as patch:
+        patch.setattr(make, "train", lambda model, *_, **__: begun.append(copy.deepcopy(model).eval()) or 0.5)
+        run("mlp-mnist")
+    first = torch.load(tmp_path / "lenet-mnist.ckpt", weights_only=True)["model"]
+    weights = {key: value for key, value in begun[0].state_dict().items() if value.ndim > 1}
+    assert len(weights) == 3
+    for key, value in weights.items():
+        torch.testing.assert_close(value, first[key])
+    # Once it is under way, the first one is not needed.
+    run("mlp-mnist")
+    command = "python networks/make.py lenet-mnist && python networks/make.py mlp-mnist"
+    assert es.load(tmp_path / "net.h5").provenance["command"] == command
+    (tmp_path / "lenet-mnist.ckpt").unlink()
+    run("mlp-mnist")
 
 
 def test_a_recipe_from_nothing_in_one_command(tmp_path):

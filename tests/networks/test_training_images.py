@@ -48,6 +48,69 @@ def test_augmentation_moves_and_mirrors_whole_images():
     assert len(seen) > 20
 
 
+def test_images_get_rectangles_of_others():
+    x = torch.rand(400, 2, 6, 9, generator=torch.Generator().manual_seed(0))
+    mixed, own = training.mix(x, 0.5, torch.Generator().manual_seed(1))
+    other = (mixed != x).any(1).numpy()
+    assert torch.equal(mixed, torch.where(torch.from_numpy(other)[:, None], x.roll(1, 0), x))
+    np.testing.assert_allclose(own[:, 0], 1 - other.mean((1, 2)), atol=1e-6)
+    for part in other:
+        assert np.array_equal(part, np.outer(part.any(1), part.any(0)))
+        for side in (part.any(1), part.any(0)):
+            assert np.count_nonzero(np.diff(side.astype(int), prepend=0) == 1) <= 1
+    changed = other.any((1, 2))
+    assert 0.4 < changed.mean() < 0.6
+    assert other[changed].mean((1, 2)).max() > 0.8
+    assert torch.equal(training.mix(x, 0.0, torch.Generator().manual_seed(1))[0], x)
+
+
+def test_mixtures_of_images():
+    """Of images of one value each, without a shift: means of two, rectangles of one in another, and single ones."""
+    images = np.broadcast_to(np.array([0, 80, 200], np.uint8)[:, None, None, None], (3, 12, 8, 2))
+    found = training.mixtures(images, 1200, 0, 1)
+    assert (found.shape, found.dtype) == ((1200, 12, 8, 2), np.uint8)
+    assert np.array_equal(found[..., 0], found[..., 1])
+    kinds = dict.fromkeys(("one", "two", "mean"), 0)
+    for mixture in found[..., 0]:
+        values = np.unique(mixture)
+        own = set(values.tolist()) <= {0, 80, 200}
+        kinds["mean" if not own else "two" if len(values) == 2 else "one"] += 1
+        assert len(values) == 1 or (own and len(values) == 2)
+        if len(values) == 2:
+            part = mixture == values[0]
+            rectangles = [np.array_equal(p, np.outer(p.any(1), p.any(0))) for p in (part, ~part)]
+            assert any(rectangles)
+    # A third of the pairs is of one image twice; a rectangle may lie outside, or cover all.
+    assert 0.2 < kinds["two"] / 1200 < 0.32
+    assert 0.24 < kinds["mean"] / 1200 < 0.34
+    assert np.array_equal(found[:700], training.mixtures(images, 700, 0, 1))
+    assert not np.array_equal(found, training.mixtures(images, 1200, 0, 2))
+    moved = training.mixtures(images[2:], 300, 3, 1)
+    assert 0.2 < np.mean(moved.min((1, 2, 3)) == 0) < 1
+
+
+def test_a_phase_of_mixtures_learns_from_them_too(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(training, "augment", lambda x, shift, *_: seen.append((x, shift)) or (x, torch.zeros(len(x), dtype=torch.bool)))
+    learned = []
+    monkeypatch.setattr(training, "distillation", lambda outputs, wanted: learned.append(wanted) or outputs.sum() * 0)
+    model = architectures.vgg((4, "P"), (), 4, image=(1, 6, 6), levels=4)
+    rng = np.random.default_rng(0)
+    images, mixtures = rng.integers(0, 128, (40, 6, 6, 1), np.uint8), rng.integers(128, 256, (60, 6, 6, 1), np.uint8)
+    teacher = training.Teaching(np.zeros((40, 2, 4), np.float32), (mixtures, np.full((60, 4), [0, 0, 0, 50], np.float32)))
+    phases = [
+        training.Phase(name, 1, 20, taught=True, mixtures=more, shift=1 if more else None) for name, more in (("a", False), ("b", True))
+    ]
+    data = images, np.zeros(40, np.int64)
+    training.train(model, tuple(phases), data, data, tmp_path / "a.ckpt", shift=2, flip=True, seed=1, teacher=teacher)
+    assert [shift for _, shift in seen] == [2] * 2 + [1] * 5
+    used = torch.cat([x for x, _ in seen[2:]])
+    assert (used.amax((1, 2, 3)) >= 128).sum() == 60
+    assert all(int(x.max()) < 128 for x, _ in seen[:2])
+    for (x, _), wanted in zip(seen, learned, strict=True):
+        assert torch.equal(wanted[:, 3] > 0.5, x.amax((1, 2, 3)) >= 128)
+
+
 def test_smaller_images_are_means_and_the_last_maps_stay_as_large():
     model = architectures.vgg((8, "P", 8, "P", 8, "P"), (), 4, image=(1, 16, 16), levels=4)
     x = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))

@@ -148,6 +148,25 @@ def test_a_network_with_scales_is_one_of_weights_alone_once_they_are_folded():
             torch.testing.assert_close(magnitudes, magnitudes[:, :1].expand_as(magnitudes), rtol=0, atol=0)
 
 
+def test_a_network_with_levels_starts_as_one_with_scales_ends():
+    torch.manual_seed(0)
+    plan = {"plan": (6, 8, "P"), "hidden": (16,), "classes": 4, "image": (2, 8, 8)}
+    source, model = architectures.vgg(levels=0, scaled=True, **plan), architectures.vgg(levels=64, constant=True, **plan)
+    images = torch.rand(40, 2, 8, 8)
+    for _ in range(5):
+        source(images)
+    layers.start_from(model, source, images)
+    model.eval(), source.eval()
+    expected = source(images)
+    # Sixty-four levels are nearly as good as none; batch norm of batches makes what its running statistics make.
+    assert (model(images) - expected).abs().max() < 0.1 * expected.std()
+    before = [layer.running_mean.clone() for layer in model if hasattr(layer, "running_mean")]
+    model.train()
+    assert (model(images) - expected).abs().max() < 0.2 * expected.std()
+    for layer, mean in zip([layer for layer in model if hasattr(layer, "running_mean")], before, strict=True):
+        torch.testing.assert_close(layer.running_mean, mean, rtol=0.05, atol=0.05)
+
+
 @pytest.mark.parametrize("grad", [False, True])
 def test_qcfs_is_clip_floor_shift(grad):
     layer = layers.QCFS(4, threshold=1.5)
