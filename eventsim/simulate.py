@@ -278,9 +278,9 @@ class Simulator:
             start = time.perf_counter()
             try:
                 made = self._engines.run_many(asked.engine, jobs)
-            except EventsimError as error:
-                # (What is wrong with one of them is found by running them one by one; this is wrong with all.)
-                raise _numbered(error, waiting[0][0]) from None
+            except EventsimError:
+                # One by one, they say whose error it is.
+                return None
             seconds = (time.perf_counter() - start - compiling()) / len(jobs)
         if made is None:
             return None
