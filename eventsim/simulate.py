@@ -181,7 +181,8 @@ class Simulator:
         potentials : {"all", "none"} or iterable of str
             Populations whose membrane potentials at the end of every step are kept.
         traces : mapping of int to path-like, optional
-            Files to which the inputs of these numbers write their spikes and counts; they are recorded there, and in no memory.
+            Files to which the inputs of these numbers write their counts, and the spikes and potentials that ``record`` and ``potentials``
+            name: without ``record``, none. They are recorded there, and in no memory.
         first : int
             The number of the first input, for those who run a part of many: what ``traces``, ``each`` and errors call it.
         each : callable, optional

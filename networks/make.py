@@ -57,8 +57,6 @@ class Recipe:
         For activations without bounds of their own.
     teacher : str or None
         Of phases that are taught: a published network, by the name that ``networks/third_party.py`` has for it.
-    mixtures : int
-        How many mixtures of training images (:func:`training.mixtures`) there are for phases that learn from them.
     start : str or None
         The recipe whose trained network this one starts from (:func:`layers.start_from`), from its checkpoint.
     """
@@ -72,7 +70,6 @@ class Recipe:
     steps: int = 8
     percentile: float = 99.9
     teacher: str | None = None
-    mixtures: int = 0
     start: str | None = None
 
 
@@ -172,12 +169,12 @@ RECIPES = {
         lambda: vgg(VGG15, (4096,), 100, image=(3, 32, 32), levels=4, normalise=CIFAR100, constant=True),
         (
             replace(_TAUGHT, name="levels", epochs=38, rate=0.005, sizes=(20, 24, 24, 24, 32), mixed=0.5),
-            replace(_TAUGHT, name="mixtures", epochs=4, rate=0.005, sizes=(24, 24, 24, 32), mixtures=True, shift=2),
+            replace(_TAUGHT, name="mixtures", epochs=4, rate=0.005, sizes=(24, 24, 24, 32), mixtures=150_000, shift=2),
+            replace(_TAUGHT, name="more mixtures", epochs=4, rate=0.005, sizes=(24, 24, 24, 32), mixtures=300_000, shift=2),
         ),
         shift=4,
         flip=True,
         teacher="plain-20-4",
-        mixtures=150_000,
         start="vgg15-cifar100",
     ),
 }
@@ -210,16 +207,16 @@ def export(options: argparse.Namespace, model: nn.Module, calibration: np.ndarra
     print(f"{output}: {output.stat().st_size} bytes, ANN {ann:.2%}", flush=True)
 
 
-def teach(options: argparse.Namespace, images: np.ndarray, with_mixtures: bool) -> Teaching:
-    """What the teacher says of the training images, and of mixtures of them if phases learn from those."""
+def teach(options: argparse.Namespace, images: np.ndarray, count: int) -> Teaching:
+    """What the teacher says of the training images, and of so many mixtures of them."""
     recipe = RECIPES[options.name]
     name = recipe.teacher
     model, file = read_published(name, options.teacher), f"{digest(options.teacher)}.npy"
     store = options.work / f"{name}-teaches-{file}"
     outputs = kept(lambda block: dense_outputs(model, block), images, store, f"{name}, teacher", block=2500)
-    if not with_mixtures:
+    if not count:
         return Teaching(outputs)
-    made, store = mixtures(images, recipe.mixtures, recipe.shift, SEED), options.work / f"{name}-teaches-mixtures-{file}"
+    made, store = mixtures(images, count, recipe.shift, SEED), options.work / f"{name}-teaches-mixtures-{file}"
     said = kept(lambda block: dense_outputs(model, block, mirrored=False), made, store, f"{name}, teacher, mixtures", block=2500)
     return Teaching(outputs, (made, said))
 
@@ -294,7 +291,7 @@ def main() -> None:
 
         ann = train(
             model, phases, train_set, test_set, checkpoint, shift=recipe.shift, flip=recipe.flip, seed=SEED, finished=finished,
-            teacher=teach(options, train_set[0], any(phase.mixtures for phase in phases)) if recipe.teacher else None,
+            teacher=teach(options, train_set[0], max(phase.mixtures for phase in phases)) if recipe.teacher else None,
         )  # fmt: skip
         if not phases[-1].binarised:
             print(f"{options.name}: nothing is converted, as nothing is binary after {phases[-1].name}; without --phases it goes on")

@@ -55,8 +55,8 @@ class Phase:
         network", 2015, at a temperature of 2).
     shift : int or None
         Augmentation: pixels by which images are moved at most, if other than in the recipe's other phases.
-    mixtures : bool
-        Whether mixtures of the training images (:func:`mixtures`) are trained on, too; for phases that are taught.
+    mixtures : int
+        How many mixtures of the training images (:func:`mixtures`) are trained on, too; for phases that are taught.
     mixed : float
         Share of the images that get a rectangle of another one, and as large a share of what is learned for that one (Yun et al.,
         "CutMix", ICCV 2019).
@@ -76,7 +76,7 @@ class Phase:
     taught: bool = False
     mixed: float = 0.0
     shift: int | None = None
-    mixtures: bool = False
+    mixtures: int = 0
 
     def size(self, epoch: int) -> int | None:
         """Height and width of this epoch's images, or None for images as they are."""
@@ -388,7 +388,7 @@ def train(  # noqa: C901 - a recipe, read from top to bottom
             for optimiser, kept in zip(optimisers, state["optimisers"], strict=True):
                 optimiser.load_state_dict(kept)
         groups = [group for optimiser in optimisers for group in optimiser.param_groups]
-        number_of_images = len(images) if phase.mixtures else whole
+        number_of_images = whole + phase.mixtures
         batches = number_of_images // phase.batch
         for epoch in range(first, phase.epochs):
             began = time.monotonic()

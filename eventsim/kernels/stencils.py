@@ -8,6 +8,7 @@ phase, output channel).
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -135,13 +136,15 @@ def lanes_of(records: IntArray) -> IntArray:
 
 def most_reaching(records: IntArray, steps: Steps) -> int:
     """How many source neurons may reach one lane, at most."""
+    # Runs begin and end at multiples of this.
+    unit = math.gcd(steps.row, steps.column, *(int(np.gcd.reduce(records[name])) for name in ("first_lane", "run")))
     begins: list[IntArray] = []
     ends: list[IntArray] = []
     for row in range(int(records["rows"].max(initial=0))):
         for column in range(int(records["columns"].max(initial=0))):
-            reaches = records[(records["rows"] > row) & (records["columns"] > column)]
-            begins.append(reaches["first_lane"] + row * steps.row + column * steps.column)
-            ends.append(begins[-1] + reaches["run"])
+            reaches = (records["rows"] > row) & (records["columns"] > column)
+            begins.append((records["first_lane"][reaches] + row * steps.row + column * steps.column) // unit)
+            ends.append(begins[-1] + records["run"][reaches] // unit)
     if not begins:
         return 0
     # (Every end is behind its beginning.)

@@ -8,6 +8,7 @@ resolution site by site, or, with a refractory period, a period at a time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
@@ -24,15 +25,33 @@ from eventsim.engines.layered.trains import Spikes, as_train
 from eventsim.engines.once import Once
 from eventsim.engines.protocol import RESETS, LeftToAnother, unknown_kind, unknown_table
 from eventsim.job.job import Counts, Job, NoRecorder, Recorder
+from eventsim.kernels.simd import LANES
 from eventsim.model.network import Network
 from eventsim.model.order import feed_forward_order
+
+# Lanes may be so many; beyond, at most so many times as many as neurons, as in maps of few channels.
+_MOST_LANES, _EMPTY = 2**25, 4
 
 
 def why_not(network: Network) -> str | None:
     """Why the engine cannot run a network, or None if it can."""
     if feed_forward_order(network) is None:
         return "the layered engine runs feed-forward networks, and this one has a cycle; use engine 'queue' or 'auto'"
-    return unknown_kind("layered", network, KINDS, (*RESETS, "value"), "use engine 'auto'") or unknown_table("layered", network)
+    unknown = unknown_kind("layered", network, KINDS, (*RESETS, "value"), "use engine 'auto'") or unknown_table("layered", network)
+    return unknown or _mostly_empty(network)
+
+
+def _mostly_empty(network: Network) -> str | None:
+    """That the network would take much memory for lanes that are no neurons, or None if it does not."""
+    shapes = [population.shape for population in network.populations.values()]
+    lanes = sum(-(-shape[-1] // LANES) * LANES * math.prod(shape[:-1]) for shape in shapes)
+    neurons = sum(map(math.prod, shapes))
+    if lanes <= _MOST_LANES or lanes <= _EMPTY * neurons:
+        return None
+    return (
+        f"the layered engine has room for a multiple of {LANES} channels at every location, {lanes} in all where this network has "
+        f"{neurons} neurons; use engine 'queue' or 'auto'"
+    )
 
 
 def too_much(job: Job) -> str | None:

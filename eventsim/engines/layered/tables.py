@@ -65,21 +65,22 @@ class Layout:
         key = (parks, summed, held)
         if key not in self._starts:
             role, highest = self.layer.constants.role, self.layer.constants.highest
-            wide = np.full((len(self.v), self.layer.constants.padded), -1, np.int64)
-            wide[:, : self.v.shape[1]] = self.v - self.layer.threshold
-            d: IntArray = wide.ravel()
-            bound = max(int(np.abs(d).max()), highest)
+            padded = self.layer.constants.padded
+            distances = self.v - self.layer.threshold
+            bound = max(int(np.abs(distances).max()), highest)
             # Readouts are few; they start where they will not have to be widened soon. So do neurons with a refractory period: parking
             # takes half of 16 bits, and as their potentials come near the other half, the bound is found anew again and again.
             narrow = role == k.Role.NEURONS and not summed and not parks
             # Those far above their thresholds will fire at all of the first ticks, and so may many others, which add to them: too much
             # for 16 bits. (64 are for what does not fit now.)
-            first = bound + max(0, int(d.max()))
+            first = bound + max(0, int(distances.max()))
             dtype = next(t for t in TYPES[0 if narrow else 1 :] if (first if t is np.int16 else bound) <= _limits(t, parks, highest)[0])
-            looked_at = d >= 0
-            if held:
-                looked_at = np.broadcast_to(np.arange(wide.shape[1]) < self.v.shape[1], wide.shape).ravel()
-            due = np.flatnonzero(looked_at) if role == k.Role.NEURONS else np.zeros(0, np.int64)
+            # (A population of one channel has many more lanes than neurons.)
+            lanes = np.full((len(self.v), padded), -1, dtype)
+            lanes[:, : self.v.shape[1]] = distances
+            d: IntArray = lanes.ravel()
+            locations, channels = np.nonzero((distances >= 0) | held)
+            due = locations * padded + channels if role == k.Role.NEURONS else np.zeros(0, np.int64)
             progress = np.zeros((), k.PROGRESS)
             progress["bound"], progress["waiting"] = bound, len(due)
             if role == k.Role.OUTPUT:
@@ -88,7 +89,7 @@ class Layout:
             if parks:
                 d[due] -= progress["park"]
             low = np.full(d.size, progress["lowest"], dtype) if self.population.signed else None
-            self._starts[key] = Start(progress, d.astype(dtype), low, theta_of(self.layer, dtype), due)
+            self._starts[key] = Start(progress, d, low, theta_of(self.layer, dtype), due)
         return self._starts[key]
 
 

@@ -251,6 +251,25 @@ def test_what_cannot_be_summed():
     assert layered.run(job, layered.Layouts(net), NoRecorder()).deliveries.sum() == 3
 
 
+def test_dense_tables_from_maps_of_one_channel():
+    """Large ones would be mostly empty: 32 rows for each location."""
+    rng = np.random.default_rng(1)
+    for side, from_rasters in ((12, True), (120, False)):
+        net = es.Network()
+        net.driven("in", (side, side, 1), 3)
+        net.spiking("hid", 180, 4)
+        net.readout("out", 2)
+        net.connect("in", "hid", rng.choice([-1, 1], (side * side, 180)))
+        net.connect("hid", "out", rng.integers(-3, 4, (180, 2)))
+        made = raster_tables.from_raster(layered.Layouts(net).compiled["hid"])
+        assert isinstance(made, str) != from_rasters
+        given = {"in": rng.integers(0, 2, side * side)}
+        runs = [es.run(net, given, steps=5, resolution=1, engine=engine) for engine in ("queue", "layered")]
+        assert runs[0].counts.spikes.sum(0)[1] > 0
+        np.testing.assert_array_equal(runs[1].counts.spikes, runs[0].counts.spikes)
+        np.testing.assert_array_equal(runs[1].readout, runs[0].readout)
+
+
 @pytest.mark.parametrize("stride", [(5, 1), (6, 7), (1000, 1000), (2**20, 2)])
 def test_strides_beyond_all_that_is_there(stride):
     """They take no more memory than one that just is."""

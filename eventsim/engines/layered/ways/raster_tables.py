@@ -15,6 +15,9 @@ from eventsim.model.tables import Conv2d, IntArray, Shape, spatial
 
 # A convolution to up to so many channels (a dense table: lanes) is run from rasters; gathering (bit-sliced) is faster for more.
 _WIDEST, _WIDEST_DENSE = 128, 512
+# A table with a row for each bit of the source's masks may take so many bytes; beyond, at most so many times as much as one with a row
+# for each neuron, of which a map of few channels has few.
+_LARGE, _EMPTY = 2**26, 4
 # Target locations that are added up at a time, and lanes of each (see simd_raster).
 _TAPS, _LANES = (1, 4, 9), (64, 32)
 MOST_TAPS = _TAPS[-1]
@@ -72,6 +75,8 @@ def from_raster(layout: Layout) -> RasterLayout | str:
         summing = reading(conv, constant)
     elif (height * width * padded > _WIDEST_DENSE) if table.all_to_all else (padded > _WIDEST):
         return "it has so many channels that gathering is faster"
+    elif table.all_to_all and _mostly_empty(sources[others[0]].shape, height * width * padded):
+        return "its source has so many locations of few channels that its table would be mostly empty"
     else:
         theta = theta_of(layout.layer, np.int64)
         shapes, zero = (sources[others[0]].shape, population.shape), population.reset == "zero"
@@ -79,6 +84,13 @@ def from_raster(layout: Layout) -> RasterLayout | str:
     if summing is None:
         return "its weights have several magnitudes, or sums are too large for 16 bits"
     return RasterLayout(summing, projection, others[0], clocks)
+
+
+def _mostly_empty(source: Shape, lanes: int) -> bool:
+    """Whether a dense table from a map would take much memory for bits of its masks that are no neurons."""
+    height, width, channels = spatial(source)
+    rows = height * width * 32 * blocks(channels)
+    return rows * lanes > _LARGE and rows > _EMPTY * height * width * channels
 
 
 def in_units(
