@@ -48,6 +48,8 @@ class Phase:
         Label smoothing.
     sizes : tuple of int
         Heights and widths to which the images are shrunk, for equal shares of the epochs; empty: images as they are.
+    levels : tuple of int
+        Of the QCFS activations, for equal shares of the epochs; empty: those of the phase before, and of the model in the first.
     others : float
         Initial learning rate of what "muon" does not train.
     taught : bool
@@ -72,6 +74,7 @@ class Phase:
     noise: float = 0.0
     smoothing: float = 0.0
     sizes: tuple[int, ...] = ()
+    levels: tuple[int, ...] = ()
     others: float = 2e-3
     taught: bool = False
     mixed: float = 0.0
@@ -80,7 +83,14 @@ class Phase:
 
     def size(self, epoch: int) -> int | None:
         """Height and width of this epoch's images, or None for images as they are."""
-        return self.sizes[epoch * len(self.sizes) // self.epochs] if self.sizes else None
+        return self._share(self.sizes, epoch)
+
+    def levels_at(self, epoch: int) -> int | None:
+        """Of this epoch's QCFS activations, or None for those of the phase before."""
+        return self._share(self.levels, epoch)
+
+    def _share(self, values: tuple[int, ...], epoch: int) -> int | None:
+        return values[epoch * len(values) // self.epochs] if values else None
 
 
 @dataclass(frozen=True)
@@ -329,6 +339,19 @@ def _factor(phase: Phase, epoch: float) -> float:
     return min(1.0, 20 * epoch / phase.epochs) * (1 - epoch / phase.epochs)
 
 
+def _set_up(model: nn.Module, phases: tuple[Phase, ...], number: int, epoch: int) -> None:
+    """Let the model's layers be as they are in an epoch of a phase, whichever was before."""
+    phase = phases[number]
+    found = [*(earlier.levels_at(earlier.epochs - 1) for earlier in phases[:number]), phase.levels_at(epoch)]
+    levels = [n for n in found if n is not None]
+    for module in model.modules():
+        if isinstance(module, (BinaryConv2d, BinaryLinear)):
+            module.binarised = phase.binarised
+        if isinstance(module, QCFS):
+            module.noise = phase.noise
+            module.levels = levels[-1] if levels else module.levels
+
+
 def train(  # noqa: C901 - a recipe, read from top to bottom
     model: nn.Sequential,
     phases: tuple[Phase, ...],
@@ -376,11 +399,6 @@ def train(  # noqa: C901 - a recipe, read from top to bottom
 
     for number in range(start_phase, len(phases)):
         phase = phases[number]
-        for module in model.modules():
-            if isinstance(module, (BinaryConv2d, BinaryLinear)):
-                module.binarised = phase.binarised
-            if isinstance(module, QCFS):
-                module.noise = phase.noise
         optimisers = _optimisers(model, phase)
         rates = [group["lr"] for optimiser in optimisers for group in optimiser.param_groups]
         first = start_epoch if number == start_phase else 0
@@ -395,6 +413,7 @@ def train(  # noqa: C901 - a recipe, read from top to bottom
             # One generator an epoch: a resumed run sees the batches that an uninterrupted one sees.
             generator = torch.Generator().manual_seed(seed * 100_000 + number * 10_000 + epoch)
             torch.manual_seed(seed * 100_000 + number * 10_000 + epoch)
+            _set_up(model, phases, number, epoch)
             trained.train()
             order = torch.randperm(number_of_images, generator=generator).to(images.device)
             total = 0.0
@@ -441,6 +460,7 @@ def train(  # noqa: C901 - a recipe, read from top to bottom
             )
             if last:
                 finished(number, scored)
+    _set_up(model, phases, len(phases) - 1, phases[-1].epochs - 1)
     for module in model.modules():
         if isinstance(module, (BinaryConv2d, BinaryLinear)):
             module.binarised = True

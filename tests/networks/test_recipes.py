@@ -120,7 +120,7 @@ def train(checkpoint, phases=PHASES):
     return model, score, train_set, test_set
 
 
-@pytest.mark.parametrize("phases", [PHASES, (training.Phase("binary", 4, 32, "muon", 0.1, "linear"),)])
+@pytest.mark.parametrize("phases", [PHASES, (training.Phase("binary", 4, 32, "muon", 0.1, "linear", levels=(4, 8)),)])
 def test_training_learns_resumes_exactly_and_converts(tmp_path, monkeypatch, phases):
     whole, score, train_set, test_set = train(tmp_path / "whole.ckpt", phases)
     assert score > 0.9
@@ -187,6 +187,21 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
     train(tmp_path / "a.ckpt", PHASES[:1])
     with pytest.raises(es.EventsimError, match="made with other epochs, settings or seed"):
         train(tmp_path / "a.ckpt", (replace(PHASES[0], rate=1.0),))
+
+
+def test_levels_change_within_a_training(tmp_path, monkeypatch):
+    few, more = (training.Phase(name, 2, 100, levels=levels) for name, levels in (("few", (2, 3)), ("more", (8,))))
+    phases, seen, shrunk = (few, training.Phase("as before", 1, 100), more), [], training.shrink
+    levels_of = lambda model: {m.levels for m in model.modules() if isinstance(m, layers.QCFS)}  # noqa: E731
+    monkeypatch.setattr(training, "shrink", lambda model, *rest: seen.append(levels_of(model)) or shrunk(model, *rest))
+    train(tmp_path / "first.ckpt", phases[:2])
+    assert [levels for levels, before in zip(seen, [None, *seen], strict=False) if levels != before] == [{2}, {3}]
+    seen.clear()
+    for _ in range(2):
+        # From where the second phase ended, and from where all did.
+        model, _, _, _ = train(tmp_path / "first.ckpt", phases)
+        assert seen
+        assert all(levels == {8} for levels in [*seen, levels_of(model)])
 
 
 def test_cycles_with_smaller_images_go_on_where_fewer_ended(tmp_path):
