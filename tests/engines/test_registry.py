@@ -69,13 +69,18 @@ def test_large_maps_of_few_channels_are_left_to_the_queue():
     """The layered engine would take memory for 32 channels at each location."""
     for shape, engine in (((1024, 1030, 1), "queue"), ((1024, 1030, 9), "layered")):
         net = Network()
-        net.driven("map", shape, 3)
+        net.spiking("map", shape, 3)
         net.readout("out", 2)
         assert Engines(net).choose("auto") == engine
         if engine == "queue":
-            refusal = r"a multiple of 32 channels at every location, 33751072 in all where this network has 1054722 neurons; use"
+            refusal = "32 channels at every location, 33751072 in all where this network has 1054722 neurons that get synapses; use"
             with pytest.raises(RunError, match=refusal):
                 Engines(net).choose("layered")
+    # Sources have no room to make.
+    net = Network()
+    net.source("camera", (1024, 1030, 1))
+    net.spiking("map", (512, 515, 2), 3)
+    assert Engines(net).choose("auto") == "layered"
 
 
 class Unheard(Readout):
