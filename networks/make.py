@@ -170,7 +170,7 @@ RECIPES = {
         (
             replace(_TAUGHT, name="levels", epochs=38, rate=0.005, sizes=(20, 24, 24, 24, 32), mixed=0.5),
             replace(_TAUGHT, name="mixtures", epochs=4, rate=0.005, sizes=(24, 24, 24, 32), mixtures=150_000, shift=2),
-            # More levels at the end: they fit what four have learned, and are half a point better at once.
+            # More levels at the end, into which what few have learned fits.
             replace(
                 _TAUGHT, name="more mixtures", epochs=4, rate=0.005, sizes=(24, 24, 24, 32), levels=(4, 4, 8, 8), mixtures=300_000, shift=2
             ),
