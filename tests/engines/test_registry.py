@@ -65,15 +65,16 @@ def test_an_engine_asked_for_by_name_says_why_not():
             run("fast")
 
 
-def test_large_maps_of_few_channels_are_left_to_the_queue():
+@pytest.mark.parametrize("kind", [Network.spiking, Network.driven])
+def test_large_maps_of_few_channels_are_left_to_the_queue(kind):
     """The layered engine would take memory for 32 channels at each location."""
     for shape, engine in (((1024, 1030, 1), "queue"), ((1024, 1030, 9), "layered")):
         net = Network()
-        net.spiking("map", shape, 3)
+        kind(net, "map", shape, 3)
         net.readout("out", 2)
         assert Engines(net).choose("auto") == engine
         if engine == "queue":
-            refusal = "32 channels at every location, 33751072 in all where this network has 1054722 neurons that get synapses; use"
+            refusal = "32 channels at every location, 33751072 in all where this network has 1054722 neurons that integrate; use"
             with pytest.raises(RunError, match=refusal):
                 Engines(net).choose("layered")
     # Sources have no room to make.

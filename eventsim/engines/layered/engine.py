@@ -17,6 +17,7 @@ import numpy as np
 from eventsim.engines.layered import sharing, windows
 from eventsim.engines.layered.layouts import Layouts
 from eventsim.engines.layered.limits import Crowded, Limit, Overflow
+from eventsim.engines.layered.populations.driven import Driven
 from eventsim.engines.layered.populations.layer import Layer
 from eventsim.engines.layered.populations.registry import KINDS
 from eventsim.engines.layered.results import counts_of
@@ -44,15 +45,15 @@ def why_not(network: Network) -> str | None:
 
 def _mostly_empty(network: Network) -> str | None:
     """That the network would take much memory for lanes that are no neurons, or None if it does not."""
-    # (Driven populations, maxima and sources have none.)
-    shapes = [population.shape for population in network.populations.values() if KINDS[population.kind] is Layer]
+    # (Maxima and sources have none; driven populations have them in clocked runs.)
+    shapes = [population.shape for population in network.populations.values() if KINDS[population.kind] in (Layer, Driven)]
     lanes = sum(-(-shape[-1] // LANES) * LANES * math.prod(shape[:-1]) for shape in shapes)
     neurons = sum(map(math.prod, shapes))
     if lanes <= _MOST_LANES or lanes <= _EMPTY * neurons:
         return None
     return (
         f"the layered engine has room for a multiple of {LANES} channels at every location, {lanes} in all where this network has "
-        f"{neurons} neurons that get synapses; use engine 'queue' or 'auto'"
+        f"{neurons} neurons that integrate; use engine 'queue' or 'auto'"
     )
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from numba import njit
 
 import eventsim as es
 from eventsim.engines.layered import trains
+from eventsim.engines.layered.layouts import Layouts
 from eventsim.engines.layered.ways import driven as driven_way
 from eventsim.engines.layered.ways import driven_kernels as d
 from eventsim.engines.layered.ways.records import Status
+from eventsim.job.preparation import prepare
 from eventsim.kernels import order as order_kernels
 from eventsim.kernels import simd_spikes as simd
 
@@ -203,3 +207,20 @@ def test_slow_neurons(end):
         found, _, held = driven(threshold, v0, current, 1, resolution, [end - 1, end], stretch=2**29)
         assert found == expected
         assert held == np.count_nonzero(threshold <= v0)
+
+
+def test_asynchronous_maps_of_one_channel_have_no_room_for_thirty_two():
+    """Bytes a neuron; clocked runs need more."""
+    net = es.Network()
+    net.driven("map", (300, 300, 1), 3)
+    net.readout("out", 2)
+    tracemalloc.start()
+    try:
+        for resolution, least, most in ((1024, 0, 100), (1, 256, 1000)):
+            job = prepare(net, {"map": np.ones(90000, int)}, steps=1, resolution=resolution)
+            before = tracemalloc.get_traced_memory()[0]
+            compiled = Layouts(net)
+            compiled.begin(job)
+            assert least < (tracemalloc.get_traced_memory()[0] - before) / 90000 < most
+    finally:
+        tracemalloc.stop()

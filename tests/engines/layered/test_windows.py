@@ -9,6 +9,7 @@ from judges.random_networks import random_case
 from judges.small_networks import chain
 
 from eventsim.engines.layered import state, trains, windows
+from eventsim.engines.layered.layouts import Layouts
 from eventsim.engines.layered.populations import layer
 from eventsim.engines.registry import Engines
 from eventsim.job.job import NoRecorder
@@ -155,3 +156,17 @@ def test_so_many_spikes_are_delivered_at_a_time(monkeypatch, kind):
     run_layered(prepare(net, {"src": (np.arange(50) / 50, np.arange(50))}, steps=1), NoRecorder())
     some = 1000 // (64 if kind == "dense" else 80)
     assert [n for name, n in lengths if name == "n"] == [*range(some, 50, some), 50]
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+def test_windows_of_clocked_driven_neurons_have_room_for_their_rasters(kind):
+    """Also where nothing else runs from rasters, as behind sparse tables; the run has few spikes, and could be one window."""
+    neurons, steps = 640, 10**6
+    net = Network()
+    net.driven("in", neurons, 2**30)
+    net.readout("out", 2)
+    ones = np.ones(neurons, int)
+    net.connect("in", "out", Dense(ones[:, None] * [1, 0]) if kind == "dense" else Sparse(np.arange(neurons + 1), 0 * ones, ones, 2))
+    job = prepare(net, {"in": ones}, steps=steps, resolution=1)
+    ticks = windows.length(Layouts(net).begin(job))
+    assert 0.9 * windows.RASTERS < ticks * (neurons + 2 * (kind == "dense")) / 8 <= windows.RASTERS

@@ -26,7 +26,7 @@ class Driven(Independent):
         super().__init__(job, name, layout, tallies)
         self.layout, self.resolution, self.refractory, self.end = layout, job.resolution, job.refractory[name], job.end
         self.spikes = tallies.spikes[0]
-        self.lanes = layout.v.size
+        self.lanes = layout.locations * layout.padded
         self.ways = [kind(self, job, layout) for kind in DRIVEN_WAYS]
         self._call = Calls()
 

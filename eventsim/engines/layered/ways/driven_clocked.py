@@ -15,7 +15,7 @@ from eventsim.engines.layered.ways.driven_tables import DrivenLayout
 from eventsim.engines.layered.ways.raster_kernels.records import Masks
 from eventsim.engines.layered.ways.raster_kernels.together import Counted, drive_together
 from eventsim.engines.layered.ways.way import Way
-from eventsim.engines.layered.windows import Window
+from eventsim.engines.layered.windows import RASTERS, Window
 from eventsim.engines.layered.workspace import Workspace
 from eventsim.job.job import Job
 from eventsim.kernels.stencils import aligned
@@ -57,6 +57,10 @@ class DrivenClocked(Way):
     def room(cls, ways: Sequence[DrivenClocked], repeats: int) -> IntArray:
         """Room for the counts of a chunk."""
         return np.empty(CHUNK, np.int32)
+
+    def longest(self) -> int:
+        """Ticks for whose masks there is room, in runs in which nothing else has any, too."""
+        return max(CHUNK, 8 * RASTERS // self.population.lanes)
 
     def begin(self, job: Job) -> None:
         """Go to the start of a run."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import numpy as np
 
@@ -26,9 +27,18 @@ class DrivenLayout:
         self.padded = 32 * blocks(self.channels)
         # So many lanes further on the channels are the same again: whole locations, and a multiple of 64 lanes.
         self.back = math.lcm(self.padded, 64)
-        wide = self.span < 2**31
-        self.v = self.lanes(self.v0 if wide else np.full(self.channels, -1), -1)
-        self.theta = self.lanes(self.threshold if wide else np.ones(self.channels), 1)
+
+    # (Lanes are many times the neurons in maps of few channels, and only clocked runs, whose potentials fit, have them.)
+
+    @cached_property
+    def v(self) -> IntArray:
+        """Initial potentials, int32, of all lanes."""
+        return self.lanes(self.v0, -1)
+
+    @cached_property
+    def theta(self) -> IntArray:
+        """Thresholds, int32, of all lanes."""
+        return self.lanes(self.threshold, 1)
 
     def lanes(self, values: IntArray, other: int) -> IntArray:
         """Values per channel, or per neuron, for all lanes."""
