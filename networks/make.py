@@ -174,6 +174,7 @@ RECIPES = {
             replace(
                 _TAUGHT, name="more mixtures", epochs=4, rate=0.005, sizes=(24, 24, 24, 32), levels=(4, 4, 8, 8), mixtures=300_000, shift=2
             ),
+            replace(_TAUGHT, name="still more mixtures", epochs=4, rate=0.005, sizes=(24, 24, 24, 32), mixtures=400_000, shift=2),
         ),
         shift=4,
         flip=True,
@@ -256,7 +257,7 @@ def main() -> None:
     parser.add_argument("name", choices=list(RECIPES))
     parser.add_argument("--data", type=Path, help="folder that holds the data set (default: EVENTSIM_DATA, then the cache of `data get`)")
     parser.add_argument("--work", type=Path, default=HERE / "work", help="checkpoints and partial results go here")
-    parser.add_argument("--epochs", type=at_least_one, help="epochs of every phase, to try a recipe out")
+    parser.add_argument("--epochs", type=at_least_one, help="epochs of every phase, to try a recipe out, and as many fewer mixtures")
     parser.add_argument("--phases", type=int, help="only so many of the recipe's phases; without it training goes on from there")
     parser.add_argument("--steps", type=at_least_one, default=100, help="length of the evaluation's runs")
     parser.add_argument("--images", type=at_least_one, help="evaluate on so many test images only")
@@ -273,7 +274,7 @@ def main() -> None:
         parser.error(f"--phases {options.phases}: {options.name} has {len(recipe.phases)}")
     phases = recipe.phases[: options.phases]
     if options.epochs:
-        phases = tuple(replace(phase, epochs=options.epochs) for phase in phases)
+        phases = tuple(phase.shortened(options.epochs) for phase in phases)
     options.output = options.output or HERE / f"{options.name}.h5"
     with ends_in_a_line("interrupted; the same command goes on from the last checkpoint"):
         options.work.mkdir(parents=True, exist_ok=True)

@@ -124,3 +124,10 @@ def test_smaller_images_are_means_and_the_last_maps_stay_as_large():
         sizes[size] = maps.shape[-1]
     assert sizes == {9: 2, 12: 2, 16: 2, None: 2}
     assert not any(m.ceil_mode for m in model.modules() if isinstance(m, torch.nn.AvgPool2d))
+
+
+def test_a_phase_that_is_tried_out_has_as_many_fewer_mixtures():
+    phase = training.Phase("taught", 4, rate=0.1, mixtures=1000)
+    assert [(p.epochs, p.mixtures, p.rate) for p in map(phase.shortened, (1, 3, 4, 9))] == [
+        (1, 250, 0.1), (3, 750, 0.1), (4, 1000, 0.1), (9, 1000, 0.1),
+    ]  # fmt: skip
