@@ -14,7 +14,10 @@ from eventsim.model.tables import IntArray
 
 
 class DrivenLayout:
-    """What does not change from run to run of a driven population."""
+    """What does not change from run to run of a driven population.
+
+    Lanes are many times the neurons in maps of few channels; only clocked runs, in which no potential leaves 32 bits, ask for them.
+    """
 
     def __init__(self, population: Driven):
         self.threshold, self.v0 = (np.array(a, np.int64) for a in (population.threshold, population.v0))
@@ -27,8 +30,6 @@ class DrivenLayout:
         self.padded = 32 * blocks(self.channels)
         # So many lanes further on the channels are the same again: whole locations, and a multiple of 64 lanes.
         self.back = math.lcm(self.padded, 64)
-
-    # (Lanes are many times the neurons in maps of few channels, and only clocked runs, whose potentials fit, have them.)
 
     @cached_property
     def v(self) -> IntArray:
