@@ -175,6 +175,18 @@ RECIPES = {
                 _TAUGHT, name="more mixtures", epochs=4, rate=0.005, sizes=(24, 24, 24, 32), levels=(4, 4, 8, 8), mixtures=300_000, shift=2
             ),
             replace(_TAUGHT, name="still more mixtures", epochs=4, rate=0.005, sizes=(24, 24, 24, 32), mixtures=400_000, shift=2),
+            # Most of these are new to it.
+            replace(
+                _TAUGHT,
+                name="other mixtures",
+                epochs=4,
+                rate=0.005,
+                sizes=(24, 24, 24, 32),
+                levels=(8, 8, 8, 12),
+                mixtures=250_000,
+                skipped=350_000,
+                shift=2,
+            ),
         ),
         shift=4,
         flip=True,
@@ -295,7 +307,7 @@ def main() -> None:
 
         ann = train(
             model, phases, train_set, test_set, checkpoint, shift=recipe.shift, flip=recipe.flip, seed=SEED, finished=finished,
-            teacher=teach(options, train_set[0], max(phase.mixtures for phase in phases)) if recipe.teacher else None,
+            teacher=teach(options, train_set[0], max(phase.skipped + phase.mixtures for phase in phases)) if recipe.teacher else None,
         )  # fmt: skip
         if not phases[-1].binarised:
             print(f"{options.name}: nothing is converted, as nothing is binary after {phases[-1].name}; without --phases it goes on")

@@ -59,6 +59,8 @@ class Phase:
         Augmentation: pixels by which images are moved at most, if other than in the recipe's other phases.
     mixtures : int
         How many mixtures of the training images (:func:`mixtures`) are trained on, too; for phases that are taught.
+    skipped : int
+        How many mixtures come before those, which phases before have learned from.
     mixed : float
         Share of the images that get a rectangle of another one, and as large a share of what is learned for that one (Yun et al.,
         "CutMix", ICCV 2019).
@@ -80,6 +82,7 @@ class Phase:
     mixed: float = 0.0
     shift: int | None = None
     mixtures: int = 0
+    skipped: int = 0
 
     def size(self, epoch: int) -> int | None:
         """Height and width of this epoch's images, or None for images as they are."""
@@ -91,7 +94,8 @@ class Phase:
 
     def shortened(self, epochs: int) -> Phase:
         """A phase of so many epochs, to try a recipe out: of fewer, with as many fewer mixtures, since a teacher takes long for these."""
-        return replace(self, epochs=epochs, mixtures=self.mixtures * min(epochs, self.epochs) // self.epochs)
+        mixtures, skipped = (count * min(epochs, self.epochs) // self.epochs for count in (self.mixtures, self.skipped))
+        return replace(self, epochs=epochs, mixtures=mixtures, skipped=skipped)
 
     def _share(self, values: tuple[int, ...], epoch: int) -> int | None:
         return values[epoch * len(values) // self.epochs] if values else None
@@ -420,6 +424,7 @@ def train(  # noqa: C901 - a recipe, read from top to bottom
             _set_up(model, phases, number, epoch)
             trained.train()
             order = torch.randperm(number_of_images, generator=generator).to(images.device)
+            order[order >= whole] += phase.skipped
             total = 0.0
             for i in track(range(batches), f"{phase.name} {epoch + 1}/{phase.epochs}"):
                 factor = _factor(phase, epoch + i / batches)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -99,13 +100,13 @@ def test_a_phase_of_mixtures_learns_from_them_too(tmp_path, monkeypatch):
     images, mixtures = rng.integers(0, 128, (40, 6, 6, 1), np.uint8), rng.integers(128, 256, (60, 6, 6, 1), np.uint8)
     teacher = training.Teaching(np.zeros((40, 2, 4), np.float32), (mixtures, np.full((60, 4), [0, 0, 0, 50], np.float32)))
     phases = [training.Phase(str(more), 1, 20, taught=True, mixtures=more, shift=1 if more else None) for more in (0, 40, 60)]
+    phases += [replace(phases[2], mixtures=40, skipped=15)]
     data = images, np.zeros(40, np.int64)
     training.train(model, tuple(phases), data, data, tmp_path / "a.ckpt", shift=2, flip=True, seed=1, teacher=teacher)
-    assert [shift for _, shift in seen] == [2] * 2 + [1] * 9
-    # The first so many of them.
-    for batches, count in ((seen[2:6], 40), (seen[6:], 60)):
+    assert [shift for _, shift in seen] == [2] * 2 + [1] * (4 + 5 + 4)
+    for batches, some in ((seen[2:6], mixtures[:40]), (seen[6:11], mixtures), (seen[11:], mixtures[15:55])):
         used = {x.numpy().tobytes() for batch, _ in batches for x in batch}
-        assert used == {x.tobytes() for x in [*images.transpose(0, 3, 1, 2), *mixtures[:count].transpose(0, 3, 1, 2)]}
+        assert used == {x.tobytes() for x in [*images.transpose(0, 3, 1, 2), *some.transpose(0, 3, 1, 2)]}
     assert all(int(x.max()) < 128 for x, _ in seen[:2])
     for (x, _), wanted in zip(seen, learned, strict=True):
         assert torch.equal(wanted[:, 3] > 0.5, x.amax((1, 2, 3)) >= 128)
@@ -127,7 +128,7 @@ def test_smaller_images_are_means_and_the_last_maps_stay_as_large():
 
 
 def test_a_phase_that_is_tried_out_has_as_many_fewer_mixtures():
-    phase = training.Phase("taught", 4, rate=0.1, mixtures=1000)
-    assert [(p.epochs, p.mixtures, p.rate) for p in map(phase.shortened, (1, 3, 4, 9))] == [
-        (1, 250, 0.1), (3, 750, 0.1), (4, 1000, 0.1), (9, 1000, 0.1),
+    phase = training.Phase("taught", 4, rate=0.1, mixtures=1000, skipped=80)
+    assert [(p.epochs, p.mixtures, p.skipped, p.rate) for p in map(phase.shortened, (1, 3, 4, 9))] == [
+        (1, 250, 20, 0.1), (3, 750, 60, 0.1), (4, 1000, 80, 0.1), (9, 1000, 80, 0.1),
     ]  # fmt: skip
