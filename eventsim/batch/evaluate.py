@@ -138,9 +138,6 @@ def evaluate(  # noqa: PLR0913 - public: every setting by its name
     chip = None if hardware is None else _architecture(hardware, net)
     pictures = pictures_of(net, data, invert, crop)
     chosen = _chosen(images, len(data))
-    for number in traces:
-        if not 0 <= number < len(data):
-            raise RunError(f"there is no image {number} to trace; {data.name} has 0..{len(data) - 1}")
     if steps is None:
         steps = steps_of_window(net, data.reading.length) or default_steps(net)
     here = version("eventsim"), self_test.digest("reference")
@@ -155,6 +152,7 @@ def evaluate(  # noqa: PLR0913 - public: every setting by its name
     job = simulator.prepare(first, steps=steps, resolution=resolution, exit_rule=rule)
     info = simulator.describe(job, about)
     plan = _Plan(Path(output), work, pictures, chosen, info, progress or _nothing, note or _nothing)
+    plan.check_traces(traces)
     done = plan.finished()
     if done is None:
         done = plan.run(simulator, job, workers, scheduler)
@@ -303,11 +301,25 @@ class _Plan:
                 done += number
                 self.progress(done, len(self.chosen))
 
+    @property
+    def traces(self) -> Path:
+        """The folder of traces."""
+        return self.target.with_name(self.target.name + ".traces")
+
+    def check_traces(self, numbers: Sequence[int]) -> None:
+        """Refuse images that the data set does not have, and a file in the place of the folder, before anything is run."""
+        data, folder = self.pictures.data, self.traces
+        for number in numbers:
+            if not 0 <= number < len(data):
+                raise RunError(f"there is no image {number} to trace; {data.name} has 0..{len(data) - 1}")
+        if len(numbers) and folder.exists() and not folder.is_dir():
+            raise RunError(f"{folder}: is a file, where a folder of traces would be; remove it or name another output")
+
     def trace(self, numbers: Sequence[int]) -> None:
         """Write the traces of some images of the data set."""
-        if not numbers:
+        if not len(numbers):
             return
-        data, folder = self.pictures.data, self.target.with_name(self.target.name + ".traces")
+        data, folder = self.pictures.data, self.traces
         folder.mkdir(exist_ok=True)
         worker = Worker(self.work)
         for number in numbers:
@@ -323,7 +335,9 @@ def _chosen(images: int | Sequence[int] | None, total: int) -> npt.NDArray[np.in
         return np.arange(total)
     if isinstance(images, (int, np.integer)):
         return spread(int(images), total)
-    chosen = np.asarray(images, np.int64)
+    given = np.asarray(images)
+    # (As numbers, a mask would be images 0 and 1, over and over.)
+    chosen = given.astype(np.int64) if given.dtype.kind in "iu" else np.zeros(0, np.int64)
     if chosen.ndim != 1 or not len(chosen) or chosen.min() < 0 or chosen.max() >= total:
         raise RunError(f"images must be numbers 0..{total - 1} of the data set")
     return chosen

@@ -205,6 +205,8 @@ def run_points(
     """
     if not points:
         raise RunError("a study needs at least one value")
+    if any(point.network.output is None for point in points):
+        raise InputError("a study needs a network that has an output readout")
     titles = titles_of(point.columns for point in points)
     make_folder(folder)
     rows, files = [], {}
@@ -235,8 +237,6 @@ def _work(point: ImperfectPoint, steps: int) -> ImperfectWork:
 
 def _steps(point: ImperfectPoint, data: Dataset) -> int:
     """T where none is given."""
-    if point.network.output is None:
-        raise InputError("a study needs a network that has an output readout")
     return steps_of_window(point.network, data.reading.length) or default_steps(point.network)
 
 

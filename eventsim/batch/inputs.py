@@ -56,6 +56,11 @@ class Item(NamedTuple):
         return name if self.number is None else f"{name}[{self.number}]"
 
     @property
+    def is_piped(self) -> bool:
+        """Whether it is standard input, or a pipe with a path: no name says what it holds, and it is read once."""
+        return self.path == "-" or Path(self.path).is_fifo()
+
+    @property
     def file_name(self) -> str:
         """For a file about it."""
         name = Path(self.path).name
@@ -323,7 +328,7 @@ def _numbers(network: Network, name: str, stream: IO[bytes], item: Item) -> Any:
         rows = read_elements(stream, stream.tell(), dtype, int(np.prod(shape)), item).reshape(shape, order="F" if fortran else "C")
     elif kind == "hdf5":
         return read_sonata(stream, str(item), name)
-    elif kind == "text" or item.path == "-":
+    elif kind == "text" or item.is_piped:
         rows = _text_events(stream, item)
     else:
         raise InputError(f"{item}: {name} takes events; give a .npy array (events, 2), or {_EVENT_ROW} a line, as .csv or .txt")

@@ -111,7 +111,11 @@ class Parts:
 
     def remove(self) -> None:
         """Remove the folder, if there is nothing of others in it; the key comes last, so that what is half removed is known."""
-        names = [name for name in os.listdir(self.folder) if _PART.fullmatch(name) or _TEMPORARY.fullmatch(name)]
+        try:
+            there = os.listdir(self.folder)
+        except FileNotFoundError:  # another process has evaluated the same, and was first
+            return
+        names = [name for name in there if _PART.fullmatch(name) or _TEMPORARY.fullmatch(name)]
         for name in [*sorted(names), "key"]:
             with contextlib.suppress(OSError):
                 (self.folder / name).unlink()

@@ -26,6 +26,7 @@ from eventsim.errors import RunError
 from eventsim.files.atomic import write_text
 from eventsim.job.job import DEFAULT_RESOLUTION, MAX_STEPS, MODES
 from eventsim.model.exits import ExitRule, exit_kinds
+from eventsim.model.limits import MAX_PERIOD
 from eventsim.model.network import Network
 from eventsim.model.onsets import with_onsets
 from eventsim.model.order import feed_forward_order
@@ -195,11 +196,13 @@ def delayed(network: Network, delay: float) -> Network:
     Raises
     ------
     RunError
-        The network has a cycle.
+        The network has a cycle, or neurons that spike once (:mod:`eventsim.conversion.stepcode`): with all their inputs in, which the
+        delays that it was made with see to.
     """
     order = feed_forward_order(network)
     if order is None:
         raise RunError("a delay sweep needs a feed-forward network")
+    _refuse_phases(network, "delays")
     clocks = {name for name, p in network.populations.items() if p.is_clock}
     behind = dict.fromkeys(order, 0.0)
     for name in order:
@@ -209,14 +212,21 @@ def delayed(network: Network, delay: float) -> Network:
     return replace(network, projections=[replace(p, delay=behind[p.target] if p.source in clocks else delay) for p in network.projections])
 
 
+def _refuse_phases(network: Network, what: str) -> None:
+    """Refuse neurons that are told when to decide, by a source that emits at the start, or rest for as long as any run takes."""
+    if any(population.emits == "start" or population.refractory == MAX_PERIOD for population in network.populations.values()):
+        raise RunError(f"the {what} of this network are part of what it computes (one spike for each threshold); a study cannot vary them")
+
+
 def with_initial(network: Network, fraction: float) -> Network:
     """The network with the initial potential of every neuron at this fraction of its threshold, rounded down.
 
     Raises
     ------
     RunError
-        The fraction is not in 0..1.
+        The fraction is not in 0..1; or neurons spike once (:mod:`eventsim.conversion.stepcode`), and begin where their threshold says.
     """
+    _refuse_phases(network, "initial potentials")
     if not 0 <= fraction < 1:
         raise RunError(f"the initial potential must be at least 0 and below 1 threshold, found {fraction}")
     # In whole numbers: 0.29 of 100 is 29, though the nearest binary number is below.

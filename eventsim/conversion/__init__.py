@@ -21,6 +21,7 @@ from eventsim.conversion.decision import by_sign
 from eventsim.conversion.from_nir import from_nir
 from eventsim.conversion.from_torch import from_torch
 from eventsim.conversion.given import (
+    check_layout,
     checked_images,
     checked_input,
     checked_labels,
@@ -133,7 +134,7 @@ def convert(  # noqa: PLR0913 - public: every setting by its name
     """
     images = checked_images(calibration)
     checked_percentile(percentile)
-    graph = _graph(model, checked_shape(input_shape, images), output)
+    graph = _graph(model, input_shape, images, output)
     shape = checked_input(graph, images)
     factor, shift = normalisation(shape[0], mean, std)
     values = sample(shape, images, factor, shift) if check else None
@@ -167,17 +168,23 @@ def convert(  # noqa: PLR0913 - public: every setting by its name
     return made
 
 
-def _graph(model: Any, input_shape: Sequence[int] | None, output: int | str | None) -> Graph:
+def _graph(model: Any, input_shape: Sequence[int] | None, images: npt.NDArray[np.uint8] | None, output: int | str | None) -> Graph:
     """What is to be converted, as an importer describes it."""
-    if isinstance(model, (str, os.PathLike)):
-        model = read_model(model, None, input_shape, output=output)
-    if isinstance(model, Graph):
-        return model
+    # What says its input's shape itself is not told it by images; they are compared with it later.
+    if isinstance(model, (str, os.PathLike)) and os.fspath(model).endswith(".nir"):
+        return read_model(model, None, input_shape, output=output)
     if type(model).__module__.partition(".")[0] == "nir":
         return from_nir(model)
-    if input_shape is None:
+    if images is not None and input_shape is None and not isinstance(model, Graph):
+        check_layout(images)
+    shape = checked_shape(input_shape, images)
+    if isinstance(model, Graph):
+        return model
+    if isinstance(model, (str, os.PathLike)):
+        return read_model(model, None, shape, output=output)
+    if shape is None:
         raise ConversionError("the shape of the input is open; give calibration images or the shape (--calibrate, --input-shape)")
-    return from_torch(model, input_shape, output)
+    return from_torch(model, shape, output)
 
 
 def _balance(
@@ -191,7 +198,7 @@ def _balance(
     pixel = made.pixel_factor, made.pixel_shift
     # Small corrections are no reason to make signed neurons of plain ones, when others have been measured already.
     biased = biases_ask_for_signs(made.source)
-    network, report = balanced(made, images, lambda source: build(source, made.ranges, pixel, settings, biased), progress)
+    made.balanced, network, report = balanced(made, images, lambda source: build(source, made.ranges, pixel, settings, biased), progress)
     network.labels, network.provenance = made.network.labels, made.network.provenance
     report.settings |= made.report.settings | {"balanced after steps": default_steps(network)}
     network.check()

@@ -26,8 +26,8 @@ def balanced(
     images: npt.NDArray[np.uint8],
     build: Callable[[SourceNetwork], tuple[Network, ConversionReport]],
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[Network, ConversionReport]:
-    """The network with corrected biases, and the report on it.
+) -> tuple[SourceNetwork, Network, ConversionReport]:
+    """The source network with corrected biases, the network made of it, and the report on that.
 
     Parameters
     ----------
@@ -42,21 +42,22 @@ def balanced(
 
     Returns
     -------
-    (Network, ConversionReport)
+    (SourceNetwork, Network, ConversionReport)
     """
     chosen = evenly(images)
     layers = list(made.source.layers)
     wanted = [i for i, layer in enumerate(layers) if _has_bias(layer)]
     expected = _means(made, chosen, {layers[i].name for i in wanted})
-    steps, network, report = default_steps(made.network), made.network, made.report
+    steps, source, network, report = default_steps(made.network), made.source, made.network, made.report
     for done, i in enumerate(wanted):
         layer = layers[i]
         rates = channel_rates(network, layer.name, chosen, steps, resolution=1) * made.gain(layer)
         layers[i] = replace(layer, bias=layer.bias + expected[layer.name] - rates)
-        network, report = build(replace(made.source, layers=list(layers)))
+        source = replace(made.source, layers=list(layers))
+        network, report = build(source)
         if progress is not None:
             progress(done + 1, len(wanted))
-    return network, report
+    return source, network, report
 
 
 def _has_bias(layer: Layer) -> bool:

@@ -120,7 +120,7 @@ def choose(
     def tried(changed: str, chosen: dict[str, Any], conversion: Conversion) -> Choice:
         return Choice(changed, chosen, *_score(conversion, images, truth, steps, resolution, progress))
 
-    current = {"signed": _signed(made)} | ({"percentile": settings.get("percentile", 99.9)} if made.ranges else {})
+    current = {"signed": settings.get("signed")} | ({"percentile": settings.get("percentile", 99.9)} if made.ranges else {})
     current |= {"initial": settings.get("initial", "half"), "balance": settings.get("balance", False)}
     best = tried("as asked for", current, made)
     rows = [best]
@@ -141,16 +141,12 @@ def choose(
 
 def _alternatives(made: Conversion) -> Iterator[list[tuple[str, Any]]]:
     """Settings and values that compete with each other, one question after the other."""
-    yield [("signed", False), ("signed", True)]
+    kinds = {population.signed for population in made.network.populations.values() if population.kind == "spiking"}
+    yield [("signed", value) for value in (False, True) if kinds != {value}]
     if made.ranges:
         yield [("percentile", value) for value in PERCENTILES]
     yield [("initial", "half"), ("initial", "zero")]
     yield [("balance", True), ("balance", False)]
-
-
-def _signed(made: Conversion) -> bool:
-    """Whether neurons can take back spikes."""
-    return any(population.signed for population in made.network.populations.values())
 
 
 def _words(name: str, value: Any) -> str:
@@ -159,6 +155,8 @@ def _words(name: str, value: Any) -> str:
         return f"percentile {value:g}"
     if name == "initial":
         return f"initial potential {value}"
+    if value is None:
+        return "signed where convert makes them so"
     words = {"signed": ("unsigned", "signed"), "balance": ("biases as they are", "biases balanced")}
     return words[name][bool(value)]
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from eventsim.conversion.given import checked_steps
 from eventsim.conversion.lowering import Layer
 from eventsim.conversion.made import Conversion
 from eventsim.errors import ConversionError
@@ -164,7 +165,7 @@ def faithfulness(
     Raises
     ------
     ConversionError
-        No images, or labels that do not match them.
+        No images, labels that do not match them, or a length that no run has.
     """
     pixels = np.asarray(images)
     if pixels.ndim != 4 or not len(pixels):
@@ -172,7 +173,7 @@ def faithfulness(
     truth = None if labels is None else np.asarray(labels)
     if truth is not None and truth.shape != (len(pixels),):
         raise ConversionError(f"{len(pixels)} images but labels of shape {truth.shape}")
-    steps = default_steps(made.network) if steps is None else steps
+    steps = default_steps(made.network) if steps is None else checked_steps(steps)
     simulator = Simulator(made.network)
     hidden = [layer for layer in made.source.layers if layer.activation is not None]
     sums = {mode: {layer.name: _Sums(int(np.prod(layer.shape))) for layer in hidden} for mode in modes}

@@ -42,14 +42,28 @@ def checked_images(given: npt.ArrayLike | None) -> npt.NDArray[np.uint8] | None:
         raise ConversionError(f"{expected}; give vectors[:, None, None, :]")
     if images.ndim != 4 or images.dtype != np.uint8 or not images.size:
         raise ConversionError(f"{expected}; pixels are 0..255, before any normalisation (see mean and std)")
-    _, first, second, third = images.shape
-    if first in (1, 3) and second == third and second > 4:
-        raise ConversionError(f"{expected}, which looks like channels first; give images.transpose(0, 2, 3, 1)")
     if images.max() == 1:
         raise ConversionError(
             "calibration images whose largest pixel is 1: pixels are 0..255; were they scaled to 0..1 before they became uint8?"
         )
     return images
+
+
+def check_layout(images: npt.NDArray[np.uint8]) -> None:
+    """Refuse images that nothing says the shape of, and that have their channels where most software has them.
+
+    Raises
+    ------
+    ConversionError
+        The message says what to do about it.
+    """
+    _, first, second, third = images.shape
+    if first in (1, 3) and second == third and second > 4:
+        shape = (third, first, second)
+        raise ConversionError(
+            f"calibration images must be uint8 (n, height, width, channels), found {images.shape}, which looks like channels first; give "
+            f"images.transpose(0, 2, 3, 1), or the input's shape if it is {shape} (input_shape, --input-shape)"
+        )
 
 
 def checked_shape(given: Sequence[int] | None, images: npt.NDArray[np.uint8] | None) -> Sequence[int] | None:
@@ -114,9 +128,9 @@ def checked_steps(steps: int) -> int:
     ConversionError
         No whole number, or none that a run can have.
     """
-    if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= MAX_STEPS:
+    if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or not 1 <= steps <= MAX_STEPS:
         raise ConversionError(f"steps must be a whole number in 1..{MAX_STEPS}, found {steps!r}")
-    return steps
+    return int(steps)
 
 
 def checked_input(graph: Graph, images: npt.NDArray[np.uint8] | None) -> tuple[int, ...]:
@@ -137,7 +151,8 @@ def checked_input(graph: Graph, images: npt.NDArray[np.uint8] | None) -> tuple[i
         )
     expected = (*shape[1:], shape[0]) if len(shape) == 3 else (1, 1, *shape)
     if images is not None and images.shape[1:] != expected:
-        raise ConversionError(f"the network takes images of shape {expected}, the calibration images have {images.shape[1:]}")
+        advice = "; give images.transpose(0, 2, 3, 1)" if images.shape[1:] == shape else ""
+        raise ConversionError(f"the network takes images of shape {expected}, the calibration images have {images.shape[1:]}{advice}")
     return shape
 
 

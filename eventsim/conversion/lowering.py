@@ -132,7 +132,9 @@ class _Lowering:
         if isinstance(op, g.AdaptiveMaxPool):
             windows = op.as_windows(signal.grid[:2])
             if windows is None:
-                raise ConversionError(f"adaptive max pooling of {signal.grid[:2]} to {op.size}, by windows of different sizes")
+                raise ConversionError(
+                    f"adaptive max pooling of {signal.grid[:2]} to {op.size}, by windows of different sizes, or several in one place"
+                )
             op = windows
         return replace(signal, grid=grid_of(shape), pool=Pool(op, signal.grid, np.ones(shape[0])))
 

@@ -83,12 +83,14 @@ class Conversion:
     pixel_factor, pixel_shift : float64, () or (channels,)
         ``value = factor * pixel + shift`` makes the source network's input values of pixels 0..255.
     ranges : dict of str to float64
-        Activation range of every hidden layer.
+        Activation range of every hidden layer that has no bounds of its own, or was given others.
     steps : dict of str to list of StepNeurons
         Where activations have one to three thresholds and became one spike each (:mod:`eventsim.conversion.stepcode`): the populations of
         every hidden layer; else empty.
     check : Check or None
         How it answered a few calibration images; None without images, or if that was not asked for or not possible.
+    balanced : SourceNetwork or None
+        Where biases were balanced: the source network with those, which is what the spiking one was made of.
     """
 
     network: Network
@@ -99,6 +101,7 @@ class Conversion:
     ranges: dict[str, Array]
     steps: dict[str, list[stepcode.StepNeurons]]
     check: Check | None = None
+    balanced: SourceNetwork | None = None
 
     def evaluate(self, images: npt.ArrayLike) -> npt.NDArray[np.floating]:
         """Outputs of the dense source network for images, uint8 (n, height, width, channels): float32 (n, outputs)."""

@@ -133,5 +133,10 @@ def _biased(network: Network, name: str, extra: IntArray) -> Network:
             others[i] = replace(projection, table=Dense(weights))
             return replace(network, projections=others)
     made = replace(network, populations=dict(network.populations), projections=list(network.projections))
-    made.bias(name, extra)
+    # (The usual name may be that of a clock whose spikes come later.)
+    added, number = f"{name}.bias", 2
+    while added in made.populations:
+        added, number = f"{name}.bias+{number}", number + 1
+    made.source(added, 1, "clock")
+    made.connect(added, name, Dense(np.ascontiguousarray(row)))
     return made

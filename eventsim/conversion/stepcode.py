@@ -14,7 +14,7 @@ step, and so short that it is no tick at all in a clocked run.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -40,8 +40,10 @@ from eventsim.model.tables import Sparse
 
 # Thresholds of an activation; with more of them, spikes that count levels are cheaper.
 MOST_THRESHOLDS = 3
-# Of a quantum: a sum that comes so near to the threshold is meant to be equal to it.
-_TIE = 1e-6
+# What comes so near to a whole number of quanta is meant to be one; of large ones float32 leaves so large a share open, but no more quanta.
+_TIE, _TIE_SHARE, _LARGEST_TIE = 1e-6, 2.0**-21, 0.1
+# Digits of a float32 number: what is finer than the last one of the largest sum, the source's own sums do not resolve.
+_FLOAT32_BITS = 24
 # Where there is no common quantum.
 _READOUT_BITS = 16
 _PULSE = "start"
@@ -193,17 +195,12 @@ class _Builder:
             quantum = np.maximum(largest, 1e-30) / (2.0 ** (bits - 1) - 1)
         integers = [_whole(w, quantum[w.term.places()]) for w in weights]
         bias = np.asarray(layer.bias, np.float64) / quantum
-        if layer.activation is None:
-            bits, quantum = _fraction(bias, integers), quantum
-            self.net.readout(layer.name, layer.shape)
-            integers = [numbers << bits for numbers in integers]
-            self._connect(layer, layer.name, parts, integers)
-            self._pulse(layer, layer.name, np.round(bias * 2**bits).astype(np.int64))
-            self._note(layer, parts, weights, integers, quantum / 2**bits, None)
-            return
         reach = np.zeros(layer.shape[-1], np.int64)
         for (term, _, _), numbers in zip(parts, integers, strict=True):
             np.add.at(reach, term.places(), reach_of_spikes(term, numbers))
+        if layer.activation is None:
+            self._read_out(layer, parts, weights, integers, quantum, bias, reach)
+            return
         reach = reach * self.largest_value if any(from_image) else reach
         least = [_least(k, strict, quantum, bias, reach) for k, strict in thresholds(layer.activation)]
         if layer.activation.kind == "sign" and len(least) == 2 and np.array_equal(least[0], least[1]):
@@ -220,6 +217,27 @@ class _Builder:
             self._connect(layer, neurons.name, parts, integers)
             self._pulse(layer, neurons.name, 1 - lowest - v0)
         self._note(layer, parts, weights, integers, quantum, least)
+
+    def _read_out(
+        self,
+        layer: Layer,
+        parts: list[tuple[Term, str, float]],
+        weights: list[ScaledWeights],
+        integers: list[npt.NDArray[np.integer]],
+        quantum: Array,
+        bias: Array,
+        reach: npt.NDArray[np.int64],
+    ) -> None:
+        """The output: a bias in quanta, with as many binary digits behind the point as tell it from others."""
+        bits = _fraction(bias, reach)
+        self.net.readout(layer.name, layer.shape)
+        integers = [_narrow(numbers.astype(np.int64) << bits) for numbers in integers]
+        offset = np.round(bias * 2.0**bits)
+        self._connect(layer, layer.name, parts, integers)
+        self._pulse(layer, layer.name, offset.astype(np.int64))
+        largest = max(int(np.abs(numbers.astype(np.int64)).max(initial=1)) for numbers in integers)
+        error = float(np.abs(offset - bias * 2.0**bits).max(initial=0)) / largest
+        self._note(layer, parts, weights, integers, quantum / 2.0**bits, None, error)
 
     def _pool(self, layer: Layer, source: str, operator: Extreme) -> None:
         """Of each window's neurons, whether one of them spikes (maximum), or all do (minimum)."""
@@ -306,6 +324,7 @@ class _Builder:
         integers: list[npt.NDArray[np.integer]],
         quantum: Array,
         least: list[npt.NDArray[np.int64]] | None,
+        bias_error: float = 0.0,
     ) -> None:
         for (term, _, _), scaled, numbers in zip(parts, weights, integers, strict=True):
             table = table_of(term, numbers, layer.shape)
@@ -325,7 +344,7 @@ class _Builder:
                     threshold=None if least is None else (min(int(k.min()) for k in least), max(int(k.max()) for k in least)),
                     threshold_error=0.0,
                     weight_error=error / max(float(scaled.largest().max()), 1e-30),
-                    bias_error=0.0,
+                    bias_error=bias_error,
                 )
             )
 
@@ -364,23 +383,30 @@ def _windows(source: tuple[int, ...], target: tuple[int, ...], operator: Extreme
 
 def _whole(weights: ScaledWeights, quantum: Array) -> npt.NDArray[np.integer]:
     """Weights in quanta per output of the term, in the narrowest type that holds them."""
-    numbers = weights.rounded(quantum)
-    return numbers.astype(smallest_type(float(np.abs(numbers).max(initial=0)))).reshape(weights.shape)
+    return _narrow(weights.rounded(quantum)).reshape(weights.shape)
 
 
-def _fraction(bias: Array, integers: list[npt.NDArray[np.integer]]) -> int:
-    """Binary digits behind the point that a readout needs, so that its biases are exact or nearly so."""
-    if np.all(np.abs(bias - np.round(bias)) <= _TIE * np.maximum(1, np.abs(bias))):
-        return 0
-    largest = max(int(np.abs(numbers.astype(np.int64)).max(initial=0)) for numbers in integers)
-    return max(0, 6 - max(0, largest.bit_length() - 1)) if largest < 64 else 0
+def _narrow(numbers: npt.NDArray[Any]) -> npt.NDArray[np.integer]:
+    """Whole numbers in the narrowest type that holds them."""
+    return numbers.astype(smallest_type(float(np.abs(numbers).max(initial=0))))
+
+
+def _fraction(bias: Array, reach: npt.NDArray[np.int64]) -> int:
+    """Binary digits behind the point that a readout needs: sums of binary weights tie, and the least difference of biases decides then."""
+    largest = int(reach.max(initial=0) + np.ceil(np.abs(bias).max(initial=0)))
+    most = max(0, _FLOAT32_BITS - largest.bit_length())
+    return next((bits for bits in range(most) if np.all(_whole_number(bias * 2.0**bits))), most)
+
+
+def _whole_number(quanta: Array) -> npt.NDArray[np.bool_]:
+    """Whether numbers of quanta are meant to be whole ones."""
+    near: npt.NDArray[np.bool_] = np.abs(quanta - np.round(quanta)) <= np.clip(_TIE_SHARE * np.abs(quanta), _TIE, _LARGEST_TIE)
+    return near
 
 
 def _least(threshold: float, strict: bool, quantum: Array, bias: Array, reach: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """The least sum, in quanta, with which a neuron is above the threshold: per channel, or in the layer's shape."""
     needed = threshold / quantum - bias
-    nearest = np.round(needed)
-    tie = np.abs(needed - nearest) <= _TIE * np.maximum(1, np.abs(needed))
-    least = np.where(tie, nearest + strict, np.ceil(needed))
+    least = np.where(_whole_number(needed), np.round(needed) + strict, np.ceil(needed))
     # What no sum is below, or none reaches, may be any number: a small one.
     return np.clip(least, -reach, reach + 1).astype(np.int64)

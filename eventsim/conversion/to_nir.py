@@ -47,7 +47,7 @@ def to_nir(made: Conversion) -> tuple[Any, list[str]]:
     except ImportError:
         raise ConversionError("the nir package is not installed; install it with: pip install 'eventsim[nir]'") from None
     writer = _Writer(nir, made)
-    for layer in made.source.layers:
+    for layer in writer.source.layers:
         writer.layer(layer)
     try:
         graph = nir.NIRGraph(nodes=writer.nodes, edges=writer.edges)
@@ -79,7 +79,7 @@ def write_nir(made: Conversion, path: str | os.PathLike[str]) -> list[str]:
 
 class _Writer:
     def __init__(self, nir: Any, made: Conversion):
-        self.nir, self.made = nir, made
+        self.nir, self.made, self.source = nir, made, made.balanced or made.source
         self.nodes: dict[str, Any] = {}
         self.edges: list[tuple[str, str]] = []
         self.gain: dict[str, Array] = {IMAGE: np.asarray(1.0)}
@@ -99,7 +99,7 @@ class _Writer:
             lost.append("onsets (neurons that do not fire before a given time)")
         if "steps" in self.kinds:
             lost.append("numbers of levels (kept as metadata)")
-        if any(np.any(layer.bias) for layer in self.made.source.layers):
+        if any(np.any(layer.bias) for layer in self.source.layers):
             lost.append("the moment of a bias (a clock at the end of every step; here a current)")
         return [*lost, "the rounding to integers (weights and thresholds are those before it)"]
 
@@ -113,7 +113,7 @@ class _Writer:
         return unique
 
     def _input(self) -> str:
-        source = self.made.source
+        source = self.source
         height, width, channels = source.input_shape
         flat = height == width == 1 and all(
             isinstance(term.operator, Matrix) for layer in source.layers for term in layer.terms if term.source == IMAGE

@@ -16,8 +16,9 @@ from eventsim.model.tables import Conv2d, Dense, GroupedConv2d, Sparse, Table
 # Magnitudes of weights computed in float32 differ in the last digits.
 SAME_MAGNITUDE = 1e-5
 LARGEST_WEIGHT = 2**30
-# Weights that are whole numbers of quanta to so many digits are meant to be: they were computed in float32.
-_GRID = 1e-5
+# Weights that are whole numbers of quanta to so many digits are meant to be, as they were computed in float32; but any number comes to
+# so many digits of a large one, if not within so much of a quantum.
+_GRID, _LARGEST_MISS = 1e-5, 0.1
 _LARGEST_RATIO = 2**20
 # Weights looked at in one piece.
 _PART = 2**22
@@ -222,7 +223,7 @@ def common_quantum(parts: list[tuple[Term, float]], channels: int, by_channel: b
             places = w.term.places()
             np.maximum.at(error, places, _off(w, least[places] / divisor))
             np.maximum.at(most, places, w.largest() / (least[places] / divisor))
-        fits = (error <= _GRID) & (most <= _LARGEST_RATIO) & ~found
+        fits = (error <= 1) & (most <= _LARGEST_RATIO) & ~found
         if not by_channel:
             fits[:] = fits.all()
         quantum[fits], found = least[fits] / divisor, found | fits
@@ -230,11 +231,11 @@ def common_quantum(parts: list[tuple[Term, float]], channels: int, by_channel: b
 
 
 def _off(weights: ScaledWeights, quantum: Array) -> Array:
-    """How far weights are from whole multiples of a quantum per output, as a share of those: the most per output."""
+    """How far weights are from whole multiples of a quantum per output, as a share of what they may be: the most per output."""
 
     def error(real: Array, outputs: slice | Numbers) -> npt.NDArray[np.floating]:
         ratio = np.abs(real) / quantum[outputs]
-        return np.abs(ratio - np.round(ratio)) / np.maximum(ratio, 1)
+        return np.abs(ratio - np.round(ratio)) / np.clip(_GRID * ratio, _GRID, _LARGEST_MISS)
 
     return weights.over_outputs(error, np.maximum)
 

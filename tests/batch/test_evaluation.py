@@ -155,6 +155,15 @@ def test_a_chosen_subset_and_traces(tmp_path):
         assert trace.info.settings["truth"] == data.labels[30]
         assert np.array_equal(trace.image, data[30])
     assert es.evaluate(net, data, tmp_path / "some.h5", images=5, workers=1).image.tolist() == [0, 9, 18, 27, 36]
+    for no_numbers in (np.arange(37) > 30, [1.0, 2.0], []):
+        with pytest.raises(es.RunError, match=r"images must be numbers 0\.\.36"):
+            es.evaluate(net, data, tmp_path / "mask.h5", images=no_numbers, workers=1)
+    # Before anything is run.
+    (tmp_path / "other.h5.traces").write_text("a file")
+    for traces, message in (([3], "is a file, where a folder of traces would be"), ([37], "there is no image 37")):
+        with pytest.raises(es.RunError, match=message):
+            es.evaluate(net, data, tmp_path / "other.h5", workers=1, traces=traces)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["e.h5", "e.h5.traces", "other.h5.traces", "some.h5"]
 
 
 def test_images_without_labels_and_of_other_sizes(tmp_path):

@@ -204,3 +204,17 @@ def test_a_folder_that_cannot_be_used(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluation_parts, "write_bytes", full)
     with pytest.raises(es.RunError, match="cannot be written"):
         parts.add(0, {"end_tick": np.zeros(3)})
+
+
+def test_parts_that_another_process_has_removed_are_gone(tmp_path, monkeypatch):
+    """It wrote the same evaluation, and was first by a moment."""
+    net, data = small_network(), small_data()
+    write = evaluating.write
+
+    def overtaken(*arguments):
+        write(*arguments)
+        shutil.rmtree(tmp_path / "e.h5.parts")
+
+    monkeypatch.setattr(evaluating, "write", overtaken)
+    with es.evaluate(net, data, tmp_path / "e.h5", workers=1) as e:
+        assert len(e.image) == len(data)

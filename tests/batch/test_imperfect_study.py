@@ -142,3 +142,13 @@ def test_the_commands(tmp_path, monkeypatch):
     )
     assert outcome.exit_code == 0
     assert "| clocked | 0.5 |" in outcome.stdout
+
+
+@pytest.mark.parametrize("steps", [None, 3])
+def test_a_network_without_an_output_has_no_accuracy(tmp_path, steps):
+    net = es.Network()
+    net.image_input((6, 6, 1))
+    net.driven("a", (6, 6, 1), 300, encoder=es.Conv2d(np.ones((1, 1, 1, 1), int)))
+    with pytest.raises(es.InputError, match="needs a network that has an output readout"):
+        run_points("faults", spike_fault_points(net, "lost", [0.5]), small_data(n=2), tmp_path / "study", steps=steps)
+    assert not (tmp_path / "study").exists()

@@ -248,3 +248,16 @@ def test_studies_without_images_or_of_runs_that_do_not_end(tmp_path):
             throughput_study(net, data, hardware, tmp_path / "t", values)
     with pytest.raises(es.RunError, match=r"image 0: more than 3 spikes in .* steps; is this network meant to fire so much"):
         throughput_study(net, data, hardware, tmp_path / "t", [1000], max_spikes=3, workers=1)
+
+
+def test_neurons_that_spike_once_are_left_as_they_are():
+    """Their delays and initial potentials are part of what they compute."""
+    b = Builder(0, (3, 8, 8), 0)
+    for _ in range(3):
+        b.conv(4, binary=True, bias=True)
+        b.at = b.graph.add(g.Sign(), (b.at,))
+    b.linear(3, binary=True, bias=False)
+    net = es.convert(b.graph).network
+    for vary in (study.delay_points, study.initial_points):
+        with pytest.raises(es.RunError, match="are part of what it computes"):
+            vary(net)

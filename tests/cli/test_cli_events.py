@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 
 import h5py
@@ -61,3 +63,15 @@ def test_what_is_wrong_with_an_input_is_said_once():
     done = run("events.h5", "-i", "camera=list.csv")
     assert done.exit_code == 2
     assert "--input camera=list.csv: no such file, and no population 'camera'; there are: in, out" in done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("given", ["pipe", "in=pipe"])
+def test_a_pipe_is_read_as_standard_input_is(given):
+    os.mkfifo("pipe")
+    writer = threading.Thread(target=lambda: Path("pipe").write_text("0.5,0\n0.7,1\n"), daemon=True)
+    writer.start()
+    done = run("events.h5", "-i", given, "--steps", "2")
+    writer.join()
+    assert done.exit_code == 0, done.stderr
+    assert "\nspikes           2\n" in done.stdout

@@ -8,6 +8,7 @@ from judges.graphs import RELU, Builder, deep_graph, random_graph
 
 import eventsim as es
 from eventsim.conversion import graph as g
+from eventsim.conversion.to_nir import write_nir
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
 
@@ -87,3 +88,21 @@ def test_neurons_stay_of_the_kind_that_they_were():
     for name, population in plain.network.populations.items():
         assert balanced.network.populations[name] == population
     assert balanced.report.remarks == plain.report.remarks
+
+
+def test_nir_is_written_with_the_balanced_biases(tmp_path):
+    pytest.importorskip("nir")
+    b = Builder(2, (3, 8, 8), 4)
+    for i in range(3):
+        b.conv(8, binary=i > 0, bias=True)
+        b.activation()
+    b.linear(5, binary=False, bias=True)
+    plain, balanced = (es.convert(b.graph, IMAGES[:6], steps=4, balance=balance, check=False) for balance in (False, True))
+    write_nir(balanced, tmp_path / "net.nir")
+    again = es.convert(tmp_path / "net.nir", check=False)
+    for projection in balanced.network.projections:
+        if projection.source.endswith(".bias"):
+            found, before = ([p.table for p in made.network.projections if p.name == projection.name] for made in (again, plain))
+            assert np.array_equal(found[0].weights, projection.table.weights)
+            if projection.target != "fc4":
+                assert not np.array_equal(before[0].weights, projection.table.weights)

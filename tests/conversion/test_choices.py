@@ -8,7 +8,7 @@ from judges.graphs import RELU, Builder
 
 import eventsim as es
 from eventsim.conversion import graph as g
-from eventsim.conversion.choices import PERCENTILES, choose
+from eventsim.conversion.choices import PERCENTILES, Choices, choose
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (24, 8, 8, 3), dtype=np.uint8)
 SAMPLE = np.random.default_rng(1).integers(0, 256, (20, 8, 8, 3), dtype=np.uint8)
@@ -54,7 +54,7 @@ def test_every_row_is_what_such_a_network_does_and_the_best_is_picked(resolution
 
 def test_each_question_begins_with_the_best_so_far():
     found = choose(deep(seed=5), IMAGES, SAMPLE, steps=4, initial="zero", percentile=99.0)
-    assert found.tried[0].settings == {"signed": True, "percentile": 99.0, "initial": "zero", "balance": False}
+    assert found.tried[0].settings == {"signed": None, "percentile": 99.0, "initial": "zero", "balance": False}
     questions = {"signed": None, "percentile": None, "initial": None, "balance": None}
     best = found.tried[0]
     for choice in found.tried[1:]:
@@ -84,3 +84,23 @@ def test_ranges_that_are_their_own_have_no_percentile_and_exact_networks_no_choi
     signs.add(g.Linear(np.eye(4)), (signs.add(g.Sign(), (at,)),))
     with pytest.raises(es.ConversionError, match="nothing to choose"):
         choose(signs, IMAGES, SAMPLE)
+
+
+def test_neurons_of_two_kinds_are_tried_both_ways():
+    """Clips are signed, ReLUs without biases are not: what was asked for is neither all signed nor all plain."""
+    b = Builder(4, (3, 8, 8), 0)
+    for activation in (RELU, g.Clip(0.0, 0.2), RELU):
+        b.conv(6, binary=False, bias=False)
+        b.at = b.graph.add(activation, (b.at,))
+    b.linear(5, binary=False, bias=False)
+
+    def kinds(**settings):
+        made = es.convert(b.graph, IMAGES, steps=4, check=False, **settings)
+        return {name: p.signed for name, p in made.network.populations.items() if p.kind == "spiking"}
+
+    found = choose(b.graph, IMAGES, SAMPLE, steps=4)
+    assert [choice.settings["signed"] for choice in found.tried[:3]] == [None, False, True]
+    made = [kinds(**choice.settings) for choice in found.tried[:3]]
+    assert made == [{"conv2": True, "conv3": False}, dict.fromkeys(made[0], False), dict.fromkeys(made[0], True)]
+    as_asked = Choices(found.tried[:1], found.tried[0], found.conversion, found.images, found.steps, found.resolution)
+    assert "\npicked: signed where convert makes them so, " in str(as_asked)

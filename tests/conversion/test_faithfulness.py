@@ -56,7 +56,10 @@ def test_shows_the_layer_that_was_spoilt(images):
     assert jump[names.index("conv3")] > 0.02
 
 
-def test_labels_must_match(images):
+def test_labels_and_steps_must_make_sense(images):
     made = es.convert(random_graph(2), images)
     with pytest.raises(es.ConversionError, match="labels of shape"):
         faithfulness(made, images, [1, 2])
+    with pytest.raises(es.ConversionError, match="steps must be a whole number"):
+        faithfulness(made, images, steps=0)
+    assert faithfulness(made, images[:1], steps=np.int64(2)) == faithfulness(made, images[:1], steps=2)

@@ -20,7 +20,7 @@ FLOATS = IMAGES / 255
         (FLOATS * 2 - 1, r"before any normalisation \(see mean and std\)"),
         (IMAGES.astype(np.int64), r"int64 \(6, 8, 8, 3\) within 0..255; give images.astype\(numpy.uint8\)"),
         (IMAGES.astype(np.int64) - 128, "before any normalisation"),
-        (IMAGES.transpose(0, 3, 1, 2), r"looks like channels first; give images.transpose\(0, 2, 3, 1\)"),
+        (IMAGES.transpose(0, 3, 1, 2), r"the calibration images have \(3, 8, 8\); give images.transpose\(0, 2, 3, 1\)"),
         (IMAGES[..., 0], r"give images\[..., None\] if they are grey"),
         (IMAGES[0], r"image\[None\] if it is a single one"),
         (IMAGES[0, :, :, 0], r"give vectors\[:, None, None, :\]"),
@@ -106,3 +106,15 @@ def test_a_path_is_converted(tmp_path):
     (tmp_path / "net.pt").write_bytes(b"")
     with pytest.raises(es.ConversionError, match="in Python: the module"):
         es.convert(tmp_path / "net.pt", IMAGES)
+
+
+def test_images_alone_say_what_a_module_takes():
+    torch = pytest.importorskip("torch")
+    images = np.random.default_rng(3).integers(0, 256, (6, 1, 8, 8), dtype=np.uint8)
+    layers = torch.nn.Conv2d(8, 3, (1, 3)), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(18, 3)
+    sequence = torch.nn.Sequential(*layers).eval()
+    with pytest.raises(es.ConversionError, match=r"looks like channels first; give .*, or the input's shape if it is \(8, 1, 8\)"):
+        es.convert(sequence, images)
+    made = es.convert(sequence, images, input_shape=(8, 1, 8))
+    expected = sequence(torch.from_numpy(images.transpose(0, 3, 1, 2) / 255).float()).detach().numpy()
+    np.testing.assert_allclose(made.evaluate(images), expected, atol=1e-5)

@@ -245,3 +245,16 @@ def test_a_file_that_claims_more_than_it_holds_is_not_read(rng, tmp_path, change
         assert tracemalloc.get_traced_memory()[1] < 2**24
     finally:
         tracemalloc.stop()
+
+
+def test_a_path_is_converted_with_images_for_calibration(rng, tmp_path):
+    pixels = images(rng, (3, 8, 8))
+    made = es.convert(residual(rng, quantised), pixels)
+    write_nir(made, tmp_path / "net.nir")
+    again = es.convert(tmp_path / "net.nir", pixels)
+    assert again.check is not None
+    with pytest.raises(es.ConversionError, match=r"takes images of shape \(8, 8, 3\), the calibration images have \(8, 7, 3\)"):
+        es.convert(tmp_path / "net.nir", pixels[:, :, :7])
+    with pytest.raises(es.ConversionError, match="leave out --input-shape"):
+        es.convert(tmp_path / "net.nir", pixels, input_shape=(3, 8, 8))
+    assert es.convert(to_nir(made)[0], pixels).check is not None

@@ -284,6 +284,7 @@ def test_a_bound_that_nothing_comes_near_is_not_the_range():
     ("operators", "message"),
     [
         ([g.AdaptiveMaxPool((4, 4))], "windows of different sizes"),
+        ([RELU, g.MaxPool((5, 5), (5, 5)), g.AdaptiveMaxPool((2, 2))], r"of \(1, 1\) to \(2, 2\), by windows .* several in one place"),
         ([RELU, g.Select(0, np.array([0])), g.AveragePool((2, 2)), g.MaxPool((2, 2), (1, 1))], "max pooling of averages"),
         ([RELU, g.Pad(((3, 0), (0, 0), (0, 0))), g.Select(0, np.array([0, 1]))], "does not depend on the image"),
     ],

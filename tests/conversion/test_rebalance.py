@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -64,6 +65,18 @@ def test_rates_become_those_of_the_clocked_run():
     assert after < before * 0.7
     # The other way round: in short clocked runs the rates of long ones.
     assert rebalance(net, IMAGES[:2], steps=2, resolution=1, against=30).network != net
+
+
+def test_a_bias_that_comes_late_is_joined_by_one_that_does_not():
+    net = network()
+    for i, projection in enumerate(net.projections):
+        if projection.target == "conv2" and net.populations[projection.source].is_clock:
+            net.projections[i] = replace(projection, delay=0.5)
+    made = rebalance(net, IMAGES[:3], steps=3).network
+    late, more = bias(made, "conv2")
+    assert np.array_equal(late, bias(net, "conv2")[0])
+    assert np.any(more)
+    assert "conv2.bias+2" in made.populations
 
 
 def test_what_cannot_be_balanced():

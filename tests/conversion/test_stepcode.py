@@ -260,3 +260,55 @@ def test_an_offset_of_the_image_that_is_rounded_is_told(mean, exact):
     (remark,) = [remark for remark in made.report.remarks if "one spike for each threshold" in remark]
     assert (", exactly;" in remark) == exact
     assert ("the image's offset by up to 0.07 grey levels" in remark) == (not exact)
+
+
+def shallow(weights, bias, readout, readout_bias):
+    """A dense layer of signs behind grey levels, and one behind that."""
+    graph = g.Graph()
+    at = graph.scale(graph.add(g.Input((weights.shape[1],))), 255.0, 0.0)
+    at = graph.add(g.Sign(1.0), (graph.add(g.Linear(weights, bias), (at,)),))
+    graph.add(g.Linear(readout, readout_bias), (at,))
+    return graph
+
+
+@pytest.mark.parametrize("largest", [1, 100])
+def test_biases_of_the_readout_decide_where_sums_tie(largest):
+    """However small beside the weights."""
+    rng = np.random.default_rng(1)
+    readout = rng.choice([-1.0, 1.0], (4, 16)) if largest == 1 else rng.integers(-100, 101, (4, 16)).astype(float)
+    readout[2:] = readout[:2]
+    bias = rng.uniform(-0.02, 0.02, 4)
+    made = es.convert(shallow(rng.choice([-1.0, 1.0], (16, 8)), None, readout, bias))
+    images = rng.integers(0, 256, (40, 1, 1, 8), dtype=np.uint8)
+    truth = made.evaluate(images).argmax(1)
+    assert [es.run(made.network, image, resolution=1).decision for image in images] == truth.tolist()
+    assert len(set(truth.tolist())) > 1
+    (report,) = [layer for layer in made.report.layers if layer.threshold is None]
+    # Their rounding is told, of the largest weight: a digit behind the last one that float32 has of the largest sum.
+    assert 0 < report.bias_error * largest <= (16 * largest + 1) * 2.0**-24
+
+
+def test_biases_that_are_whole_need_no_digits():
+    made = es.convert(shallow(np.ones((4, 3)), None, np.ones((2, 4)), np.array([2.0, -4.0])))
+    (table,) = [p.table for p in made.network.projections if p.source == "fc1"]
+    assert set(np.unique(table.weights)) == {1}
+    assert made.report.layers[-1].bias_error == 0
+
+
+@pytest.mark.parametrize("below", [7 / 64, 1 / 4])
+def test_a_large_sum_just_below_zero_is_no_tie(below):
+    weights = np.array([[511.0, 1, 1, 1], [1, 511, 1, 1]])
+    made = es.convert(shallow(weights, np.full(2, -511 * 250 - 3 * 250 - below), np.eye(2), None))
+    image = np.full((1, 1, 4), 250, np.uint8)
+    image[..., 1] = 250
+    assert es.run(made.network, image, resolution=1).spike_counts("fc1").tolist() == [0, 0]
+    image[..., 1] = 251
+    assert es.run(made.network, image, resolution=1).spike_counts("fc1").tolist() == [1, 1]
+
+
+def test_one_tiny_weight_puts_no_others_on_a_grid():
+    rng = np.random.default_rng(0)
+    weights = rng.choice([-1.0, 1.0], (8, 6)) * rng.uniform(0.5, 1, (8, 6))
+    weights[:, 0] = 5e-6
+    made = es.convert(shallow(weights, None, np.ones((2, 8)), None))
+    assert any("weights of fc1 rounded" in remark for remark in made.report.remarks)

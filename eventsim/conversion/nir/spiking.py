@@ -294,7 +294,9 @@ class SpikingImport:
     def _reached(self, threshold: Array) -> IntArray:
         """The least potential that fires, as an integer; above is at least one more."""
         near = np.round(threshold)
-        whole = np.where(np.abs(threshold - near) < 1e-6 * near, near, np.floor(threshold) if self.writer.strict else np.ceil(threshold))
+        whole = np.where(
+            np.abs(threshold - near) < np.minimum(1e-6 * near, 0.1), near, np.floor(threshold) if self.writer.strict else np.ceil(threshold)
+        )
         return whole.astype(np.int64) + int(self.writer.strict)
 
     def _connect(self, path: Path, delay: float, term: Term, scale: float) -> None:

@@ -189,14 +189,14 @@ class AdaptiveMaxPool(Operator):
         return shape[0], *self.size
 
     def as_windows(self, size: tuple[int, int]) -> MaxPool | None:
-        """The same as pooling over windows of one size at equal distances; None if they are not so."""
+        """The same as pooling over windows of one size at equal distances; None if they are not so, or several lie in one place."""
         found = []
         for i in (0, 1):
             windows = adaptive_windows(size[i], self.size[i])
             steps, lengths = {b[0] - a[0] for a, b in itertools.pairwise(windows)}, {stop - start for start, stop in windows}
-            if len(steps) > 1 or len(lengths) > 1:
+            if len(steps) > 1 or len(lengths) > 1 or 0 in steps:
                 return None
-            found.append((lengths.pop(), max(1, *steps) if steps else 1))
+            found.append((lengths.pop(), *(steps or {1})))
         (height, down), (width, across) = found
         return MaxPool((height, width), (down, across))
 

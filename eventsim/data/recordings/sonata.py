@@ -18,7 +18,7 @@ _UNITS = {"": 1.0, "ms": 1.0, "milliseconds": 1.0, "s": 1000.0, "seconds": 1000.
 
 
 def read_sonata(stream: IO[bytes], name: str, population: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Times in milliseconds and neurons of a population: the one of this name, or the only one.
+    """Times in milliseconds and neurons of a population: the one of this name, or the only one. Its spikes have no signs, or are positive.
 
     Raises
     ------
@@ -42,6 +42,7 @@ def read_sonata(stream: IO[bytes], name: str, population: str) -> tuple[npt.NDAr
             if not all(path in there for path in columns.values()):
                 raise InputError(f"{name}: spikes/{chosen}: no timestamps and node_ids; a damaged file, or none of SONATA")
             times, neurons = (there.read(path) for path in columns.values())
+            signs = there.read(path) if (path := f"spikes/{chosen}/signs") in there else np.zeros(0, np.int8)
             unit = str(np.bytes_(file[columns["timestamps"]].attrs.get("units", b"")).decode(errors="replace"))
     except InputError:
         raise
@@ -49,6 +50,11 @@ def read_sonata(stream: IO[bytes], name: str, population: str) -> tuple[npt.NDAr
         raise InputError(f"{name}: not a readable HDF5 file ({' '.join(str(error).split())[:200]})") from None
     if unit not in _UNITS or times.dtype.kind not in "fiu" or neurons.dtype.kind not in "iu" or times.shape != neurons.shape:
         raise InputError(f"{name}: times {times.dtype} in {unit[:20]!a}, neurons {neurons.dtype}; expected as many numbers, in ms")
+    if signs.dtype.kind == "i" and (taken_back := int(np.count_nonzero(signs < 0))):
+        raise InputError(
+            f"{name}: {taken_back:,} of {len(neurons):,} spikes of {chosen} take one back (a sign of -1), which those of a source cannot; "
+            "give spikes of neurons that are not signed"
+        )
     if len(neurons) and int(neurons.max()) >= 2**62:
         raise InputError(f"{name}: neurons up to {neurons.max()}; a damaged file")
     return times.astype(np.float64) * _UNITS[unit], neurons.astype(np.int64)

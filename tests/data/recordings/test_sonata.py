@@ -65,3 +65,23 @@ def test_units_without_an_end():
     damaged = io.BytesIO(content[:length] + bytes(8) + content[length + 8 :])
     with pytest.raises(InputError, match="texts without an end"):
         read_sonata(damaged, "x", "in")
+
+
+def test_spikes_that_are_taken_back_are_refused(tmp_path):
+    """A source's spikes have no signs: +1 and -1 would be 2, not 0."""
+    net = es.Network()
+    net.source("in", 2)
+    net.spiking("n", 1, 1, signed=True)
+    net.connect("in", "n", np.array([[1], [-1]]))
+    path = tmp_path / "run.h5"
+    es.run(net, {"in": ([0.3, 0.6], [0, 1])}, steps=1, trace=path)
+    other = es.Network()
+    other.source("n", 1)
+    with pytest.raises(InputError, match="1 of 2 spikes of n take one back"):
+        read_input(other, Item(str(path)))
+    # Signed, but nothing is taken back.
+    es.run(net, {"in": ([0.3], [0])}, steps=1, trace=path)
+    with h5py.File(path) as file:
+        assert file["spikes/n/signs"][()].tolist() == [1]
+    times, neurons = read_input(other, Item(str(path)))[0]["n"]
+    assert (len(times), neurons.tolist()) == (1, [0])
