@@ -247,8 +247,12 @@ class _Plan:
             return None
         try:
             found = Evaluation(target)
-        except RunError:
-            raise RunError(f"{target}: exists and is no evaluation; remove it or name another output") from None
+        except RunError as error:
+            # Of another version, damaged, or something else altogether.
+            reason = str(error).removeprefix(f"{target}: ")
+            raise RunError(
+                f"{target}: exists and is no evaluation to be gone on with ({reason}); remove it or name another output"
+            ) from None
         if found.key == self.key:
             return found
         found.close()

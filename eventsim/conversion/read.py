@@ -125,7 +125,8 @@ def _build(architecture: str) -> Any:
     location = Path(file)
     if not location.is_file():
         raise ConversionError(f"{file}: no such file")
-    spec = importlib.util.spec_from_file_location(location.stem, location)
+    # (A name of its own: a file may be called as a module that Python, or another package, has loaded.)
+    spec = importlib.util.spec_from_file_location(f"architecture of {location.stem}", location)
     if spec is None or spec.loader is None:
         raise ConversionError(f"{file}: not a Python file")
     module = importlib.util.module_from_spec(spec)

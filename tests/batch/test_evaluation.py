@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -254,6 +255,11 @@ def test_damaged_evaluations_are_errors(tmp_path):
     path = tmp_path / "e.h5"
     es.evaluate(small_network(), small_data(), path, workers=1).close()
     whole = path.read_bytes()
+    # What it was shows, before anyone removes it.
+    with h5py.File(path, "r+") as file:
+        file.attrs["version"] = np.uint32(99)
+    with pytest.raises(es.RunError, match=r"e\.h5: exists and is no evaluation to be gone on with \(an evaluation of version 99; this"):
+        es.evaluate(small_network(), small_data(), path, workers=1)
     for column in ("prediction", "spikes", "exits/margin/level", "label"):
         path.write_bytes(whole)
 

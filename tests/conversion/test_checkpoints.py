@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import sys
+
 import numpy as np
 import pytest
 
@@ -74,3 +77,12 @@ def test_checkpoints_are_read_as_files(tmp_path, name):
     torch.save({"net": {"0.weight": state["1.weight"]}}, tmp_path / name)
     with pytest.raises(es.ConversionError, match="does not fit the module"):
         read_model(tmp_path / name, f"{tmp_path / 'nets.py'}:net")
+
+
+def test_a_file_may_be_called_as_a_module_that_is_loaded(tmp_path):
+    """It is not put in its place."""
+    torch = pytest.importorskip("torch")
+    (tmp_path / "json.py").write_text("import torch\n\ndef net():\n    return torch.nn.Linear(2, 3)\n")
+    torch.save(torch.nn.Linear(2, 3).state_dict(), tmp_path / "net.pt")
+    read_model(tmp_path / "net.pt", f"{tmp_path / 'json.py'}:net")
+    assert sys.modules["json"] is json
