@@ -82,10 +82,10 @@ def main() -> None:
         es.save(net, path)
         es.Simulator(net).run(pixels[0], steps=8, resolution=1, record="none")
         begun_again = time.process_time()
-        counts = es.Simulator(net).run(pixels[0], steps=8, resolution=1, record="none").counts
+        run = es.Simulator(net).run(pixels[0], steps=8, resolution=1, record="none")
         first = time.process_time() - begun_again
         figures = f"{converted - begun:.1f} | {path.stat().st_size / 1e6:.2f} | {first:.2f}"
-        print(f"| {name} | {figures} | {counts.spikes.sum():,} | {counts.synaptic_events.sum():,} |", flush=True)
+        print(f"| {name} | {figures} | {run.total_spikes:,} | {run.total_synaptic_events:,} |", flush=True)
 
 
 if __name__ == "__main__":

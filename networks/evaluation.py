@@ -68,8 +68,8 @@ def evaluate(
             progress=progress,
         )
     with done as e:
-        neurons = [i for i, p in enumerate(e.info.populations) if p.emits != "clock"]
-        synapses = [i for i, p in enumerate(e.info.projections) if not p.bias]
+        neurons = [i for i, p in enumerate(e.info.populations) if not p.is_clock]
+        synapses = [i for i, p in enumerate(e.info.projections) if not p.apart]
         spikes, events = e.over_time("spikes")[:, neurons], e.over_time("synaptic_events")[:, synapses]
         return Scores(len(e), e.accuracy_over_time(), spikes.sum(1).cumsum(), events.sum(1).cumsum())
 

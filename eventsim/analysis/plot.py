@@ -115,7 +115,8 @@ def raster(run: Run, populations: Sequence[str] | None = None, start: float = 0,
         raise RunError("no population fires, so there is no raster")
     if len(names) > _MOST_ROWS:
         raise RunError(f"a raster has room for {_MOST_ROWS} populations, found {len(names)}; choose some of them")
-    if not start < end:
+    # (What window() says is checked below: between two ticks there is none.)
+    if not start < end or not np.isfinite([start, end]).all() or np.diff(run.window(start, end)) < 0:
         raise RunError(f"a raster from {start:g} to {end:g} steps holds nothing")
     figure = _figure(0.5 + 1.25 * len(names))
     rows: Any = figure.subplots(len(names), 1, sharex=True, squeeze=False)
@@ -233,7 +234,7 @@ def potentials(run: Run, population: str, neurons: Sequence[int] | None = None) 
 
 
 def feature_maps(run: Run, population: str, most: int = 32) -> Figure:
-    """Net spikes of every neuron of a population, one picture per channel (the first ``most``)."""
+    """Net spikes of every neuron of a population, one picture per channel (the first ``most``; RunError if that is below 1)."""
     counts = run.spike_counts(population)
     maps = counts.reshape(1, -1, 1) if counts.ndim == 1 else counts
     if counts.ndim == 1:
@@ -242,6 +243,8 @@ def feature_maps(run: Run, population: str, most: int = 32) -> Figure:
         padded = np.full(-(-counts.size // columns) * columns, np.nan)
         padded[: counts.size] = counts
         maps = padded.reshape(-1, columns, 1)
+    if most < 1:
+        raise RunError(f"feature maps of at least one channel, found {most}")
     shown = min(most, maps.shape[2])
     across = min(16, shown)
     down = -(-shown // across)
@@ -481,6 +484,7 @@ def _legend(axes: Axes, evaluations: Mapping[str, Evaluation] | Evaluation) -> N
 
 def _ann_accuracy(evaluations: Iterable[Evaluation]) -> float | None:
     """Accuracy of the source network, if all networks name the same."""
-    found = {e.info.settings.get("provenance", {}).get("ANN test accuracy") for e in evaluations}
-    value = found.pop() if len(found) == 1 else None
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1 else None
+    # (Provenance is what anyone has written.)
+    values = [e.info.settings.get("provenance", {}).get("ANN test accuracy") for e in evaluations]
+    shares = {value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1}
+    return shares.pop() if len(shares) == 1 and len(values) == sum(value in shares for value in values) else None

@@ -16,6 +16,7 @@ from eventsim.batch.executors import local as processes
 from eventsim.batch.inputs import Item, read_by_population, read_input
 from eventsim.data.recordings.fitting import Reading
 from eventsim.errors import HardwareError, InputError, NetworkError, PotentialOverflow
+from eventsim.job.job import MAX_STEPS
 from eventsim.job.poisson import poisson_network, poisson_rates
 from eventsim.job.preparation import default_steps, recommended_steps
 from eventsim.job.recordings import recording_inputs, steps_of, steps_of_window, with_event_input
@@ -136,7 +137,9 @@ class Runner:
         self.settings = settings
         self.network = settings.load()
         self.simulator = Simulator(poisson_network(self.network) if settings.encoding == "poisson" else self.network)
-        self._kept: tuple[Source, tuple[Any, Any, list[str]]] | None = None
+        if (settings.invert or settings.crop) and self.network.input is None:
+            raise InputError(f"{settings.network}: takes no image; inverting and cropping (--invert, --crop) is for image files")
+        self._kept: tuple[Source, tuple[Any, Any, list[str]] | InputError] | None = None
         self.hardware: Hardware | None = None
         if settings.hardware is not None:
             # Runs that need none do without loading it.
@@ -149,14 +152,20 @@ class Runner:
     def expected_steps(self, source: Source) -> int:
         """Length of the run on an input, which is kept for that; the default if it cannot be read."""
         if self.settings.run.get("steps") is None and recording_inputs(self.network):
-            with suppress(InputError):
-                self._kept = source, self._read(source)
-                return self.steps(self._kept[1][0])
+            try:
+                found = self._read(source)
+                self._kept = source, found
+                return self.steps(found[0])
+            except InputError as error:
+                # What is wrong with it is kept, too: a pipe is not read twice.
+                self._kept = source, error
         return self.steps(None)
 
     def _read(self, source: Source) -> tuple[Any, Any, list[str]]:
         """What a run is given, how it is called, and remarks on it."""
         if self._kept is not None and self._kept[0] == source:
+            if isinstance(self._kept[1], InputError):
+                raise self._kept[1]
             return self._kept[1]
         values: Any = None
         about: Any = None
@@ -207,7 +216,8 @@ class Runner:
             named = str(error).startswith(name) or not isinstance(source, Item)
             outcome.error = str(error) if named else f"{source}: {error}"
             return outcome
-        outcome.remarks = [*outcome.remarks, *self._left_out(values, steps)]
+        if steps <= MAX_STEPS:
+            outcome.remarks = [*outcome.remarks, *self._left_out(values, steps)]
         # Options that are off are not worth a word.
         kept = {name: True for name in ("invert", "crop") if getattr(self.settings, name)} | self.settings.recorded()
         if self.hardware is not None and (self.settings.closed or self.hardware.changes_spikes):

@@ -26,7 +26,7 @@ from eventsim.errors import HardwareError, InputError, RunError
 from eventsim.hardware.architecture import Architecture, CrossbarCore
 from eventsim.hardware.faults import Faults
 from eventsim.hardware.imperfect import Imperfect
-from eventsim.hardware.reading import MAX_LEVELS
+from eventsim.hardware.reading import MAX_LEVELS, MAX_LINES
 from eventsim.job.job import MODES
 from eventsim.job.preparation import default_steps
 from eventsim.job.recordings import steps_of_window
@@ -88,8 +88,10 @@ def converter_points(
     levels = list(levels)
     for full_scale in list(rows) or [core.full_scale or core.rows]:
         for n in levels:
-            if not 2 <= n <= MAX_LEVELS or full_scale < 1:
-                raise HardwareError(f"converters have 2..{MAX_LEVELS:,} levels for at least 1 row, found {n} levels for {full_scale} rows")
+            if not 2 <= n <= MAX_LEVELS or not 1 <= full_scale <= MAX_LINES:
+                raise HardwareError(
+                    f"converters have 2..{MAX_LEVELS:,} levels for 1..{MAX_LINES:,} rows, found {n} levels for {full_scale} rows"
+                )
             for seed in range(seeds if core.offset else 1):
                 converters = replace(core, levels=n, full_scale=full_scale, offset_seed=core.offset_seed + seed)
                 changed = replace(architecture, core=converters)

@@ -182,6 +182,8 @@ def read_input(
         if kind == "text":
             raise InputError(f"{item}: a text, but this network takes an image: {_image_files(network.input.shape)}")
         if network.input.shape[2] in frames.CHANNELS and item.number is None and is_recording(stream, item.path):
+            if invert or crop:
+                raise InputError(f"{item}: recordings are taken as they are; inverting and cropping is for image files")
             try:
                 events, remarks = _recorded(network.input.shape, stream, item, reading)
             except InputError as error:

@@ -193,6 +193,8 @@ def _convert(source: Any, images: np.ndarray | None, choices: Choices, settings:
     with image_progress("converting") as progress:
         if choices.choose is None or images is None:
             return convert_model(source, images, progress=progress, **settings), None
+        if len(images) < 2:
+            raise ConversionError(f"--choose keeps some of the calibration images apart, found {len(images)}; two at least are needed")
         apart = np.zeros(len(images), bool)
         apart[np.linspace(0, len(images) - 1, min(choices.choose, len(images) // 2)).astype(int)] = True
         chosen = choose(source, images[~apart], images[apart], resolution=MODES[choices.choose_for], progress=progress, **settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import functools
 import gc
+import io
 import os
 import signal
 import sys
@@ -48,6 +49,10 @@ class OneLineErrors(click.Command):
         for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
             if getattr(sys, name) is None:
                 setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+        # Labels and names of files may hold what a terminal's encoding does not.
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+                stream.reconfigure(errors="backslashreplace")
         _end_quickly()
         return super().main(*args, **kwargs)
 

@@ -17,6 +17,9 @@ from eventsim.job.job import DEFAULT_RESOLUTION
 from eventsim.model.limits import MAX_STEP_US
 from eventsim.model.populations.event_input import POLARITIES
 
+# Of a whole number that is a size.
+_MOST_DIGITS = 15
+
 # The options of :data:`reading`.
 READING = "window", "downsample", "hot_pixels", "fields", "time_unit"
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -120,6 +123,9 @@ def whole_numbers(text: str | None, otherwise: str) -> tuple[int, ...] | None:
     if text is None:
         return None
     try:
+        # (What has more digits than this is no size of anything.)
+        if any(len(part.strip()) > _MOST_DIGITS for part in text.split(",")):
+            raise ValueError
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise click.UsageError(otherwise) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -300,9 +301,12 @@ def _traced(inputs: Sequence[Source], folder: Path | None, trace: Path | None) -
 
 def _keep_inputs(network: Path, jobs: Sequence[Job]) -> None:
     """Refuse traces that are inputs: spikes may come from a trace."""
-    for source, target in jobs:
+    given = [list(source.values()) if isinstance(source, dict) else [source.path] for source, _ in jobs]
+    places = {os.path.realpath(path): path for paths in given for path in paths}
+    for paths, (_, target) in zip(given, jobs, strict=True):
         if target is not None:
-            check_output(target, network, *(source.values() if isinstance(source, dict) else [source.path]))
+            # Its own, whatever it is called; and those of the others, which may be run later.
+            check_output(target, network, *paths, places.get(os.path.realpath(target)))
 
 
 def _one_by_one(runner: Runner, jobs: Sequence[Job], choices: Choices, several: bool) -> Iterator[Outcome]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,6 +40,8 @@ def _parts(value: Any) -> dict[str, Any] | None:
 
 def text(name: str, value: Any) -> str:
     """A value without parts: shares of right answers in percent, other fractions with four digits (``info --json`` has all of them)."""
+    if isinstance(value, dict):
+        return json.dumps(value)
     if isinstance(value, list):
         return "; ".join(text(name, part) for part in value) or "none"
     if value is None or isinstance(value, bool):

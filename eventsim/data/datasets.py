@@ -34,10 +34,19 @@ _PARSERS = {"binary": parse_cifar_binary, "python": parse_cifar_python}
 
 
 def data_folder(folder: str | os.PathLike[str] | None = None) -> Path:
-    """The folder that holds the data sets: the one given, else ``EVENTSIM_DATA``, else a folder in the user's cache."""
+    """The folder that holds the data sets: the one given, else ``EVENTSIM_DATA``, else a folder in the user's cache.
+
+    Raises
+    ------
+    DatasetError
+        It is that of a user whom the machine does not know.
+    """
     named = folder if folder is not None else os.environ.get("EVENTSIM_DATA")
     if named:
-        return Path(named).expanduser()
+        try:
+            return Path(named).expanduser()
+        except RuntimeError:
+            raise DatasetError(f"{os.fspath(named)}: no such user; name the folder without ~ (EVENTSIM_DATA, or --data)") from None
     return platformdirs.user_cache_path("eventsim")
 
 

@@ -75,6 +75,7 @@ def decode_image(stream: IO[bytes], name: str) -> tuple[Pixels, list[str]]:
                 if image.width * image.height > MAX_PIXELS:
                     raise Image.DecompressionBombError
                 remarks.append(f"decoded at {image.width}x{image.height} instead of {full[0]}x{full[1]}")
+            _check_depth(image, remarks)
             if getattr(image, "n_frames", 1) > 1:
                 remarks.append(f"took the first of {image.n_frames} frames")  # type: ignore[attr-defined]
             image.load()
@@ -93,6 +94,16 @@ def decode_image(stream: IO[bytes], name: str) -> tuple[Pixels, list[str]]:
     except Exception as error:  # decoders raise whatever they like on damaged files
         raise InputError(f"{name}: a damaged image ({' '.join(str(error).split()) or type(error).__name__})") from None
     return pixels, remarks
+
+
+def _check_depth(image: Any, remarks: list[str]) -> None:
+    """Of an image that is not decoded yet: refuse colours of which the decoder would keep the upper 8 of 16 bits."""
+    for codec, _, _, arguments in image.tile:
+        parts = arguments if isinstance(arguments, tuple) else (arguments,)
+        if codec.startswith("ppm") and len(parts) > 1 and parts[1] != 255 and image.mode in ("L", "RGB"):
+            remarks.append(f"values 0..{parts[1]} scaled to 0..255")
+        elif image.mode[0] not in "IF" and any(isinstance(part, str) and ";16" in part for part in parts):
+            raise InputError(f"has {_MODES.get(image.mode, image.mode)} of 16 bits, which are read at 8 bits only; convert it first")
 
 
 def _reduced(size: tuple[int, int]) -> tuple[int, int]:

@@ -115,11 +115,17 @@ class Frames(Dataset):
 
 
 def holds_recordings(folder: Path) -> bool:
-    """Whether the first file of a folder, or below it, whose name tells what it is, is named as a recording."""
-    for _, folders, files in os.walk(folder):
-        folders.sort()
-        for file in sorted(files):
+    """Whether most files of a folder whose names tell what they are, are named as recordings: of those in its subfolders, if there are any.
+
+    (Hidden ones do not count; and a table beside images, or a picture beside recordings, is neither's set.)
+    """
+    within, beside = [0, 0], [0, 0]
+    for where, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        counts = beside if Path(where) == folder else within
+        for file in files:
             suffix = Path(file).suffix.lower()
-            if suffix in SUFFIXES | FolderDataset.suffixes and not file.startswith("."):
-                return suffix in SUFFIXES
-    return False
+            if not file.startswith(".") and suffix in SUFFIXES | FolderDataset.suffixes:
+                counts[suffix in SUFFIXES] += 1
+    images, recordings = within if any(within) else beside
+    return recordings > images

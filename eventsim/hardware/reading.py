@@ -22,7 +22,7 @@ _MAX_NS, _MAX_PJ, _MAX_UW, _MAX_MHZ = 10**9, 10**9, 10**9, 10**5
 # Of converters: 12 bits.
 MAX_LEVELS = 2**12
 # Of crossbars, and of queues.
-_MAX_LINES, _MAX_ROOM = 2**16, 2**20
+MAX_LINES, _MAX_ROOM = 2**16, 2**20
 
 Check = Callable[[Any], Any]
 
@@ -129,13 +129,13 @@ _CORE: dict[str, dict[str, tuple[Check, Any]]] = {
     },
     "crossbar": {
         **{key: rule for key, rule in _ANY_CORE.items() if key != "neurons"},
-        "rows": (_whole(1, _MAX_LINES), _MUST),
-        "columns": (_whole(1, _MAX_LINES), _MUST),
+        "rows": (_whole(1, MAX_LINES), _MUST),
+        "columns": (_whole(1, MAX_LINES), _MUST),
         "cells_per_weight": (_whole(1, 2**10), 1),
-        "columns_per_converter": (_whole(1, _MAX_LINES), 1),
+        "columns_per_converter": (_whole(1, MAX_LINES), 1),
         "converter_levels": (_whole(2, MAX_LEVELS), 0),
-        "converter_rows": (_whole(1, _MAX_LINES), 0),
-        "converter_offset": (_decimal("weights", _MAX_LINES, 3), 0),
+        "converter_rows": (_whole(1, MAX_LINES), 0),
+        "converter_offset": (_decimal("weights", MAX_LINES, 3), 0),
         "converter_seed": (_whole(0, 2**31), 0),
         "read_ns": (_NS, 0),
         "conversion_ns": (_NS, 0),

@@ -195,6 +195,12 @@ def test_rasters_that_hold_nothing_or_too_much_are_refused():
     assert len(plot.raster(result, ["d3", "d4"]).axes) == 2
     with pytest.raises(es.RunError, match="from 2 to 2 steps"):
         plot.raster(result, ["d3"], 2, 2)
+    clocked = es.run(net, {f"d{i}": [5] for i in range(51)}, steps=3, resolution=1)
+    for window in ((0.2, 0.8), (20, 30), (-5, -3), (0, float("inf"))):
+        with pytest.raises(es.RunError, match="holds nothing"):
+            plot.raster(clocked, ["d3"], *window)
+    with pytest.raises(es.RunError, match="at least one channel"):
+        plot.feature_maps(result, "d3", 0)
     nothing = es.Network()
     nothing.readout("out", 1)
     with pytest.raises(es.RunError, match="no population fires"):

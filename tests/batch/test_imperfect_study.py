@@ -56,6 +56,8 @@ def test_points_are_what_their_runs_are(tmp_path):
     assert (tmp_path / "table.csv").exists()
     with pytest.raises(HardwareError, match="its cores are of kind 'event'"):
         converter_points(net, es.Hardware("odin").architecture)
+    with pytest.raises(HardwareError, match=r"for 1\.\.65,536 rows, found 15 levels for 1000000000000000 rows"):
+        converter_points(net, architecture(CHIP), [15], [10**15])
     with pytest.raises(HardwareError, match="found 1 levels for 4 rows"):
         converter_points(net, architecture(CHIP), [1], [4])
 

@@ -176,3 +176,16 @@ def test_simulated_recordings_of_images():
     frame = data.as_images()[1]
     assert frame.shape == (34, 34, 1)
     assert frame.max() == 255
+
+
+def test_what_lies_beside_does_not_make_a_set_of_another_kind(tmp_path):
+    """A table beside photos, pictures of recordings."""
+    events = random_events(np.random.default_rng(3), 20)
+    for name in ("photos/a/z1.png", "photos/a/z2.png", "photos/b/1.png", "events/.thumbs/1.png", "events/.thumbs/2.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.zeros((3, 3), np.uint8)).save(tmp_path / name)
+    for name in ("photos/features.npy", "photos/a/features.npy", "events/1.npy"):
+        np.save(tmp_path / name, events)
+    photos, recordings = (open_dataset(tmp_path / name) for name in ("photos", "events"))
+    assert (len(photos), photos.labels.tolist(), photos[0].shape) == (3, [0, 0, 1], (3, 3, 1))
+    assert (len(recordings), recordings.recording(0).events.tolist()) == (1, events.tolist())

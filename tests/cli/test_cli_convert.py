@@ -121,6 +121,10 @@ def test_state_dict(folder):
         (["net.pt", "--architecture", "nets.py:net"], "images or the shape (--calibrate, --input-shape)"),
         (["net.pt", "--architecture", "nets.py:net", "--input-shape", "1,8,8"], "give images for calibration (--calibrate)"),
         (["net.pt", "--architecture", "nets.py:net", "--calibrate", "nowhere"], "--calibrate"),
+        (
+            ["net.pt", "--architecture", "nets.py:net", "--calibrate", "one", "--choose", "1"],
+            "keeps some of the calibration images apart, found 1",
+        ),
         (["code.pt", "--architecture", "nets.py:net"], "not a file of weights alone"),
         (["whole.pt", "--architecture", "nets.py:net"], "not a file of weights alone (it holds a torch.nn.modules.linear.Linear, as"),
         (["text.pt", "--architecture", "nets.py:net"], "not a file of weights alone (damaged, or of another kind)"),
@@ -141,6 +145,8 @@ def test_errors_are_one_line(folder, monkeypatch, arguments, message):
     weights(folder, "code.pt", keep={"f": print})
     weights(folder, "other.pt", keep={"0.weight": pytest.importorskip("torch").zeros(2, 2)})
     weights(folder, "whole.pt", keep=pytest.importorskip("torch").nn.Linear(2, 2))
+    (folder / "one" / "train" / "ant").mkdir(parents=True)
+    (folder / "images/train/ant/0.png").rename(folder / "one/train/ant/0.png")
     for name in ("broken.onnx", "broken.nir", "text.pt"):
         (folder / name).write_bytes(b"\xff" * 40)
     result = convert(*arguments, "-o", "out.h5")

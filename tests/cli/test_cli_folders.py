@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from judges.evaluations import small_network
@@ -83,3 +87,32 @@ def test_workers_or_a_cluster(cli, tmp_path, study):
     outcome = cli("study", *study, "net.h5", "--dataset", "photos", "--workers", "2", "--scheduler", "tcp://localhost:1")
     assert outcome.exit_code == 2
     assert "give --workers or --scheduler" in outcome.stderr
+
+
+def test_traces_do_not_replace_other_inputs_of_a_folder(cli, tmp_path):
+    """The trace of ``a.csv`` would be ``a.csv.h5``, which is run after it."""
+    net = es.Network()
+    net.source("src", 2)
+    net.readout("out", 2)
+    net.connect("src", "out", [[1, 0], [0, 1]])
+    es.save(net, "net.h5")
+    (tmp_path / "events").mkdir()
+    (tmp_path / "events" / "a.csv").write_text("0.5,0\n1.5,1\n")
+    es.run(net, {"src": ([0.2], [1])}, steps=3, trace="events/a.csv.h5")
+    before = (tmp_path / "events" / "a.csv.h5").read_bytes()
+    outcome = cli("run", "net.h5", "--input", "events", "--steps", "3", "--trace", "events")
+    assert outcome.exit_code == 1
+    assert "a.csv.h5: is an input of this command" in outcome.stderr
+    assert (tmp_path / "events" / "a.csv.h5").read_bytes() == before
+    assert cli("run", "net.h5", "--input", "events", "--steps", "3", "--trace", "traces").exit_code == 0
+
+
+def test_names_that_a_terminal_cannot_show_are_escaped(tmp_path):
+    net = small_network()
+    net.labels = ["\u732b"] * net.populations[net.output].size
+    es.save(net, tmp_path / "net.h5")
+    photos(tmp_path / "photos", 1)
+    command = [sys.executable, "-m", "eventsim", "run", "net.h5", "--input", "photos/0.png", "--no-trace", "--engine", "reference"]
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ | {"PYTHONIOENCODING": "latin-1"}, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert b"\\u732b" in done.stdout

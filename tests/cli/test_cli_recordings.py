@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -200,3 +202,44 @@ def test_how_recordings_are_read_is_not_passed_over(here, option):
         assert outcome.exit_code == 1
         assert "are for recordings" in outcome.stderr
         assert "Traceback" not in outcome.stderr
+
+
+def test_recordings_are_taken_as_they_are(here):
+    counted = es.Network()
+    counted.image_input((HEIGHT, WIDTH, 1))
+    counted.driven("d", (HEIGHT, WIDTH, 1), 255, encoder=es.Conv2d([[[[1]]]]))
+    counted.readout("out", 1)
+    counted.connect("d", "out", np.ones((HEIGHT * WIDTH, 1), int))
+    es.save(counted, "counted.h5")
+    np.save("rec.npy", random_events(np.random.default_rng(7), 50, 2_000))
+    for option in ("--invert", "--crop"):
+        for net, message in (("counted.h5", "rec.npy: recordings are taken as they are"), ("net.h5", "net.h5: takes no image")):
+            refused = run(net, "-i", "rec.npy", option, "--no-trace")
+            assert refused.exit_code == 1
+            assert message in refused.stderr
+
+
+@pytest.mark.parametrize("given", ["-", "pipe"])
+def test_what_is_wrong_with_a_pipe_is_said(here, given):
+    """Its length is asked for before it is run, and it is read once."""
+    if given == "pipe":
+        os.mkfifo("pipe")
+        threading.Thread(target=lambda: Path("pipe").write_bytes(b"garbage"), daemon=True).start()
+    done = CliRunner().invoke(main, ["run", "net.h5", "-i", given, "--no-trace"], input=b"garbage")
+    assert done.exit_code == 1
+    assert "empty" not in done.stderr
+    assert "no recording of events that is known" in done.stderr
+
+
+def test_more_steps_than_a_run_has_are_refused_in_a_line(here):
+    net = es.Network()
+    net.source("in", 2)
+    net.readout("out", 1)
+    net.connect("in", "out", np.ones((2, 1), int))
+    es.save(net, "source.h5")
+    Path("list.csv").write_text("0.5,0\n")
+    done = run("source.h5", "-i", "list.csv", "--no-trace", "--steps", "9" * 400)
+    assert done.exit_code == 1
+    assert "Traceback" not in done.output
+    assert done.exception is None or isinstance(done.exception, SystemExit)
+    assert "steps" in done.stderr

@@ -23,6 +23,7 @@ from eventsim.cli.values import lines
         ("command", "python networks/make.py 1000000", "python networks/make.py 1000000"),
         ("threshold", [87776, 112551], "87,776; 112,551"),
         ("remarks", [], "none"),
+        ("layers", [1, {"a": 2}], '1; {"a": 2}'),
         ("nothing", None, "none"),
     ],
 )

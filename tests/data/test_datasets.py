@@ -55,3 +55,9 @@ def test_real_sets(name, split, first):
     assert len(images) == len(labels) == known_sets()[name].images[split]
     assert labels[:5].tolist() == first
     assert np.all(np.bincount(labels) > 0)
+
+
+def test_a_folder_of_a_user_that_is_unknown(monkeypatch):
+    monkeypatch.setenv("EVENTSIM_DATA", "~no such user/data")
+    with pytest.raises(es.DatasetError, match="no such user; name the folder without ~"):
+        datasets.data_folder()

@@ -6,6 +6,7 @@ import io
 import os
 import struct
 import threading
+import zlib
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from PIL import Image
 import eventsim as es
 from eventsim.batch.inputs import Item, find_inputs
 from eventsim.batch.inputs import read_input as read_item
-from eventsim.data.images import fit_image
+from eventsim.data.images import decode_image, fit_image
 
 
 def read_input(network, path, **options):
@@ -363,3 +364,22 @@ def test_lists_of_events_as_text(tmp_path, monkeypatch):
     (tmp_path / "events.csv").write_text("1,2\n" * 3)
     with pytest.raises(es.InputError, match="more than 2 events"):
         read_input(net, str(tmp_path / "events.csv"))
+
+
+@pytest.mark.parametrize(("form", "mode"), [("png", "rgb"), ("png", "grey and alpha"), ("ppm", "rgb")])
+def test_colours_of_16_bits_are_not_cut_to_8_without_a_word(form, mode):
+    """A dark picture would be a black one."""
+    values = np.arange(4 * 4 * (3 if mode == "rgb" else 2), dtype=">u2").reshape(4, 4, -1)
+    if form == "ppm":
+        data = b"P6 4 4 65535\n" + (values * 256).tobytes()
+        assert "values 0..65535 scaled to 0..255" in decode_image(io.BytesIO(data), "x")[1]
+        return
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    rows = b"".join(b"\0" + row.tobytes() for row in values)
+    header = struct.pack(">2I5B", 4, 4, 16, 2 if mode == "rgb" else 4, 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    with pytest.raises(es.InputError, match="of 16 bits, which are read at 8 bits only; convert it first"):
+        decode_image(io.BytesIO(data), "x")

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 from repository import ROOT
 
 import eventsim as es
@@ -16,7 +17,7 @@ scipy_io = pytest.importorskip("scipy.io")
 sys.path.insert(0, str(ROOT / "networks"))
 
 import third_party  # noqa: E402
-from evaluation import kept  # noqa: E402
+from evaluation import evaluate, kept  # noqa: E402
 
 
 def objects(arrays) -> np.ndarray:
@@ -167,3 +168,26 @@ def test_outputs_of_a_source_are_computed_once(tmp_path):
     # Of fewer images nothing is left to do.
     assert np.array_equal(kept(outputs, images[:120], tmp_path / "source.npy", "source"), expected[:120])
     assert seen == [50]
+
+
+def test_tables_of_networks_count_what_evaluations_count(tmp_path):
+    """Neither comparisons of max pooling nor the spikes of a source that emits at the start."""
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for i in range(2):
+            Image.fromarray(rng.integers(0, 256, (4, 4), dtype=np.uint8)).save(tmp_path / "images" / name / f"{i}.png")
+    net = es.Network()
+    net.image_input((4, 4, 1))
+    net.driven("d", (4, 4, 1), 300, encoder=es.Conv2d(np.ones((1, 1, 1, 1), int)))
+    net.maximum("m", (2, 2, 1))
+    net.connect("d", "m", es.Windows((2, 2), (2, 2)))
+    net.readout("o", 2)
+    net.connect("m", "o", rng.integers(-3, 4, (4, 2)))
+    net.source("start", 1, "start")
+    net.connect("start", "o", [[1, 2]])
+    es.save(net, tmp_path / "net.h5")
+    scores = evaluate(tmp_path / "net.h5", str(tmp_path / "images"), 3, 1, tmp_path / "work", 1)
+    runs = [es.run(net, np.asarray(Image.open(path))[..., None], steps=3, resolution=1) for path in sorted(tmp_path.glob("images/*/*.png"))]
+    assert scores.synaptic_events[-1] == np.mean([run.total_synaptic_events for run in runs]) > 0
+    assert scores.spikes[-1] == np.mean([run.total_spikes for run in runs]) > 0

@@ -10,7 +10,7 @@ from typing import IO
 
 import numpy as np
 
-from eventsim.data.recordings.events import Recording, check_number, recording
+from eventsim.data.recordings.events import Recording, check_number, counted_on, recording
 from eventsim.data.recordings.fields import Fields
 from eventsim.data.recordings.header import header_lines
 from eventsim.errors import InputError
@@ -47,9 +47,7 @@ def read_aedat2(stream: IO[bytes], name: str, fields: Fields) -> Recording:
         events = (address & 0x80000400) == 0
         x, y, p = address >> 12 & 0x3FF, address >> 22 & 0x1FF, address >> 11 & 1
         x, y = (camera[0] - 1 - x, camera[1] - 1 - y) if camera else (x, y)
-    # The counter of 32 bits begins anew after 71 minutes.
-    t = np.unwrap(t[events], period=2**32) if len(t) and int(t.max()) >= 2**31 else t[events]
-    return recording(name, x[events], y[events], t, p[events], camera)
+    return recording(name, x[events], y[events], counted_on(t[events]), p[events], camera)
 
 
 def read_aedat3(stream: IO[bytes], name: str, fields: Fields) -> Recording:

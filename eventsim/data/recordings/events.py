@@ -96,3 +96,14 @@ def check_number(events: int, name: str) -> None:
     """Raise InputError if a recording has more events than are read."""
     if events > MAX_EVENTS:
         raise InputError(f"{name}: {events:,} events; at most {MAX_EVENTS:,} are read, so cut it")
+
+
+def counted_on(t: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Times of a counter of 32 bits, which begins anew after 71 minutes: a step back by half of that or more is one forward.
+
+    Parameters
+    ----------
+    t : int64 array (events,)
+        In the order of the events.
+    """
+    return t + 2**32 * np.concatenate([[0], np.cumsum(np.diff(t) < -(2**31))])[: len(t)]

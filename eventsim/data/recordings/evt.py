@@ -8,7 +8,7 @@ from typing import IO
 
 import numpy as np
 
-from eventsim.data.recordings.events import Recording, check_number, recording
+from eventsim.data.recordings.events import Recording, check_number, counted_on, recording
 from eventsim.data.recordings.fields import Fields
 from eventsim.data.recordings.header import header_lines
 from eventsim.errors import InputError
@@ -131,10 +131,8 @@ def _dat(data: bytes, name: str, header: str) -> Recording:
         raise InputError(f"{name}: events of kind {data[0]}, of {data[1]} bytes; expected events of pixels (0 or 12), of {_DAT_BYTES}")
     check_number(len(data) // _DAT_BYTES, name)
     t, word = np.frombuffer(data, "<u4", offset=2).reshape(-1, 2).T.astype(np.int64)
-    # The counter of 32 bits begins anew after 71 minutes.
-    t += 2**32 * np.concatenate([[0], np.cumsum(np.diff(t) < -(2**31))])[: len(t)]
     size = (int(width[1]), int(height[1])) if width and height and int(width[1]) and int(height[1]) else None
-    return recording(name, word & 0x3FFF, word >> 14 & 0x3FFF, t, word >> 28 & 1, size)
+    return recording(name, word & 0x3FFF, word >> 14 & 0x3FFF, counted_on(t), word >> 28 & 1, size)
 
 
 def _geometry(header: str) -> tuple[int, int] | None:

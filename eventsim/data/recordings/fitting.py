@@ -14,7 +14,7 @@ from eventsim.data.recordings.events import Recording
 from eventsim.data.recordings.fields import UNITS, Fields
 from eventsim.errors import InputError
 
-_TIME = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(us|ms|s)?\s*")
+_TIME = re.compile(r"\s*([0-9]{1,20}(?:\.[0-9]{1,20})?)\s*(us|ms|s)?\s*")
 _LONGEST = 2**50
 
 

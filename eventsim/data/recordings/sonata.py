@@ -50,7 +50,7 @@ def read_sonata(stream: IO[bytes], name: str, population: str) -> tuple[npt.NDAr
         raise InputError(f"{name}: not a readable HDF5 file ({' '.join(str(error).split())[:200]})") from None
     if unit not in _UNITS or times.dtype.kind not in "fiu" or neurons.dtype.kind not in "iu" or times.shape != neurons.shape:
         raise InputError(f"{name}: times {times.dtype} in {unit[:20]!a}, neurons {neurons.dtype}; expected as many numbers, in ms")
-    if signs.dtype.kind == "i" and (taken_back := int(np.count_nonzero(signs < 0))):
+    if signs.dtype.kind in "if" and (taken_back := int(np.count_nonzero(signs < 0))):
         raise InputError(
             f"{name}: {taken_back:,} of {len(neurons):,} spikes of {chosen} take one back (a sign of -1), which those of a source cannot; "
             "give spikes of neurons that are not signed"

@@ -203,3 +203,10 @@ def test_without_the_packages_it_says_what_to_install(monkeypatch):
         with pytest.raises(InputError, match=r"pip install 'eventsim\[events\]'"):
             read(data)
     assert len(read(write_evt2(random_events(np.random.default_rng(0), 5))).events) == 5
+
+
+def test_aedat2_counts_on_after_a_long_pause():
+    """Of more than half of what its counter holds: that is no step back."""
+    times = 5, 2**31 + 100, 2**32 - 1, 2
+    data = b"#!AER-DAT2.0\r\n" + b"".join(struct.pack(">2I", 1, t) for t in times)
+    assert read(data, "a.aedat").events["t"].tolist() == [*times[:3], 2**32 + 2]

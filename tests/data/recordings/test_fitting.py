@@ -36,7 +36,9 @@ def test_windows_as_they_are_typed(text, window):
     assert parse_window(text) == window
 
 
-@pytest.mark.parametrize("text", ["", ":", "3", "0:300", "5ms:5ms", "-1:5ms", "a:bms", "1:2:3ms", "0:9999999999999999s"])
+@pytest.mark.parametrize(
+    "text", ["", ":", "3", "0:300", "5ms:5ms", "-1:5ms", "a:bms", "1:2:3ms", "0:9999999999999999s", f"0:{'9' * 5000}us"]
+)
 def test_windows_that_are_none(text):
     with pytest.raises(InputError, match="expected START:END such as 0:300ms"):
         parse_window(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 
 import h5py
 import numpy as np
@@ -168,3 +169,16 @@ def test_a_table_of_nothing_in_too_many_columns(shape):
     data = data.replace(b" " * (len(str(shape)) - 6) + b"\n", b"\n", 1)
     with pytest.raises(InputError, match=f"a table of {shape[1]} columns"):
         read(data, "a.npy")
+
+
+def test_a_damaged_archive_of_any_kind_is_an_error_in_a_line():
+    events, stored = random_events(np.random.default_rng(1), 2000), io.BytesIO()
+    np.save(stored, events)
+    for kind in (zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2, zipfile.ZIP_DEFLATED):
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w", kind) as file:
+            file.writestr("events.npy", stored.getvalue())
+        data = bytearray(archive.getvalue())
+        data[100] ^= 0xFF
+        with pytest.raises(InputError, match=r"not a readable|a damaged|cut short"):
+            read(bytes(data), "a.npz")
