@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
 from typing import Any, Concatenate, Literal, NamedTuple, ParamSpec
 
+import numpy as np
 import numpy.typing as npt
 
 from eventsim.engines.registry import EngineName, Engines, check_name
@@ -145,7 +146,7 @@ class Simulator:
         if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MAX_THREADS:
             raise RunError(f"threads must be a whole number in 1..{MAX_THREADS}, found {threads!r}")
         if trace is not None:
-            _check_about(about or {})
+            check_about(about or {})
         job = self.prepare(inputs, steps=steps, resolution=resolution, exit_rule=rule, seed=seed, max_spikes=max_spikes)
         return self._run(job, asked, inputs, trace, progress, threads, about or {})
 
@@ -299,7 +300,9 @@ class Simulator:
     def _asked(self, engine: EngineName, record: str | Iterable[str], potentials: str | Iterable[str], seed: int) -> _Asked:
         """What runs have in common, checked."""
         check_name(engine)
-        return _Asked(engine, self._recorded(record), chosen_populations(self.network, potentials), seed)
+        # (A description is JSON, which knows no integers of NumPy; whether it is a seed at all is checked with the job.)
+        plain = int(seed) if isinstance(seed, np.integer) else seed
+        return _Asked(engine, self._recorded(record), chosen_populations(self.network, potentials), plain)
 
     def _run(
         self,
@@ -431,8 +434,14 @@ def _once(method: Callable[Concatenate[Simulator, P], Result]) -> Callable[Conca
 run = _once(Simulator.run)
 
 
-def _check_about(about: Mapping[str, Any]) -> None:
-    """Refuse what a trace could not be read with, before anything is run."""
+def check_about(about: Mapping[str, Any]) -> None:
+    """Refuse what a trace could not be read with, before anything is run.
+
+    Raises
+    ------
+    RunError
+        No description, or one whose own words (engine, recorded, ...) are something else.
+    """
     try:
         check_settings(json.loads(json.dumps(dict(about))))
     except (TypeError, ValueError, RecursionError) as error:

@@ -189,7 +189,9 @@ class Runner:
         """Remarks on events after the run's end."""
         given = values if isinstance(values, Mapping) else {}
         late = {name: given[name]["t"] > steps * p.step_us for name, p in recording_inputs(self.network).items() if name in given}
-        late |= {name: events[0] > steps for name, events in given.items() if self.network.populations[name].input_kind == "events"}
+        # (As near to the last tick as float64 rounding, they are within it.)
+        end = steps + 4 * np.spacing(float(steps))
+        late |= {name: events[0] > end for name, events in given.items() if self.network.populations[name].input_kind == "events"}
         counted = [(name, int(np.count_nonzero(which))) for name, which in late.items()]
         return [f"{name}: {number:,} events after the last of {steps:,} steps are left out" for name, number in counted if number]
 

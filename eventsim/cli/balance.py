@@ -29,6 +29,7 @@ from eventsim.model.netfile import load, save
 @click.option(
     "--against", type=click.IntRange(1), help="Steps of the clocked runs whose rates it is to have. Default: as the network recommends."
 )
+@click.option("--images", type=click.IntRange(1), default=MOST_IMAGES, show_default=True, help="Run so many; more take as much longer.")
 @output("balanced.h5")
 @as_json
 def balance(
@@ -38,22 +39,23 @@ def balance(
     resolution: int | None,
     clocked: bool,
     against: int | None,
+    images: int,
     output: Path,
     as_json: bool,
 ) -> None:
     """Correct the biases of NETWORK by its own rates in clocked runs, for runs that are asynchronous or short.
 
     \b
-    Layer by layer, on up to 48 images without labels. Examples:
+    Layer by layer, on some images without labels. Examples:
       eventsim balance net.h5 --calibrate cifar-100 --steps 16 -o asynchronous.h5
       eventsim balance net.h5 --calibrate photos/ --clocked --steps 4 --against 64
     """
     ticks = ticks_per_step(resolution, clocked)
     check_output(output, network)
-    images, _, _ = sample_images(calibrate, "train", MOST_IMAGES)
-    assert images is not None
+    sample, _, _ = sample_images(calibrate, "train", images)
+    assert sample is not None
     with image_progress("balancing", unit="layers") as progress:
-        made = rebalance(load(network), images, steps=steps, resolution=ticks, against=against, progress=progress)
+        made = rebalance(load(network), sample, steps=steps, resolution=ticks, against=against, most=images, progress=progress)
     save(made.network, output)
     if as_json:
         told = {name: value for name, value in asdict(made).items() if name != "network"}

@@ -9,13 +9,13 @@ from eventsim.model.network import Network
 from eventsim.model.order import leading_to
 from eventsim.simulate import Simulator
 
-# Images, at most, whose mean stands for all.
+# Images, at most, whose mean stands for all, where nothing else is asked for.
 MOST_IMAGES = 48
 
 
-def evenly(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """A few of the images, spread evenly."""
-    return images[np.unique(np.linspace(0, len(images) - 1, MOST_IMAGES).astype(int))]
+def evenly(images: npt.NDArray[np.uint8], most: int = MOST_IMAGES) -> npt.NDArray[np.uint8]:
+    """At most so many of the images, spread evenly."""
+    return images[np.unique(np.linspace(0, len(images) - 1, most).astype(int))]
 
 
 def channel_rates(network: Network, name: str, images: npt.NDArray[np.uint8], steps: int, resolution: int) -> npt.NDArray[np.float64]:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eventsim.conversion.given import checked_images, checked_steps
-from eventsim.conversion.rates import channel_rates, evenly
+from eventsim.conversion.rates import MOST_IMAGES, channel_rates, evenly
 from eventsim.errors import ConversionError
 from eventsim.job.job import DEFAULT_RESOLUTION
 from eventsim.job.preparation import default_steps
@@ -57,6 +57,7 @@ def rebalance(
     steps: int | None = None,
     resolution: int = DEFAULT_RESOLUTION,
     against: int | None = None,
+    most: int = MOST_IMAGES,
     progress: Callable[[int, int], None] | None = None,
 ) -> Rebalanced:
     """Correct the biases of a network, so that in runs of this kind its channels' mean rates are those of another, clocked one.
@@ -68,13 +69,15 @@ def rebalance(
     network : Network
         Stays as it is.
     images : array_like of uint8, shape (n, height, width, channels)
-        At most 48 are run, spread evenly.
+        At most ``most`` are run, spread evenly.
     steps : int, optional
         Of the runs that the network is to be good at, and recommends from then on. Default: what it recommends, else 100.
     resolution : int
         Of them.
     against : int, optional
         Steps of the clocked runs that it is compared with. Default: what it recommends, else 100.
+    most : int
+        More images say more exactly what a channel's mean rate is, and take as much longer.
     progress : callable, optional
         Called with (populations done, all populations).
 
@@ -82,7 +85,7 @@ def rebalance(
     ------
     ConversionError
         A network without image input or with cycles, without neurons that count (reset by subtraction, no leak, behind the first layer), or
-        the same runs on both sides.
+        the same runs on both sides; no images.
     RunError, InputError, NetworkError
         Settings or images that the network cannot be run with; a bias that leaves int32.
     """
@@ -99,7 +102,9 @@ def rebalance(
     names = [name for name in order if _counts(network.populations[name], steps)]
     if not names:
         raise ConversionError("no integrate-and-fire neurons with reset by subtraction behind the first layer: there is nothing to balance")
-    chosen = evenly(given)
+    if most < 1:
+        raise ConversionError(f"biases are balanced on at least one image, found most={most}")
+    chosen = evenly(given, most)
     made, errors = network, {}
     for done, name in enumerate(names):
         threshold = network.populations[name].threshold

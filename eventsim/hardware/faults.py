@@ -61,7 +61,8 @@ class Faults:
 
     def __post_init__(self) -> None:
         for name, most in _MOST.items():
-            if not 0 <= getattr(self, name) <= most:
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)) or not 0 <= value <= most:
                 raise HardwareError(f"{name} must be a number in 0..{most}, found {getattr(self, name)!r}")
         if self.stuck_at_0 + self.stuck_at_1 > 1:
             raise HardwareError(
@@ -79,16 +80,30 @@ class Faults:
         return max(self.flips, self.stuck_at_0, self.stuck_at_1, self.spread) > 0
 
 
+def checked_seed(seed: int) -> int:
+    """A seed of faults.
+
+    Raises
+    ------
+    HardwareError
+        No whole number in 0..2**63-1.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
+        raise HardwareError(f"a seed is a whole number in 0..{2**63 - 1}, found {seed!r}")
+    return int(seed)
+
+
 def with_faults(network: Network, faults: Faults, seed: int) -> Network:
     """The network as faulty hardware has it; the same for the same seed.
 
     Raises
     ------
     HardwareError
-        Cells err, and the network has no binary weights; or spikes are lost or late, which no network does.
+        Cells err, and the network has no binary weights; or spikes are lost or late, which no network does; or no such seed.
     NetworkError
         Weights that vary, or what stands beside them, would be too large.
     """
+    seed = checked_seed(seed)
     if faults.of_spikes:
         raise HardwareError("spikes that are lost or late are no other network; eventsim.hardware.imperfect.Imperfect runs one with them")
     binary = [i for i, p in enumerate(network.projections) if p.table.magnitude is not None and not network.populations[p.source].is_clock]

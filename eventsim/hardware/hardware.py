@@ -128,7 +128,8 @@ class Hardware:
             neuron has been updated. The resolution is the chip's step in picoseconds; behind barriers the run is clocked.
         **settings
             Of :meth:`eventsim.Simulator.run`; of a closed run, and of one through converters, steps, seed, max_spikes, exit_margin,
-            exit_potential, record ("all" or "none"), trace, about and progress; and resolution, unless it is closed.
+            exit_potential, record (closed: "all" or "none"; else "all", which a replay needs), trace, about and progress; and resolution,
+            unless it is closed.
 
         Raises
         ------
@@ -148,6 +149,10 @@ class Hardware:
                 self._closed = network, new_machine(self.place(network))
             return run_machine(simulator, self._closed[1], inputs, self._closed[1].resolution, settings)
         replayer = self._replayer(network)
+        # What a replay could not be made of is not run: it may have replaced a trace by then.
+        for name, needed in self.recorded.items():
+            if name in settings and settings[name] == "none" != needed:
+                raise HardwareError(f"a replay needs what {name}={needed!r} records, found {name}='none'; leave it out")
         if self.changes_spikes:
             if self._timeless is None or self._timeless[0] is not network:
                 self._timeless = network, timeless_machine(replayer.placement)
@@ -202,11 +207,12 @@ class Hardware:
             return None
         # A cycle that the chip cannot run is an error before anything is run, or written.
         stages(network, {p.name: ticks(p.delay, 1) for p in network.projections}, 1)
+        replayer = self._replayer(network)
         result = self._simulator_of(network).run(inputs, **settings | {"resolution": 1, "record": "all"})
         if result.stopped:
             return None
         try:
-            report = self._replayer(network).replay(result)
+            report = replayer.replay(result)
         except HardwareError:
             return None
         return result if settings["record"] == "all" else result.without_spikes(), replace(report, mode="closed")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from eventsim.errors import HardwareError
 from eventsim.hardware.architecture import FREE, Architecture, Chip, Core, CrossbarCore, EventCore, Links
-from eventsim.hardware.faults import Faults
+from eventsim.hardware.faults import Faults, checked_seed
 from eventsim.hardware.placement import Placement, columns_of, messages_of, place
 from eventsim.hardware.report import Report
 from eventsim.job.job import DEFAULT_MAX_SPIKES, DEFAULT_RESOLUTION
@@ -21,7 +21,7 @@ from eventsim.model.exits import ExitRule
 from eventsim.model.network import Network
 from eventsim.record.recording import Recording
 from eventsim.record.result import Result
-from eventsim.simulate import Simulator
+from eventsim.simulate import Simulator, check_about
 
 if TYPE_CHECKING:
     from eventsim.hardware.machine import Machine
@@ -56,10 +56,11 @@ class Imperfect:
     Raises
     ------
     HardwareError
-        The network does not fit.
+        The network does not fit; or no such seed.
     """
 
     def __init__(self, network: Network, architecture: Architecture | None = None, faults: Faults | None = None, seed: int = 0):
+        checked_seed(seed)
         self._simulator = Simulator(network)
         placement = place(network, one_core_each(network) if architecture is None else architecture)
         self._machine = timeless_machine(placement, faults, seed)
@@ -141,9 +142,11 @@ def run_machine(simulator: Simulator, machine: Machine, inputs: Any, resolution:
     """
     steps, seed, max_spikes, margin, potential, record, trace, about, progress = checked_settings(given).values()
     rule = ExitRule.from_settings(margin, potential)
+    if trace is not None:
+        check_about(about or {})
     job = simulator.prepare(inputs, steps=steps, resolution=resolution, exit_rule=rule, seed=seed, max_spikes=max_spikes)
     recorded = frozenset(name for name, p in simulator.network.populations.items() if p.sends_spikes and record == "all")
-    noted = {"engine": "hardware", "seed": seed, "max_spikes": max_spikes, "recorded": sorted(recorded), **(about or {})}
+    noted = {"engine": "hardware", "seed": int(seed), "max_spikes": job.max_spikes, "recorded": sorted(recorded), **(about or {})}
     with Recording(job, recorded, [], trace, False) as recording:
         start = time.perf_counter()
         counts, report = machine.run(job, recording.recorder, progress)

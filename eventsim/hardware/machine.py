@@ -6,6 +6,7 @@ Without barriers a step is as many ticks as it has picoseconds: a tick is a pico
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from math import floor
 from typing import Any
@@ -19,14 +20,30 @@ from eventsim.hardware.architecture import CrossbarCore
 from eventsim.hardware.converters import converters_of
 from eventsim.hardware.energy import UNITS
 from eventsim.hardware.faults import Faults
+from eventsim.hardware.kernels.entries import KIND_BITS
 from eventsim.hardware.kernels.loop import advance
 from eventsim.hardware.kernels.together import advance_together
 from eventsim.hardware.kernels.waiting import TOTALS, Found, room_for
 from eventsim.hardware.pipeline import stages
 from eventsim.hardware.placement import Messages, Placement
-from eventsim.hardware.records import BLOCK, CHIP, FIRED, ITEM, POPULATION, PROGRESS, PROJECTION, SERVER, Plan, Role, State, Status, Tally
+from eventsim.hardware.records import (
+    BLOCK,
+    CHIP,
+    FIRED,
+    ITEM,
+    POPULATION,
+    PROGRESS,
+    PROJECTION,
+    SERVER,
+    Kind,
+    Plan,
+    Role,
+    State,
+    Status,
+    Tally,
+)
 from eventsim.hardware.report import Report
-from eventsim.hardware.times import key_of, scaled, too_late
+from eventsim.hardware.times import check_length, key_of, scaled, too_late
 from eventsim.job.job import OPERATIONS, Counts, Job, Recorder, check_room
 from eventsim.model.limits import POTENTIAL_MAX, POTENTIAL_MIN
 from eventsim.model.network import Network
@@ -115,6 +132,7 @@ class Machine:
             More steps than the counts have room for.
         """
         check_room(job)
+        check_length(job.steps, self.placement.architecture.chip.step)
         plan = self._plan(job)
         state, tally = _start(job, plan, self._tables), _tally(job)
         go_on = advance_together if plan.chip["direct"] else advance
@@ -281,7 +299,9 @@ class Machine:
         s["fired"] = sum(len(given) for name, (given, _) in job.events.items() if job.network.populations[name].fires)
         s["end"] = max(end, int(s["served"]))
         s["decision"], s["decision_tick"] = min(decided, 0), max(decided, int(s["decision_tick"]))
-        return self._report(job, plan, state, "replay")
+        report = self._report(job, plan, state, "replay")
+        # (What is served after the run is in no step of it.)
+        return replace(report, steps=np.full(-(-run.counts.end_tick // run.info.resolution), job.resolution, np.int64))
 
     def _script(self, run: Run) -> tuple[Job, int]:
         """A job whose spikes are all given, at the picoseconds at which a run has them; and when that decided, -1 if it did not."""
@@ -296,6 +316,24 @@ class Machine:
         job = Job(network, steps, resolution, order, delay, {}, {}, {}, {}, events, {}, None, run.info.settings.get("max_spikes", 0), {})
         tick = run.counts.decision_tick
         return job, -1 if tick is None else int(_picoseconds(run, self.placement, np.array([tick]))[0])
+
+    def _after_the_end(self, plan: Plan, state: State) -> IntArray:
+        """How much of the work that cores have begun lies after the end: int64 (cores, 2), serving and sending."""
+        chip, end = self.placement.architecture.chip, int(state.progress["end"])
+        first = 4 * chip.tiles
+        senders = state.servers[first + 2 * chip.cores :]
+        after = np.zeros((chip.cores, 2), np.int64)
+        after[:, 1] = np.maximum(senders["free"] - end, 0)
+        waiting = int(state.progress["heap"])
+        for time, entry in zip(state.heap_time[:waiting].tolist(), state.heap_item[:waiting].tolist(), strict=True):
+            kind, server = entry >> KIND_BITS, (entry & ((1 << KIND_BITS) - 1)) - first
+            if kind == Kind.SERVED:
+                after[server, 0] += max(0, time - end)
+            elif kind == Kind.UPDATED:
+                neuron = state.items[senders[server - 2 * chip.cores]["head"]]["neuron"]
+                taken = int(plan.chip["update"]) if plan.populations[plan.rank[neuron]]["costly"] else 0
+                after[server - 2 * chip.cores, 1] += min(taken, max(0, time - end))
+        return after
 
     def _report(self, job: Job, plan: Plan, state: State, mode: str) -> Report:
         s, chip = state.progress, self.placement.architecture.chip
@@ -318,6 +356,10 @@ class Machine:
         else:
             counts["message in"], counts["synapse"] = served, int(serving["synapses"].sum() + s["synapses"])
         used = self.placement.cores
+        busy = np.stack([serving["work"], sending["work"]], 1)
+        if mode == "closed" and not self._stepwise:
+            # (A replay goes on until all is over.)
+            busy -= self._after_the_end(plan, state)
         decided, end = int(s["decision_tick"]), int(s["end"])
         if self._stepwise:
             steps = state.steps[: int(s["chip"])].copy()
@@ -333,7 +375,7 @@ class Machine:
             decided if s["decision"] >= 0 else None,
             counts,
             used,
-            np.stack([serving["work"], sending["work"]], 1)[used],
+            busy[used],
             serving["messages"][used],
             state.links,
             waits.copy(),

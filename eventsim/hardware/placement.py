@@ -118,6 +118,8 @@ def place(network: Network, architecture: Architecture) -> Placement:
     """
     placement = Placement(architecture, network)
     mapped = [name for name, population in network.populations.items() if not population.is_clock]
+    if not mapped:
+        raise HardwareError("the network has bias clocks alone, and nothing that lies on a chip")
     for name in architecture.placed:
         if name not in mapped:
             raise HardwareError(f"{architecture.source}: [[placement]] of {name!r}: the network has no such population to place")

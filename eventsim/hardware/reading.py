@@ -47,10 +47,14 @@ def _decimal(unit: str, most: int, places: int) -> Check:
         # The limits keep out infinity; NaN compares with nothing.
         if type(value) not in (int, Decimal) or Decimal(value).is_nan() or not 0 <= value <= most:
             raise _Wrong(f"a number of {unit}, 0 to {most:,}")
-        scaled = Decimal(value).scaleb(places)
-        if scaled != scaled.to_integral_value():
+        # Exactly, and not by more digits than any number here has.
+        _, digits, exponent = Decimal(value).as_tuple()
+        assert isinstance(exponent, int)
+        while digits[-1:] == (0,) and exponent < 0 and len(digits) > 1:
+            digits, exponent = digits[:-1], exponent + 1
+        if any(digits) and exponent < -places:
             raise _Wrong(f"a number of {unit} with at most {places} decimals")
-        return int(scaled)
+        return int(Decimal(value) * 10**places) if any(digits) else 0
 
     return check
 
@@ -80,8 +84,10 @@ def _barrier(value: Any) -> dict[int, int]:
     """Nanoseconds, one number or by the number of tiles."""
     if type(value) is not dict:
         return {1: _NS(value)}
-    if not all(key.isascii() and key.isdigit() and 1 <= int(key) <= MAX_CORES for key in value) or not value:
-        raise _Wrong("nanoseconds, or a table of nanoseconds by a number of tiles")
+    digits = len(str(MAX_CORES))
+    named = [key.isascii() and key.isdigit() and len(key) <= digits and 1 <= int(key) <= MAX_CORES for key in value]
+    if not all(named) or not value or len({int(key) for key in value}) < len(value):
+        raise _Wrong("nanoseconds, or a table of nanoseconds by a number of tiles, each once")
     return {int(key): _NS(each) for key, each in value.items()}
 
 
@@ -323,6 +329,8 @@ def _section(path: str, where: str, table: Any, rules: Mapping[str, tuple[Check,
         try:
             values[key] = check(table[key])
         except _Wrong as wrong:
-            found = str(table[key]) if type(table[key]) is Decimal else repr(table[key])
+            value = table[key]
+            whole = f"a whole number of {value.bit_length()} bits" if isinstance(value, int) and value.bit_length() > 200 else repr(value)
+            found = str(value) if type(value) is Decimal else whole
             raise HardwareError(f"{path}: {where}{key} must be {wrong}, found {found[:60]}") from None
     return values

@@ -102,12 +102,13 @@ ITEM = record("message projection neuron sign lead number next arrived column ro
 # next_waiter: the one behind it where it waits, waits: whether it does       work: how long it has been busy
 # messages, synapses, reads, dropped: how many
 SERVER = record("head tail length served room busy free waiters last_waiter next_waiter waits work messages synapses reads dropped")
-# Where a run has got to; begun: whether it has begun. Behind barriers: chip: the step of the chip, base: when it began, accesses: of
+# Where a run has got to; begun: whether it has begun. Behind barriers: chip: the step of the chip, over: the last one that has ended,
+# base: when it began, accesses: of
 # neurons, total: spikes of the steps that are over for all populations, given: the next given spike, made: spikes of the step. Without a
 # queue also messages: those of the step, sending: 1 if they are still to be sent, synapses: that messages brought.
 PROGRESS = record(
     "time heap free logged waits fired sent made updates end decision decision_tick deciding exited stopped stopping step where "
-    "begun across down within served chip base accesses total given messages sending synapses"
+    "begun across down within served chip over base accesses total given messages sending synapses"
 )
 # Behind barriers a spike of a step: when its core's round has come to it (ready), the step of the run, and how many steps it is late.
 FIRED = record("neuron sign ready step late")

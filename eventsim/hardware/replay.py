@@ -30,7 +30,7 @@ from eventsim.hardware.pipeline import stages
 from eventsim.hardware.placement import Placement, columns_of, messages_of
 from eventsim.hardware.report import Report
 from eventsim.hardware.tables import packed, tables_of
-from eventsim.hardware.times import scaled, too_late
+from eventsim.hardware.times import check_length, scaled, too_late
 from eventsim.model.periods import ticks
 from eventsim.model.tables import IntArray
 from eventsim.record.result import Run
@@ -102,6 +102,7 @@ class _Replay(ABC):
         self.tables, self.chip, self.network = replayer.tables, self.placement.architecture.chip, self.placement.network
         self.resolution = run.info.resolution
         self.model_steps = -(-run.counts.end_tick // self.resolution)
+        check_length(self.model_steps, self.chip.step)
         self.steps = 1
         nothing = np.zeros(0, np.int64), np.zeros(0, np.int64)
         found = [run.spikes(name)[:2] if sends else nothing for name, sends in zip(replayer.names, replayer.sending, strict=True)]

@@ -24,6 +24,19 @@ def scaled(tick: IntArray, step: int, resolution: int) -> IntArray:
     return whole * step + np.array([r * step // resolution for r in rest.tolist()], np.int64)
 
 
+def check_length(steps: int, step: int) -> None:
+    """Refuse runs whose picoseconds leave 64 bits.
+
+    Raises
+    ------
+    HardwareError
+    """
+    if steps * step >= 2**62:
+        raise HardwareError(
+            f"{steps:,} steps of {step / 10**12:g} s are longer than is counted here, {2**62 / 10**12:,.0f} s; run fewer steps"
+        )
+
+
 def key_of(placement: Placement, messages: Messages) -> tuple[int, int]:
     """How arrivals are packed into 64 bits (:class:`eventsim.hardware.kernels.waiting.Room`).
 

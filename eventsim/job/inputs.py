@@ -33,7 +33,11 @@ def given_inputs(network: Network, inputs: Mapping[str, Any] | npt.ArrayLike | N
             f"found a {type(inputs).__name__}, expected an image as an array of uint8, or inputs by population; read files first"
         )
     if not isinstance(inputs, Mapping):
-        return integer_image(network, np.asarray(inputs)), {}
+        try:
+            pixels = np.asarray(inputs)
+        except ValueError:
+            raise InputError("rows of different lengths, expected an image as an array of uint8") from None
+        return integer_image(network, pixels), {}
     for name in inputs:
         if name not in network.populations:
             raise InputError(f"input for {name!r}, but there is no such population; there are: {', '.join(network.populations)}")
@@ -74,7 +78,10 @@ def given_currents(name: str, population: Population, given: Any) -> tuple[IntAr
     InputError
         They are no integers of the population's shape, or do not fit 32 bits.
     """
-    array = np.asarray(given)
+    try:
+        array = np.asarray(given)
+    except ValueError:
+        raise InputError(f"{name}: currents must be integers of shape {population.shape}, found rows of different lengths") from None
     if array.dtype.kind not in "iu" or array.shape not in (population.shape, (population.size,)):
         raise InputError(f"{name}: currents must be integers of shape {population.shape}, found {array.dtype} {array.shape}")
     largest = max(-int(array.min(initial=0)), int(array.max(initial=0)))

@@ -133,9 +133,10 @@ def _events(asked: _Asked) -> Events:
         raise InputError(f"{name}: event times must be steps from 0 on")
     if len(neurons) and (neurons.min() < 0 or neurons.max() >= size):
         raise InputError(f"{name}: neurons must be 0..{size - 1}, found {neurons.min()}..{neurons.max()}")
-    inside = times <= asked.steps
-    at = np.maximum(1, _ceil(times[inside] * asked.resolution)).astype(np.int64)
-    return _sorted(at, neurons[inside])
+    # (Those that are far behind the end would leave 64 bits.)
+    at = np.maximum(1, _ceil(np.minimum(times, asked.steps + 1) * asked.resolution)).astype(np.int64)
+    inside = at <= asked.steps * asked.resolution
+    return _sorted(at[inside], neurons[inside])
 
 
 def _ceil(products: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -153,7 +154,7 @@ def _recording(asked: _Asked) -> Events:
     """What happens at the pixels of an event input; events after the run's end are left out."""
     if asked.given is None:
         raise InputError(f"{asked.name}: no input; this event input needs a recording: a structured array of x, y, t, p")
-    if len(asked.given) > _MOST:
+    if np.ndim(asked.given) == 1 and len(asked.given) > _MOST:
         raise InputError(f"{asked.name}: {len(asked.given)} events, the limit is {_MOST}")
     return Events(*recorded_spikes(asked.name, cast(EventInput, asked.source), asked.given, asked.steps, asked.resolution))
 

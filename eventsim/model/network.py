@@ -295,7 +295,11 @@ class Network:
         full = array if array.shape == (size,) else np.broadcast_to(array, dims)
         table = Dense(full.reshape(1, size))
         self.source(name, 1, "clock")
-        self.connect(name, target, table)
+        try:
+            self.connect(name, target, table)
+        except NetworkError:
+            del self.populations[name]
+            raise
 
     def connect(self, source: str, target: str, table: Table | npt.ArrayLike, *, delay: float = 0, name: str | None = None) -> None:
         """Add a projection.

@@ -24,7 +24,7 @@ def zero_delay_order(network: Network, resolution: int) -> list[str]:
     except CycleError as error:
         raise NetworkError(
             f"projections without delay form a cycle: {' -> '.join(error.args[1])}; "
-            f"give one of them a delay of at least {0.5 / resolution:g} steps (half a tick at resolution {resolution})"
+            f"give one of them a delay of at least {0.500005 / resolution:.6g} steps (half a tick at resolution {resolution})"
         ) from None
 
 

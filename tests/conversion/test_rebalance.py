@@ -79,6 +79,15 @@ def test_a_bias_that_comes_late_is_joined_by_one_that_does_not():
     assert "conv2.bias+2" in made.populations
 
 
+def test_on_as_many_images_as_are_asked_for():
+    net = network()
+    some = rebalance(net, IMAGES, steps=3, most=3)
+    assert some.network == rebalance(net, IMAGES[[0, 5, 11]], steps=3).network
+    assert some.network != rebalance(net, IMAGES, steps=3).network
+    with pytest.raises(es.ConversionError, match="at least one image, found most=0"):
+        rebalance(net, IMAGES, most=0)
+
+
 def test_what_cannot_be_balanced():
     net = network()
     with pytest.raises(es.ConversionError, match="what it would be compared with"):
@@ -128,6 +137,9 @@ def test_command(tmp_path, monkeypatch):
     made = rebalance(small_network(), images, steps=4, resolution=64, against=20)
     assert es.load("new.h5") == made.network
     assert done.stdout.splitlines()[:2] == str(made).splitlines()
+    fewer = rebalance(small_network(), images, steps=4, resolution=64, against=20, most=2)
+    assert call(*command, "--resolution", "64", "--images", "2", "-o", "fewer.h5").exit_code == 0
+    assert es.load("fewer.h5") == fewer.network != made.network
     told = json.loads(call(*command, "--clocked", "--json").stdout)
     assert (told["resolution"], told["network"], list(told["errors"])) == (1, "balanced.h5", ["b"])
     refused = call(*command, "-o", "net.h5")

@@ -99,6 +99,13 @@ WRONG = [
     ('name = "small"', 'name = "sm\\u001ball"', "name must be a text"),
     ('name = "small"', "name = ", "no architecture file"),
     ("axons = 20", "axons = 20\naxons = 21", "no architecture file"),
+    ("columns = 2", f"columns = 0x{'F' * 5000}", "found a whole number of 20000 bits"),
+    ("step_us = 0.25", f"step_us = 0x{'F' * 5000}", "found a whole number of 20000 bits"),
+    ("step_us = 0.25", "step_us = 1.00000000000000000000000000000000001", "with at most 6 decimals"),
+    ("step_us = 0.25", "step_us = 1e-2000000", "with at most 6 decimals"),
+    ("step_us = 0.25", "step_us = 1.0000000000000000000000000000000000000", None),
+    ("step_us = 0.25", 'step_us = 1\nsynchronisation = "barrier"\nbarrier_ns = { 1 = 3, 01 = 5 }', "a number of tiles, each once"),
+    ("step_us = 0.25", f'step_us = 1\nsynchronisation = "barrier"\nbarrier_ns = {{ {"9" * 5000} = 3 }}', "by a number of tiles"),
 ]
 
 

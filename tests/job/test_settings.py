@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from judges.engines import INT32_MAX
@@ -99,3 +101,53 @@ def test_a_path_is_no_network_and_no_input(tmp_path):
     for path in ("digit.png", tmp_path):
         with pytest.raises(InputError, match=r"found a \w+, expected an image as an array of uint8"):
             prepare(driven_and_readout(), path, steps=1)
+
+
+@pytest.mark.parametrize("resolution", [1, 10, 2**20])
+def test_events_at_the_end_are_within_it(resolution):
+    """Their times are rounded as those of others are: 0.1 * 3 * 10 is 3 and a hair, and is the last tick of three steps."""
+    at = 0.1 * 3 * 10
+    assert at > 3
+    for steps in (3, 4):
+        (train,) = prepare(votes([1], [1], [1]), {"src": ([at, 1e300], [0, 0])}, steps=steps, resolution=resolution).events.values()
+        assert train[0].tolist() == [3 * resolution]
+
+
+def test_what_has_rows_of_different_lengths():
+    net = driven_and_readout()
+    with pytest.raises(InputError, match=r"currents must be integers of shape .*, found rows of different lengths"):
+        prepare(net, {"in": [[1, 2], [3]]}, steps=1)
+    with pytest.raises(NetworkError, match=r"thresholds must be .*, found rows of different lengths"):
+        net.spiking("n", 3, [[1, 2], [3]])
+    pictures, cameras = Network(), Network()
+    pictures.image_input((2, 2, 1))
+    pictures.driven("d", 1, 5, encoder=Dense(np.ones((4, 1), int)))
+    with pytest.raises(InputError, match="rows of different lengths, expected an image"):
+        prepare(pictures, [[1, 2], [3]], steps=1)
+    cameras.event_input("camera", (2, 2, 2))
+    for recording in (5, "x", None):
+        with pytest.raises(InputError, match="recording"):
+            prepare(cameras, {"camera": recording}, steps=1)
+
+
+@pytest.mark.parametrize("resolution", [1, 3, 1000, 2**20])
+def test_what_the_advice_on_cycles_says_works(resolution):
+    def looped(delay):
+        net = Network()
+        for name in ("a", "b"):
+            net.spiking(name, 1, 1)
+        net.connect("a", "b", [[1]])
+        net.connect("b", "a", [[1]], delay=delay)
+        return net
+
+    with pytest.raises(NetworkError, match="form a cycle") as caught:
+        prepare(looped(0), None, steps=1, resolution=resolution)
+    prepare(looped(float(re.search(r"at least (\S+) steps", str(caught.value))[1])), None, steps=1, resolution=resolution)
+
+
+def test_a_bias_that_is_refused_leaves_no_clock_behind():
+    net = driven_and_readout()
+    for _ in range(2):
+        with pytest.raises(NetworkError, match="is a driven population and takes no spikes"):
+            net.bias("in", 3)
+    assert list(net.populations) == ["in", "out"]

@@ -131,9 +131,10 @@ def advance(plan, tables, state, tally):
         begin(plan, tables, state)
     for _ in range(PAUSE_AFTER):
         if s["heap"] == 0 and stepwise:
-            # All that was sent has been served.
-            if s["chip"] > 0:
+            # All that was sent has been served. (Where there is no room for the next step, this comes again.)
+            if s["chip"] > s["over"]:
                 end_step(plan, state, tally)
+                s["over"] = s["chip"]
             if s["chip"] == s["end"] + plan.chip[()]["stages"]:
                 return _DONE
         elif s["heap"] == 0 or (state.heap_time[0] > s["end"] and not scripted and not stepwise):

@@ -185,7 +185,13 @@ def updated(plan, tables, state, tally, server, time):
 
 @typed_part
 def look(plan, tables, state, n, time):
-    """A neuron is updated if it is due; whoever queued the look saw to it that it may fire, or it has fired since."""
+    """A neuron is updated if it is due; whoever queued the look saw to it that it may fire, or it has fired since.
+
+    A potential that is outside of int32 with all that came at this time ends the run.
+    """
+    if state.v[n] > POTENTIAL_MAX or state.v[n] < POTENTIAL_MIN:
+        state.progress[()]["where"] = plan.rank[n]
+        return
     allowed = state.last[n] + plan.populations[plan.rank[n]]["refractory"]
     if state.pending[n]:
         return

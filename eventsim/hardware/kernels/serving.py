@@ -59,9 +59,10 @@ def arrive(plan, state, m, time):
         if state.servers[server]["busy"]:
             return
         if c["together"]:
-            # All that come at this picosecond are read together.
+            # All that come at this picosecond are read together; also those for populations behind, unless these wait for what is read now.
             state.servers[server]["busy"] = 2
-            push(state, time, order_of(plan, state, m), WEIGHTS, LAST, _READS, server)
+            order = len(plan.populations) if c["reading"] > 0 else order_of(plan, state, m)
+            push(state, time, order, WEIGHTS, LAST, _READS, server)
         else:
             start_serving(plan, state, server, time)
 
@@ -108,12 +109,13 @@ def add_and_compare(v, upper, lower, start, weights, at, length, sign):
 
 @typed_part
 def look_through(plan, state, rank, start, stop, time):
-    """Queue a look at each due neuron of a run, and note one whose potential has left int32. Thresholds of readouts are above int32."""
-    population, s = plan.populations[rank], state.progress[()]
+    """Queue a look at each due neuron of a run, and at one whose potential has left int32: what else comes at this time may bring it back.
+    Thresholds of readouts are above int32."""
+    population = plan.populations[rank]
     for n in range(start, stop):
         v = state.v[n]
         if v > POTENTIAL_MAX or v < POTENTIAL_MIN:
-            s["where"] = rank
+            queue_look(plan, state, n, time)
         elif v >= state.upper[n] or v < state.lower[n]:
             queue_look(plan, state, n, max(time, state.last[n] + population["refractory"]))
 

@@ -39,7 +39,10 @@ def checked_per_channel(values: PerChannel, shape: Shape, name: str, what: str, 
     NetworkError
         They are not.
     """
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise NetworkError(f"{name}: {what} must be one number or one per channel ({shape[-1]}), found rows of different lengths") from None
     if array.dtype.kind not in "iu":
         raise NetworkError(f"{name}: {what} must be integers, found {array.dtype}; scale and round them first")
     if array.shape not in ((), (1,), (shape[-1],)):
