@@ -141,7 +141,8 @@ def choose(
 
 def _alternatives(made: Conversion) -> Iterator[list[tuple[str, Any]]]:
     """Settings and values that compete with each other, one question after the other."""
-    kinds = {population.signed for population in made.network.populations.values() if population.kind == "spiking"}
+    populations = made.network.populations.values()
+    kinds = {population.signed for population in populations if population.takes_spikes and population.threshold is not None}
     yield [("signed", value) for value in (False, True) if kinds != {value}]
     if made.ranges:
         yield [("percentile", value) for value in PERCENTILES]
