@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from eventsim.model.netfile import load, save
     from eventsim.model.network import Network
     from eventsim.model.onsets import with_onsets
+    from eventsim.model.refractory import with_refractory
     from eventsim.model.tables import Conv2d, Dense, GroupedConv2d, Sparse, Table, Windows
     from eventsim.record import result as result
     from eventsim.record.result import Result, Spikes
@@ -83,6 +84,7 @@ _NAMES = {
     "save": "eventsim.model.netfile",
     "spiking_from_nir": "eventsim.conversion.from_nir",
     "with_onsets": "eventsim.model.onsets",
+    "with_refractory": "eventsim.model.refractory",
 }
 # Modules that are public: ``from eventsim import plot``.
 _MODULES = {
@@ -133,6 +135,7 @@ __all__ = [
     "save",
     "spiking_from_nir",
     "with_onsets",
+    "with_refractory",
 ]
 
 

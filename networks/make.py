@@ -55,6 +55,8 @@ class Recipe:
         Length of a run that the network file recommends.
     percentile : float
         For activations without bounds of their own.
+    refractory : float or None
+        Refractory period in steps of the layers behind the first; None: as conversion makes it.
     teacher : str or None
         Of phases that are taught: a published network, by the name that ``networks/third_party.py`` has for it.
     start : str or None
@@ -69,6 +71,7 @@ class Recipe:
     whitened: bool = False
     steps: int = 8
     percentile: float = 99.9
+    refractory: float | None = None
     teacher: str | None = None
     start: str | None = None
 
@@ -190,6 +193,8 @@ RECIPES = {
         ),
         shift=4,
         flip=True,
+        # (Fifteen layers: what is fired too early is taken back sooner; docs/conversion.md.)
+        refractory=0.75,
         teacher="plain-20-4",
         start="vgg15-cifar100",
     ),
@@ -203,7 +208,7 @@ def export(options: argparse.Namespace, model: nn.Module, calibration: np.ndarra
     model = folded(model) if any(isinstance(layer, Scale) for layer in model) else model
     # For `eventsim convert` and `eventsim study percentile` with --architecture.
     write_state(options.work / f"{options.name}.pt", model.state_dict())
-    made = es.convert(model, calibration, percentile=recipe.percentile)
+    made = es.convert(model, calibration, percentile=recipe.percentile, refractory=recipe.refractory)
     print(made.report)
     made.network.labels = datasets.open_dataset(recipe.dataset, "test", options.data).classes
     more = f" --teacher {options.teacher.name}" if recipe.teacher else ""

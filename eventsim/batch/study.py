@@ -31,11 +31,13 @@ from eventsim.model.network import Network
 from eventsim.model.onsets import with_onsets
 from eventsim.model.order import feed_forward_order
 from eventsim.model.periods import ticks
+from eventsim.model.refractory import with_refractory
 
 RESOLUTIONS = (1, 2, 4, 16, 64, 256, 4096, DEFAULT_RESOLUTION)
 DELAYS = (0.0, 0.1, 0.25, 0.5, 1.0)
 INITIALS = (0.0, 0.25, 0.5, 0.75)
 ONSETS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+REFRACTORY = (0.25, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 1.0)
 LOSSES = (0.001, 0.003, 0.01)
 
 
@@ -152,6 +154,17 @@ def onset_points(network: Network, values: Iterable[float] = ONSETS) -> list[Poi
         A network with a cycle, or a value that is no number of steps.
     """
     return [Point({"series": "", "onset": value}, with_onsets(network, value)) for value in values]
+
+
+def refractory_points(network: Network, values: Iterable[float] = REFRACTORY) -> list[Point]:
+    """Refractory period of all neurons that spikes reach, in steps, asynchronous (:func:`eventsim.with_refractory`).
+
+    Raises
+    ------
+    NetworkError
+        A value that is no number of steps, or neurons that spike once.
+    """
+    return [Point({"series": "", "refractory period": value}, with_refractory(network, value)) for value in values]
 
 
 def initial_points(network: Network, values: Iterable[float] = INITIALS) -> list[Point]:

@@ -60,7 +60,7 @@ _of_neurons = options(
         "--initial", type=click.Choice(["half", "zero"]), default="half", show_default=True, help="Initial potential, in thresholds."
     ),
     click.option("--signed/--unsigned", default=None, help="Neurons can take back spikes. Default: in quantised layers and with biases."),
-    click.option("--refractory", type=float, help="Refractory period in steps. Default: 1 in quantised layers and of signed neurons."),
+    click.option("--refractory", type=float, help="Refractory period in steps, behind the first layer. Default: 1 of signed neurons."),
     click.option(
         "--onset", type=float, default=0.0, help="Steps by which each layer begins to fire after the one before it; for asynchronous runs."
     ),

@@ -96,6 +96,14 @@ def onset(network: Path, **common: Any) -> None:
 
 @study.command()
 @click.argument("network", type=FILE_NAME)
+@_swept(studies.REFRACTORY, "study-refractory-period")
+def refractory(network: Path, **common: Any) -> None:
+    """Refractory period of all layers but the first, in steps, asynchronous."""
+    _sweep("refractory period", studies.refractory_points, studies.REFRACTORY, network, common)
+
+
+@study.command()
+@click.argument("network", type=FILE_NAME)
 @_swept(studies.INITIALS, "study-initial-potential")
 def initial(network: Path, **common: Any) -> None:
     """Initial membrane potential, in thresholds."""

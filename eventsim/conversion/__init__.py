@@ -93,7 +93,7 @@ def convert(  # noqa: PLR0913 - public: every setting by its name
         Neurons can take back a spike. Default: in quantised layers, and in ReLU networks in which a layer behind the first has a bias
         (batch norm makes one): it comes before what balances it.
     refractory : float, optional
-        Refractory period in steps. Default: 1 in quantised layers and where neurons are signed, else 0.
+        Refractory period in steps, of layers behind the first. Default: 1 in quantised layers and where neurons are signed, else 0.
     fraction_bits : int, optional
         Binary weights become +-2**fraction_bits, so thresholds are rounded to that fraction of one weight. Default: as few
         per layer as keep every threshold within 0.2 %, 8 at most.

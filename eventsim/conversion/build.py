@@ -365,8 +365,9 @@ def _connect(net: Network, layer: Layer, scaled: _Scaled, from_image: bool, sett
     threshold = scaled.threshold
     steps = layer.activation is not None and layer.activation.kind not in ("relu", "rate")
     signed = settings.signed if settings.signed is not None else steps
-    # Without a period, signed neurons answer every passing surplus of an asynchronous run with a spike and its opposite.
-    refractory = settings.refractory if settings.refractory is not None else float(steps or signed)
+    # Without a period, signed neurons answer every passing surplus of an asynchronous run with a spike and its opposite. (The first
+    # layer's have a constant current: their period bounds their rate, and a shorter one lets them fire more than one spike a step.)
+    refractory = settings.refractory if settings.refractory is not None and not from_image else float(steps or signed)
     v0: Any = 0 if threshold is None or settings.initial != "half" else threshold // 2
     if threshold is None:
         net.readout(layer.name, layer.shape)

@@ -1,8 +1,8 @@
-"""Which way of converting a network is best, tried on a sample: kinds of neurons, ranges, initial potentials, balanced biases."""
+"""Which way of converting a network is best, tried on a sample: neurons, ranges, initial potentials, refractory periods, biases."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,11 @@ from eventsim.conversion.given import checked_images
 from eventsim.conversion.made import Conversion
 from eventsim.errors import ConversionError
 from eventsim.job.preparation import default_steps
+from eventsim.model.network import Network
 from eventsim.simulate import Simulator
 
 PERCENTILES = (99.0, 99.7, 99.9, 99.99, 100.0)
+REFRACTORY = (1.0, 0.75, 0.5)
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,9 @@ def choose(
     """Try ways of converting a network, one after the other, and pick the best.
 
     Beginning with ``settings``, it is tried whether neurons should be signed, which percentile of the activations becomes a layer's range
-    (where there are layers without bounds), whether neurons should begin with half a threshold, and whether biases should be
-    balanced. Each time the best goes on: the one with the most answers as the source's, and of those the one with the fewest spikes.
+    (where there are layers without bounds), whether neurons should begin with half a threshold, which refractory period they should have
+    (in asynchronous runs; clocked ones do not tell these apart), and whether biases should be balanced. Each time the best goes on: the
+    one with the most answers as the source's, and of those the one with the fewest spikes.
 
     Parameters
     ----------
@@ -121,33 +124,43 @@ def choose(
         return Choice(changed, chosen, *_score(conversion, images, truth, steps, resolution, progress))
 
     current = {"signed": settings.get("signed")} | ({"percentile": settings.get("percentile", 99.9)} if made.ranges else {})
-    current |= {"initial": settings.get("initial", "half"), "balance": settings.get("balance", False)}
-    best = tried("as asked for", current, made)
+    current |= {"initial": settings.get("initial", "half")}
+    current |= {"refractory": settings.get("refractory")} if resolution > 1 else {}
+    current |= {"balance": settings.get("balance", False)}
+    best, network = tried("as asked for", current, made), made.network
     rows = [best]
-    for alternatives in _alternatives(made):
-        before = best
+    for alternatives in _alternatives(current):
+        before, had = best, network
         for name, value in alternatives:
-            if before.settings[name] == value:
+            if before.settings[name] == value or _has(had, name, value):
                 continue
             chosen = before.settings | {name: value}
             other = convert(model, calibration, **settings | {"check": False} | chosen)
             rows.append(tried(_words(name, value), chosen, other))
             if (rows[-1].agreement, -rows[-1].spikes) > (best.agreement, -best.spikes):
-                best = rows[-1]
+                best, network = rows[-1], other.network
     if best is not rows[0]:
         made = convert(model, calibration, progress=progress, **settings | best.settings)
     return Choices(rows, best, made, len(images), steps, resolution)
 
 
-def _alternatives(made: Conversion) -> Iterator[list[tuple[str, Any]]]:
+def _alternatives(settings: Mapping[str, Any]) -> Iterator[list[tuple[str, Any]]]:
     """Settings and values that compete with each other, one question after the other."""
-    populations = made.network.populations.values()
-    kinds = {population.signed for population in populations if population.takes_spikes and population.threshold is not None}
-    yield [("signed", value) for value in (False, True) if kinds != {value}]
-    if made.ranges:
+    yield [("signed", False), ("signed", True)]
+    if "percentile" in settings:
         yield [("percentile", value) for value in PERCENTILES]
     yield [("initial", "half"), ("initial", "zero")]
+    if "refractory" in settings:
+        yield [("refractory", value) for value in REFRACTORY]
     yield [("balance", True), ("balance", False)]
+
+
+def _has(network: Network, name: str, value: Any) -> bool:
+    """Whether the setting makes no difference: all neurons that it is about are so by default."""
+    if name not in ("signed", "refractory"):
+        return False
+    neurons = [population for population in network.populations.values() if population.takes_spikes and population.threshold is not None]
+    return {getattr(population, name) for population in neurons} <= {value}
 
 
 def _words(name: str, value: Any) -> str:
@@ -156,6 +169,8 @@ def _words(name: str, value: Any) -> str:
         return f"percentile {value:g}"
     if name == "initial":
         return f"initial potential {value}"
+    if name == "refractory":
+        return "refractory period as convert makes it" if value is None else f"refractory period {value:g}"
     if value is None:
         return "signed where convert makes them so"
     words = {"signed": ("unsigned", "signed"), "balance": ("biases as they are", "biases balanced")}

@@ -156,7 +156,8 @@ def test_the_commands(tmp_path, monkeypatch):
     def call(*args):
         return CliRunner().invoke(main, ["study", *args], catch_exceptions=False)
 
-    for kind, values in (("resolution", "1,16"), ("delay", "0,1"), ("initial", "0,0.5"), ("onset", "0,0.3"), ("exit", "0.2")):
+    sweeps = {"resolution": "1,16", "delay": "0,1", "initial": "0,0.5", "onset": "0,0.3", "refractory": "0.75,1", "exit": "0.2"}
+    for kind, values in sweeps.items():
         done = call(kind, "net.h5", "-d", "data", "--workers", "1", "--values", values, "-o", f"out-{kind}")
         assert done.exit_code == 0, done.output
         assert "accuracy" in done.stdout

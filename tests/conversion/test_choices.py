@@ -8,7 +8,7 @@ from judges.graphs import RELU, Builder
 
 import eventsim as es
 from eventsim.conversion import graph as g
-from eventsim.conversion.choices import PERCENTILES, Choices, choose
+from eventsim.conversion.choices import PERCENTILES, REFRACTORY, Choices, choose
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (24, 8, 8, 3), dtype=np.uint8)
 SAMPLE = np.random.default_rng(1).integers(0, 256, (20, 8, 8, 3), dtype=np.uint8)
@@ -40,8 +40,11 @@ def test_every_row_is_what_such_a_network_does_and_the_best_is_picked(resolution
     for choice in found.tried:
         made = es.convert(deep(), IMAGES, steps=5, check=False, **choice.settings)
         assert (choice.agreement, choice.spikes) == pytest.approx(measured(made, 5, resolution))
-    # Neurons that could be signed or not, other percentiles, the other initial potential, biases balanced or not.
-    assert len(found.tried) == 1 + 1 + len(PERCENTILES) - 1 + 1 + 1
+    # Neurons that could be signed or not, other percentiles, the other initial potential, other periods, biases balanced or not.
+    # (Clocked runs do not tell those apart; plain neurons have none, so that one step is another one.)
+    periods = {choice.settings["refractory"] for choice in found.tried if "refractory" in choice.settings}
+    assert periods == ({None, *REFRACTORY} if resolution > 1 else set())
+    assert len(found.tried) == 1 + 1 + len(PERCENTILES) - 1 + 1 + (len(REFRACTORY) if resolution > 1 else 0) + 1
     assert found.picked == max(found.tried, key=lambda choice: (choice.agreement, -choice.spikes))
     assert found.picked.agreement > found.tried[0].agreement
     same = es.convert(deep(), IMAGES, steps=5, check=False, **found.picked.settings)

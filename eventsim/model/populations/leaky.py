@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self, cast, get_args
 
 import numpy as np
@@ -105,6 +105,10 @@ class Leaky(Leaking):
     def reset_amount(self) -> IntArray:
         """What a spike takes from the potential (reset ``"subtract"``), or sets it to."""
         return self.amount
+
+    def with_refractory(self, refractory: float) -> Self:
+        """The same neurons with another refractory period; see :meth:`Population.with_refractory`."""
+        return replace(self, refractory=float(refractory))
 
     def facts(self) -> dict[str, Any]:
         """What ``info`` says of it."""

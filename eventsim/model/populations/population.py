@@ -173,6 +173,10 @@ class Population(ByValue, ABC):
         """The same neurons with another onset, in steps; themselves if they have none."""
         return self
 
+    def with_refractory(self, refractory: float) -> Population:
+        """The same neurons with another refractory period, in steps; themselves if they have none."""
+        return self
+
     def taking_spikes(self) -> Population:
         """What takes its place where the image comes as spikes: itself, unless an encoder makes its currents."""
         return self

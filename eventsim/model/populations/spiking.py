@@ -96,6 +96,10 @@ class Spiking(Population):
         """The same neurons with another onset; see :meth:`Population.with_onset`."""
         return replace(self, onset=onset)
 
+    def with_refractory(self, refractory: float) -> Spiking:
+        """The same neurons with another refractory period; see :meth:`Population.with_refractory`."""
+        return replace(self, refractory=float(refractory))
+
     def facts(self) -> dict[str, Any]:
         """What ``info`` says of it."""
         return {
