@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from endings import at_least_one
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from judges.nir_simulators import SIMULATORS, compared, importable
@@ -21,8 +22,8 @@ from judges.nir_simulators import SIMULATORS, compared, importable
 def main() -> None:
     """Print a row for each simulator."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", type=int, default=20)
-    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--networks", type=at_least_one, default=20)
+    parser.add_argument("--steps", type=at_least_one, default=100)
     arguments = parser.parse_args()
     print("| simulator, neurons | spikes of the output layer there | here | difference of the counts | neuron-steps that differ |")
     print("|---|---|---|---|---|")
@@ -35,7 +36,8 @@ def main() -> None:
             expected, found = compared(make, seed, arguments.steps)
             there, here = there + int(expected.sum()), here + int(found.sum())
             different, steps = different + int(np.sum(expected != found)), steps + expected.size
-        print(f"| {name} | {there:,} | {here:,} | {100 * abs(here - there) / there:.2f} % | {100 * different / steps:.3f} % |")
+        apart = f"{100 * abs(here - there) / there:.2f} %" if there else "-"
+        print(f"| {name} | {there:,} | {here:,} | {apart} | {100 * different / steps:.3f} % |")
 
 
 if __name__ == "__main__":

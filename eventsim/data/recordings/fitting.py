@@ -117,7 +117,7 @@ def fit_recording(found: Recording, shape: tuple[int, ...], reading: Reading) ->
     Raises
     ------
     InputError
-        No events, or pixels that the network does not have.
+        No events, none but of hot pixels, or pixels that the network does not have.
     """
     events, remarks = found.events, list[str]()
     if not len(events):
@@ -133,6 +133,8 @@ def fit_recording(found: Recording, shape: tuple[int, ...], reading: Reading) ->
     if reading.hot_pixels is not None:
         events, removed = _without_hot_pixels(events, reading.hot_pixels, reading.length)
         remarks += [f"{removed:,} hot pixels left out"] if removed else []
+        if not len(events):
+            raise InputError(f"{found.name}: all {removed:,} pixels with events are hot; allow more events a second (--hot-pixels)")
     factor = reading.downsample
     size = found.size
     if factor > 1:

@@ -74,6 +74,8 @@ def test_hot_pixels():
     assert events["x"].tolist() == [3]
     assert remarks == ["1 hot pixels left out"]
     assert len(fit_recording(made(rows), (4, 4, 2), Reading(hot_pixels=5000))[0]) == 6
+    with pytest.raises(InputError, match="all 2 pixels with events are hot; allow more events a second"):
+        fit_recording(made(rows), (4, 4, 2), Reading(hot_pixels=10))
 
 
 def test_an_empty_recording():
