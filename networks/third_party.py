@@ -226,6 +226,9 @@ def main() -> None:
     parser.add_argument("--steps", type=at_least_one, nargs="+", help="lengths of runs (default: one that suits the network)")
     parser.add_argument("--modes", choices=list(MODES), nargs="+", default=list(MODES))
     parser.add_argument("--balance", type=at_least_one, metavar="T", help="correct biases by what the spikes say after T steps")
+    parser.add_argument(
+        "--refractory", type=float, metavar="P", help="steps, of the neurons behind the first layer (default: 1 of signed ones)"
+    )
     parser.add_argument("--choose", type=at_least_one, metavar="N", help="compare ways of converting on N training images, take the best")
     parser.add_argument("--images", type=at_least_one, help="so many of the test images (default: all)")
     parser.add_argument("--data", type=Path, help="folder that holds the data sets (default: EVENTSIM_DATA, then the cache of `data get`)")
@@ -241,7 +244,12 @@ def main() -> None:
         check_place(output)
         images, _ = datasets.load(published.dataset, "train" if options.name == "plain-20-4" else "test", options.data)
         model, steps = read_published(options.name, options.file), options.balance or lengths[-1]
-        settings = {"input_shape": published.shape, "steps": steps, "balance": options.balance is not None}
+        settings = {
+            "input_shape": published.shape,
+            "steps": steps,
+            "balance": options.balance is not None,
+            "refractory": options.refractory,
+        }
         if options.choose:
             chosen = choose(model, images[:500], images[500 : 500 + options.choose], resolution=MODES[options.modes[0]], **settings)
             print(chosen, flush=True)
