@@ -31,6 +31,7 @@ from eventsim.conversion.weights import (
 )
 from eventsim.errors import ConversionError
 from eventsim.model.network import Network
+from eventsim.model.order import feed_forward_order
 from eventsim.model.tables import IntArray, Table, Windows
 
 # A channel whose scale is (nearly) zero would need a threshold beyond any potential; at this one its weights hardly count.
@@ -42,6 +43,8 @@ _THRESHOLD_TOLERANCE = 1 / 512
 # The steps into which a pixel value is divided where its offset is no whole number.
 _PIXEL_FRACTION = 4
 _EXACT_OFFSET = 1e-6
+# Networks of 6 such layers gain nothing by a shorter period, those of 14 and 20 much (docs/conversion.md).
+_DEEP = 10
 # And until no other weight of a single magnitude, or passed on, is off by more than this share; others have so many quanta at least.
 _WEIGHT_TOLERANCE, _LEAST_QUANTA = 1 / 64, 32
 
@@ -186,7 +189,19 @@ def build(
             _add(net, report, source, layer, ranges, unit, settings)
         except ConversionError as error:
             raise ConversionError(f"{layer.name}: {error}") from None
+    if settings.refractory is None and (layers := _signed_layers(net)) >= _DEEP:
+        report.remarks.append(f"{layers} layers of signed neurons: asynchronous runs are right sooner with --refractory 0.75")
     return net, report
+
+
+def _signed_layers(net: Network) -> int:
+    """How many layers of signed neurons a spike passes at most."""
+    passed: dict[str, int] = {}
+    for name in feed_forward_order(net) or []:
+        before = max((passed[p.source] for p in net.projections if p.target == name), default=0)
+        neurons = net.populations[name]
+        passed[name] = before + (neurons.signed and neurons.refractory is not None)
+    return max(passed.values(), default=0)
 
 
 def biases_ask_for_signs(source: SourceNetwork) -> bool:

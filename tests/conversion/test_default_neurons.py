@@ -51,6 +51,19 @@ def test_what_is_chosen_is_taken():
     assert set(neurons(quantised).values()) == {(False, 1.0)}
 
 
+@pytest.mark.parametrize(
+    ("layers", "settings", "said"), [(10, {}, True), (9, {}, False), (10, {"signed": False}, False), (10, {"refractory": 0.75}, False)]
+)
+def test_deep_networks_are_told_of_shorter_periods(layers, settings, said):
+    b = Builder(4, (3, 8, 8), 0)
+    for i in range(layers + 1):
+        b.conv(4, binary=i > 0, bias=True)
+        b.at = b.graph.add(RELU, (b.at,))
+    b.linear(5, binary=False, bias=True)
+    made = es.convert(b.graph, IMAGES, check=False, **settings)
+    assert any("10 layers of signed neurons" in remark for remark in made.report.remarks) == said
+
+
 def test_rates_are_nearer_to_the_source_than_those_of_unsigned_neurons():
     def error(made: es.Conversion) -> float:
         """Of the last hidden layer's rates after 16 steps, in spikes a step."""
