@@ -106,6 +106,9 @@ def test_state_dict(folder):
     assert network.provenance["steps"] == 5
     ran = CliRunner().invoke(main, ["run", str(out), "--input", str(folder / "images/test/bee/1.png"), "--no-trace", "--json"])
     assert json.loads(ran.output)["label"] in network.labels
+    assert "no test images apart" not in result.stderr
+    settings = ["--architecture", f"{folder / 'nets.py'}:net", "--calibrate", folder / "images" / "test", "-o", out, "--report", 4]
+    assert "no test images apart" in convert(path, *settings).stderr
 
 
 @pytest.mark.parametrize(
